@@ -1,0 +1,82 @@
+"""What comes out of `Cluster.step`: things the shell has to do, in this order. Each says why where a person may ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Effect(msgspec.Struct, frozen=True, gc=False, tag=True, omit_defaults=True):
+    """Base of effects."""
+
+
+class StartContainer(Effect):
+    """`gpus` are device indexes of the node, held exclusively until the container has ended."""
+
+    container: str
+    function: str
+    node: str
+    gpus: tuple[int, ...] = ()
+    gpu_type: str = ""
+    why: str = ""
+
+
+class StopContainer(Effect):
+    container: str
+    node: str
+    grace_s: float = 30.0
+    kill: bool = False
+    why: str = ""
+
+
+class Dispatch(Effect):
+    """Run these inputs of `call` in `container`; each is one Attempt."""
+
+    container: str
+    node: str
+    call: str
+    indexes: tuple[int, ...]
+
+
+class CancelRun(Effect):
+    container: str
+    node: str
+    call: str
+    indexes: tuple[int, ...]
+
+
+class Resolve(Effect):
+    """Final results of inputs: tell the owner. `refs` are payloads as the events brought them, or bytes made by the core's shell for
+    ends that have none (then None, and `why` says what happened)."""
+
+    call: str
+    indexes: tuple[int, ...]
+    statuses: tuple[int, ...]
+    refs: tuple[Any, ...]
+    why: str = ""
+
+
+class WakeAt(Effect):
+    """Send a `Tick` at this time, in seconds; replaces an earlier, later one."""
+
+    at: float
+
+
+class Waiting(Effect):
+    """Why the calls of a function wait now; empty when they no longer do. Sent on change only."""
+
+    function: str
+    why: str
+
+
+class Decided(Effect):
+    """A decision of scaling, for `why` and for history. Sent on change only."""
+
+    function: str
+    wanted: int
+    have: int
+    why: str
+
+
+AnyEffect = StartContainer | StopContainer | Dispatch | CancelRun | Resolve | WakeAt | Waiting | Decided

@@ -1,0 +1,159 @@
+"""What comes into `Cluster.step`: things that happened, in the order in which the shell learned of them.
+
+Events are facts with ids, never payloads: `refs` are opaque objects that the core hands back untouched in
+`effects.Resolve` (the journal leaves them out). Events about inputs are columnar, one for many inputs of one call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from inrush.wire import FunctionSpec, Inventory
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag=True, omit_defaults=True):
+    """Base of events; tagged, so that a journal can be read back."""
+
+
+class FunctionAdded(Event):
+    """A function of an app version, or the pool of one parameter set of a class, may take calls from now on. The same id again
+    replaces its spec (policies), and keeps its queue."""
+
+    function: str
+    app: str
+    spec: FunctionSpec
+    durable: bool = False
+    """Deployed: crash loops back off instead of failing what waits."""
+
+
+class FunctionRemoved(Event):
+    """Its queued inputs end as cancelled, its containers are stopped with grace (`drain`: first they finish what they run)."""
+
+    function: str
+    why: str
+    drain: bool = False
+
+
+class FunctionReplaced(Event):
+    """A rolling deploy: queued inputs of `old` move to `new`; `old`'s containers finish what they run and go."""
+
+    old: str
+    new: str
+
+
+class ScaleOverridden(Event):
+    function: str
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window_s: float | None = None
+
+
+class CallArrived(Event):
+    """`total` is -1 while unknown. `durable` calls are owned by the server."""
+
+    call: str
+    function: str
+    kind: str
+    total: int
+    durable: bool = False
+
+
+class InputsArrived(Event):
+    """Inputs `first` … `first + count - 1` of a call. Those already known are passed over."""
+
+    call: str
+    first: int
+    count: int
+
+
+class CallEnded(Event):
+    """No more inputs will come: `total` is known now."""
+
+    call: str
+    total: int
+
+
+class CallCancelled(Event):
+    call: str
+    why: str
+    terminate: bool = False
+
+
+class CallForgotten(Event):
+    """Nobody waits for it: cancel what runs, drop the rest, resolve nothing."""
+
+    call: str
+
+
+class NodeJoined(Event):
+    """A new link to an agent. `containers` still run there; those the core does not know are stopped."""
+
+    node: str
+    inventory: Inventory
+    containers: tuple[str, ...] = ()
+
+
+class NodeLeft(Event):
+    node: str
+    why: str
+
+
+class ContainerReady(Event):
+    container: str
+    how: str
+    start_ms: float
+
+
+class ContainerEnded(Event):
+    """`status` is a `wire.Status`; OK is an ordinary end. `ref`, when not None, is the failure that waiting inputs get if the
+    function cannot start at all."""
+
+    container: str
+    status: int
+    why: str
+    ref: Any = None
+
+
+class AttemptsEnded(Event):
+    """Columns: `indexes[i]` of `call` ended in `container` with `statuses[i]`; `refs[i]` is its payload."""
+
+    container: str
+    call: str
+    indexes: tuple[int, ...]
+    statuses: tuple[int, ...]
+    refs: tuple[Any, ...]
+
+
+class Tick(Event):
+    """Time passed; sent when a `WakeAt` is due, and about once a second."""
+
+
+class Restored(Event):
+    """First event after a restart: what rows say. Functions, then durable calls with the ranges [a, b) of inputs that have no
+    result yet."""
+
+    functions: tuple[FunctionAdded, ...]
+    calls: tuple[tuple[CallArrived, tuple[tuple[int, int], ...]], ...]
+
+
+AnyEvent = (
+    FunctionAdded
+    | FunctionRemoved
+    | FunctionReplaced
+    | ScaleOverridden
+    | CallArrived
+    | InputsArrived
+    | CallEnded
+    | CallCancelled
+    | CallForgotten
+    | NodeJoined
+    | NodeLeft
+    | ContainerReady
+    | ContainerEnded
+    | AttemptsEnded
+    | Tick
+    | Restored
+)

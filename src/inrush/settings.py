@@ -1,0 +1,100 @@
+"""Every setting: one name in three places, of which the later wins.
+
+`config.toml` under the home, then the environment (`INRUSH_` + the name in capitals), then the flag (`--` + the name with dashes).
+`load` tells each value and where it came from; `inrush config` prints that.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inrush.errors import InvalidError
+
+
+class Setting(NamedTuple):
+    """A setting's name, its default, and what it means (for `inrush config` and the docs)."""
+
+    name: str
+    default: Any
+    meaning: str
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("server_url", "", "Server to use, http(s)://host:port; empty: the local one, started when needed"),
+    Setting("token", "", "Token for the server; empty: the local server's own, read from the home", secret=True),
+    Setting("gpus", "", 'GPUs that this node declares, such as "A10G:8,A100:8", or real cards by name, "A10G=0,1"'),
+    Setting("host", "127.0.0.1", "Address on which the server listens for HTTP"),
+    Setting("port", 0, "Port for HTTP; 0: one that is free, kept in the home from then on"),
+    Setting("isolation", "container", 'How functions run: "container", or "process" (no isolation at all)'),
+    Setting("idle_exit_s", 900, "A local server started in the background ends after this idle time if nothing is deployed; 0: never"),
+    Setting("max_payload_mib", 4096, "Largest argument or result"),
+    Setting("reserve_memory_mib", 512, "Memory of the node that containers may not take"),
+    Setting("snapshot_memory_mib", 4096, "Memory that snapshots may hold; the least used goes first"),
+    Setting("snapshot_ttl_s", 3600, "A snapshot unused for this long is let go"),
+    Setting("zygote_ttl_s", 600, "An idle zygote is let go after this long"),
+    Setting("layers_gib", 50, "Disk that image layers may take; the least used go first"),
+    Setting("blobs_gib", 20, "Disk that blobs may take"),
+    Setting("logs_mib", 64, "Disk that the logs of one app may take; the oldest lines go first"),
+    Setting("result_ttl_s", 604_800, "How long results of spawned calls are kept"),
+    Setting("max_queued_inputs", 1_000_000, "Inputs that may wait at once in one function"),
+    Setting("database_url", "", "SQLAlchemy URL of the store; empty: SQLite in the home"),
+    Setting("force_build", False, "Build images anew, whatever is cached"),
+    Setting("log_level", "INFO", "Level of the server's own log"),
+)
+
+_BY_NAME = {s.name: s for s in SETTINGS}
+
+
+class Value(NamedTuple):
+    """A setting's value and where it came from: `default`, the path of the file, the variable, or the flag."""
+
+    value: Any
+    source: str
+
+
+def home(environ: Mapping[str, str] = os.environ) -> Path:
+    """The state directory: `INRUSH_HOME`, else `~/.inrush`."""
+    return Path(environ.get("INRUSH_HOME") or Path.home() / ".inrush").absolute()
+
+
+def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, Value]:
+    """All settings by name. Raises `InvalidError` for an unknown name in the file, or a value of the wrong type."""
+    values = {s.name: Value(s.default, "default") for s in SETTINGS}
+    path = home(environ) / "config.toml"
+    for name, raw in _read(path).items():
+        if name not in _BY_NAME:
+            raise InvalidError(f"{path}: no setting is called {name!r}; `inrush config` lists them")
+        values[name] = Value(_convert(name, raw, str(path)), str(path))
+    for name in values:
+        variable = f"INRUSH_{name.upper()}"
+        if environ.get(variable):
+            values[name] = Value(_convert(name, environ[variable], variable), variable)
+    for name, raw in (flags or {}).items():
+        if raw is not None:
+            flag = "--" + name.replace("_", "-")
+            values[name] = Value(_convert(name, raw, flag), flag)
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidError(f"{path} cannot be read: {error}") from None
+
+
+def _convert(name: str, raw: Any, where: str) -> Any:
+    kind = type(_BY_NAME[name].default)
+    try:
+        if kind is bool:
+            return raw if isinstance(raw, bool) else {"1": True, "true": True, "0": False, "false": False}[str(raw).lower()]
+        return kind(raw)
+    except (ValueError, KeyError, TypeError):
+        raise InvalidError(f"{where}: {name} must be of type {kind.__name__}, not {raw!r}") from None

@@ -1,0 +1,860 @@
+"""The one schema: what is said between client, server, agent and (as JSON) guest.
+
+Specs describe what a user asked for; messages are the unions at the end of each section. Fields are only ever added, with
+defaults, so that neighbours of different age understand each other.
+
+A link carries *batches*: one frame is a msgpack list of messages (`encode`, `*_decoder`). On a unix socket a frame is
+preceded by its length (`FRAME`); on a WebSocket one binary message is one frame; between server and embedded agent
+the message objects are handed over as they are.
+
+Payloads are opaque bytes. Their first byte is the codec (`Codec`), and nobody but client and guest looks behind it.
+Messages about inputs are columnar (one message, many inputs of one call), because a message an input costs 50 µs and a row of
+a column costs one.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import Any
+
+import msgspec
+
+PROTOCOL = 1
+"""Raised when neighbours of different versions can no longer understand each other."""
+
+FRAME = struct.Struct("!I")
+"""Length prefix of a frame on a byte stream; the length excludes these four bytes."""
+
+INLINE_LIMIT_BYTES = 256 * 1024
+"""A larger payload travels as a blob, and the message carries its id."""
+
+FRAME_LIMIT_BYTES = 64 * 1024 * 1024
+"""A longer frame is a protocol error, and the link is closed."""
+
+
+class Codec(bytes, enum.Enum):
+    """First byte of a payload."""
+
+    PICKLE = b"P"
+    """cloudpickle: `(args, kwargs)` of an input, the value of a result."""
+    JSON = b"J"
+    """UTF-8 JSON: system errors (`SystemFailure`), results for callers that do not speak pickle."""
+    ASGI = b"A"
+    """A web request (`{"scope": …}` JSON, newline, first body bytes) or an ASGI message back (JSON, newline, body bytes)."""
+    BLOB = b"B"
+    """UTF-8 JSON `{"id": …, "bytes": n}`: the payload, with its own codec byte, is that blob."""
+
+
+class Status(enum.IntEnum):
+    """How an input, or one attempt at it, ended."""
+
+    OK = 0
+    ERROR = 1
+    """User code raised: payload is a pickle of `(exception, traceback text)`, or JSON `SystemFailure` where it does not pickle."""
+    TIMEOUT = 2
+    CRASHED = 3
+    """The container died under it."""
+    OUT_OF_MEMORY = 4
+    STARTUP = 5
+    """The container could not start."""
+    CANCELLED = 6
+    LOST = 7
+    """The node or the link went away; says nothing about the input, so it costs no retry."""
+    INTERNAL = 8
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of specs: immutable, compared by value."""
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag=True, array_like=True):
+    """Base of messages: positional on the wire, tagged by class name."""
+
+
+# ── specs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class GpuRequest(Struct):
+    """One alternative of a `gpu=` parameter. `type` is upper case, `"ANY"` takes whatever there is."""
+
+    type: str
+    count: int = 1
+
+
+class Resources(Struct):
+    """What one container asks of its node. Units last; None means no limit of its own."""
+
+    cpu: float = 0.125
+    cpu_limit: float | None = None
+    memory_mib: int = 128
+    memory_limit_mib: int | None = None
+    disk_mib: int | None = None
+    gpu: tuple[GpuRequest, ...] = ()
+    """In order of preference; the first that fits is taken."""
+
+
+class ScalePolicy(Struct):
+    """How many containers a function may have, and how many inputs each takes."""
+
+    min_containers: int = 0
+    max_containers: int | None = None
+    buffer_containers: int = 0
+    scaledown_window_s: float = 60.0
+    max_inputs: int = 1
+    """Inputs at once in one container."""
+    target_inputs: int | None = None
+    """What scaling aims at; None means `max_inputs`."""
+    single_use: bool = False
+    """A container is let go after its first input."""
+
+
+class Retries(Struct):
+    """The n-th retry waits `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`."""
+
+    max_retries: int = 0
+    backoff_coefficient: float = 2.0
+    initial_delay_s: float = 1.0
+    max_delay_s: float = 60.0
+
+
+class Step(Struct):
+    """One step of a recipe. `kind` names it (`from`, `pip`, `apt`, `run`, `function`, `copy`, `env`, `workdir`), `args` are its
+    parameters in a fixed order, `files` the content digests of local files it reads (blobs, by path in the step)."""
+
+    kind: str
+    args: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Names (never values) of the environment variables that the step may read."""
+    force: bool = False
+
+
+class Recipe(Struct):
+    """An image: its base and its steps, in order. `base` is `"host"` or `"debian_slim"`."""
+
+    base: str = "host"
+    python: str = ""
+    """Minor version, such as "3.11"; empty for the node's own."""
+    steps: tuple[Step, ...] = ()
+
+
+class Parameter(Struct):
+    """One `inrush.parameter()` of a class. `type` is one of str, int, bool, bytes."""
+
+    name: str
+    type: str
+    required: bool = True
+
+
+class Web(Struct):
+    """How a function is served over HTTP. `kind` is `asgi` (function returns an ASGI app), `wsgi`, or `fastapi` (function is the handler)."""
+
+    kind: str
+    label: str = ""
+    method: str = "GET"
+    docs: bool = False
+
+
+class FunctionSpec(Struct):
+    """Everything needed to run one function, or one class with all its methods.
+
+    `source` and `mounts` are digests of tar blobs, unpacked at `/` of the container, above the image. `module` is
+    imported by that name with `/root` first on `sys.path`; where `pickled` is set (notebooks, `serialized=True`) it is the blob id of
+    a cloudpickle of the function or class instead.
+    """
+
+    name: str
+    """Unique in its app: the function's name, or the class's."""
+    module: str = ""
+    qualname: str = ""
+    pickled: str = ""
+    is_class: bool = False
+    methods: tuple[str, ...] = ()
+    generators: tuple[str, ...] = ()
+    """Methods (or `""` for a plain function) that yield."""
+    parameters: tuple[Parameter, ...] = ()
+    image: Recipe = Recipe()
+    source: str = ""
+    mounts: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Ids of Secrets, later wins; resolved by the server when a container starts."""
+    resources: Resources = Resources()
+    scale: ScalePolicy = ScalePolicy()
+    retries: Retries = Retries()
+    timeout_s: float = 300.0
+    startup_timeout_s: float = 300.0
+    snapshot: bool = False
+    has_snap_hooks: bool = False
+    block_network: bool = False
+    restrict_access: bool = False
+    """No SDK calls from inside."""
+    web: tuple[tuple[str, Web], ...] = ()
+    """Endpoints: method name (`""` for a plain function) and how it is served."""
+    cloud: str = ""
+    region: tuple[str, ...] = ()
+    nonpreemptible: bool = False
+    priority: int = 0
+
+
+class AppSpec(Struct):
+    """What `run` and `deploy` send: an app whole, replaced atomically."""
+
+    name: str
+    functions: tuple[FunctionSpec, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+class SystemFailure(Struct):
+    """JSON payload of a result that is not user code's: `code` is a class name of `errors`. For a user exception that does not
+    pickle, `type` and `traceback` say what it was."""
+
+    code: str
+    message: str
+    type: str = ""
+    traceback: str = ""
+
+
+# ── client ⇄ server: asking ──────────────────────────────────────────────────────────────────────────────────────────
+#
+# `Ask(rid, body)` is answered by `Answer(rid, result)` or `Refused(rid, code, message)`. One client may have many asks
+# in flight; answers come in any order.
+
+
+class PutBlob(Message):
+    """Result: the blob's id. Without `digest` the id is random. With `digest` (sha256 hex of `data`) the id is
+    `sha256-<digest>`, and the content is checked. Larger blobs than a frame go in parts: `PutBlob` with `part` > 0 appends to `upload`."""
+
+    data: bytes
+    digest: str = ""
+    upload: str = ""
+    last: bool = True
+
+
+class HasBlobs(Message):
+    """Result: list of those ids that the server does not have."""
+
+    ids: tuple[str, ...]
+
+
+class GetBlob(Message):
+    """Result: up to `limit` bytes from `offset` (bytes)."""
+
+    id: str
+    offset: int = 0
+    limit: int = 8 * 1024 * 1024
+
+
+class BuildImage(Message):
+    """Builds what is missing; result `{"image": id, "python": "3.11"}`. Progress arrives as `Progress(rid, …)`."""
+
+    recipe: Recipe
+    app: str
+    secrets: tuple[str, ...] = ()
+    force: bool = False
+
+
+class StartApp(Message):
+    """Registers an app, ephemeral (it ends with this client, unless `detach`) or deployed (it stays; a new version replaces
+    the old one). Result: `{"app": id, "version": id, "functions": {name: id}, "urls": {function or function.method: url}}`."""
+
+    spec: AppSpec
+    deploy: bool = False
+    detach: bool = False
+    strategy: str = "rolling"
+
+
+class StopApp(Message):
+    """Ends an app by id or name: its calls are cancelled, its containers get their grace. Result: null."""
+
+    app: str
+
+
+class FindFunction(Message):
+    """Result: `{"function": id, "spec": FunctionSpec}` of a function or class of a deployed app (or of the caller's own app)."""
+
+    app: str
+    name: str
+
+
+class BindClass(Message):
+    """The pool of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …}); result: a function id.
+    The same set gives the same id."""
+
+    function: str
+    parameters: bytes
+
+
+class OverrideScale(Message):
+    """Live override of a function's scale policy, until the next deploy; None leaves a field as it is. Result: null."""
+
+    function: str
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window_s: float | None = None
+
+
+class FunctionStats(Message):
+    """Result: `{"backlog", "containers", "running_inputs", "input_headroom"}`."""
+
+    function: str
+
+
+class PutSecret(Message):
+    """Creates or replaces. Without a `name` the secret is anonymous and goes with the app that uses it. Result: its id."""
+
+    values: tuple[tuple[str, str], ...]
+    name: str = ""
+    overwrite: bool = True
+
+
+class FindSecret(Message):
+    """Result: id of a named secret; `required` keys must be in it."""
+
+    name: str
+    required: tuple[str, ...] = ()
+
+
+class OpenDict(Message):
+    """Result: id of a named Dict."""
+
+    name: str
+    create: bool = False
+
+
+class DictOp(Message):
+    """One operation on a Dict. Keys and values are opaque bytes. `op`, with its arguments and result:
+    get(keys[0]) → bytes | null; put(pairs, if_absent) → bool (was it put); pop(keys[0]) → bytes | null; contains(keys[0]) → bool;
+    len() → int; items(cursor in keys[0] or none) → {"pairs": [[key, value], …], "next": bytes | null}; clear() → null. Writes are
+    acknowledged after their commit."""
+
+    dict: str
+    op: str
+    keys: tuple[bytes, ...] = ()
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+    if_absent: bool = False
+
+
+class DeleteDict(Message):
+    """Result: null."""
+
+    name: str
+
+
+class FollowLogs(Message):
+    """Lines of an app (id or name) as `Log` messages, tagged with `rid`, until `Unfollow(rid)`. With `backlog` the last n lines first."""
+
+    app: str
+    backlog: int = 0
+    follow: bool = True
+
+
+class FollowStates(Message):
+    """What is going on in an app, for a progress display: `State` messages tagged with `rid`, until `Unfollow(rid)`."""
+
+    app: str
+
+
+class FindCall(Message):
+    """Result: `{"function": id, "kind": str, "inputs": n, "done": n}` of a durable call."""
+
+    call: str
+
+
+Request = (
+    PutBlob
+    | HasBlobs
+    | GetBlob
+    | BuildImage
+    | StartApp
+    | StopApp
+    | FindFunction
+    | BindClass
+    | OverrideScale
+    | FunctionStats
+    | PutSecret
+    | FindSecret
+    | OpenDict
+    | DictOp
+    | DeleteDict
+    | FollowLogs
+    | FollowStates
+    | FindCall
+)
+
+# ── client ⇄ server: calls ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Hello(Message):
+    """First message of a client. `client` is made by the client and stays the same when it connects again."""
+
+    client: str
+    token: str = ""
+    protocol: int = PROTOCOL
+    version: str = ""
+
+
+class Ask(Message):
+    rid: int
+    body: Request
+
+
+class Unfollow(Message):
+    rid: int
+
+
+class StartCall(Message):
+    """A call, with its first inputs. `kind`: `remote` (one input), `map`, `gen` (one input that yields), `spawn` (durable: owned by the
+    server from the `Accepted` on). `total` is -1 while the client does not know it yet (`EndInputs` says it). Sending the
+    same call again, after a reconnect, is harmless: inputs are known by (call, index)."""
+
+    call: str
+    function: str
+    kind: str = "remote"
+    method: str = ""
+    payloads: tuple[bytes, ...] = ()
+    first: int = 0
+    total: int = 1
+    parent: str = ""
+
+
+class Inputs(Message):
+    """More inputs of a map: indexes `first`, `first + 1`, …"""
+
+    call: str
+    first: int
+    payloads: tuple[bytes, ...]
+
+
+class EndInputs(Message):
+    call: str
+    total: int
+
+
+class ResumeCall(Message):
+    """After a reconnect: `have` are indexes (ranges [a, b)) whose results the client holds already. The server answers `Resend` with what it
+    lost, and sends the results that it still holds."""
+
+    call: str
+    have: tuple[tuple[int, int], ...] = ()
+
+
+class AwaitCall(Message):
+    """Results of a durable call, from `first` on, as `Results`; the client may not be the one who spawned it."""
+
+    call: str
+    first: int = 0
+
+
+class CancelCall(Message):
+    """Queued inputs are dropped, running ones cancelled; each ends with `CANCELLED`. `terminate` also ends their containers."""
+
+    call: str
+    terminate: bool = False
+
+
+class ForgetCall(Message):
+    """The client has all it wants of a call it owns (or leaves a durable one alone): the server may drop it. Cancels what still runs."""
+
+    call: str
+
+
+class Grant(Message):
+    """The consumer of a generator takes `credit` more items."""
+
+    call: str
+    credit: int
+
+
+FromClient = (
+    Hello | Ask | Unfollow | StartCall | Inputs | EndInputs | ResumeCall | AwaitCall | CancelCall | ForgetCall | Grant
+)
+
+
+class Welcome(Message):
+    """The server takes the client. `boot` changes with each start of the server: a client that sees a new one resumes its calls."""
+
+    boot: str
+    version: str = ""
+
+
+class Rejected(Message):
+    """The server does not take the client; the link is closed after it."""
+
+    code: str
+    message: str
+
+
+class Answer(Message):
+    rid: int
+    result: Any = None
+
+
+class Refused(Message):
+    rid: int
+    code: str
+    message: str
+
+
+class Progress(Message):
+    """Of an ask that takes long (an image build): `kind` is `step` (text: its title), `line` (a line of output), `done`, `cached`."""
+
+    rid: int
+    kind: str
+    text: str
+
+
+class Log(Message):
+    """`stream` is `stdout`, `stderr` or `system`. `time` is in seconds since the epoch."""
+
+    rid: int
+    time: float
+    container: str
+    function: str
+    call: str
+    stream: str
+    text: str
+
+
+class State(Message):
+    """`kind`: `container` (subject: its id, state: its new state) or `waiting` (subject: a function's name; why: what its calls
+    wait for)."""
+
+    rid: int
+    kind: str
+    subject: str
+    state: str
+    why: str = ""
+
+
+class Accepted(Message):
+    """The call is known to the server; a durable one is committed. `window`: how many inputs may be without a result at once."""
+
+    call: str
+    window: int
+
+
+class CallRefused(Message):
+    """The call (all of it) cannot be: unknown function, queue full, and so on. Final."""
+
+    call: str
+    code: str
+    message: str
+
+
+class Results(Message):
+    """`indexes`, `statuses` and `payloads` are columns. A status other than OK is final too: retries are over."""
+
+    call: str
+    indexes: tuple[int, ...]
+    statuses: tuple[int, ...]
+    payloads: tuple[bytes, ...]
+
+
+class Items(Message):
+    """What a generator yielded, from item `first` on; its end is a `Results`."""
+
+    call: str
+    first: int
+    payloads: tuple[bytes, ...]
+
+
+class Resend(Message):
+    """The server does not know this call, or not these inputs of it (ranges [a, b)): send `StartCall` and them again."""
+
+    call: str
+    unknown: bool = False
+    ranges: tuple[tuple[int, int], ...] = ()
+
+
+ToClient = (
+    Welcome
+    | Rejected
+    | Answer
+    | Refused
+    | Progress
+    | Log
+    | State
+    | Accepted
+    | CallRefused
+    | Results
+    | Items
+    | Resend
+)
+
+# ── server ⇄ agent ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Gpu(Struct):
+    """One device of a node. `declared` ones stand for a card that is not there: no device goes into the container."""
+
+    type: str
+    index: int
+    memory_mib: int = 0
+    declared: bool = False
+
+
+class Inventory(Struct):
+    """What a node has to give."""
+
+    cpu: float
+    memory_mib: int
+    gpus: tuple[Gpu, ...] = ()
+    cloud: str = ""
+    region: str = ""
+
+
+class NodeHello(Message):
+    """First message of an agent. `containers` are those it still runs (after a reconnect)."""
+
+    node: str
+    inventory: Inventory
+    containers: tuple[str, ...] = ()
+    protocol: int = PROTOCOL
+
+
+class StartContainer(Message):
+    """`env` holds the function's environment with its secrets resolved. `gpus` are device indexes on the node."""
+
+    container: str
+    function: str
+    app: str
+    spec: FunctionSpec
+    env: tuple[tuple[str, str], ...] = ()
+    gpus: tuple[int, ...] = ()
+    gpu_type: str = ""
+    parameters: bytes = b""
+
+
+class Prepare(Message):
+    """Containers of this function may be wanted soon: have its layers, its zygote and (if it asks for one) its snapshot ready."""
+
+    function: str
+    app: str
+    spec: FunctionSpec
+    env: tuple[tuple[str, str], ...] = ()
+    parameters: bytes = b""
+
+
+class StopContainer(Message):
+    """No new inputs; running ones may end within `grace_s`, then exit hooks have their 30 s, then it is killed. `kill`: at once."""
+
+    container: str
+    grace_s: float = 30.0
+    kill: bool = False
+
+
+class Run(Message):
+    """Inputs of one call for one container. The attempt's clock starts when the guest takes it."""
+
+    container: str
+    call: str
+    method: str
+    kind: str
+    indexes: tuple[int, ...]
+    payloads: tuple[bytes, ...]
+
+
+class CancelRun(Message):
+    container: str
+    call: str
+    indexes: tuple[int, ...]
+
+
+class GrantRun(Message):
+    """More credit for a generator's items."""
+
+    container: str
+    call: str
+    index: int
+    credit: int
+
+
+class Feed(Message):
+    """A further piece of a web request's body; `last` ends it. An empty `last` piece is the client's disconnect when `gone`."""
+
+    container: str
+    call: str
+    data: bytes
+    last: bool = False
+    gone: bool = False
+
+
+class Build(Message):
+    """Build an image on this node; answered by `BuildLine`s and one `Built`."""
+
+    build: str
+    recipe: Recipe
+    app: str
+    env: tuple[tuple[str, str], ...] = ()
+    force: bool = False
+
+
+class ToGuestLink(Message):
+    """Bytes of a frame (a batch of `ToClient`) for the SDK inside a container."""
+
+    container: str
+    frame: bytes
+
+
+class ExecIn(Message):
+    """Run a command in a running container, or (with `spec`) in a fresh one of that function: `shell`. Streams by `ExecOutput`."""
+
+    exec: str
+    container: str
+    argv: tuple[str, ...]
+    tty: bool = False
+    rows: int = 24
+    columns: int = 80
+    spec: FunctionSpec | None = None
+    app: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+
+
+class ExecInput(Message):
+    """Bytes for its standard input; `close` ends it; rows > 0 resizes the terminal."""
+
+    exec: str
+    data: bytes = b""
+    close: bool = False
+    rows: int = 0
+    columns: int = 0
+
+
+ToNode = (
+    StartContainer
+    | Prepare
+    | StopContainer
+    | Run
+    | CancelRun
+    | GrantRun
+    | Feed
+    | Build
+    | ToGuestLink
+    | ExecIn
+    | ExecInput
+)
+
+
+class ContainerReady(Message):
+    """Its enter hooks have run. `how` is the tier of the start (`fork`, `snapshot`, `exec`, `process`); `phases_ms` its parts in order."""
+
+    container: str
+    how: str
+    start_ms: float
+    phases_ms: tuple[tuple[str, float], ...] = ()
+    why: str = ""
+
+
+class ContainerEnded(Message):
+    """`status` is a `Status`; OK is an ordinary end. `payload` (when not empty) is the failure for the inputs that wait for the function."""
+
+    container: str
+    status: int
+    why: str
+    payload: bytes = b""
+
+
+class Ran(Message):
+    """Attempts that ended; columns as in `Results`."""
+
+    container: str
+    call: str
+    indexes: tuple[int, ...]
+    statuses: tuple[int, ...]
+    payloads: tuple[bytes, ...]
+
+
+class Yielded(Message):
+    """Items of a generator or pieces of a web response, from item `first` on."""
+
+    container: str
+    call: str
+    index: int
+    first: int
+    payloads: tuple[bytes, ...]
+
+
+class ContainerLog(Message):
+    container: str
+    call: str
+    stream: str
+    time: float
+    text: str
+
+
+class BuildLine(Message):
+    build: str
+    kind: str
+    text: str
+
+
+class Built(Message):
+    """`code` is empty on success."""
+
+    build: str
+    image: str = ""
+    python: str = ""
+    code: str = ""
+    message: str = ""
+
+
+class FromGuestLink(Message):
+    """A frame (a batch of `FromClient`) of the SDK inside a container; the agent vouches for `container`."""
+
+    container: str
+    frame: bytes
+
+
+class ExecOutput(Message):
+    """`stream` 1 or 2; `code` ≥ 0 when the command has ended (128 + n for signal n)."""
+
+    exec: str
+    stream: int = 1
+    data: bytes = b""
+    code: int = -1
+    error: str = ""
+
+
+class NodeNote(Message):
+    """Something people should see: why a snapshot could not be taken, a loud warning. `about` is a function id, or empty."""
+
+    about: str
+    text: str
+
+
+FromNode = (
+    NodeHello
+    | ContainerReady
+    | ContainerEnded
+    | Ran
+    | Yielded
+    | ContainerLog
+    | BuildLine
+    | Built
+    | FromGuestLink
+    | ExecOutput
+    | NodeNote
+)
+
+# ── codecs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_encoder = msgspec.msgpack.Encoder()
+from_client_decoder = msgspec.msgpack.Decoder(list[FromClient])
+to_client_decoder = msgspec.msgpack.Decoder(list[ToClient])
+to_node_decoder = msgspec.msgpack.Decoder(list[ToNode])
+from_node_decoder = msgspec.msgpack.Decoder(list[FromNode])
+
+
+def encode(batch: list[Any]) -> bytes:
+    """One frame's body: a batch of messages of one union."""
+    return _encoder.encode(batch)
+
+
+def system_failure(code: str, message: str, type: str = "", traceback: str = "") -> bytes:
+    """The payload of a result that ended by us and not by user code."""
+    return Codec.JSON.value + msgspec.json.encode(
+        SystemFailure(code=code, message=message, type=type, traceback=traceback)
+    )
