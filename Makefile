@@ -1,0 +1,36 @@
+# Each target sets up what it needs by itself; `make run` and `make test` work from a fresh clone.
+
+SEED ?= 7
+PROMPT ?= What is the capital of France?
+
+# The program asks for an A10G. Without a driver the node declares what is not there; with one, the first card answers to that name.
+GPUS := $(if $(wildcard /proc/driver/nvidia/version),A10G=0,A10G:8,A100:8)
+
+.PHONY: run test lint bench sim setup setup-dev clean
+
+run: setup
+	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush run examples/llm.py --prompt "$(PROMPT)"
+
+test: lint
+	.venv/bin/python -m pytest
+
+lint: setup-dev
+	.venv/bin/ruff check src tests examples
+	.venv/bin/ruff format --check src tests examples
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: setup
+	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush bench --json benchmarks/results.json
+
+sim: setup
+	.venv/bin/inrush sim spike --seed $(SEED)
+
+setup:
+	@scripts/setup
+
+setup-dev:
+	@scripts/setup dev
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,20 @@
+"""The `inrush` command: one thin file per verb, each loaded only when it is asked for.
+
+A verb's module holds a click command called `command`. What several verbs share stands beside them: `flags` (settings as
+options), `programs` (finding what to run in a file), `options` (a signature as options), `api` (management over HTTP),
+`screen` (what people see), `failures` (how errors end a command).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs one command and leaves the process: status 0 only if it did what was asked."""
+    import sys
+
+    from inrush.cli.failures import status_of
+    from inrush.cli.verbs import root
+
+    sys.exit(status_of(root, args))

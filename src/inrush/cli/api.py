@@ -1,0 +1,126 @@
+"""The server's management API for the verbs that look after things: plain JSON over HTTP.
+
+Which server: the `server_url` setting with its `token`, else the local one, as `run/server.json` in the home tells.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from inrush import settings
+from inrush.errors import ConnectionError, Error, InternalError, from_code
+
+if TYPE_CHECKING:
+    import httpx
+
+_TIMEOUT_S = 30.0
+
+
+class Address(NamedTuple):
+    """Where a server listens, and the token that it takes."""
+
+    url: str
+    token: str
+
+
+def local_server() -> dict[str, Any] | None:
+    """What the local server said of itself when it started (`pid`, `url`, `boot`, `version`); it may have died since."""
+    try:
+        told: dict[str, Any] = json.loads((settings.home() / "run" / "server.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise InternalError(f"{settings.home()}/run/server.json cannot be read: {error}") from None
+    return told
+
+
+def address() -> Address:
+    """The server to ask. Raises `ConnectionError` when none is configured and none runs here."""
+    values = settings.load()
+    url, token = values["server_url"].value, values["token"].value
+    if url:
+        return Address(url.rstrip("/"), token)
+    local = local_server()
+    if local is None:
+        raise _nobody_there("no server runs on this machine")
+    try:
+        token = token or (settings.home() / "token").read_text().strip()
+    except OSError as error:
+        raise _nobody_there(f"the local server's token cannot be read ({error})") from None
+    return Address(local["url"].rstrip("/"), token)
+
+
+def get(path: str, **params: Any) -> Any:
+    """JSON at `path`, below `/api/v1`."""
+    return _ask("GET", path, params=_given(params))
+
+
+def post(path: str, body: Any = None, **params: Any) -> Any:
+    """Posts JSON; returns the JSON that comes back, or None."""
+    return _ask("POST", path, json=body, params=_given(params))
+
+
+def delete(path: str) -> Any:
+    """Deletes what is at `path`."""
+    return _ask("DELETE", path)
+
+
+def lines(path: str, **params: Any) -> Iterator[dict[str, Any]]:
+    """Objects of a newline-delimited JSON stream, as they come."""
+    import httpx
+
+    with _client(timeout=None) as client:
+        try:
+            with client.stream("GET", path, params=_given(params)) as response:
+                if response.is_error:
+                    response.read()
+                    raise _refusal(response)
+                for line in response.iter_lines():
+                    if line:
+                        yield json.loads(line)
+        except httpx.TransportError as error:
+            raise _unreachable(client, error) from None
+
+
+def _ask(method: str, path: str, **options: Any) -> Any:
+    import httpx
+
+    with _client(_TIMEOUT_S) as client:
+        try:
+            response = client.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise _unreachable(client, error) from None
+    if response.is_error:
+        raise _refusal(response)
+    return response.json() if response.content else None
+
+
+def _client(timeout: float | None) -> httpx.Client:
+    import httpx
+
+    where = address()
+    headers = {"Authorization": f"Bearer {where.token}"}
+    # The environment's proxies are for the outside world; a server of ours is named by its address.
+    return httpx.Client(base_url=f"{where.url}/api/v1", headers=headers, timeout=timeout, trust_env=False)
+
+
+def _refusal(response: httpx.Response) -> Error:
+    try:
+        told = response.json()
+        return from_code(told["code"], told["message"])
+    except (ValueError, KeyError, TypeError):
+        return InternalError(f"{response.request.url} answered {response.status_code}: {response.text[:300]}")
+
+
+def _unreachable(client: httpx.Client, error: Exception) -> ConnectionError:
+    return _nobody_there(f"no server answers at {client.base_url.copy_with(path='/')} ({error})")
+
+
+def _nobody_there(what: str) -> ConnectionError:
+    return ConnectionError(f"{what}; `inrush server` starts one here, INRUSH_SERVER_URL names another")
+
+
+def _given(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}

@@ -1,0 +1,38 @@
+"""Every setting as an option of a command, so that it has one name in file, environment and flag."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, MutableMapping
+from typing import Any, TypeVar
+
+import click
+
+from inrush import settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def all_settings(command: Command) -> Command:
+    """Decorator: adds an option for each setting. They arrive as keyword arguments, None where not given."""
+    for setting in reversed(settings.SETTINGS):
+        command = _option(setting)(command)
+    return command
+
+
+def _option(setting: settings.Setting) -> Callable[[Command], Command]:
+    name = "--" + setting.name.replace("_", "-")
+    kind = type(setting.default)
+    meaning = setting.meaning if setting.default in ("", 0, False) else f"{setting.meaning} ({setting.default})"
+    if kind is bool:
+        return click.option(f"{name}/--no-{name[2:]}", setting.name, default=None, help=meaning)
+    return click.option(name, setting.name, type=kind, default=None, metavar=kind.__name__.upper(), help=meaning)
+
+
+def apply(flags: dict[str, Any], environ: MutableMapping[str, str] = os.environ) -> dict[str, settings.Value]:
+    """All settings with these flags on top, which the SDK and a server that it starts then see too: by their environment."""
+    values = settings.load(flags, environ)
+    for name, raw in flags.items():
+        if raw is not None:
+            environ[f"INRUSH_{name.upper()}"] = str(raw).lower() if isinstance(raw, bool) else str(raw)
+    return values

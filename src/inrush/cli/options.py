@@ -1,0 +1,75 @@
+"""A function's signature as command line options.
+
+`def main(prompt: str = "hi", n: int = 3, fast: bool = False)` gives `--prompt TEXT --n INTEGER --fast/--no-fast`; a parameter without a
+default is required. `def main(*arglist)` takes all arguments as they are. A parameter of any other type keeps its default,
+and is refused if it has none.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from inrush.errors import InvalidError
+
+_SCALARS: tuple[type, ...] = (str, int, float, bool)
+
+
+def parse(function: Callable[..., Any], args: Sequence[str], name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments for `function` from a command line. `name` is what its help and errors call it."""
+    signature = inspect.signature(function)
+    if any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
+        return tuple(args), {}
+    hints = _hints(function)
+    params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD and p.name != "self"]
+    made = [option for p in params if (option := _option(p, hints.get(p.name, p.annotation), name)) is not None]
+    command = click.Command(name, params=made, help=inspect.getdoc(function), callback=lambda **given: given)
+    given = command.main(list(args), prog_name=f"inrush run {name}", standalone_mode=False)
+    if not isinstance(given, dict):  # --help was asked for and shown
+        raise click.exceptions.Exit(0)
+    return (), given
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception:  # an annotation that does not evaluate here: the signature's own are used
+        return {}
+
+
+def _option(parameter: inspect.Parameter, annotation: Any, name: str) -> click.Option | None:
+    required = parameter.default is parameter.empty
+    kind = _scalar(annotation, parameter.default)
+    if kind is None:
+        if required:
+            raise InvalidError(
+                f"{name}: parameter {parameter.name!r} is of a type that a command line cannot give ({annotation}); "
+                "use str, int, float or bool, give it a default, or take *arglist"
+            )
+        return None
+    flags = _flags(parameter.name, boolean=kind is bool)
+    default = None if required else parameter.default
+    shown = default not in (None, "", False)
+    return click.Option([*flags, parameter.name], type=kind, required=required, default=default, show_default=shown)
+
+
+def _flags(name: str, boolean: bool) -> list[str]:
+    dashed = name.replace("_", "-")
+    spellings = dict.fromkeys((dashed, name))
+    return [f"--{spelling}/--no-{spelling}" if boolean else f"--{spelling}" for spelling in spellings]
+
+
+def _scalar(annotation: Any, default: Any) -> type | None:
+    if annotation is inspect.Parameter.empty:
+        if default is inspect.Parameter.empty or default is None:
+            return str
+        annotation = type(default)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        alternatives = [a for a in typing.get_args(annotation) if a is not type(None)]
+        annotation = alternatives[0] if len(alternatives) == 1 else None
+    return annotation if annotation in _SCALARS else None

@@ -1,0 +1,98 @@
+"""What people see: rich on a terminal, plain lines elsewhere (so that output can be piped and grepped).
+
+Rich is loaded only when there is a terminal to draw on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def is_terminal() -> bool:
+    """Whether output goes to a person."""
+    return sys.stdout.isatty()
+
+
+def console(stderr: bool = False) -> Console:
+    """Rich's console."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table; plain, aligned columns when nobody watches."""
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if is_terminal():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        drawn = Table(*columns, box=None, header_style="bold", pad_edge=False)
+        for row in texts:
+            drawn.add_row(*(Text(cell) for cell in row))
+        Console().print(drawn)
+        return
+    widths = [max(len(row[i]) for row in [list(columns), *texts]) for i in range(len(columns))]
+    for row in [list(columns), *texts]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def as_json(value: Any) -> None:
+    """For machines."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def listing(rows: Sequence[dict[str, Any]], machine: bool) -> None:
+    """Objects of one kind, a row each."""
+    if machine:
+        as_json(rows)
+    elif not rows:
+        click.echo("none")
+    else:
+        table(list(rows[0]), [[_cell(row.get(column)) for column in rows[0]] for row in rows])
+
+
+def facts(told: dict[str, Any], indent: int = 0) -> None:
+    """One object, a line for each thing it says; nested ones are indented."""
+    width = max((len(name) for name in told), default=0)
+    for name, value in told.items():
+        label = " " * indent + click.style(name.replace("_", " ").ljust(width), bold=True)
+        if isinstance(value, dict) and value:
+            click.echo(label.rstrip())
+            facts(value, indent + 2)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            click.echo(label.rstrip())
+            for item in value:
+                click.echo(" " * (indent + 2) + "  ".join(_cell(v) for v in item.values() if v not in (None, "", [])))
+        else:
+            click.echo(f"{label}  {_cell(value)}")
+
+
+def log_line(line: dict[str, Any], machine: bool) -> None:
+    """A line that a container printed, behind the container's id; what it wrote to stderr is dimmed."""
+    if machine:
+        click.echo(json.dumps(line))
+        return
+    text = line["text"].rstrip("\n")
+    click.echo(f"{click.style(line['container'], fg='cyan')} {click.style(text, dim=line['stream'] == 'stderr')}")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_cell(item) for item in value)
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_cell(item)}" for name, item in value.items())
+    return str(value)

@@ -1,0 +1,58 @@
+"""The table of verbs, and the root command that loads one of them when it is called.
+
+`inrush --help` reads only this table, so it is as fast as importing click.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+VERBS = {
+    "run": "Run a program: its functions in containers, for as long as it runs.",
+    "deploy": "Make an app stay: its functions and endpoints can be called from now on.",
+    "serve": "Deploy while you edit: reloads on every change, ends with Ctrl-C.",
+    "app": "List apps, follow their logs, stop them.",
+    "container": "List containers, follow their logs, run commands in them, stop them.",
+    "shell": "A shell in a fresh container of a function.",
+    "why": "Why a function has the containers it has, and what its calls wait for.",
+    "secret": "Create, list and delete secrets.",
+    "dict": "List dicts, look into them, delete them.",
+    "server": "Run the server; ask after it, stop it, read its log.",
+    "doctor": "What this machine can do, what it cannot, and why.",
+    "config": "All settings, with where each came from.",
+    "sim": "Run the scheduler in virtual time, with made-up nodes and traffic.",
+    "bench": "Measure this machine: cold start, round trip, map, snapshot.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are modules of this package."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"inrush.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"inrush {version('inrush')}")
+        ctx.exit()
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version.")
+def root() -> None:
+    """Python functions in isolated containers, with the GPUs they ask for, from zero in milliseconds."""
