@@ -1,0 +1,72 @@
+"""The agent's backstop for attempts that ignore their timeout.
+
+The guest enforces timeouts; this is for guests that cannot (the interpreter is stuck in native code, stopped, or
+hostile). An attempt's clock starts when it can be running: the guest takes inputs in order, `max_inputs` at once, so
+the first `max_inputs` attempts without an answer are taken to run and the others to wait. All attempts of a function
+have the same timeout, so those that run expire in the order in which they began, and one look at the oldest is enough.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+Attempt = tuple[str, int]
+"""Call and index."""
+
+SLACK_S = 5.0
+"""How long after its timeout an attempt may still be answered by the guest itself."""
+
+
+class Deadlines:
+    """Of one container. Times are in seconds of the caller's monotonic clock."""
+
+    def __init__(self, timeout_s: float, max_inputs: int) -> None:
+        self._limit_s = timeout_s + SLACK_S
+        self._max_inputs = max_inputs
+        self._running: dict[Attempt, float] = {}  # in the order of their begin
+        self._order: deque[Attempt] = deque()  # sent and not begun, with some that were answered meanwhile
+        self._waiting: set[Attempt] = set()  # those of `_order` without an answer
+
+    def __len__(self) -> int:
+        return len(self._running) + len(self._waiting)
+
+    def add(self, call: str, indexes: tuple[int, ...], now: float) -> None:
+        """Inputs were sent to the guest."""
+        running, room = self._running, self._max_inputs - len(self._running)
+        for index in indexes:
+            if room > 0:
+                running[(call, index)] = now
+                room -= 1
+            else:
+                self._order.append((call, index))
+                self._waiting.add((call, index))
+
+    def remove(self, call: str, indexes: tuple[int, ...], now: float) -> None:
+        """Those were answered."""
+        for index in indexes:
+            if self._running.pop((call, index), None) is not None:
+                self._begin_next(now)
+            else:
+                self._waiting.discard((call, index))
+
+    def next_at(self) -> float | None:
+        """When the oldest running attempt expires."""
+        for began in self._running.values():
+            return began + self._limit_s
+        return None
+
+    def expired(self, now: float) -> list[Attempt]:
+        """Attempts that should have been answered by now."""
+        return [attempt for attempt, began in self._running.items() if began + self._limit_s <= now]
+
+    def attempts(self) -> list[Attempt]:
+        """All that have no answer yet, the running ones first."""
+        return [*self._running, *(attempt for attempt in self._order if attempt in self._waiting)]
+
+    def _begin_next(self, now: float) -> None:
+        while self._order:
+            attempt = self._order.popleft()
+            if attempt in self._waiting:
+                self._waiting.remove(attempt)
+                self._running[attempt] = now
+                return

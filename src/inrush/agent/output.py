@@ -1,0 +1,90 @@
+"""What containers print: pipes read to their end, cut into lines, and limited.
+
+Printing never slows user code and never fills the server: up to the limit every line is passed on, beyond it lines are
+dropped, and one line says how much was. Pipes carry what native code and subprocesses write; Python's own output
+arrives as `log` frames with its call, and both draw on one limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import time
+from collections.abc import Callable
+
+from inrush.wire import ContainerLog
+
+BURST_BYTES = 8 * 1024 * 1024
+RATE_BYTES_PER_S = 1024 * 1024
+MAX_LINE_BYTES = 16 * 1024
+"""A longer line is cut."""
+
+
+class OutputLimit:
+    """A token bucket over all that one container prints."""
+
+    def __init__(self, put: Callable[[ContainerLog], None], container: str) -> None:
+        self._put = put
+        self._container = container
+        self._tokens = float(BURST_BYTES)
+        self._refilled = time.monotonic()
+        self._dropped = 0
+
+    def emit(self, call: str, stream: str, text: str) -> None:
+        """Pass the text on, or count it as dropped."""
+        now = time.monotonic()
+        self._tokens = min(BURST_BYTES, self._tokens + (now - self._refilled) * RATE_BYTES_PER_S)
+        self._refilled = now
+        if len(text) > self._tokens:
+            self._dropped += len(text)
+            return
+        self._tokens -= len(text)
+        self.tell_dropped()
+        self._put(ContainerLog(self._container, call, stream, time.time(), text))
+
+    def tell_dropped(self) -> None:
+        """One line for all that was dropped since the last."""
+        if self._dropped:
+            limit = f"over {RATE_BYTES_PER_S >> 20} MiB/s after the first {BURST_BYTES >> 20} MiB"
+            text = f"[{self._dropped:,} characters of output dropped: {limit}]\n"
+            self._dropped = 0
+            self._put(ContainerLog(self._container, "", "system", time.time(), text))
+
+
+class PipeReader(asyncio.Protocol):
+    """Of one stream of one container. `closed` is done at the pipe's end."""
+
+    def __init__(self, limit: OutputLimit, stream: str) -> None:
+        self._limit = limit
+        self._stream = stream
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._partial = ""
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.tail = ""
+        """The last characters written, for the message about a container that died."""
+
+    def data_received(self, data: bytes) -> None:
+        self._take(self._decode(data))
+
+    def _take(self, text: str) -> None:
+        self.tail = (self.tail + text)[-2000:]
+        whole, newline, self._partial = (self._partial + text).rpartition("\n")
+        if newline:
+            self._limit.emit("", self._stream, whole + newline)
+        if len(self._partial) > MAX_LINE_BYTES:
+            self._limit.emit("", self._stream, self._partial + "\n")
+            self._partial = ""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._take(self._decode(b"", True))
+        if self._partial:
+            self._limit.emit("", self._stream, self._partial + "\n")
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+async def read_pipe(fd: int, limit: OutputLimit, stream: str) -> tuple[PipeReader, asyncio.ReadTransport]:
+    """Reads the pipe `fd`, which is owned from now on."""
+    loop = asyncio.get_running_loop()
+    transport, reader = await loop.connect_read_pipe(lambda: PipeReader(limit, stream), open(fd, "rb", buffering=0))  # noqa: SIM115
+    return reader, transport

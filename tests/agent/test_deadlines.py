@@ -1,0 +1,42 @@
+"""The backstop for attempts that ignore their timeout. Times are made up, so nothing here waits."""
+
+from __future__ import annotations
+
+from inrush.agent.deadlines import SLACK_S, Deadlines
+
+LIMIT_S = 10.0 + SLACK_S
+
+
+def test_an_attempt_expires_its_timeout_and_the_slack_after_it_was_sent() -> None:
+    deadlines = Deadlines(timeout_s=10.0, max_inputs=1)
+    deadlines.add("ca-1", (0,), now=100.0)
+    assert deadlines.expired(100.0 + LIMIT_S - 0.1) == []
+    assert deadlines.expired(100.0 + LIMIT_S) == [("ca-1", 0)]
+
+
+def test_an_attempt_behind_others_starts_its_clock_when_its_turn_comes() -> None:
+    deadlines = Deadlines(timeout_s=10.0, max_inputs=1)
+    deadlines.add("ca-1", (0, 1), now=0.0)
+    deadlines.remove("ca-1", (0,), now=9.0)
+    assert deadlines.next_at() == 9.0 + LIMIT_S
+    assert deadlines.expired(9.0 + LIMIT_S) == [("ca-1", 1)]
+
+
+def test_answers_out_of_order_leave_the_others_clocks_alone() -> None:
+    deadlines = Deadlines(timeout_s=10.0, max_inputs=2)
+    deadlines.add("ca-1", (0, 1, 2, 3), now=0.0)
+    deadlines.remove("ca-1", (2,), now=1.0)
+    deadlines.remove("ca-1", (1,), now=2.0)
+    assert deadlines.attempts() == [("ca-1", 0), ("ca-1", 3)]
+    assert deadlines.expired(LIMIT_S) == [("ca-1", 0)]
+    assert deadlines.expired(2.0 + LIMIT_S) == [("ca-1", 0), ("ca-1", 3)]
+
+
+def test_answers_for_inputs_that_were_never_sent_change_nothing() -> None:
+    deadlines = Deadlines(timeout_s=10.0, max_inputs=1)
+    deadlines.add("ca-1", (0, 1), now=0.0)
+    deadlines.remove("ca-2", tuple(range(1000)), now=1.0)
+    assert len(deadlines) == 2
+    deadlines.remove("ca-1", (0, 1), now=1.0)
+    assert len(deadlines) == 0
+    assert deadlines.next_at() is None
