@@ -17,7 +17,9 @@ def command() -> None:
 @command.command()
 @click.argument("name")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--from-dotenv", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read KEY=VALUE lines.")
+@click.option(
+    "--from-dotenv", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read KEY=VALUE lines."
+)
 @click.option("--force", is_flag=True, help="Replace a secret of that name.")
 def create(name: str, pairs: tuple[str, ...], from_dotenv: Path | None, force: bool) -> None:
     """Create a secret. A VALUE of "-" is read from standard input, so that it stands in no shell history."""

@@ -19,7 +19,9 @@ _STOP_LIMIT_S = 90.0
 
 
 @click.group(invoke_without_command=True)
-@click.option("--background", is_flag=True, hidden=True, help="As a client starts it: ends after idle_exit_s without work.")
+@click.option(
+    "--background", is_flag=True, hidden=True, help="As a client starts it: ends after idle_exit_s without work."
+)
 @flags.all_settings
 @click.pass_context
 def command(ctx: click.Context, background: bool, **given: Any) -> None:
@@ -76,7 +78,9 @@ def _wait_for_end(pid: int) -> None:
     deadline = time.monotonic() + _STOP_LIMIT_S
     while Path(f"/proc/{pid}").exists() and not _is_zombie(pid):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the server (process {pid}) still runs after {_STOP_LIMIT_S:.0f} s; see `inrush server logs`")
+            raise TimeoutError(
+                f"the server (process {pid}) still runs after {_STOP_LIMIT_S:.0f} s; see `inrush server logs`"
+            )
         time.sleep(0.05)
 
 

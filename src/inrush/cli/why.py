@@ -32,7 +32,9 @@ def _find(function: str) -> tuple[str, str]:
         return app, name
     having = [a for a in api.get("/apps") if function in _names(a)]
     if not having:
-        raise NotFoundError(f"no app that runs or is deployed has a function {function!r}; `inrush app list` shows them")
+        raise NotFoundError(
+            f"no app that runs or is deployed has a function {function!r}; `inrush app list` shows them"
+        )
     if len(having) > 1:
         raise click.UsageError("several apps have it: " + ", ".join(f"{a['name']}::{function}" for a in having))
     return having[0]["name"], function
