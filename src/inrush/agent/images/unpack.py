@@ -1,0 +1,165 @@
+"""Unpacks a tar that a user sent, into a directory that becomes a layer.
+
+The tar is hostile until shown otherwise: it is read as a stream, each name is checked before anything is written, and
+nothing is ever written through a link. Only directories, regular files and links that stay inside are taken; owners,
+setuid bits and times are dropped. Names below the directories that a merged-`/usr` system has as links are led to where
+the links point, since a layer with a real `/bin` would hide all of the image's programs.
+"""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import os
+import posixpath
+import stat
+import tarfile
+import zlib
+from pathlib import Path
+from typing import IO, Self, cast
+
+from inrush.agent.blobs import Readable
+from inrush.errors import InvalidError, ResourceExhaustedError
+
+MAX_MEMBERS = 1_000_000
+MAX_BYTES = 64 * 2**30
+_BUFFER_BYTES = 1 << 20
+_MAX_EXTENSION_BYTES = 1 << 20
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_MERGED = {
+    "bin": "usr/bin",
+    "sbin": "usr/sbin",
+    "lib": "usr/lib",
+    "lib32": "usr/lib32",
+    "lib64": "usr/lib64",
+    "libx32": "usr/libx32",
+    "var/run": "run",
+    "var/lock": "run/lock",
+}
+
+
+def unpack(
+    stream: Readable, into: Path, *, name: str, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES
+) -> int:
+    """Unpack the (possibly compressed) tar `stream` below `into`; gives the bytes written. Errors call it `name`.
+
+    Raises `InvalidError` for a tar that is broken or wants out, `ResourceExhaustedError` for one over the limits.
+    """
+    unpacker = _Unpacker(into, name, max_bytes)
+    try:
+        opened = tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|*", bufsize=_BUFFER_BYTES, tarinfo=_Header)
+        with opened as tar:
+            for count, member in enumerate(tar):
+                if count >= max_members:
+                    raise ResourceExhaustedError(f"{name} holds more than {max_members} files")
+                unpacker.take(tar, member)
+                tar.members.clear()  # a stream needs no index, and a million entries cost a gigabyte
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, zlib.error, lzma.LZMAError) as error:
+        raise InvalidError(f"{name} is not a readable tar: {error}") from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InvalidError(f"{name} cannot be unpacked: {error.strerror or error}") from None
+    return unpacker.written
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses extension headers (long names, pax records) of a size that only a memory bomb has: they are read whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _EXTENSIONS and header.size > _MAX_EXTENSION_BYTES):
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
+
+
+class _Unpacker:
+    def __init__(self, root: Path, name: str, max_bytes: int) -> None:
+        self._root = root
+        self._name = name
+        self._max_bytes = max_bytes
+        self._directories: set[str] = {""}
+        self.written = 0
+
+    def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        path = self._inside(member.name, "", member.name)
+        if not path:
+            return
+        if member.isdir():
+            self._directory(path)
+            return
+        self._directory(posixpath.dirname(path))
+        target = self._root / path
+        if os.path.lexists(target):
+            self._clear(target, member.name)
+        if member.isreg():
+            self._file(tar, member, target)
+        elif member.issym():
+            self._inside(member.linkname, posixpath.dirname(path), member.name)
+            target.symlink_to(member.linkname)
+        elif member.islnk():
+            self._hard_link(member, target)
+        else:
+            raise InvalidError(f"{self._name}: {member.name!r} is a device or a pipe; only files can be in it")
+
+    def _inside(self, name: str, base: str, member: str) -> str:
+        """The path below the root that `name`, seen from `base`, means."""
+        path = posixpath.normpath(posixpath.join(base, name))
+        if posixpath.isabs(name) or path == ".." or path.startswith("../") or "\0" in name:
+            raise InvalidError(f"{self._name}: {member!r} leads out of it")
+        return "" if path == "." else _merged(path)
+
+    def _directory(self, path: str) -> None:
+        """Make `path` and its parents, each one a real directory."""
+        if path in self._directories:
+            return
+        self._directory(posixpath.dirname(path))
+        target = self._root / path
+        if not os.path.lexists(target):
+            target.mkdir(mode=0o755)
+        elif not stat.S_ISDIR(target.lstat().st_mode):
+            raise InvalidError(f"{self._name}: {path!r} is a directory and something else at once")
+        self._directories.add(path)
+
+    def _clear(self, target: Path, member: str) -> None:
+        """A later member of the same name replaces an earlier one."""
+        if stat.S_ISDIR(target.lstat().st_mode):
+            raise InvalidError(f"{self._name}: {member!r} is a directory and something else at once")
+        target.unlink()
+
+    def _file(self, tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+        self.written += member.size
+        if self.written > self._max_bytes:
+            raise ResourceExhaustedError(f"{self._name} unpacks to more than {self._max_bytes} bytes")
+        source = tar.extractfile(member)
+        if source is None:
+            raise InvalidError(f"{self._name}: {member.name!r} cannot be read")
+        mode = 0o755 if member.mode & 0o111 else 0o644
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as file:
+            while chunk := source.read(_BUFFER_BYTES):
+                file.write(chunk)
+            os.fchmod(file.fileno(), mode)
+
+    def _hard_link(self, member: tarfile.TarInfo, target: Path) -> None:
+        source = self._root / self._inside(member.linkname, "", member.name)
+        parents = posixpath.dirname(self._inside(member.linkname, "", member.name))
+        if parents not in self._directories or not source.is_file() or source.is_symlink():
+            raise InvalidError(
+                f"{self._name}: {member.name!r} is a link to {member.linkname!r}, which is no file of it"
+            )
+        os.link(source, target, follow_symlinks=False)
+
+
+def _merged(path: str) -> str:
+    for old, new in _MERGED.items():
+        if path == old or path.startswith(old + "/"):
+            return new + path[len(old) :]
+    return path
