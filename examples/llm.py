@@ -3,8 +3,8 @@
     inrush run examples/llm.py --prompt "What is the capital of France?"
     inrush deploy examples/llm.py        then open the URL that it prints, with ?prompt=…
 
-The weights (SmolLM2, 135 million parameters) come inside a Python package, so nothing is fetched from a model hub. Loading takes
-half a minute, once: `enable_memory_snapshot` keeps the loaded process, and every container is forked from it.
+The weights (SmolLM2, 135 million parameters) come inside a Python package, so nothing is fetched from a model hub.
+Loading takes half a minute, once: `enable_memory_snapshot` keeps the loaded process, and containers are forked from it.
 """
 
 import inrush

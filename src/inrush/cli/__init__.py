@@ -1,8 +1,8 @@
 """The `inrush` command: one thin file per verb, each loaded only when it is asked for.
 
-A verb's module holds a click command called `command`. What several verbs share stands beside them: `flags` (settings as
-options), `programs` (finding what to run in a file), `options` (a signature as options), `api` (management over HTTP),
-`screen` (what people see), `failures` (how errors end a command).
+A verb's module holds a click command called `command`. What several verbs share stands beside them: `flags` (settings
+as options), `programs` (finding what to run in a file), `options` (a signature as options), `api` (management over
+HTTP), `screen` (what people see), `failures` (how errors end a command).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Address(NamedTuple):
 
 
 def local_server() -> dict[str, Any] | None:
-    """What the local server said of itself when it started (`pid`, `url`, `boot`, `version`); it may have died since."""
+    """What the local server said of itself at its start (`pid`, `url`, `boot`, `version`); it may have died since."""
     try:
         told: dict[str, Any] = json.loads((settings.home() / "run" / "server.json").read_text())
     except (FileNotFoundError, NotADirectoryError):

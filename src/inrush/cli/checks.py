@@ -1,4 +1,4 @@
-"""What `inrush doctor` looks at: each check is a function that says what it found, and what to do where that is not enough.
+"""What `inrush doctor` looks at: each check says what it found, and what to do where that is not enough.
 
 `ok`: all there. `less`: it works, but something is lost, and `found` says what. `no`: containers cannot run.
 """
@@ -60,7 +60,9 @@ def _privileges() -> Check:
     if os.geteuid() == 0:
         return Check("privileges", "ok", "root: the launcher keeps it, server and agent give it up")
     if shutil.which("newuidmap"):
-        return Check("privileges", "less", "ordinary user: containers have no network, and no limits without cgroup delegation")
+        return Check(
+            "privileges", "less", "ordinary user: containers have no network, and no limits without cgroup delegation"
+        )
     found = "ordinary user without newuidmap: all users of a container are one, and apt in images fails"
     return Check("privileges", "less", found, "apt-get install uidmap")
 
@@ -157,7 +159,9 @@ def _disk() -> Check:
     free_gib = shutil.disk_usage(place).free / 2**30
     found = f"{free_gib:.0f} GiB free for {settings.home()}"
     if free_gib < _DISK_FOR_AN_IMAGE_GIB:
-        return Check("disk", "less", found, "an image with PyTorch takes 2 to 6 GiB; INRUSH_HOME moves the state elsewhere")
+        return Check(
+            "disk", "less", found, "an image with PyTorch takes 2 to 6 GiB; INRUSH_HOME moves the state elsewhere"
+        )
     return Check("disk", "ok", found)
 
 

@@ -30,7 +30,7 @@ def _option(setting: settings.Setting) -> Callable[[Command], Command]:
 
 
 def apply(flags: dict[str, Any], environ: MutableMapping[str, str] = os.environ) -> dict[str, settings.Value]:
-    """All settings with these flags on top, which the SDK and a server that it starts then see too: by their environment."""
+    """All settings with these flags on top. The SDK, and a server that it starts, see them too: in the environment."""
     values = settings.load(flags, environ)
     for name, raw in flags.items():
         if raw is not None:

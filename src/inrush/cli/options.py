@@ -1,8 +1,8 @@
 """A function's signature as command line options.
 
-`def main(prompt: str = "hi", n: int = 3, fast: bool = False)` gives `--prompt TEXT --n INTEGER --fast/--no-fast`; a parameter without a
-default is required. `def main(*arglist)` takes all arguments as they are. A parameter of any other type keeps its default,
-and is refused if it has none.
+`def main(prompt: str = "hi", n: int = 3, fast: bool = False)` gives `--prompt TEXT --n INTEGER --fast/--no-fast`; a
+parameter without a default is required. `def main(*arglist)` takes all arguments as they are. A parameter of any other
+type keeps its default, and is refused if it has none.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ _SCALARS: tuple[type, ...] = (str, int, float, bool)
 
 
 def parse(function: Callable[..., Any], args: Sequence[str], name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments for `function` from a command line. `name` is what its help and errors call it."""
+    """Positional and keyword arguments for `function` from a command line; its help and errors call it `name`."""
     signature = inspect.signature(function)
     if any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
         return tuple(args), {}
     hints = _hints(function)
     params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD and p.name != "self"]
-    made = [option for p in params if (option := _option(p, hints.get(p.name, p.annotation), name)) is not None]
+    made: list[click.Parameter] = [
+        option for p in params if (option := _option(p, hints.get(p.name, p.annotation), name)) is not None
+    ]
     command = click.Command(name, params=made, help=inspect.getdoc(function), callback=lambda **given: given)
     given = command.main(list(args), prog_name=f"inrush run {name}", standalone_mode=False)
     if not isinstance(given, dict):  # --help was asked for and shown
@@ -53,9 +55,10 @@ def _option(parameter: inspect.Parameter, annotation: Any, name: str) -> click.O
             )
         return None
     flags = _flags(parameter.name, boolean=kind is bool)
-    default = None if required else parameter.default
-    shown = default not in (None, "", False)
-    return click.Option([*flags, parameter.name], type=kind, required=required, default=default, show_default=shown)
+    if required:
+        return click.Option([*flags, parameter.name], type=kind, required=True)
+    shown = parameter.default not in (None, "", False)
+    return click.Option([*flags, parameter.name], type=kind, default=parameter.default, show_default=shown)
 
 
 def _flags(name: str, boolean: bool) -> list[str]:

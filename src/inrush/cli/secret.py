@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -50,7 +51,7 @@ def _pair(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise click.UsageError(f"{text!r} is not KEY=VALUE")
-    return key, click.get_text_stream("stdin").read().rstrip("\n") if value == "-" else value
+    return key, sys.stdin.read().rstrip("\n") if value == "-" else value
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:

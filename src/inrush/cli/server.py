@@ -24,7 +24,7 @@ _STOP_LIMIT_S = 90.0
 )
 @flags.all_settings
 @click.pass_context
-def command(ctx: click.Context, background: bool, **given: Any) -> None:
+def command(ctx: click.Context, /, background: bool, **given: Any) -> None:
     """Run the server, with this machine as its node, until Ctrl-C; or ask after the one that runs."""
     values = flags.apply(given)
     if ctx.invoked_subcommand is None:
