@@ -51,6 +51,11 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
+def warn(text: str) -> None:
+    """Something people should see that is no error."""
+    click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
+
+
 def listing(rows: Sequence[dict[str, Any]], machine: bool) -> None:
     """Objects of one kind, a row each."""
     if machine:
