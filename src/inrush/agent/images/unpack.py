@@ -32,6 +32,8 @@ _EXTENSIONS = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
+_SHARED = {"tmp": 0o1777, "var/tmp": 0o1777}
+"""A layer's directory decides about the mode of those below: these must stay open to all."""
 _MERGED = {
     "bin": "usr/bin",
     "sbin": "usr/sbin",
@@ -53,13 +55,13 @@ def unpack(
     """
     unpacker = _Unpacker(into, name, max_bytes)
     try:
-        opened = tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|*", bufsize=_BUFFER_BYTES, tarinfo=_Header)
-        with opened as tar:
-            for count, member in enumerate(tar):
-                if count >= max_members:
+        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|*", bufsize=_BUFFER_BYTES, tarinfo=_Header) as tar:
+            count = 0
+            while (member := tar.next()) is not None:
+                if (count := count + 1) > max_members:
                     raise ResourceExhaustedError(f"{name} holds more than {max_members} files")
                 unpacker.take(tar, member)
-                tar.members.clear()  # a stream needs no index, and a million entries cost a gigabyte
+                tar.members.clear()  # type: ignore[attr-defined]  # its index of a million files would take a gigabyte
     except (tarfile.TarError, EOFError, ValueError, OverflowError, zlib.error, lzma.LZMAError) as error:
         raise InvalidError(f"{name} is not a readable tar: {error}") from None
     except OSError as error:
@@ -70,7 +72,7 @@ def unpack(
 
 
 class _Header(tarfile.TarInfo):
-    """Refuses extension headers (long names, pax records) of a size that only a memory bomb has: they are read whole."""
+    """Refuses extension headers (long names, pax records) as large as only a memory bomb's: they are read whole."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -123,7 +125,8 @@ class _Unpacker:
         self._directory(posixpath.dirname(path))
         target = self._root / path
         if not os.path.lexists(target):
-            target.mkdir(mode=0o755)
+            target.mkdir()
+            target.chmod(_SHARED.get(path, 0o755))
         elif not stat.S_ISDIR(target.lstat().st_mode):
             raise InvalidError(f"{self._name}: {path!r} is a directory and something else at once")
         self._directories.add(path)
