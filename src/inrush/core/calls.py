@@ -1,0 +1,127 @@
+"""Calls, their inputs and attempts: what they are, and the tables of what may happen to them.
+
+An input is no object: ten thousand of them arrive in a few events and leave in a few. Where an input stands is told by the
+collection of its call that holds its index: `queue` (ranges, so that a million waiting inputs are a few entries),
+`running` (index → the attempt at it), `delayed` (waits for its next try); an index that is `known` and in none of them is
+done. `INPUT` says how an index may move; the property tests hold every step to it.
+
+An `Attempt` is shared by all inputs of one dispatch: they went to one container at one time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from inrush.core.ranges import Ranges
+from inrush.core.retry import Tries
+from inrush.core.transitions import Table, follow
+
+if TYPE_CHECKING:
+    from inrush.core.containers import Container
+
+CALL: Table = {
+    ("open", "end"): "closed",
+    ("open", "cancel"): "cancelled",
+    ("open", "forget"): "forgotten",
+    ("closed", "end"): "closed",
+    ("closed", "cancel"): "cancelled",
+    ("closed", "forget"): "forgotten",
+    ("closed", "finish"): "done",
+    ("cancelled", "end"): "cancelled",
+    ("cancelled", "cancel"): "cancelled",
+    ("cancelled", "forget"): "forgotten",
+    ("cancelled", "finish"): "done",
+    ("forgotten", "end"): "forgotten",
+    ("forgotten", "cancel"): "forgotten",
+    ("forgotten", "forget"): "forgotten",
+    ("forgotten", "finish"): "done",
+}
+"""`open`: its number of inputs is not known yet; `closed`: it is. A call that is done is dropped from memory."""
+
+INPUT: Table = {
+    ("unknown", "arrive"): "queued",
+    ("unknown", "refuse"): "done",
+    ("queued", "dispatch"): "running",
+    ("queued", "resolve"): "done",
+    ("running", "resolve"): "done",
+    ("running", "again"): "queued",
+    ("running", "later"): "delayed",
+    ("delayed", "due"): "queued",
+    ("delayed", "resolve"): "done",
+}
+"""`done` has no way out: at most one result of an input is accepted."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One dispatch: a try of each of its inputs, in one container, since `at`."""
+
+    container: Container
+    at: float
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One `.remote()`, `.map()`, `.spawn()`, …; `function` is where its inputs go (a rolling deploy changes it)."""
+
+    id: str
+    function: str
+    kind: str
+    total: int
+    durable: bool
+    state: str = "open"
+    why: str = ""
+    """Of a cancelled call: by whom or what."""
+    known: Ranges = field(default_factory=Ranges)
+    queue: deque[range] = field(default_factory=deque)
+    queued: int = 0
+    running: dict[int, Attempt] = field(default_factory=dict)
+    delayed: dict[int, float] = field(default_factory=dict)
+    tries: dict[int, Tries] = field(default_factory=dict)
+    """Only of inputs that failed before and are not done."""
+    done: int = 0
+
+    def turn(self, event: str) -> None:
+        """Follow the table."""
+        self.state = follow(CALL, f"call {self.id}", self.state, event)
+
+    def push(self, span: range) -> None:
+        """More inputs, at the end of the queue."""
+        self.queue.append(span)
+        self.queued += len(span)
+
+    def push_front(self, span: range) -> None:
+        """Inputs that come back: they waited before all others."""
+        self.queue.appendleft(span)
+        self.queued += len(span)
+
+    def take(self, most: int) -> range:
+        """Up to `most` contiguous inputs from the head of the queue, which must not be empty."""
+        head = self.queue[0]
+        if len(head) <= most:
+            self.queue.popleft()
+        else:
+            self.queue[0] = head[most:]
+            head = head[:most]
+        self.queued -= len(head)
+        return head
+
+    def drop_waiting(self) -> list[int]:
+        """Take all queued and delayed inputs out; returns their indexes in order."""
+        indexes = sorted([*(index for span in self.queue for index in span), *self.delayed])
+        self.queue.clear()
+        self.queued = 0
+        self.delayed.clear()
+        return indexes
+
+    def where(self, index: int) -> str:
+        """The state of an input, as named in `INPUT`."""
+        if index not in self.known:
+            return "unknown"
+        if index in self.running:
+            return "running"
+        if index in self.delayed:
+            return "delayed"
+        return "queued" if any(index in span for span in self.queue) else "done"

@@ -1,0 +1,129 @@
+"""The core's face: `Cluster.step(event, now)` takes what happened and returns what has to be done. It is the only mutator.
+
+A step has four parts, always in this order:
+
+1. the event's handler changes the state (`intake`, `outcome`, `startup`, `registry`, `fleet`);
+2. timers that are due fire (a retry, a review);
+3. for each function touched: inputs are routed to free slots and, where something calls for it, its scale is reviewed;
+4. functions that want more containers are served, fairly, as far as there is room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from heapq import heappop
+from types import MappingProxyType
+from typing import Any
+
+from inrush.core import events, explain
+from inrush.core.calls import Call
+from inrush.core.containers import Container
+from inrush.core.effects import Effect, WakeAt
+from inrush.core.fleet import node_joined, node_left
+from inrush.core.functions import Function
+from inrush.core.intake import call_arrived, call_cancelled, call_ended, call_forgotten, inputs_arrived
+from inrush.core.nodes import Node
+from inrush.core.outcome import attempts_ended, retry_due
+from inrush.core.provision import provision
+from inrush.core.registry import function_added, function_removed, function_replaced, restored, scale_overridden
+from inrush.core.route import route
+from inrush.core.sizing import plan_idle, review, tell_waiting
+from inrush.core.startup import container_ended, container_ready
+from inrush.core.state import State
+
+
+def _tick(state: State, event: events.Tick) -> None:
+    """Only time passed; the timers do the rest."""
+
+
+HANDLERS: dict[type, Callable[[State, Any], None]] = {
+    events.AttemptsEnded: attempts_ended,
+    events.CallArrived: call_arrived,
+    events.InputsArrived: inputs_arrived,
+    events.CallEnded: call_ended,
+    events.CallCancelled: call_cancelled,
+    events.CallForgotten: call_forgotten,
+    events.ContainerReady: container_ready,
+    events.ContainerEnded: container_ended,
+    events.FunctionAdded: function_added,
+    events.FunctionRemoved: function_removed,
+    events.FunctionReplaced: function_replaced,
+    events.ScaleOverridden: scale_overridden,
+    events.NodeJoined: node_joined,
+    events.NodeLeft: node_left,
+    events.Restored: restored,
+    events.Tick: _tick,
+}
+
+
+class Cluster:
+    """Everything the core knows, and its decisions. The same events at the same times, with the same seed, give the same effects.
+
+    `functions`, `containers`, `nodes` and `calls` are views by id for shells to read; only `step` changes anything.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self._state = State(seed)
+        self.functions: Mapping[str, Function] = MappingProxyType(self._state.functions)
+        self.containers: Mapping[str, Container] = MappingProxyType(self._state.containers)
+        self.nodes: Mapping[str, Node] = MappingProxyType(self._state.nodes)
+        self.calls: Mapping[str, Call] = MappingProxyType(self._state.calls)
+
+    def step(self, event: events.Event, now: float) -> list[Effect]:
+        """Take an event at `now` (seconds, of any epoch; a clock that goes back is held still) and return what to do, in order."""
+        state = self._state
+        if now > state.now:
+            state.now = now
+        HANDLERS[type(event)](state, event)
+        if state.timers and state.timers[0].at <= state.now:
+            _fire(state)
+        while state.touched:
+            _settle(state)
+        if state.hungry and state.provision_due:
+            provision(state)
+        if state.timers:
+            _wake(state)
+        out, state.out = state.out, []
+        return out
+
+    def explain(self, function: str) -> list[str]:
+        """Sentences about a function: its policy, load, containers, last decisions, and what its calls wait for."""
+        return explain.explain(self._state, function)
+
+    def stats(self, function: str) -> dict[str, int]:
+        """`backlog`, `containers`, `running_inputs` and `input_headroom` of a function; KeyError when it is not known."""
+        return explain.stats(self._state.functions[function])
+
+
+def _settle(state: State) -> None:
+    """Route for every function that was touched, and review the scale of those that were poked."""
+    touched, state.touched = state.touched, {}
+    for function in touched.values():
+        route(state, function)
+        if function.poked:
+            review(state, function)
+            tell_waiting(state, function)
+        elif function.idle:
+            plan_idle(state, function)
+
+
+def _fire(state: State) -> None:
+    """Everything whose time has come."""
+    while state.timers and state.timers[0].at <= state.now:
+        timer = heappop(state.timers)
+        if timer.kind == "retry":
+            retry_due(state, timer.key, timer.index)
+        elif timer.kind == "review":
+            function = state.functions.get(timer.key)
+            if function is not None and function.review_at == timer.at:
+                state.touch(function, poke=True)
+    if state.told <= state.now:
+        state.told = float("inf")
+
+
+def _wake(state: State) -> None:
+    """Ask to be woken for the next timer, unless that was asked already."""
+    at = state.timers[0].at
+    if at < state.told or state.told <= state.now:
+        state.told = at
+        state.out.append(WakeAt(at))

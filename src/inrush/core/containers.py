@@ -1,0 +1,62 @@
+"""Containers: what they are, and the table of what may happen to them.
+
+    starting ──ready──▶ ready ──drain──▶ draining ──stop──▶ stopping ──ended──▶ ended
+        └──────stop / ended       └──stop──────────────────────▲
+
+Only a `ready` container takes inputs. A `draining` one finishes what it runs and is then stopped by us; a `stopping` one was told
+to go. Its share of the node is held until it has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from inrush.core.transitions import Table, follow
+
+CONTAINER: Table = {
+    ("starting", "ready"): "ready",
+    ("starting", "stop"): "stopping",
+    ("starting", "ended"): "ended",
+    ("ready", "drain"): "draining",
+    ("ready", "stop"): "stopping",
+    ("ready", "ended"): "ended",
+    ("draining", "drain"): "draining",
+    ("draining", "stop"): "stopping",
+    ("draining", "ended"): "ended",
+    ("stopping", "ready"): "stopping",
+    ("stopping", "drain"): "stopping",
+    ("stopping", "stop"): "stopping",
+    ("stopping", "ended"): "ended",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Container:
+    """One running copy of a function, and the share of a node that it holds."""
+
+    id: str
+    function: str
+    node: str
+    cpu_milli: int
+    memory_mib: int
+    gpu_type: str
+    gpus: tuple[int, ...]
+    started_at: float
+    why: str = ""
+    state: str = "starting"
+    how: str = ""
+    """Tier of its start, once ready."""
+    ready_at: float = 0.0
+    idle_since: float = 0.0
+    """Since when it is ready and runs nothing; means nothing while it runs something."""
+    busy: int = 0
+    """Inputs that it runs."""
+    served: int = 0
+    calls: dict[str, int] = field(default_factory=dict)
+    """How many inputs it runs, by call; which ones is known to the call."""
+    killed: bool = False
+    """We told it to go at once: what it ran says nothing about its inputs."""
+
+    def turn(self, event: str) -> None:
+        """Follow the table."""
+        self.state = follow(CONTAINER, f"container {self.id}", self.state, event)

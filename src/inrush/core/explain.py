@@ -1,0 +1,123 @@
+"""What people may ask: why do the calls of a function wait, and why does it have the containers it has."""
+
+from __future__ import annotations
+
+from inrush.core.functions import Function
+from inrush.core.scale import keep_s
+from inrush.core.state import State
+
+PATIENCE_S = 0.1
+"""Calls that wait for a busy container are told of only after this long: it is what busy containers are for."""
+
+
+def waiting_for(state: State, function: Function) -> str:
+    """What the calls of a function wait for, empty when they do not wait."""
+    if not function.queued:
+        return ""
+    if not state.nodes:
+        return "no node has joined yet"
+    trouble, starting, ready = function.trouble, function.counts["starting"], function.counts["ready"]
+    if state.now < trouble.blocked_until and not function.live:
+        return f"{_times(trouble.failures)} its container could not start ({trouble.why}); the next try comes after a while"
+    if starting and not ready:
+        return f"{_count(starting)} starting"
+    if function.refusal and not ready:
+        return function.refusal
+    if state.now - function.queued_since < PATIENCE_S:
+        return function.waiting
+    return _busy(function, starting, ready)
+
+
+def explain(state: State, function_id: str) -> list[str]:
+    """Sentences about a function, from what was asked for to what is the matter."""
+    function = state.functions.get(function_id)
+    if function is None:
+        return [f"no function {function_id} is known"]
+    lines = [_policy(function), _load(function), _measured(function), *_containers(state, function)]
+    lines += [f"decided {_ago(state, at)}: {decision.why}" for at, decision in function.decisions]
+    if function.trouble.failures:
+        lines.append(
+            f"{_times(function.trouble.failures)} in a row its container could not start: {function.trouble.why}"
+        )
+    waiting = waiting_for(state, function) or function.refusal
+    if function.removed:
+        lines.append(f"takes no more calls: {function.removed}")
+    elif function.queued and waiting:
+        lines.append(f"{function.queued} inputs wait: {waiting}")
+    elif function.refusal:
+        lines.append(f"another container is wanted: {function.refusal}")
+    else:
+        lines.append("nothing waits")
+    return lines
+
+
+def stats(function: Function) -> dict[str, int]:
+    """Counts of a function: inputs that wait, containers, inputs that run, and how many more could run at once now."""
+    ready = [c for c in function.containers.values() if c.state == "ready"]
+    return {
+        "backlog": function.queued + function.delayed,
+        "containers": function.live,
+        "running_inputs": function.running,
+        "input_headroom": sum(max(0, function.slots - c.busy) for c in ready),
+    }
+
+
+def _busy(function: Function, starting: int, ready: int) -> str:
+    text = f"all {ready} containers are busy" if ready != 1 else "its container is busy"
+    most = function.policy.max_containers
+    if starting:
+        return f"{text}, {_count(starting)} starting"
+    if most is not None and function.live >= most:
+        return f"{text}, and max_containers is {most}"
+    return f"{text}; {function.refusal}" if function.refusal else text
+
+
+def _policy(function: Function) -> str:
+    policy = function.policy
+    most = "no limit" if policy.max_containers is None else str(policy.max_containers)
+    text = (
+        f"{function.spec.name}: {policy.min_containers} to {most} containers, {function.slots} inputs at once in each"
+    )
+    if function.target != function.slots:
+        text += f" (aims at {function.target})"
+    keep = keep_s(policy, function.measured.start_s)
+    return f"{text}, idle ones kept for {keep:.3g} s of at most {policy.scaledown_window_s:g} s"
+
+
+def _load(function: Function) -> str:
+    text = f"{function.queued} inputs wait, {function.running} run"
+    return f"{text}, {function.delayed} wait for a retry" if function.delayed else text
+
+
+def _measured(function: Function) -> str:
+    measured = function.measured
+    start = "unknown" if measured.start_s is None else f"{measured.start_s:.3g} s"
+    service = "unknown" if measured.service_s is None else f"{measured.service_s:.3g} s"
+    return f"measured: a start takes {start}, an input {service}"
+
+
+def _containers(state: State, function: Function) -> list[str]:
+    counts = [f"{count} {name}" for name, count in function.counts.items() if count]
+    lines = [f"containers: {', '.join(counts) or 'none'}; {function.wanted} wanted"]
+    for container in list(function.containers.values())[:16]:
+        gpus = f" with {container.gpu_type} {','.join(map(str, container.gpus))}" if container.gpus else ""
+        how = f" by {container.how}" if container.how else ""
+        lines.append(
+            f"{container.id} is {container.state} on {container.node}{gpus}, started {_ago(state, container.started_at)}{how}, "
+            f"runs {container.busy}, has run {container.served}"
+        )
+    if len(function.containers) > 16:
+        lines.append(f"and {len(function.containers) - 16} more")
+    return lines
+
+
+def _ago(state: State, at: float) -> str:
+    return f"{max(0.0, state.now - at):.3g} s ago"
+
+
+def _count(containers: int) -> str:
+    return "1 container is" if containers == 1 else f"{containers} containers are"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,53 @@
+"""Nodes as they come and go."""
+
+from __future__ import annotations
+
+from inrush.core.containers import Container
+from inrush.core.effects import StopContainer
+from inrush.core.events import NodeJoined, NodeLeft
+from inrush.core.lifecycle import forget_if_gone, remove
+from inrush.core.nodes import Node
+from inrush.core.outcome import died
+from inrush.core.state import State
+from inrush.wire import Status
+
+
+def node_joined(state: State, event: NodeJoined) -> None:
+    """A link to an agent, new or again. Both sides' containers are compared: what only one side knows has no future."""
+    node = state.nodes.get(event.node)
+    if node is None:
+        node = state.nodes[event.node] = Node(event.node, state.next_serial(), event.inventory)
+    else:
+        node.measure(event.inventory)
+    there = set(event.containers)
+    for container in [c for c in node.containers.values() if c.id not in there]:
+        _lose(state, container, f"node {node.id} came back without it")
+    for container_id in event.containers:
+        if container_id not in node.containers:
+            why = "the server does not know it"
+            state.out.append(StopContainer(container_id, node.id, 0.0, kill=True, why=why))
+    _poke_all(state)
+
+
+def node_left(state: State, event: NodeLeft) -> None:
+    """Its containers are lost; what they ran is tried elsewhere."""
+    node = state.nodes.pop(event.node, None)
+    if node is None:
+        return
+    for container in list(node.containers.values()):
+        _lose(state, container, f"node {node.id} left: {event.why}")
+    _poke_all(state)
+
+
+def _lose(state: State, container: Container, why: str) -> None:
+    function = state.functions[container.function]
+    remove(state, container)
+    died(state, container, Status.LOST, None, why)
+    forget_if_gone(state, function)
+
+
+def _poke_all(state: State) -> None:
+    """Capacity is another: think again for all that have something to do or to keep."""
+    for function in state.functions.values():
+        if function.queued or function.containers or function.policy.min_containers:
+            state.touch(function, poke=True)

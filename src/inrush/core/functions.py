@@ -1,0 +1,128 @@
+"""Functions as the core knows them: a spec, the calls that wait in turn, the containers, and on which shelf each stands.
+
+The shelves make routing O(1): `below_target` and `below_max` hold the ready containers with room, the last used at the end, which
+is the one to take next, so that those no longer needed fall idle and are let go. `idle` holds those that run nothing, the longest
+idle first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from inrush.core.calls import Call
+from inrush.core.containers import Container
+from inrush.core.scale import Decision, Measured, Memo, slots_of, target_of
+from inrush.wire import FunctionSpec, ScalePolicy
+
+DECISIONS_KEPT = 8
+
+
+@dataclass(slots=True, eq=False)
+class Trouble:
+    """Containers that ended before they were ready, one after the other."""
+
+    failures: int = 0
+    last_at: float = -math.inf
+    blocked_until: float = 0.0
+    given_up: bool = False
+    """What waited was failed; an ephemeral function tries again as soon as new work comes."""
+    why: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """A function of an app version, or the pool of one parameter set of a class."""
+
+    id: str
+    app: str
+    spec: FunctionSpec
+    durable: bool
+    policy: ScalePolicy
+    """The spec's, as overridden by people."""
+    order: int
+    slots: int = 1
+    """Inputs at once in one container."""
+    target: int = 1
+    """Inputs at once in one container that scaling aims at."""
+    removed: str = ""
+    """Why it takes no more calls; it stays known until its containers have ended."""
+    calls: dict[str, Call] = field(default_factory=dict)
+    turns: deque[Call] = field(default_factory=deque)
+    """Calls with queued inputs, the next to be served first."""
+    queued: int = 0
+    delayed: int = 0
+    running: int = 0
+    containers: dict[str, Container] = field(default_factory=dict)
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("starting", "ready", "draining", "stopping"), 0)
+    )
+    below_target: dict[str, Container] = field(default_factory=dict)
+    below_max: dict[str, Container] = field(default_factory=dict)
+    idle: dict[str, Container] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
+    memo: Memo = field(default_factory=Memo)
+    trouble: Trouble = field(default_factory=Trouble)
+    ever_ready: bool = False
+    poked: bool = False
+    review_at: float = math.inf
+    queued_since: float = math.inf
+    """Since when inputs have been waiting without a break; infinite while none does."""
+    wanted: int = 0
+    decisions: deque[tuple[float, Decision]] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
+    refusal: str = ""
+    """What the last container that could not be placed lacked."""
+    waiting: str = ""
+    """What its calls wait for, as last told."""
+
+    @property
+    def live(self) -> int:
+        """Containers that serve or soon will."""
+        return self.counts["starting"] + self.counts["ready"]
+
+    def adopt(self, policy: ScalePolicy) -> None:
+        """Take over a policy, and put every container on its shelf anew."""
+        self.policy = policy
+        self.slots, self.target = slots_of(policy), target_of(policy)
+        for container in self.containers.values():
+            self.shelve(container)
+
+    def shelve(self, container: Container) -> None:
+        """Put a container on the shelf where it belongs now."""
+        key = container.id
+        self.below_target.pop(key, None)
+        self.below_max.pop(key, None)
+        if container.state != "ready":
+            self.idle.pop(key, None)
+            return
+        if container.busy:
+            self.idle.pop(key, None)
+        else:
+            self.idle.setdefault(key, container)
+        if container.busy < self.target:
+            self.below_target[key] = container
+        elif container.busy < self.slots:
+            self.below_max[key] = container
+
+    def enqueue(self, call: Call, span: range) -> None:
+        """New inputs of a call, at its end."""
+        if not call.queue:
+            self.turns.append(call)
+        call.push(span)
+        self.queued += len(span)
+
+    def requeue(self, call: Call, span: range) -> None:
+        """Inputs that come back, at the head of their call."""
+        if not call.queue:
+            self.turns.appendleft(call)
+        call.push_front(span)
+        self.queued += len(span)
+
+    def withdraw(self, call: Call) -> list[int]:
+        """Take all that waits of a call out; returns the indexes in order."""
+        if call.queue:
+            self.turns.remove(call)
+        self.queued -= call.queued
+        self.delayed -= len(call.delayed)
+        return call.drop_waiting()

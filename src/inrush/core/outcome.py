@@ -1,0 +1,194 @@
+"""How attempts end, and what follows: a result for the owner, or another try."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inrush.core.calls import Call
+from inrush.core.containers import Container
+from inrush.core.effects import Resolve
+from inrush.core.events import AttemptsEnded
+from inrush.core.functions import Function
+from inrush.core.lifecycle import forget_if_gone, released
+from inrush.core.ranges import runs
+from inrush.core.retry import End, Tries, next_try
+from inrush.core.state import State
+from inrush.wire import Status
+
+_UNTRIED = Tries()
+
+
+class _Columns:
+    """Results of one call that share a `why`."""
+
+    __slots__ = ("indexes", "refs", "statuses")
+
+    def __init__(self) -> None:
+        self.indexes: list[int] = []
+        self.statuses: list[int] = []
+        self.refs: list[Any] = []
+
+
+def attempts_ended(state: State, event: AttemptsEnded) -> None:
+    """Results from a container. Those of attempts that are not running there (any more) are passed over."""
+    call, container = state.calls.get(event.call), state.containers.get(event.container)
+    if call is None or container is None:
+        return
+    running, now = call.running, state.now
+    mine: list[int] = []
+    spent_s = 0.0
+    for position, index in enumerate(event.indexes):
+        attempt = running.get(index)
+        if attempt is not None and attempt.container is container:
+            del running[index]
+            spent_s += now - attempt.at
+            mine.append(position)
+    if not mine:
+        return
+    alone = container.busy == 1
+    _free(state, call, container, len(mine), spent_s)
+    if len(mine) == len(event.indexes) and not any(event.statuses):
+        _settle_ok(state, call, event)
+    else:
+        ends = [(event.indexes[k], event.statuses[k], event.refs[k]) for k in mine]
+        _settle(state, call, ends, alone, "")
+    finish_if_done(state, call)
+
+
+def died(state: State, container: Container, status: int, ref: Any, why: str) -> None:
+    """A container ended: so did every attempt in it."""
+    alone = container.busy == 1
+    for call_id in container.calls:
+        call = state.calls[call_id]
+        indexes = sorted(index for index, attempt in call.running.items() if attempt.container is container)
+        for index in indexes:
+            del call.running[index]
+        _settle(state, call, [(index, status, ref) for index in indexes], alone, why)
+        finish_if_done(state, call)
+
+
+def fail_waiting(state: State, function: Function, status: int, ref: Any, why: str) -> None:
+    """The function cannot start: everything that waits for it ends so."""
+    for call in list(function.calls.values()):
+        indexes = function.withdraw(call)
+        resolve(state, call, indexes, status, ref, why)
+        finish_if_done(state, call)
+
+
+def resolve(state: State, call: Call, indexes: list[int], status: int, ref: Any, why: str) -> None:
+    """Final, alike for all of these inputs, which were taken out of the queue before."""
+    if not indexes:
+        return
+    call.done += len(indexes)
+    for index in indexes:
+        call.tries.pop(index, None)
+    if call.state != "forgotten":
+        count = len(indexes)
+        state.out.append(Resolve(call.id, tuple(indexes), (int(status),) * count, (ref,) * count, why))
+
+
+def finish_if_done(state: State, call: Call) -> None:
+    """A call of which every input has its result is dropped from memory; so is a forgotten one that runs nowhere."""
+    over = call.done == call.total if call.state != "forgotten" else not call.running
+    if not over or call.state == "done":
+        return
+    call.turn("finish")
+    del state.calls[call.id]
+    function = state.functions.get(call.function)
+    if function is not None:
+        function.calls.pop(call.id, None)
+        forget_if_gone(state, function)
+
+
+def retry_due(state: State, call_id: str, index: int) -> None:
+    """The delay of a retry has passed."""
+    call = state.calls.get(call_id)
+    if call is None or call.delayed.get(index, state.now + 1) > state.now:
+        return
+    del call.delayed[index]
+    function = state.functions[call.function]
+    function.delayed -= 1
+    function.requeue(call, range(index, index + 1))
+    state.touch(function, poke=True)
+
+
+def _free(state: State, call: Call, container: Container, count: int, spent_s: float) -> None:
+    """Give slots back, and learn from how long they were used."""
+    function = state.functions[container.function]
+    function.measured.observe(function.running, state.now)
+    function.measured.served(spent_s / count, count, state.now)
+    function.running -= count
+    container.busy -= count
+    container.served += count
+    left = container.calls[call.id] - count
+    if left:
+        container.calls[call.id] = left
+    else:
+        del container.calls[call.id]
+    released(state, container)
+
+
+def _settle_ok(state: State, call: Call, event: AttemptsEnded) -> None:
+    call.done += len(event.indexes)
+    if call.tries:
+        for index in event.indexes:
+            call.tries.pop(index, None)
+    if call.state != "forgotten":
+        state.out.append(Resolve(call.id, event.indexes, event.statuses, event.refs))
+
+
+def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], alone: bool, why: str) -> None:
+    """Ends of any kind: each input is resolved, or tried again now or later."""
+    function = state.functions.get(call.function)
+    final: dict[str, _Columns] = {}
+    again: list[int] = []
+    for index, status, ref in ends:
+        verdict_why = _again(state, call, function, index, End(status, alone), again)
+        if verdict_why is None:
+            continue
+        columns = final.setdefault("; ".join(filter(None, [why, verdict_why])), _Columns())
+        columns.indexes.append(index)
+        columns.statuses.append(_told(call, status))
+        columns.refs.append(ref)
+    if function is not None and again:
+        for span in reversed(runs(sorted(again))):
+            function.requeue(call, span)
+        state.touch(function, poke=True)
+    _tell(state, call, final)
+
+
+def _again(state: State, call: Call, function: Function | None, index: int, end: End, again: list[int]) -> str | None:
+    """None when the input is tried again, now (it is added to `again`) or later; else why it is not."""
+    if end.status == Status.OK or call.state in ("cancelled", "forgotten"):
+        return ""
+    if function is None or function.removed:
+        return function.removed if function is not None else "its function is gone"
+    verdict = next_try(function.spec.retries, call.kind, call.tries.get(index, _UNTRIED), end)
+    if verdict.delay_s is None:
+        return verdict.why
+    call.tries[index] = verdict.tries
+    if verdict.delay_s <= 0:
+        again.append(index)
+        return None
+    due = state.now + verdict.delay_s
+    call.delayed[index] = due
+    function.delayed += 1
+    state.timer(due, "retry", call.id, index)
+    return None
+
+
+def _told(call: Call, status: int) -> int:
+    """What the owner of a cancelled call hears of an input that did not come to an end of its own."""
+    own = (Status.OK, Status.ERROR, Status.TIMEOUT)
+    return int(Status.CANCELLED) if call.state == "cancelled" and status not in own else int(status)
+
+
+def _tell(state: State, call: Call, final: dict[str, _Columns]) -> None:
+    for why, columns in final.items():
+        call.done += len(columns.indexes)
+        for index in columns.indexes:
+            call.tries.pop(index, None)
+        if call.state != "forgotten":
+            state.out.append(
+                Resolve(call.id, tuple(columns.indexes), tuple(columns.statuses), tuple(columns.refs), why)
+            )

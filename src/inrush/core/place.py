@@ -1,0 +1,181 @@
+"""On which node: filter, rank, plan.
+
+Filter: the node is of the wanted cloud and region, and has cpu, memory and devices of the wanted type free. Rank: a GPU container goes
+where the fewest GPUs stay free (so that whole nodes stay whole for those who want many), one without GPUs to where fewest
+GPUs are; then where fewest containers of the same function are; then where most is free. Plan: a `Planner` ranks all nodes once and
+then hands out one placement after the other, best first, in O(log n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from inrush.core.nodes import Node
+from inrush.wire import FunctionSpec, GpuRequest, Resources
+
+FAMILIES = {"A100": ("A100", "A100-40GB", "A100-80GB")}
+"""Types of request that more than the type of that name satisfies. `ANY` is satisfied by all."""
+
+
+class Placement(NamedTuple):
+    """A place for one container."""
+
+    node: str
+    gpu_type: str
+    gpus: tuple[int, ...]
+    why: str
+
+
+def accepts(request: GpuRequest, gpu_type: str) -> bool:
+    """Whether a device of this type satisfies the request."""
+    return request.type == "ANY" or gpu_type in FAMILIES.get(request.type, (request.type,))
+
+
+def cpu_milli(resources: Resources) -> int:
+    """The share of cpu a container holds, in thousandths of a core."""
+    return round(resources.cpu * 1000)
+
+
+def name(request: GpuRequest) -> str:
+    """A request as users write it."""
+    kind = "GPU" if request.type == "ANY" else request.type
+    return kind if request.count == 1 else f"{request.count} {kind}"
+
+
+class Planner:
+    """Places for containers of one function, best first. Claim a placement on its node before asking for the next."""
+
+    def __init__(self, spec: FunctionSpec, function: str, nodes: Iterable[Node]) -> None:
+        self._function = function
+        self._cpu, self._memory = cpu_milli(spec.resources), spec.resources.memory_mib
+        self._requests: list[GpuRequest | None] = list(spec.resources.gpu) or [None]
+        self._nodes = [node for node in nodes if in_bounds(spec, node)]
+        self._own: dict[str, int] = {}
+        for node in self._nodes:
+            self._own[node.id] = sum(c.function == function for c in node.containers.values())
+        self._heap: list[tuple[tuple[int, ...], int, Node]] = []
+        self._last: Node | None = None
+        self._fill()
+
+    def next(self) -> Placement | None:
+        """The best place as things are now, or None when there is none."""
+        self._put_back()
+        while self._requests:
+            request = self._requests[0]
+            while self._heap:
+                rank, _, node = heappop(self._heap)
+                gpu_type = self._fit(node, request)
+                if gpu_type is None:
+                    continue
+                now = self._rank(node, request)
+                if now > rank:
+                    heappush(self._heap, (now, node.order, node))
+                    continue
+                return self._placed(node, request, gpu_type)
+            del self._requests[0]
+            self._fill()
+        return None
+
+    def _fill(self) -> None:
+        if self._requests:
+            request = self._requests[0]
+            self._heap = [
+                (self._rank(n, request), n.order, n) for n in self._nodes if self._fit(n, request) is not None
+            ]
+            heapify(self._heap)
+
+    def _put_back(self) -> None:
+        node, self._last = self._last, None
+        if node is not None and self._requests:
+            heappush(self._heap, (self._rank(node, self._requests[0]), node.order, node))
+
+    def _placed(self, node: Node, request: GpuRequest | None, gpu_type: str) -> Placement:
+        self._last = node
+        self._own[node.id] += 1
+        if request is None:
+            return Placement(node.id, "", (), f"on {node.id}: fits best of {len(self._heap) + 1}")
+        gpus = tuple(node.gpus[gpu_type][: request.count])
+        why = f"on {node.id}: {name(request)} free, fits best of {len(self._heap) + 1}"
+        return Placement(node.id, gpu_type, gpus, why)
+
+    def _fit(self, node: Node, request: GpuRequest | None) -> str | None:
+        """The device type a container would get here (empty without GPUs), or None when it does not fit."""
+        if node.cpu_milli < self._cpu or node.memory_mib < self._memory:
+            return None
+        return "" if request is None else free_type(request, node)
+
+    def _rank(self, node: Node, request: GpuRequest | None) -> tuple[int, ...]:
+        gpus = len(node.inventory.gpus) if request is None else node.gpus_free
+        return (gpus, self._own[node.id], -node.cpu_milli, -node.memory_mib)
+
+
+def in_bounds(spec: FunctionSpec, node: Node) -> bool:
+    """Whether the node is where the function may run at all."""
+    inventory = node.inventory
+    return (not spec.cloud or spec.cloud == inventory.cloud) and (not spec.region or inventory.region in spec.region)
+
+
+def free_type(request: GpuRequest, node: Node) -> str | None:
+    """The type of free devices on the node that satisfies the request; the name asked for goes before its relatives."""
+    exact = node.gpus.get(request.type)
+    if exact and len(exact) >= request.count:
+        return request.type
+    for gpu_type, free in node.gpus.items():
+        if len(free) >= request.count and accepts(request, gpu_type):
+            return gpu_type
+    return None
+
+
+def can_ever(resources: Resources, nodes: Iterable[Node], spec: FunctionSpec | None = None) -> str | None:
+    """None when some node, were it empty, could run such a container; else a sentence that says what lacks. Give the `spec` too to heed its cloud and region."""
+    found = list(nodes)
+    if not found:
+        return None
+    allowed = [node for node in found if spec is None or in_bounds(spec, node)]
+    if not allowed:
+        where = " ".join(filter(None, [spec.cloud, "/".join(spec.region)])) if spec else ""
+        return f"no node is in {where}"
+    if not resources.gpu:
+        return _too_big(resources, allowed)
+    lacks = [_lacks_gpu(request, resources, allowed) for request in resources.gpu]
+    return None if None in lacks else "; ".join(lack for lack in lacks if lack)
+
+
+def _lacks_gpu(request: GpuRequest, resources: Resources, nodes: list[Node]) -> str | None:
+    """What the pool lacks for this request for ever; None when it can be met."""
+    largest = max(_most(request, node) for node in nodes)
+    if largest == 0:
+        types = sorted({gpu.type for node in nodes for gpu in node.inventory.gpus})
+        return f"no node has {_kind(request)}; there is {', '.join(types) or 'no GPU at all'}"
+    if largest < request.count:
+        return f"no node has {name(request)}; the largest has {largest}"
+    return _too_big(resources, [node for node in nodes if _most(request, node) >= request.count])
+
+
+def _kind(request: GpuRequest) -> str:
+    return "a GPU" if request.type == "ANY" else request.type
+
+
+def _most(request: GpuRequest, node: Node) -> int:
+    """Devices of one type that satisfy the request on the node, were it empty."""
+    counts: dict[str, int] = {}
+    for gpu in node.inventory.gpus:
+        if accepts(request, gpu.type):
+            counts[gpu.type] = counts.get(gpu.type, 0) + 1
+    return max(counts.values(), default=0)
+
+
+def _too_big(resources: Resources, nodes: list[Node]) -> str | None:
+    cpu = max(node.inventory.cpu for node in nodes)
+    if cpu * 1000 < cpu_milli(resources):
+        return f"no node has {resources.cpu:g} cpu; the largest has {cpu:g}"
+    memory = max(node.inventory.memory_mib for node in nodes)
+    if memory < resources.memory_mib:
+        return f"no node has {resources.memory_mib} MiB of memory; the largest has {memory}"
+    if not any(
+        n.inventory.cpu * 1000 >= cpu_milli(resources) and n.inventory.memory_mib >= resources.memory_mib for n in nodes
+    ):
+        return f"no node has both {resources.cpu:g} cpu and {resources.memory_mib} MiB of memory"
+    return None

@@ -1,0 +1,65 @@
+"""Sets of whole numbers that mostly come in long runs: a million indexes of a map are one pair, not a million entries."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+
+class Ranges:
+    """A set of integers, kept as sorted, disjoint, non-touching ranges [start, stop)."""
+
+    __slots__ = ("_starts", "_stops")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def __contains__(self, value: int) -> bool:
+        at = bisect_right(self._starts, value) - 1
+        return at >= 0 and value < self._stops[at]
+
+    def __len__(self) -> int:
+        return sum(self._stops) - sum(self._starts)
+
+    def add(self, start: int, stop: int) -> list[range]:
+        """Put [start, stop) in; returns the parts of it that were not there yet, in order."""
+        stops = self._stops
+        if stop > start and stops and start == stops[-1]:
+            stops[-1] = stop
+            return [range(start, stop)]
+        return self._merge(start, stop) if stop > start else []
+
+    def _merge(self, start: int, stop: int) -> list[range]:
+        starts, stops = self._starts, self._stops
+        first = bisect_right(stops, start - 1)
+        last = first
+        fresh: list[range] = []
+        at = start
+        while last < len(starts) and starts[last] <= stop:
+            if at < starts[last]:
+                fresh.append(range(at, starts[last]))
+            at = max(at, stops[last])
+            last += 1
+        if at < stop:
+            fresh.append(range(at, stop))
+        if first < last:
+            start, stop = min(start, starts[first]), max(stop, stops[last - 1])
+        starts[first:last] = [start]
+        stops[first:last] = [stop]
+        return fresh
+
+
+def runs(indexes: Iterable[int]) -> list[range]:
+    """Ascending indexes as ranges, each as long as it can be."""
+    found: list[range] = []
+    start = stop = -1
+    for index in indexes:
+        if index != stop:
+            if stop > start:
+                found.append(range(start, stop))
+            start = index
+        stop = index + 1
+    if stop > start:
+        found.append(range(start, stop))
+    return found

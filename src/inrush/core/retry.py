@@ -1,0 +1,90 @@
+"""Again when, or give up: what follows from how an attempt ended.
+
+- User code failed (ERROR, TIMEOUT, …): the user's `Retries` decide; the n-th retry waits
+  `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`.
+- The node or the link went away (LOST): tried again at once, and no retry is spent, for it says nothing about the input. Yet an
+  input during which node after node disappears is given up at last.
+- The container died (CRASHED, OUT_OF_MEMORY): if the input was alone in it, it is charged like any failure of user code. If
+  others ran beside it nobody knows who did it: all are tried again at once, free of charge, but only so often.
+- What yields to somebody (a generator, a web request) is never tried again once it was started: half of it may have been seen.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from inrush.wire import Retries, Status
+
+ONCE_ONLY = frozenset({"gen", "web"})
+"""Kinds of calls whose inputs are never tried twice."""
+
+SHARED_CRASHES_MAX = 8
+"""So often may a container die under an input that was not alone in it, before the input is charged."""
+
+LOSSES_MAX = 16
+"""So often may an input lose its node before it is given up."""
+
+
+class Tries(NamedTuple):
+    """What an input has been through."""
+
+    retries: int = 0
+    crashes: int = 0
+    losses: int = 0
+
+
+class End(NamedTuple):
+    """How an attempt ended. `alone`: nothing else ran in its container at the time."""
+
+    status: int
+    alone: bool = True
+
+
+class Verdict(NamedTuple):
+    """`delay_s` until the next try, or None to give up; `why` is empty where user code's own error says all."""
+
+    delay_s: float | None
+    tries: Tries
+    why: str = ""
+
+
+def next_try(policy: Retries, kind: str, tries: Tries, end: End) -> Verdict:
+    """What follows for an input with these `tries` behind it."""
+    status = Status(end.status)
+    if status in (Status.OK, Status.CANCELLED):
+        return Verdict(None, tries)
+    if kind in ONCE_ONLY:
+        return Verdict(
+            None, tries, "" if status is Status.ERROR else "it had been started, and what streams is not tried twice"
+        )
+    if status is Status.LOST:
+        return _lost(tries)
+    if status in (Status.CRASHED, Status.OUT_OF_MEMORY) and not end.alone and tries.crashes < SHARED_CRASHES_MAX:
+        crashes = tries.crashes + 1
+        why = f"its container died while others ran beside it, {crashes} of {SHARED_CRASHES_MAX} times"
+        return Verdict(0.0, tries._replace(crashes=crashes), why)
+    return _charged(policy, tries, status)
+
+
+def delay_s(policy: Retries, nth: int) -> float:
+    """How long the n-th retry (from 1) waits; however large n is, the result is finite."""
+    try:
+        return min(policy.initial_delay_s * policy.backoff_coefficient ** (nth - 1), policy.max_delay_s)
+    except OverflowError:
+        return policy.max_delay_s
+
+
+def _lost(tries: Tries) -> Verdict:
+    losses = tries.losses + 1
+    if losses > LOSSES_MAX:
+        return Verdict(None, tries, f"its node went away {losses} times while it ran")
+    return Verdict(0.0, tries._replace(losses=losses), f"its node went away, {losses} of {LOSSES_MAX} times")
+
+
+def _charged(policy: Retries, tries: Tries, status: Status) -> Verdict:
+    nth = tries.retries + 1
+    if nth > policy.max_retries:
+        tried = f"tried {nth} times" if nth > 1 else ""
+        return Verdict(None, tries, "" if status is Status.ERROR else tried)
+    wait = delay_s(policy, nth)
+    return Verdict(wait, tries._replace(retries=nth), f"retry {nth} of {policy.max_retries} in {wait:g} s")

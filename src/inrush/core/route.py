@@ -1,0 +1,74 @@
+"""Which container takes which inputs, in O(1) each.
+
+Calls of a function take turns, so that a map of a million does not starve a single `.remote()`. A container with room is taken from
+the end of its shelf: the one used last, so that the others fall idle and can go; those below the target come before those that would
+burst to their maximum. A batch is spread evenly over all that have room.
+"""
+
+from __future__ import annotations
+
+import math
+
+from inrush.core.calls import Attempt, Call
+from inrush.core.containers import Container
+from inrush.core.effects import Dispatch, Waiting
+from inrush.core.functions import Function
+from inrush.core.state import State
+
+BURST_REVIEW_S = 0.05
+"""After inputs went above the target, scaling looks again this soon."""
+
+
+def route(state: State, function: Function) -> None:
+    """Dispatch what waits, as far as there is room."""
+    turns = function.turns
+    while turns:
+        picked = pick(function)
+        if picked is None:
+            break
+        container, room = picked
+        call = turns[0]
+        span = call.take(room)
+        if call.queue:
+            turns.rotate(-1)
+        else:
+            turns.popleft()
+        _dispatch(state, function, container, call, span)
+    _note_queue(state, function)
+
+
+def pick(function: Function) -> tuple[Container, int] | None:
+    """The container that takes the next inputs, off its shelf, and how many it should take at most."""
+    shelf, limit = function.below_target, function.target
+    if not shelf:
+        shelf, limit = function.below_max, function.slots
+        if not shelf:
+            return None
+    share = -(-function.queued // len(shelf))
+    _, container = shelf.popitem()
+    return container, min(limit - container.busy, share)
+
+
+def _dispatch(state: State, function: Function, container: Container, call: Call, span: range) -> None:
+    count = len(span)
+    function.measured.observe(function.running, state.now)
+    call.running.update(dict.fromkeys(span, Attempt(container, state.now)))
+    container.calls[call.id] = container.calls.get(call.id, 0) + count
+    container.busy += count
+    function.queued -= count
+    function.running += count
+    function.shelve(container)
+    if container.busy > function.target:
+        state.review_by(function, state.now + BURST_REVIEW_S)
+    state.out.append(Dispatch(container.id, container.node, call.id, tuple(span)))
+
+
+def _note_queue(state: State, function: Function) -> None:
+    """Since when inputs wait; and that they no longer do."""
+    if function.queued:
+        function.queued_since = min(function.queued_since, state.now)
+        return
+    function.queued_since = math.inf
+    if function.waiting:
+        function.waiting = ""
+        state.out.append(Waiting(function.id, ""))

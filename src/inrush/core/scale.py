@@ -1,0 +1,179 @@
+"""How many containers, and why. Pure: a `Load` and a policy in, a `Decision` out. The theory is in `docs/scaling.md`.
+
+In short: let N inputs wait or run, each taking s seconds, t of them at once in a container. They are `N * s / t` seconds of work for
+one container, and the containers wanted are as many as drain that within a horizon H tied to what a start costs; never
+more than `N / t`, for a slot without an input is of no use. Ten thousand waiting 1 ms inputs are ten seconds of work; ten thousand
+waiting 60 s inputs are a week.
+
+While s is unknown, few are started, and twice as many once those run and nothing has come back; `stall_s`, the time in which nothing
+came back though something ran, is a lower bound of s at all times, so a wrong estimate corrects itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from inrush.wire import ScalePolicy
+
+HORIZON_MIN_S = 0.25
+"""A queue that drains within this time, and the time of one start, is no reason for another container."""
+
+FIRST_STARTS = 2
+"""Containers started at once for a function of which nothing is known."""
+
+KEEP_RATIO = 20.0
+"""An idle container stays for this many times its start: a caller who waits is that much dearer than a container that does."""
+
+KEEP_MIN_S = 2.0
+"""However cheap a start is, an idle container stays for this long (but never past `scaledown_window_s`)."""
+
+CONCURRENCY_TAU_S = 1.0
+"""Over about this time the inputs running at once are averaged."""
+
+_START_WEIGHT = 0.3
+_SERVICE_WEIGHT = 0.2
+
+
+class Load(NamedTuple):
+    """What there is to do, and with what. Without `valid` nothing is known, which is not the same as nothing to do."""
+
+    valid: bool = True
+    queued: int = 0
+    running: int = 0
+    concurrency: float = 0.0
+    """Inputs running at once, averaged."""
+    starting: int = 0
+    ready: int = 0
+    idle: int = 0
+    service_s: float | None = None
+    start_s: float | None = None
+    stall_s: float = 0.0
+    """For how long inputs have waited while ready containers finished nothing."""
+
+
+class Decision(NamedTuple):
+    """`wanted` containers, against those that serve or start already; `why` is a sentence for people."""
+
+    wanted: int
+    have: int
+    why: str
+
+
+class Memo(NamedTuple):
+    """What one decision tells the next: with how many ready containers the last doubling was decided."""
+
+    doubled_at: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Measured:
+    """What was learned of a function by watching it. None: not known yet."""
+
+    start_s: float | None = None
+    service_s: float | None = None
+    concurrency: float = 0.0
+    seen_at: float = 0.0
+    progress_at: float = 0.0
+    """When an attempt last ended or a container last became ready."""
+
+    def started(self, seconds: float, now: float) -> None:
+        """A container became ready, so long after it was placed."""
+        self.start_s = seconds if self.start_s is None else self.start_s + _START_WEIGHT * (seconds - self.start_s)
+        self.progress_at = now
+
+    def served(self, seconds: float, count: int, now: float) -> None:
+        """`count` attempts ended, which took `seconds` each on average."""
+        if self.service_s is None:
+            self.service_s = seconds
+        else:
+            weight = _SERVICE_WEIGHT if count == 1 else 1.0 - (1.0 - _SERVICE_WEIGHT) ** min(count, 16)
+            self.service_s += weight * (seconds - self.service_s)
+        self.progress_at = now
+
+    def observe(self, running: int, now: float) -> None:
+        """So many inputs ran at once since the last time this was called."""
+        passed = now - self.seen_at
+        if passed > 0:
+            self.concurrency += (running - self.concurrency) * passed / (passed + CONCURRENCY_TAU_S)
+            self.seen_at = now
+
+
+def desired(load: Load, policy: ScalePolicy, memo: Memo, now: float) -> tuple[Decision, Memo]:
+    """How many containers a function should have at `now`."""
+    have = load.starting + load.ready
+    if not load.valid:
+        return Decision(have, have, "nothing is known yet: no node has joined"), memo
+    need, why, memo = _need(load, policy, memo)
+    wanted = need
+    if policy.buffer_containers and (load.queued or load.running):
+        wanted = max(need, load.ready - load.idle) + policy.buffer_containers
+        why += f", {policy.buffer_containers} more as buffer"
+    if wanted < policy.min_containers:
+        wanted, why = policy.min_containers, f"{why}, min_containers is {policy.min_containers}"
+    if policy.max_containers is not None and wanted > policy.max_containers:
+        wanted, why = policy.max_containers, f"{why}, max_containers is {policy.max_containers}"
+    return Decision(wanted, have, f"{why}: {wanted} wanted, {have} have"), memo
+
+
+def horizon_s(start_s: float | None) -> float:
+    """The time within which a backlog should drain."""
+    return HORIZON_MIN_S + (start_s or 0.0)
+
+
+def keep_s(policy: ScalePolicy, start_s: float | None) -> float:
+    """How long an idle container stays."""
+    if start_s is None:
+        return policy.scaledown_window_s
+    return min(policy.scaledown_window_s, max(KEEP_MIN_S, KEEP_RATIO * start_s))
+
+
+def target_of(policy: ScalePolicy) -> int:
+    """Inputs at once in one container that scaling aims at."""
+    slots = slots_of(policy)
+    return min(slots, max(1, policy.target_inputs or slots))
+
+
+def slots_of(policy: ScalePolicy) -> int:
+    """Inputs at once in one container, at most."""
+    return 1 if policy.single_use else max(1, policy.max_inputs)
+
+
+def _need(load: Load, policy: ScalePolicy, memo: Memo) -> tuple[int, str, Memo]:
+    """Containers for the load alone, whatever the bounds of the policy."""
+    target = target_of(policy)
+    steady = math.ceil(round(load.concurrency / target, 3)) if load.running else 0
+    if not load.queued:
+        doing = f"{load.running} running" if load.running else "nothing waits"
+        return steady, doing, Memo()
+    most = math.ceil((load.queued + load.running) / target)
+    if load.service_s is None:
+        return _unknown(load, most, target, memo)
+    service_s = max(load.service_s, load.stall_s)
+    within_s = horizon_s(load.start_s)
+    work_s = (load.queued + load.running) * service_s / target
+    need = min(most, max(1, steady, math.ceil(work_s / within_s)))
+    why = f"{load.queued} waiting, {_seconds(service_s)} each, {_slots(target)}, to drain in {_seconds(within_s)}"
+    return need, why, Memo()
+
+
+def _unknown(load: Load, most: int, target: int, memo: Memo) -> tuple[int, str, Memo]:
+    """Nothing has come back yet: few first, and double while what was started runs and keeps silent."""
+    have = load.starting + load.ready
+    why = f"{load.queued} waiting, {_slots(target)}, service time unknown"
+    if load.ready == 0:
+        return min(most, max(have, FIRST_STARTS)), why, memo
+    work_s = (load.queued + load.running) * load.stall_s / target
+    enough = math.ceil(work_s / horizon_s(load.start_s))
+    if load.starting == 0 and load.ready > memo.doubled_at and enough > have:
+        return min(most, enough, 2 * load.ready), f"{why}, silent for {_seconds(load.stall_s)}", Memo(load.ready)
+    return min(most, have), why, memo
+
+
+def _slots(target: int) -> str:
+    return "1 slot each" if target == 1 else f"{target} slots each"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"

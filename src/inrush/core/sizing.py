@@ -1,0 +1,109 @@
+"""Applying `scale`: what a function has to do goes in, and its containers follow: more are asked for, idle ones are let go."""
+
+from __future__ import annotations
+
+import math
+
+from inrush.core.effects import Decided, Waiting
+from inrush.core.explain import waiting_for
+from inrush.core.functions import Function
+from inrush.core.lifecycle import drain, stop
+from inrush.core.scale import Decision, Load, desired, horizon_s, keep_s
+from inrush.core.state import State
+
+REVIEW_MIN_S = 0.02
+REVIEW_MAX_S = 1.0
+"""While inputs wait, a function is looked at again after an eighth of its horizon, within these."""
+
+
+def review(state: State, function: Function) -> None:
+    """Decide how many containers the function should have, and act on it."""
+    function.poked, function.review_at = False, math.inf
+    if function.removed:
+        return
+    decision, function.memo = desired(load_of(state, function), function.policy, function.memo, state.now)
+    function.wanted = decision.wanted
+    _record(state, function, decision)
+    blocked = state.now < function.trouble.blocked_until
+    if decision.wanted > function.live and not blocked:
+        state.hungry[function.id] = function
+        state.provision_due = True
+    else:
+        state.hungry.pop(function.id, None)
+        function.refusal = ""
+    _shrink(state, function)
+    _plan_next(state, function, blocked)
+
+
+def load_of(state: State, function: Function) -> Load:
+    """What `scale` needs to know of a function now."""
+    measured, now = function.measured, state.now
+    measured.observe(function.running, now)
+    silent_since = max(measured.progress_at, function.queued_since)
+    return Load(
+        valid=bool(state.nodes),
+        queued=function.queued,
+        running=function.running,
+        concurrency=measured.concurrency,
+        starting=function.counts["starting"],
+        ready=function.counts["ready"],
+        idle=len(function.idle),
+        service_s=measured.service_s,
+        start_s=measured.start_s,
+        stall_s=max(0.0, now - silent_since) if function.counts["ready"] and function.queued else 0.0,
+    )
+
+
+def tell_waiting(state: State, function: Function) -> None:
+    """Say why calls wait, if that is news."""
+    why = waiting_for(state, function)
+    if why != function.waiting:
+        function.waiting = why
+        state.out.append(Waiting(function.id, why))
+
+
+def plan_idle(state: State, function: Function) -> None:
+    """A container fell idle: see to it when its time is over."""
+    if function.idle and function.review_at == math.inf and function.live > function.policy.min_containers:
+        oldest = next(iter(function.idle.values()))
+        due = oldest.idle_since + keep_s(function.policy, function.measured.start_s)
+        state.review_by(function, max(due, state.now + REVIEW_MIN_S))
+
+
+def _record(state: State, function: Function, decision: Decision) -> None:
+    last = function.decisions[-1][1] if function.decisions else Decision(0, 0, "")
+    if (decision.wanted, decision.have) != (last.wanted, last.have):
+        function.decisions.append((state.now, decision))
+        state.out.append(Decided(function.id, decision.wanted, decision.have, decision.why))
+
+
+def _shrink(state: State, function: Function) -> None:
+    """Let go what is idle for longer than its start is worth, and what is above the maximum."""
+    policy = function.policy
+    keep = keep_s(policy, function.measured.start_s)
+    buffer = policy.buffer_containers if function.queued or function.running else 0
+    for container in list(function.idle.values()):
+        idle_s = state.now - container.idle_since
+        if idle_s < keep or function.live <= policy.min_containers or len(function.idle) <= buffer:
+            break
+        stop(state, container, f"idle for {idle_s:.3g} s, kept for {keep:.3g} s", 0.0)
+    if policy.max_containers is not None and function.live > policy.max_containers:
+        _trim(state, function, function.live - max(policy.max_containers, policy.min_containers))
+
+
+def _trim(state: State, function: Function, surplus: int) -> None:
+    """The maximum was lowered: idle ones go first, then those that start, then the least busy after what they run."""
+    live = [c for c in function.containers.values() if c.state in ("starting", "ready")]
+    live.sort(key=lambda c: (c.state == "starting", c.busy))
+    for container in live[:surplus] if surplus > 0 else []:
+        drain(state, container, f"max_containers is {function.policy.max_containers}")
+
+
+def _plan_next(state: State, function: Function, blocked: bool) -> None:
+    """When to look again."""
+    if blocked and (function.queued or function.policy.min_containers):
+        state.review_by(function, function.trouble.blocked_until)
+    elif function.queued:
+        wait_s = horizon_s(function.measured.start_s) / 8
+        state.review_by(function, state.now + min(max(wait_s, REVIEW_MIN_S), REVIEW_MAX_S))
+    plan_idle(state, function)

@@ -1,0 +1,78 @@
+"""The whole state of a Cluster, and the few things every handler needs: to tell, to mark, to set a timer."""
+
+from __future__ import annotations
+
+import math
+from base64 import b32encode
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from heapq import heappush
+from typing import NamedTuple
+
+from inrush.core.calls import Call
+from inrush.core.containers import Container
+from inrush.core.effects import Effect
+from inrush.core.functions import Function
+from inrush.core.nodes import Node
+
+
+class Timer(NamedTuple):
+    """Something to look at again; `serial` keeps equal times in order of setting. `kind` is `review` (a function), `retry` (an input
+    of a call) or `provision`."""
+
+    at: float
+    serial: int
+    kind: str
+    key: str = ""
+    index: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Everything the core knows. Dicts keep their order of insertion, and nothing is decided by any other order."""
+
+    seed: str
+    now: float = 0.0
+    functions: dict[str, Function] = field(default_factory=dict)
+    calls: dict[str, Call] = field(default_factory=dict)
+    containers: dict[str, Container] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    per_app: dict[str, int] = field(default_factory=dict)
+    """Containers that have not ended, by app."""
+    touched: dict[str, Function] = field(default_factory=dict)
+    """Functions to route for at the end of this step."""
+    hungry: dict[str, Function] = field(default_factory=dict)
+    """Functions that want more containers than they have."""
+    provision_due: bool = False
+    """Capacity or wants changed since the hungry were last served."""
+    timers: list[Timer] = field(default_factory=list)
+    told: float = math.inf
+    """When the shell was last asked to wake us."""
+    serial: int = 0
+    out: list[Effect] = field(default_factory=list)
+
+    def touch(self, function: Function, poke: bool = False) -> None:
+        """Route for it at the end of the step; with `poke`, also think about its scale."""
+        self.touched[function.id] = function
+        if poke:
+            function.poked = True
+
+    def next_serial(self) -> int:
+        """A number that was not used before."""
+        self.serial += 1
+        return self.serial
+
+    def container_id(self) -> str:
+        """A fresh id, told by the seed and a counter alone."""
+        digest = blake2b(f"{self.seed}:{self.next_serial()}".encode(), digest_size=10).digest()
+        return "co-" + b32encode(digest).decode().lower()
+
+    def timer(self, at: float, kind: str, key: str = "", index: int = 0) -> None:
+        """Look at this again at `at`."""
+        heappush(self.timers, Timer(at, self.next_serial(), kind, key, index))
+
+    def review_by(self, function: Function, at: float) -> None:
+        """Think about its scale at `at`, or earlier if that was already planned."""
+        if at < function.review_at:
+            function.review_at = at
+            self.timer(at, "review", function.id)
