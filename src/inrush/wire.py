@@ -75,14 +75,14 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag=Tru
 # ── specs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class GpuRequest(Struct):
+class GpuRequest(Struct, frozen=True):
     """One alternative of a `gpu=` parameter. `type` is upper case, `"ANY"` takes whatever there is."""
 
     type: str
     count: int = 1
 
 
-class Resources(Struct):
+class Resources(Struct, frozen=True):
     """What one container asks of its node. Units last; None means no limit of its own."""
 
     cpu: float = 0.125
@@ -94,7 +94,7 @@ class Resources(Struct):
     """In order of preference; the first that fits is taken."""
 
 
-class ScalePolicy(Struct):
+class ScalePolicy(Struct, frozen=True):
     """How many containers a function may have, and how many inputs each takes."""
 
     min_containers: int = 0
@@ -109,7 +109,7 @@ class ScalePolicy(Struct):
     """A container is let go after its first input."""
 
 
-class Retries(Struct):
+class Retries(Struct, frozen=True):
     """The n-th retry waits `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`."""
 
     max_retries: int = 0
@@ -118,7 +118,7 @@ class Retries(Struct):
     max_delay_s: float = 60.0
 
 
-class Step(Struct):
+class Step(Struct, frozen=True):
     """One step of a recipe. `kind` names it (`from`, `pip`, `apt`, `run`, `function`, `copy`, `env`, `workdir`), `args` are its
     parameters in a fixed order, `files` the content digests of local files it reads (blobs, by path in the step)."""
 
@@ -130,7 +130,7 @@ class Step(Struct):
     force: bool = False
 
 
-class Recipe(Struct):
+class Recipe(Struct, frozen=True):
     """An image: its base and its steps, in order. `base` is `"host"` or `"debian_slim"`."""
 
     base: str = "host"
@@ -139,7 +139,7 @@ class Recipe(Struct):
     steps: tuple[Step, ...] = ()
 
 
-class Parameter(Struct):
+class Parameter(Struct, frozen=True):
     """One `inrush.parameter()` of a class. `type` is one of str, int, bool, bytes."""
 
     name: str
@@ -147,7 +147,7 @@ class Parameter(Struct):
     required: bool = True
 
 
-class Web(Struct):
+class Web(Struct, frozen=True):
     """How a function is served over HTTP. `kind` is `asgi` (function returns an ASGI app), `wsgi`, or `fastapi` (function is the handler)."""
 
     kind: str
@@ -156,7 +156,7 @@ class Web(Struct):
     docs: bool = False
 
 
-class FunctionSpec(Struct):
+class FunctionSpec(Struct, frozen=True):
     """Everything needed to run one function, or one class with all its methods.
 
     `source` and `mounts` are digests of tar blobs, unpacked at `/` of the container, above the image. `module` is
@@ -198,7 +198,7 @@ class FunctionSpec(Struct):
     priority: int = 0
 
 
-class AppSpec(Struct):
+class AppSpec(Struct, frozen=True):
     """What `run` and `deploy` send: an app whole, replaced atomically."""
 
     name: str
@@ -206,7 +206,7 @@ class AppSpec(Struct):
     tags: tuple[tuple[str, str], ...] = ()
 
 
-class SystemFailure(Struct):
+class SystemFailure(Struct, frozen=True):
     """JSON payload of a result that is not user code's: `code` is a class name of `errors`. For a user exception that does not
     pickle, `type` and `traceback` say what it was."""
 
@@ -222,7 +222,7 @@ class SystemFailure(Struct):
 # in flight; answers come in any order.
 
 
-class PutBlob(Message):
+class PutBlob(Message, frozen=True):
     """Result: the blob's id. Without `digest` the id is random. With `digest` (sha256 hex of `data`) the id is
     `sha256-<digest>`, and the content is checked. Larger blobs than a frame go in parts: `PutBlob` with `part` > 0 appends to `upload`."""
 
@@ -232,13 +232,13 @@ class PutBlob(Message):
     last: bool = True
 
 
-class HasBlobs(Message):
+class HasBlobs(Message, frozen=True):
     """Result: list of those ids that the server does not have."""
 
     ids: tuple[str, ...]
 
 
-class GetBlob(Message):
+class GetBlob(Message, frozen=True):
     """Result: up to `limit` bytes from `offset` (bytes)."""
 
     id: str
@@ -246,7 +246,7 @@ class GetBlob(Message):
     limit: int = 8 * 1024 * 1024
 
 
-class BuildImage(Message):
+class BuildImage(Message, frozen=True):
     """Builds what is missing; result `{"image": id, "python": "3.11"}`. Progress arrives as `Progress(rid, …)`."""
 
     recipe: Recipe
@@ -255,7 +255,7 @@ class BuildImage(Message):
     force: bool = False
 
 
-class StartApp(Message):
+class StartApp(Message, frozen=True):
     """Registers an app, ephemeral (it ends with this client, unless `detach`) or deployed (it stays; a new version replaces
     the old one). Result: `{"app": id, "version": id, "functions": {name: id}, "urls": {function or function.method: url}}`."""
 
@@ -265,20 +265,20 @@ class StartApp(Message):
     strategy: str = "rolling"
 
 
-class StopApp(Message):
+class StopApp(Message, frozen=True):
     """Ends an app by id or name: its calls are cancelled, its containers get their grace. Result: null."""
 
     app: str
 
 
-class FindFunction(Message):
+class FindFunction(Message, frozen=True):
     """Result: `{"function": id, "spec": FunctionSpec}` of a function or class of a deployed app (or of the caller's own app)."""
 
     app: str
     name: str
 
 
-class BindClass(Message):
+class BindClass(Message, frozen=True):
     """The pool of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …}); result: a function id.
     The same set gives the same id."""
 
@@ -286,7 +286,7 @@ class BindClass(Message):
     parameters: bytes
 
 
-class OverrideScale(Message):
+class OverrideScale(Message, frozen=True):
     """Live override of a function's scale policy, until the next deploy; None leaves a field as it is. Result: null."""
 
     function: str
@@ -296,13 +296,13 @@ class OverrideScale(Message):
     scaledown_window_s: float | None = None
 
 
-class FunctionStats(Message):
+class FunctionStats(Message, frozen=True):
     """Result: `{"backlog", "containers", "running_inputs", "input_headroom"}`."""
 
     function: str
 
 
-class PutSecret(Message):
+class PutSecret(Message, frozen=True):
     """Creates or replaces. Without a `name` the secret is anonymous and goes with the app that uses it. Result: its id."""
 
     values: tuple[tuple[str, str], ...]
@@ -310,21 +310,21 @@ class PutSecret(Message):
     overwrite: bool = True
 
 
-class FindSecret(Message):
+class FindSecret(Message, frozen=True):
     """Result: id of a named secret; `required` keys must be in it."""
 
     name: str
     required: tuple[str, ...] = ()
 
 
-class OpenDict(Message):
+class OpenDict(Message, frozen=True):
     """Result: id of a named Dict."""
 
     name: str
     create: bool = False
 
 
-class DictOp(Message):
+class DictOp(Message, frozen=True):
     """One operation on a Dict. Keys and values are opaque bytes. `op`, with its arguments and result:
     get(keys[0]) → bytes | null; put(pairs, if_absent) → bool (was it put); pop(keys[0]) → bytes | null; contains(keys[0]) → bool;
     len() → int; items(cursor in keys[0] or none) → {"pairs": [[key, value], …], "next": bytes | null}; clear() → null. Writes are
@@ -337,13 +337,13 @@ class DictOp(Message):
     if_absent: bool = False
 
 
-class DeleteDict(Message):
+class DeleteDict(Message, frozen=True):
     """Result: null."""
 
     name: str
 
 
-class FollowLogs(Message):
+class FollowLogs(Message, frozen=True):
     """Lines of an app (id or name) as `Log` messages, tagged with `rid`, until `Unfollow(rid)`. With `backlog` the last n lines first."""
 
     app: str
@@ -351,13 +351,13 @@ class FollowLogs(Message):
     follow: bool = True
 
 
-class FollowStates(Message):
+class FollowStates(Message, frozen=True):
     """What is going on in an app, for a progress display: `State` messages tagged with `rid`, until `Unfollow(rid)`."""
 
     app: str
 
 
-class FindCall(Message):
+class FindCall(Message, frozen=True):
     """Result: `{"function": id, "kind": str, "inputs": n, "done": n}` of a durable call."""
 
     call: str
@@ -387,7 +387,7 @@ Request = (
 # ── client ⇄ server: calls ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """First message of a client. `client` is made by the client and stays the same when it connects again."""
 
     client: str
@@ -396,16 +396,16 @@ class Hello(Message):
     version: str = ""
 
 
-class Ask(Message):
+class Ask(Message, frozen=True):
     rid: int
     body: Request
 
 
-class Unfollow(Message):
+class Unfollow(Message, frozen=True):
     rid: int
 
 
-class StartCall(Message):
+class StartCall(Message, frozen=True):
     """A call, with its first inputs. `kind`: `remote` (one input), `map`, `gen` (one input that yields), `spawn` (durable: owned by the
     server from the `Accepted` on). `total` is -1 while the client does not know it yet (`EndInputs` says it). Sending the
     same call again, after a reconnect, is harmless: inputs are known by (call, index)."""
@@ -420,7 +420,7 @@ class StartCall(Message):
     parent: str = ""
 
 
-class Inputs(Message):
+class Inputs(Message, frozen=True):
     """More inputs of a map: indexes `first`, `first + 1`, …"""
 
     call: str
@@ -428,12 +428,12 @@ class Inputs(Message):
     payloads: tuple[bytes, ...]
 
 
-class EndInputs(Message):
+class EndInputs(Message, frozen=True):
     call: str
     total: int
 
 
-class ResumeCall(Message):
+class ResumeCall(Message, frozen=True):
     """After a reconnect: `have` are indexes (ranges [a, b)) whose results the client holds already. The server answers `Resend` with what it
     lost, and sends the results that it still holds."""
 
@@ -441,27 +441,27 @@ class ResumeCall(Message):
     have: tuple[tuple[int, int], ...] = ()
 
 
-class AwaitCall(Message):
+class AwaitCall(Message, frozen=True):
     """Results of a durable call, from `first` on, as `Results`; the client may not be the one who spawned it."""
 
     call: str
     first: int = 0
 
 
-class CancelCall(Message):
+class CancelCall(Message, frozen=True):
     """Queued inputs are dropped, running ones cancelled; each ends with `CANCELLED`. `terminate` also ends their containers."""
 
     call: str
     terminate: bool = False
 
 
-class ForgetCall(Message):
+class ForgetCall(Message, frozen=True):
     """The client has all it wants of a call it owns (or leaves a durable one alone): the server may drop it. Cancels what still runs."""
 
     call: str
 
 
-class Grant(Message):
+class Grant(Message, frozen=True):
     """The consumer of a generator takes `credit` more items."""
 
     call: str
@@ -473,32 +473,32 @@ FromClient = (
 )
 
 
-class Welcome(Message):
+class Welcome(Message, frozen=True):
     """The server takes the client. `boot` changes with each start of the server: a client that sees a new one resumes its calls."""
 
     boot: str
     version: str = ""
 
 
-class Rejected(Message):
+class Rejected(Message, frozen=True):
     """The server does not take the client; the link is closed after it."""
 
     code: str
     message: str
 
 
-class Answer(Message):
+class Answer(Message, frozen=True):
     rid: int
     result: Any = None
 
 
-class Refused(Message):
+class Refused(Message, frozen=True):
     rid: int
     code: str
     message: str
 
 
-class Progress(Message):
+class Progress(Message, frozen=True):
     """Of an ask that takes long (an image build): `kind` is `step` (text: its title), `line` (a line of output), `done`, `cached`."""
 
     rid: int
@@ -506,7 +506,7 @@ class Progress(Message):
     text: str
 
 
-class Log(Message):
+class Log(Message, frozen=True):
     """`stream` is `stdout`, `stderr` or `system`. `time` is in seconds since the epoch."""
 
     rid: int
@@ -518,7 +518,7 @@ class Log(Message):
     text: str
 
 
-class State(Message):
+class State(Message, frozen=True):
     """`kind`: `container` (subject: its id, state: its new state) or `waiting` (subject: a function's name; why: what its calls
     wait for)."""
 
@@ -529,14 +529,14 @@ class State(Message):
     why: str = ""
 
 
-class Accepted(Message):
+class Accepted(Message, frozen=True):
     """The call is known to the server; a durable one is committed. `window`: how many inputs may be without a result at once."""
 
     call: str
     window: int
 
 
-class CallRefused(Message):
+class CallRefused(Message, frozen=True):
     """The call (all of it) cannot be: unknown function, queue full, and so on. Final."""
 
     call: str
@@ -544,7 +544,7 @@ class CallRefused(Message):
     message: str
 
 
-class Results(Message):
+class Results(Message, frozen=True):
     """`indexes`, `statuses` and `payloads` are columns. A status other than OK is final too: retries are over."""
 
     call: str
@@ -553,7 +553,7 @@ class Results(Message):
     payloads: tuple[bytes, ...]
 
 
-class Items(Message):
+class Items(Message, frozen=True):
     """What a generator yielded, from item `first` on; its end is a `Results`."""
 
     call: str
@@ -561,7 +561,7 @@ class Items(Message):
     payloads: tuple[bytes, ...]
 
 
-class Resend(Message):
+class Resend(Message, frozen=True):
     """The server does not know this call, or not these inputs of it (ranges [a, b)): send `StartCall` and them again."""
 
     call: str
@@ -587,7 +587,7 @@ ToClient = (
 # ── server ⇄ agent ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Gpu(Struct):
+class Gpu(Struct, frozen=True):
     """One device of a node. `declared` ones stand for a card that is not there: no device goes into the container."""
 
     type: str
@@ -596,7 +596,7 @@ class Gpu(Struct):
     declared: bool = False
 
 
-class Inventory(Struct):
+class Inventory(Struct, frozen=True):
     """What a node has to give."""
 
     cpu: float
@@ -606,7 +606,7 @@ class Inventory(Struct):
     region: str = ""
 
 
-class NodeHello(Message):
+class NodeHello(Message, frozen=True):
     """First message of an agent. `containers` are those it still runs (after a reconnect)."""
 
     node: str
@@ -615,7 +615,7 @@ class NodeHello(Message):
     protocol: int = PROTOCOL
 
 
-class StartContainer(Message):
+class StartContainer(Message, frozen=True):
     """`env` holds the function's environment with its secrets resolved. `gpus` are device indexes on the node."""
 
     container: str
@@ -628,7 +628,7 @@ class StartContainer(Message):
     parameters: bytes = b""
 
 
-class Prepare(Message):
+class Prepare(Message, frozen=True):
     """Containers of this function may be wanted soon: have its layers, its zygote and (if it asks for one) its snapshot ready."""
 
     function: str
@@ -638,7 +638,7 @@ class Prepare(Message):
     parameters: bytes = b""
 
 
-class StopContainer(Message):
+class StopContainer(Message, frozen=True):
     """No new inputs; running ones may end within `grace_s`, then exit hooks have their 30 s, then it is killed. `kill`: at once."""
 
     container: str
@@ -646,7 +646,7 @@ class StopContainer(Message):
     kill: bool = False
 
 
-class Run(Message):
+class Run(Message, frozen=True):
     """Inputs of one call for one container. The attempt's clock starts when the guest takes it."""
 
     container: str
@@ -657,13 +657,13 @@ class Run(Message):
     payloads: tuple[bytes, ...]
 
 
-class CancelRun(Message):
+class CancelRun(Message, frozen=True):
     container: str
     call: str
     indexes: tuple[int, ...]
 
 
-class GrantRun(Message):
+class GrantRun(Message, frozen=True):
     """More credit for a generator's items."""
 
     container: str
@@ -672,7 +672,7 @@ class GrantRun(Message):
     credit: int
 
 
-class Feed(Message):
+class Feed(Message, frozen=True):
     """A further piece of a web request's body; `last` ends it. An empty `last` piece is the client's disconnect when `gone`."""
 
     container: str
@@ -682,7 +682,7 @@ class Feed(Message):
     gone: bool = False
 
 
-class Build(Message):
+class Build(Message, frozen=True):
     """Build an image on this node; answered by `BuildLine`s and one `Built`."""
 
     build: str
@@ -692,14 +692,14 @@ class Build(Message):
     force: bool = False
 
 
-class ToGuestLink(Message):
+class ToGuestLink(Message, frozen=True):
     """Bytes of a frame (a batch of `ToClient`) for the SDK inside a container."""
 
     container: str
     frame: bytes
 
 
-class ExecIn(Message):
+class ExecIn(Message, frozen=True):
     """Run a command in a running container, or (with `spec`) in a fresh one of that function: `shell`. Streams by `ExecOutput`."""
 
     exec: str
@@ -713,7 +713,7 @@ class ExecIn(Message):
     env: tuple[tuple[str, str], ...] = ()
 
 
-class ExecInput(Message):
+class ExecInput(Message, frozen=True):
     """Bytes for its standard input; `close` ends it; rows > 0 resizes the terminal."""
 
     exec: str
@@ -738,7 +738,7 @@ ToNode = (
 )
 
 
-class ContainerReady(Message):
+class ContainerReady(Message, frozen=True):
     """Its enter hooks have run. `how` is the tier of the start (`fork`, `snapshot`, `exec`, `process`); `phases_ms` its parts in order."""
 
     container: str
@@ -748,7 +748,7 @@ class ContainerReady(Message):
     why: str = ""
 
 
-class ContainerEnded(Message):
+class ContainerEnded(Message, frozen=True):
     """`status` is a `Status`; OK is an ordinary end. `payload` (when not empty) is the failure for the inputs that wait for the function."""
 
     container: str
@@ -757,7 +757,7 @@ class ContainerEnded(Message):
     payload: bytes = b""
 
 
-class Ran(Message):
+class Ran(Message, frozen=True):
     """Attempts that ended; columns as in `Results`."""
 
     container: str
@@ -767,7 +767,7 @@ class Ran(Message):
     payloads: tuple[bytes, ...]
 
 
-class Yielded(Message):
+class Yielded(Message, frozen=True):
     """Items of a generator or pieces of a web response, from item `first` on."""
 
     container: str
@@ -777,7 +777,7 @@ class Yielded(Message):
     payloads: tuple[bytes, ...]
 
 
-class ContainerLog(Message):
+class ContainerLog(Message, frozen=True):
     container: str
     call: str
     stream: str
@@ -785,13 +785,13 @@ class ContainerLog(Message):
     text: str
 
 
-class BuildLine(Message):
+class BuildLine(Message, frozen=True):
     build: str
     kind: str
     text: str
 
 
-class Built(Message):
+class Built(Message, frozen=True):
     """`code` is empty on success."""
 
     build: str
@@ -801,14 +801,14 @@ class Built(Message):
     message: str = ""
 
 
-class FromGuestLink(Message):
+class FromGuestLink(Message, frozen=True):
     """A frame (a batch of `FromClient`) of the SDK inside a container; the agent vouches for `container`."""
 
     container: str
     frame: bytes
 
 
-class ExecOutput(Message):
+class ExecOutput(Message, frozen=True):
     """`stream` 1 or 2; `code` ≥ 0 when the command has ended (128 + n for signal n)."""
 
     exec: str
@@ -818,7 +818,7 @@ class ExecOutput(Message):
     error: str = ""
 
 
-class NodeNote(Message):
+class NodeNote(Message, frozen=True):
     """Something people should see: why a snapshot could not be taken, a loud warning. `about` is a function id, or empty."""
 
     about: str

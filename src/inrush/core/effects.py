@@ -11,7 +11,7 @@ class Effect(msgspec.Struct, frozen=True, gc=False, tag=True, omit_defaults=True
     """Base of effects."""
 
 
-class StartContainer(Effect):
+class StartContainer(Effect, frozen=True):
     """`gpus` are device indexes of the node, held exclusively until the container has ended."""
 
     container: str
@@ -22,7 +22,7 @@ class StartContainer(Effect):
     why: str = ""
 
 
-class StopContainer(Effect):
+class StopContainer(Effect, frozen=True):
     container: str
     node: str
     grace_s: float = 30.0
@@ -30,7 +30,7 @@ class StopContainer(Effect):
     why: str = ""
 
 
-class Dispatch(Effect):
+class Dispatch(Effect, frozen=True):
     """Run these inputs of `call` in `container`; each is one Attempt."""
 
     container: str
@@ -39,14 +39,14 @@ class Dispatch(Effect):
     indexes: tuple[int, ...]
 
 
-class CancelRun(Effect):
+class CancelRun(Effect, frozen=True):
     container: str
     node: str
     call: str
     indexes: tuple[int, ...]
 
 
-class Resolve(Effect):
+class Resolve(Effect, frozen=True):
     """Final results of inputs: tell the owner. `refs` are payloads as the events brought them, or bytes made by the core's shell for
     ends that have none (then None, and `why` says what happened)."""
 
@@ -57,20 +57,20 @@ class Resolve(Effect):
     why: str = ""
 
 
-class WakeAt(Effect):
+class WakeAt(Effect, frozen=True):
     """Send a `Tick` at this time, in seconds; replaces an earlier, later one."""
 
     at: float
 
 
-class Waiting(Effect):
+class Waiting(Effect, frozen=True):
     """Why the calls of a function wait now; empty when they no longer do. Sent on change only."""
 
     function: str
     why: str
 
 
-class Decided(Effect):
+class Decided(Effect, frozen=True):
     """A decision of scaling, for `why` and for history. Sent on change only."""
 
     function: str

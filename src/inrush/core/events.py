@@ -17,7 +17,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, tag=True, omit_defaults=True)
     """Base of events; tagged, so that a journal can be read back."""
 
 
-class FunctionAdded(Event):
+class FunctionAdded(Event, frozen=True):
     """A function of an app version, or the pool of one parameter set of a class, may take calls from now on. The same id again
     replaces its spec (policies), and keeps its queue."""
 
@@ -28,7 +28,7 @@ class FunctionAdded(Event):
     """Deployed: crash loops back off instead of failing what waits."""
 
 
-class FunctionRemoved(Event):
+class FunctionRemoved(Event, frozen=True):
     """Its queued inputs end as cancelled, its containers are stopped with grace (`drain`: first they finish what they run)."""
 
     function: str
@@ -36,14 +36,14 @@ class FunctionRemoved(Event):
     drain: bool = False
 
 
-class FunctionReplaced(Event):
+class FunctionReplaced(Event, frozen=True):
     """A rolling deploy: queued inputs of `old` move to `new`; `old`'s containers finish what they run and go."""
 
     old: str
     new: str
 
 
-class ScaleOverridden(Event):
+class ScaleOverridden(Event, frozen=True):
     function: str
     min_containers: int | None = None
     max_containers: int | None = None
@@ -51,7 +51,7 @@ class ScaleOverridden(Event):
     scaledown_window_s: float | None = None
 
 
-class CallArrived(Event):
+class CallArrived(Event, frozen=True):
     """`total` is -1 while unknown. `durable` calls are owned by the server."""
 
     call: str
@@ -61,7 +61,7 @@ class CallArrived(Event):
     durable: bool = False
 
 
-class InputsArrived(Event):
+class InputsArrived(Event, frozen=True):
     """Inputs `first` … `first + count - 1` of a call. Those already known are passed over."""
 
     call: str
@@ -69,26 +69,26 @@ class InputsArrived(Event):
     count: int
 
 
-class CallEnded(Event):
+class CallEnded(Event, frozen=True):
     """No more inputs will come: `total` is known now."""
 
     call: str
     total: int
 
 
-class CallCancelled(Event):
+class CallCancelled(Event, frozen=True):
     call: str
     why: str
     terminate: bool = False
 
 
-class CallForgotten(Event):
+class CallForgotten(Event, frozen=True):
     """Nobody waits for it: cancel what runs, drop the rest, resolve nothing."""
 
     call: str
 
 
-class NodeJoined(Event):
+class NodeJoined(Event, frozen=True):
     """A new link to an agent. `containers` still run there; those the core does not know are stopped."""
 
     node: str
@@ -96,18 +96,18 @@ class NodeJoined(Event):
     containers: tuple[str, ...] = ()
 
 
-class NodeLeft(Event):
+class NodeLeft(Event, frozen=True):
     node: str
     why: str
 
 
-class ContainerReady(Event):
+class ContainerReady(Event, frozen=True):
     container: str
     how: str
     start_ms: float
 
 
-class ContainerEnded(Event):
+class ContainerEnded(Event, frozen=True):
     """`status` is a `wire.Status`; OK is an ordinary end. `ref`, when not None, is the failure that waiting inputs get if the
     function cannot start at all."""
 
@@ -117,7 +117,7 @@ class ContainerEnded(Event):
     ref: Any = None
 
 
-class AttemptsEnded(Event):
+class AttemptsEnded(Event, frozen=True):
     """Columns: `indexes[i]` of `call` ended in `container` with `statuses[i]`; `refs[i]` is its payload."""
 
     container: str
@@ -127,11 +127,11 @@ class AttemptsEnded(Event):
     refs: tuple[Any, ...]
 
 
-class Tick(Event):
+class Tick(Event, frozen=True):
     """Time passed; sent when a `WakeAt` is due, and about once a second."""
 
 
-class Restored(Event):
+class Restored(Event, frozen=True):
     """First event after a restart: what rows say. Functions, then durable calls with the ranges [a, b) of inputs that have no
     result yet."""
 
