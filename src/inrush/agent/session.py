@@ -1,0 +1,105 @@
+"""The agent: takes the server's orders, and says what became of them.
+
+`receive` never blocks: an order becomes a call on the part that it is for, or a task. What the parts say goes through
+one outbox. The link is whatever `start` was given; where it is gone, nobody owns the containers, and all are ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from inrush import wire
+from inrush.agent.builds import Builds
+from inrush.agent.execs import Execs
+from inrush.agent.outbox import Deliver, Outbox
+from inrush.agent.starts import Starts
+from inrush.agent.table import Containers
+from inrush.wire import ToNode
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One node's agent. Made by `compose`; lives on the loop that calls `start`."""
+
+    def __init__(
+        self,
+        hello: wire.NodeHello,
+        outbox: Outbox,
+        containers: Containers,
+        starts: Starts,
+        builds: Builds,
+        execs: Execs,
+    ) -> None:
+        self._hello = hello
+        self._outbox = outbox
+        self._containers = containers
+        self._starts = starts
+        self._builds = builds
+        self._execs = execs
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            wire.StartContainer: containers.start,
+            wire.StopContainer: containers.stop,
+            wire.Run: containers.run,
+            wire.CancelRun: containers.cancel,
+            wire.GrantRun: containers.grant,
+            wire.Feed: containers.feed,
+            wire.ToGuestLink: containers.link,
+            wire.Prepare: lambda order: self._spawn(starts.prepare(order)),
+            wire.Build: lambda order: self._spawn(builds.build(order)),
+            wire.ExecIn: lambda order: self._spawn(execs.run(order)),
+            wire.ExecInput: execs.input,
+        }
+
+    def start(self, deliver: Deliver) -> None:
+        """Begins: says hello over `deliver`, and from then on what happens."""
+        self._outbox.open(deliver)
+        self._outbox.put(msg := self._hello)
+        self._containers.watch()
+        log.info(
+            "node %s: %s CPUs, %s MiB, %s GPUs",
+            msg.node,
+            msg.inventory.cpu,
+            msg.inventory.memory_mib,
+            len(msg.inventory.gpus),
+        )
+
+    def receive(self, batch: list[ToNode]) -> None:
+        """The server's orders."""
+        for order in batch:
+            handler = self._handlers.get(type(order))
+            if handler is None:
+                log.error("an order that this agent does not know: %s", type(order).__name__)
+                continue
+            try:
+                handler(order)
+            except Exception:
+                log.exception("a defect: %s could not be carried out", type(order).__name__)
+
+    def note(self, about: str, text: str) -> None:
+        """Something people should see."""
+        self._outbox.put(wire.NodeNote(about, text))
+
+    async def stop(self, grace_s: float) -> None:
+        """Ends everything that this agent started, and then says so."""
+        for task in list(self._tasks):
+            task.cancel()
+        await self._execs.close()
+        await self._containers.close(grace_s)
+        await self._starts.close()
+        self._outbox.flush()
+        self._outbox.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a defect: %r", error, exc_info=error)

@@ -1,0 +1,247 @@
+"""The link to a guest, over a real socket, with a peer that speaks frames well or badly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inrush import frames
+from inrush.agent.guests import Guest
+from inrush.server.blobs import Blobs
+from inrush.wire import Run, Status
+
+MIB = 1024 * 1024
+
+
+class Heard:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[Any, ...]] = []
+        self.items: list[tuple[Any, ...]] = []
+        self.lines: list[tuple[str, str, str]] = []
+        self.links: list[bytes] = []
+        self.failures: list[tuple[str, str, bytes]] = []
+        self.phases: list[tuple[str, float]] | None = None
+        self.broke = ""
+        self.gone = asyncio.Event()
+
+    def ready(self, phases: list[tuple[str, float]], why: str) -> None:
+        self.phases = phases
+
+    def failed(self, code: str, message: str, payload: bytes) -> None:
+        self.failures.append((code, message, payload))
+
+    def answered(self, *columns: Any) -> None:
+        self.answers.append(columns)
+
+    def yielded(self, *columns: Any) -> None:
+        self.items.append(columns)
+
+    def printed(self, call: str, stream: str, text: str) -> None:
+        self.lines.append((call, stream, text))
+
+    def linked(self, frame: bytes) -> None:
+        self.links.append(frame)
+
+    def broken(self, why: str) -> None:
+        self.broke = why
+
+    def disconnected(self) -> None:
+        self.gone.set()
+
+
+class Peer:
+    """The far end of the socket."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        self._parser = frames.Parser()
+        self._frames: list[tuple[dict[str, Any], list[bytes]]] = []
+
+    async def say(self, header: dict[str, Any], payloads: tuple[bytes, ...] = ()) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.end, frames.pack(header, payloads))
+
+    async def hear(self) -> tuple[dict[str, Any], list[bytes]]:
+        while not self._frames:
+            data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.end, MIB), 10)
+            assert data, "the agent closed the socket"
+            self._frames += self._parser.feed(data)
+        return self._frames.pop(0)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "blobs", budget_bytes=200 * MIB, limit_bytes=100 * MIB, durable_s=60.0)
+
+
+@pytest.fixture
+async def link(blobs: Blobs) -> AsyncIterator[tuple[Guest, Peer, Heard]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    heard = Heard()
+    guest = Guest(heard, blobs, max_payload_bytes=20 * MIB)
+    await asyncio.get_running_loop().create_unix_connection(lambda: guest, sock=ours)
+    yield guest, Peer(theirs), heard
+    guest.close()
+    theirs.close()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_inputs_and_results_pass_in_columns(link: tuple[Guest, Peer, Heard]) -> None:
+    guest, peer, heard = link
+    guest.run(Run("co-1", "ca-1", "m", "map", (4, 5), (b"Pa", b"Pb")))
+    header, payloads = await peer.hear()
+    assert header == {"t": "run", "c": "ca-1", "m": "m", "k": "map", "i": [4, 5], "n": [2, 2]}
+    assert payloads == [b"Pa", b"Pb"]
+    await peer.say({"t": "out", "c": "ca-1", "i": [5, 4], "s": [0, 1]}, (b"Px", b"Py"))
+    await until(lambda: heard.answers)
+    assert heard.answers == [("ca-1", (5, 4), (0, 1), (b"Px", b"Py"))]
+
+
+async def test_many_large_inputs_are_cut_into_frames_below_the_limit(link: tuple[Guest, Peer, Heard]) -> None:
+    guest, peer, _ = link
+    payload = b"P" + bytes(256 * 1024 - 1)
+    guest.run(Run("co-1", "ca-1", "", "map", tuple(range(300)), (payload,) * 300))
+    got: list[int] = []
+    while len(got) < 300:
+        header, payloads = await peer.hear()
+        assert sum(map(len, payloads)) < frames.LIMIT_BYTES
+        got += header["i"]
+    assert got == list(range(300))
+
+
+async def test_a_large_argument_arrives_in_pieces_before_its_input(
+    link: tuple[Guest, Peer, Heard], blobs: Blobs
+) -> None:
+    guest, peer, _ = link
+    content = os.urandom(9 * MIB)
+    id = blobs.put(content)
+    reference = b'B{"id":"%s","bytes":%d}' % (id.encode(), len(content))
+    guest.run(Run("co-1", "ca-1", "", "remote", (0,), (reference,)))
+    got = b""
+    while True:
+        header, payloads = await peer.hear()
+        if header["t"] == "run":
+            break
+        assert header["id"] == id
+        got += payloads[0]
+    assert got == content
+    assert payloads == [reference]
+
+
+async def test_an_argument_whose_blob_is_gone_is_answered_with_that(link: tuple[Guest, Peer, Heard]) -> None:
+    guest, _, heard = link
+    guest.run(Run("co-1", "ca-1", "", "remote", (0,), (b'B{"id":"bl-nothere","bytes":1}',)))
+    await until(lambda: heard.answers)
+    call, indexes, statuses, payloads = heard.answers[0]
+    assert (call, indexes, statuses) == ("ca-1", (0,), (Status.INTERNAL,))
+    assert b"NotFoundError" in payloads[0]
+
+
+async def test_a_large_result_becomes_a_blob_of_the_store(link: tuple[Guest, Peer, Heard], blobs: Blobs) -> None:
+    _, peer, heard = link
+    content = os.urandom(3 * MIB)
+    await peer.say({"t": "blob", "id": "g1", "last": False}, (content[:MIB],))
+    await peer.say({"t": "blob", "id": "g1", "last": True}, (content[MIB:],))
+    await peer.say({"t": "out", "c": "ca-1", "i": [0], "s": [0]}, (b'B{"id":"g1","bytes":3}',))
+    await until(lambda: heard.answers)
+    payload = heard.answers[0][3][0]
+    id = payload[1:].split(b'"')[3].decode()
+    assert id != "g1"
+    assert blobs.read(id, 0, 10 * MIB) == content
+
+
+async def test_a_result_over_the_limit_becomes_an_error_and_leaves_nothing(
+    link: tuple[Guest, Peer, Heard], tmp_path: Path
+) -> None:
+    _, peer, heard = link
+    for n in range(6):
+        await peer.say({"t": "blob", "id": "g1", "last": n == 5}, (bytes(4 * MIB),))
+    await peer.say({"t": "out", "c": "ca-1", "i": [0], "s": [0]}, (b'B{"id":"g1","bytes":3}',))
+    await until(lambda: heard.answers)
+    _, _, statuses, payloads = heard.answers[0]
+    assert statuses == (Status.ERROR,)
+    assert b"RequestSizeError" in payloads[0]
+    assert list((tmp_path / "blobs").iterdir()) == []
+
+
+async def test_a_guest_cannot_name_a_blob_that_it_did_not_send(link: tuple[Guest, Peer, Heard], blobs: Blobs) -> None:
+    _, peer, heard = link
+    secret = blobs.put(b"Psecret")
+    await peer.say({"t": "out", "c": "ca-1", "i": [0], "s": [0]}, (b'B{"id":"%s","bytes":7}' % secret.encode(),))
+    await until(lambda: heard.broke)
+    assert "not sent" in heard.broke
+    assert heard.answers == []
+
+
+@pytest.mark.parametrize(
+    ("header", "payloads"),
+    [
+        ({"t": "nonsense"}, ()),
+        ({}, ()),
+        ({"t": "out", "c": "ca-1", "i": [0, 1], "s": [0]}, (b"P",)),
+        ({"t": "out", "c": "ca-1", "i": ["0"], "s": [0]}, (b"P",)),
+        ({"t": "out", "c": 7, "i": [0], "s": [0]}, (b"P",)),
+        ({"t": "out", "c": "ca-1", "i": [0], "s": [7]}, (b"P",)),
+        ({"t": "out", "c": "ca-1", "i": [0], "s": ["0"]}, (b"P",)),
+        ({"t": "log", "c": "", "s": "system"}, (b"x",)),
+        ({"t": "item", "c": "ca-1", "i": [0], "f": None}, (b"P",)),
+        ({"t": "ready", "phases": [["a"]]}, ()),
+    ],
+)
+async def test_a_guest_that_breaks_the_protocol_loses_its_link(
+    link: tuple[Guest, Peer, Heard], header: dict[str, Any], payloads: tuple[bytes, ...]
+) -> None:
+    _, peer, heard = link
+    await peer.say(header, payloads)
+    await until(lambda: heard.broke)
+    await asyncio.wait_for(heard.gone.wait(), 10)
+    assert heard.answers == []
+
+
+async def test_a_guest_that_does_not_read_loses_its_link(
+    link: tuple[Guest, Peer, Heard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest, _, heard = link
+    monkeypatch.setattr("inrush.agent.guests.MAX_UNREAD_BYTES", 4 * MIB)
+    for n in range(40):
+        guest.run(Run("co-1", "ca-1", "", "map", (n,), (b"P" + bytes(250 * 1024),)))
+    assert "unread" in heard.broke
+
+
+async def test_cancelling_an_input_whose_blob_is_on_its_way_answers_it(
+    link: tuple[Guest, Peer, Heard], blobs: Blobs
+) -> None:
+    guest, peer, heard = link
+    id = blobs.put(bytes(60 * MIB))
+    guest.run(Run("co-1", "ca-1", "", "remote", (0,), (b'B{"id":"%s","bytes":1}' % id.encode(),)))
+    await peer.hear()
+    guest.cancel("ca-1", (0,))
+    await until(lambda: heard.answers)
+    assert heard.answers[0][:3] == ("ca-1", (0,), (Status.CANCELLED,))
+
+
+async def test_logs_items_links_and_readiness_are_passed_on(link: tuple[Guest, Peer, Heard]) -> None:
+    _, peer, heard = link
+    await peer.say({"t": "ready", "phases": [["import", 1.5]], "why": ""})
+    await peer.say({"t": "log", "c": "ca-1", "s": "stdout"}, ("hé\n".encode(),))
+    await peer.say({"t": "item", "c": "ca-1", "i": [0], "f": 3}, (b"Pa", b"Pb"))
+    await peer.say({"t": "link"}, (b"frame",))
+    await until(lambda: heard.links)
+    assert heard.phases == [("import", 1.5)]
+    assert heard.lines == [("ca-1", "stdout", "hé\n")]
+    assert heard.items == [("ca-1", 0, 3, (b"Pa", b"Pb"))]
+    assert heard.links == [b"frame"]
