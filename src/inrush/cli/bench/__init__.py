@@ -1,8 +1,8 @@
 """`inrush bench`: what this machine reaches, against what it must and what is hoped for.
 
 Every number is a median with its 95th percentile, taken on a warm server, in the same run as the start of a bare Python
-process, so that numbers of different machines can be compared by that ratio. `programs/` holds what is measured, `measures`
-how, `targets` the table of what must be.
+process, so that numbers of different machines can be compared by that ratio. `programs/` holds what is measured,
+`measures` how, `targets` the table of what must be.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """How each number is measured. All are taken through the SDK and the management API, as a user's program would.
 
-"From zero" is made by stopping the function's containers and waiting until the server lists none; its zygote or snapshot stays.
+"From zero" is made by stopping the function's containers and waiting until the server lists none; its zygote or
+snapshot stays.
 """
 
 from __future__ import annotations

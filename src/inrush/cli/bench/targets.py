@@ -32,7 +32,7 @@ TARGETS = {
 
 
 class Measured(NamedTuple):
-    """Samples of one number. `bare_ms` is the start of a bare Python process in the same run, where a ratio means something."""
+    """Samples of one number. `bare_ms`, where a ratio means something: the start of bare Python in the same run."""
 
     name: str
     samples: Sequence[float]

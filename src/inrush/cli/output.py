@@ -1,0 +1,159 @@
+"""What a running program shows beside its own output: what containers print, image builds, and what calls wait for.
+
+On a terminal a few lines at the bottom tell what goes on now, and everything else scrolls above them. Elsewhere there
+are plain lines: what containers print goes to the stream that they printed it to, what inrush has to say to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from inrush.wire import Log, Progress, State
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+_COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
+_WAITS_SHOWN = 5
+_LINE_CHARACTERS = 200
+
+
+class Output(Protocol):
+    """Takes what the server tells; called from the link's thread."""
+
+    def log(self, line: Log) -> None:
+        """A line that a container printed."""
+
+    def progress(self, told: Progress) -> None:
+        """A step or a line of an image build."""
+
+    def state(self, told: State) -> None:
+        """A container changed, or calls wait (no longer)."""
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[Output]:
+    """The output for where we are."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        yield Plain()
+        return
+    live = Live()
+    try:
+        yield live
+    finally:
+        live.close()
+
+
+class Plain:
+    """Lines, for files and pipes."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, str] = {}
+
+    def log(self, line: Log) -> None:
+        text = line.text.rstrip("\n")
+        click.echo(text if line.stream == "system" else f"{line.container} {text}", err=line.stream != "stdout")
+
+    def progress(self, told: Progress) -> None:
+        if told.kind == "step":
+            click.echo(f"building: {told.text}", err=True)
+        elif told.kind == "line":
+            click.echo(f"  {told.text.rstrip()}", err=True)
+
+    def state(self, told: State) -> None:
+        if told.kind == "waiting" and told.why and self._waiting.get(told.subject) != told.why:
+            click.echo(f"waiting: {told.subject}: {told.why}", err=True)
+        if told.kind == "waiting":
+            self._waiting[told.subject] = told.why
+
+
+class Live:
+    """Lines at the bottom of a terminal, only while there is something to tell."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._lock = threading.RLock()
+        self._steps: dict[int, str] = {}
+        self._lines: dict[int, str] = {}
+        self._containers: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._live = RichLive(console=self._console, get_renderable=self._draw, transient=True, refresh_per_second=10)
+
+    def log(self, line: Log) -> None:
+        from rich.text import Text
+
+        text = Text(line.text.rstrip("\n"), style="dim" if line.stream != "stdout" else "")
+        colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
+        self._console.print(Text(line.container, style=colour), text) if line.container else self._console.print(text)
+
+    def progress(self, told: Progress) -> None:
+        with self._lock:
+            if told.kind == "line":
+                self._lines[told.rid] = told.text.rstrip()[:_LINE_CHARACTERS]
+            else:
+                self._finish_step(told.rid)
+            if told.kind == "step":
+                self._steps[told.rid] = told.text
+            self._refresh()
+
+    def state(self, told: State) -> None:
+        with self._lock:
+            if told.kind == "container":
+                self._containers.pop(told.subject, None)
+                if told.state != "ended":
+                    self._containers[told.subject] = told.state
+            else:
+                self._waiting.pop(told.subject, None)
+                if told.why:
+                    self._waiting[told.subject] = told.why
+            self._refresh()
+
+    def close(self) -> None:
+        """Takes the lines away."""
+        with self._lock:
+            self._live.stop()
+
+    def _finish_step(self, rid: int) -> None:
+        self._lines.pop(rid, None)
+        step = self._steps.pop(rid, None)
+        if step is not None:
+            from rich.text import Text
+
+            self._console.print(Text.assemble(("built ", "green"), step))
+
+    def _refresh(self) -> None:
+        busy = bool(self._steps or self._waiting or any(state == "starting" for state in self._containers.values()))
+        if busy and not self._live.is_started:
+            self._live.start()
+        elif not busy and self._live.is_started:
+            self._live.stop()
+
+    def _draw(self) -> Group:
+        from rich.console import Group
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        # Rich's thread calls this under rich's lock; to take ours too could lock both up, so copies must do.
+        steps = [Spinner("dots", Text.assemble(("building ", "bold"), text)) for text in list(self._steps.values())]
+        lines = [
+            Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in list(self._lines.values())
+        ]
+        waits = [
+            Spinner("dots", Text.assemble(("waiting ", "bold yellow"), f"{function}: {why}"))
+            for function, why in list(self._waiting.items())[:_WAITS_SHOWN]
+        ]
+        counts = Counter(list(self._containers.values()))
+        told = (
+            [Text("containers: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))] if counts else []
+        )
+        return Group(*steps, *lines, *waits, *told)

@@ -1,0 +1,95 @@
+"""What a running program shows beside its own output."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+from inrush.cli.output import Plain
+from inrush.wire import Log, Progress, State
+
+
+def log(text: str, stream: str = "stdout") -> Log:
+    return Log(rid=1, time=0.0, container="co-1", function="f", call="", stream=stream, text=text)
+
+
+def test_what_containers_print_goes_to_the_stream_that_they_printed_it_to(capsys):
+    output = Plain()
+    output.log(log("a result\n"))
+    output.log(log("a complaint\n", "stderr"))
+    shown = capsys.readouterr()
+    assert shown.out == "co-1 a result\n"
+    assert shown.err == "co-1 a complaint\n"
+
+
+def test_a_build_tells_its_steps_and_their_output_on_stderr(capsys):
+    output = Plain()
+    output.progress(Progress(1, "step", "pip_install numpy"))
+    output.progress(Progress(1, "line", "Installed 1 package\n"))
+    output.progress(Progress(1, "done", ""))
+    assert capsys.readouterr() == ("", "building: pip_install numpy\n  Installed 1 package\n")
+
+
+def test_why_calls_wait_is_told_once_and_again_when_it_changes(capsys):
+    output = Plain()
+    for why in ("no A10G free", "no A10G free", "", "no A10G free", "starting"):
+        output.state(State(1, "waiting", "f", "waiting", why))
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting: f: no A10G free",
+        "waiting: f: no A10G free",
+        "waiting: f: starting",
+    ]
+
+
+LIVE = """
+import time
+from inrush.cli.output import shown
+from inrush.wire import Log, Progress, State
+
+with shown() as output:
+    output.progress(Progress(1, "step", "pip_install numpy"))
+    output.progress(Progress(1, "line", "Resolved 1 package"))
+    output.state(State(1, "container", "co-1", "starting"))
+    output.state(State(1, "waiting", "f", "waiting", "no A10G free: 8 of 8 busy"))
+    time.sleep(0.3)  # the display is drawn ten times a second
+    print("printed by the program")
+    output.log(Log(1, 0.0, "co-1", "f", "", "stdout", "printed in a container"))
+    output.progress(Progress(1, "done", ""))
+    output.state(State(1, "waiting", "f", ""))
+    output.state(State(1, "container", "co-1", "ready"))
+print("the end")
+"""
+
+
+def on_a_terminal(code: str) -> str:
+    """Everything that the code writes to its terminal."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the terminal's last user has gone
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert process.wait() == 0, shown.decode()
+    return shown.decode()
+
+
+def test_a_terminal_shows_builds_waits_and_containers_while_they_last():
+    shown = on_a_terminal(LIVE)
+    for text in ("pip_install numpy", "Resolved 1 package", "no A10G free: 8 of 8 busy", "containers: 1 starting"):
+        assert text in shown
+    tail = shown[shown.index("printed by the program") :]
+    assert "printed in a container" in tail
+    assert "built" in tail
+    after = tail[tail.index("the end") :]
+    assert "waiting" not in after
+    assert "containers:" not in after
