@@ -1,0 +1,1 @@
+"""The SDK: what a user's program imports. Public names are in `inrush` itself."""

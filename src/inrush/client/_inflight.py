@@ -1,0 +1,313 @@
+"""Calls that are in flight: what the link keeps of each, so that it can be resumed on another connection, or on another server process.
+
+The link's thread hands messages in; one coroutine waits for what comes out. All of a call that has no result yet stays here, so that
+`resend` can send it again: that is what makes `.remote` and `.map` survive a restart of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from inrush.client._dual import Mailbox, Waiter
+from inrush.errors import Error, ExecutionError
+from inrush.wire import AwaitCall, EndInputs, Inputs, ResumeCall, StartCall
+
+FIRST_WINDOW = 512
+"""Inputs that may be sent before the server has said what it takes."""
+
+CHUNK_INPUTS = 256
+CHUNK_BYTES = 4 * 1024 * 1024
+AHEAD_INPUTS = 100_000
+"""Results kept behind a slow one, where they are wanted in order, at most."""
+
+WINDOW_BYTES = 64 * 1024 * 1024
+"""Payloads of one map without a result, at most."""
+
+
+class Result(NamedTuple):
+    status: int
+    payload: bytes
+
+
+class Chunk(NamedTuple):
+    """Results as they came; columns."""
+
+    indexes: Sequence[int]
+    statuses: Sequence[int]
+    payloads: Sequence[bytes]
+
+
+class InFlight:
+    """One call. The defaults suit calls that do not care."""
+
+    call: str
+
+    def start(self) -> list[Any]:
+        """The messages that begin it."""
+        raise NotImplementedError
+
+    def resume(self) -> list[Any]:
+        """The messages after a reconnect."""
+        return [ResumeCall(self.call)]
+
+    def resend(self, unknown: bool, ranges: Sequence[tuple[int, int]]) -> list[Any]:
+        """The server lost the call, or some inputs of it."""
+        return self.start()
+
+    def accepted(self, window: int) -> None:
+        return
+
+    def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
+        return
+
+    def items(self, first: int, payloads: Sequence[bytes]) -> None:
+        return
+
+    def fail(self, error: Error) -> None:
+        """It cannot be: refused, or the link is gone for good."""
+        raise NotImplementedError
+
+
+class One(InFlight):
+    """A call of one input that returns."""
+
+    __slots__ = ("_start", "call", "result")
+
+    def __init__(self, start: StartCall) -> None:
+        self.call = start.call
+        self._start = start
+        self.result: Waiter[Result] = Waiter()
+
+    def start(self) -> list[Any]:
+        return [self._start]
+
+    def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
+        self.result.set(Result(statuses[0], payloads[0]))
+
+    def fail(self, error: Error) -> None:
+        self.result.fail(error)
+
+
+class Stream(InFlight):
+    """A call of one input that yields. What comes out are payloads, then a `Result` or an error."""
+
+    def __init__(self, start: StartCall) -> None:
+        self.call = start.call
+        self._start = start
+        self._received = 0
+        self.out: Mailbox[bytes | Result | Error] = Mailbox()
+
+    def start(self) -> list[Any]:
+        return [self._start]
+
+    def resend(self, unknown: bool, ranges: Sequence[tuple[int, int]]) -> list[Any]:
+        if not self._received:
+            return self.start()
+        self.fail(ExecutionError("the server was restarted while the generator ran; what it yielded so far has arrived, call it again"))
+        return []
+
+    def items(self, first: int, payloads: Sequence[bytes]) -> None:
+        for payload in payloads[max(0, self._received - first) :]:
+            self.out.put(payload)
+        self._received = max(self._received, first + len(payloads))
+
+    def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
+        self.out.put(Result(statuses[0], payloads[0]))
+
+    def fail(self, error: Error) -> None:
+        self.out.put(error)
+
+
+class Fan(InFlight):
+    """A call of many inputs whose results the caller waits for. Inputs have no result yet while they are in `_unanswered`."""
+
+    def __init__(self, call: str, function: str, method: str, parent: str) -> None:
+        self.call = call
+        self._head = StartCall(call, function, "map", method, parent=parent)
+        self._unanswered: dict[int, bytes] = {}
+        self._bytes_sent = 0
+        """Counted by the feeding side alone, as `_bytes_answered` by the link's: so neither needs a lock."""
+        self._bytes_answered = 0
+        self._sent = 0
+        self._window = FIRST_WINDOW
+        self._room: Waiter[None] | None = None
+        self._taken = 0
+        self.total = -1
+        self.closed = False
+        self.read: Mailbox[bytes | BaseException | None] = Mailbox()
+        """Inputs that were read and not sent; None after the last."""
+        self.reader: object = None
+        """The task that reads, if it is one: a loop holds its tasks weakly."""
+        self.out: Mailbox[Chunk | BaseException | None] = Mailbox()
+        """None: look at `total` again."""
+
+    def start(self) -> list[Any]:
+        return []  # the first inputs begin it
+
+    # -- the side that feeds --
+
+    def free(self) -> int:
+        """Inputs that may be read now."""
+        if self._bytes_sent - self._bytes_answered >= WINDOW_BYTES or self._sent - self._taken >= AHEAD_INPUTS:
+            return 0
+        return self._window - len(self._unanswered) - len(self.read)
+
+    async def room(self) -> None:
+        """Waits until an input may be read, or the call is over."""
+        while self.free() <= 0 and not self.closed:
+            waiter = self._room = Waiter[None]()
+            if self.free() > 0 or self.closed:
+                return
+            await waiter
+
+    def more(self, payloads: list[bytes], total: int = -1) -> list[Any]:
+        """Takes the next inputs into the call; the messages that send them."""
+        first = self._sent
+        self._sent += len(payloads)
+        self.total = total
+        self._unanswered.update(zip(range(first, self._sent), payloads, strict=True))
+        self._bytes_sent += sum(map(len, payloads))
+        if first == 0:
+            return [self._begin(tuple(payloads), 0)]
+        return [Inputs(self.call, first, tuple(payloads))]
+
+    def end(self) -> list[Any]:
+        """No more inputs."""
+        self.total = self._sent
+        self.out.put(None)
+        return [EndInputs(self.call, self.total)] if self._sent else []
+
+    def took(self, count: int) -> None:
+        """The caller has so many results by now."""
+        self._taken = count
+        if self._room is not None and self.free() >= min(CHUNK_INPUTS, self._window // 2):
+            self._wake()
+
+    def close(self) -> None:
+        """Nobody wants more: whoever feeds stops."""
+        self.closed = True
+        self._wake()
+
+    def _begin(self, payloads: tuple[bytes, ...], first: int) -> StartCall:
+        h = self._head
+        return StartCall(h.call, h.function, h.kind, h.method, payloads, first, self.total, h.parent)
+
+    def _wake(self) -> None:
+        waiter = self._room
+        if waiter is not None:
+            self._room = None
+            waiter.set(None)
+
+    # -- the side of the link --
+
+    def accepted(self, window: int) -> None:
+        self._window = max(1, window)
+        self._wake()
+
+    def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
+        unanswered = self._unanswered
+        known = [unanswered.pop(index, None) for index in indexes]
+        if None in known:  # sent twice around a reconnect: only the first counts
+            kept = [n for n, payload in enumerate(known) if payload is not None]
+            indexes, statuses = [indexes[n] for n in kept], [statuses[n] for n in kept]
+            payloads = [payloads[n] for n in kept]
+        self._bytes_answered += sum(len(payload) for payload in known if payload is not None)
+        if indexes:
+            self.out.put(Chunk(indexes, statuses, payloads))
+        if self._room is not None and self.free() >= min(CHUNK_INPUTS, self._window // 2):
+            self._wake()
+
+    def resume(self) -> list[Any]:
+        """The server knows the inputs that it has, and answers with the ranges it has not."""
+        have = tuple(_gaps(sorted(self._unanswered), self._sent))
+        return [ResumeCall(self.call, have), *self._ended()]
+
+    def resend(self, unknown: bool, ranges: Sequence[tuple[int, int]]) -> list[Any]:
+        waiting = sorted(self._unanswered)
+        if unknown:
+            return [self._begin((), 0), *self._again(waiting)]
+        return self._again([i for i in waiting if any(a <= i < b for a, b in ranges)])
+
+    def _again(self, indexes: Sequence[int]) -> list[Any]:
+        messages: list[Any] = []
+        for first, last in _runs(indexes):
+            for at in range(first, last, CHUNK_INPUTS):
+                rows = tuple(self._unanswered[i] for i in range(at, min(last, at + CHUNK_INPUTS)))
+                messages.append(Inputs(self.call, at, rows))
+        return messages + self._ended()
+
+    def _ended(self) -> list[Any]:
+        return [EndInputs(self.call, self.total)] if self.total >= 0 else []
+
+    def fail(self, error: Error) -> None:
+        self.out.put(error)
+        self.close()
+
+
+class Spawn(InFlight):
+    """A call that the server will own: it is over for us when the server has committed it."""
+
+    def __init__(self, start: StartCall, more: Sequence[Any] = ()) -> None:
+        self.call = start.call
+        self._messages = [start, *more]
+        self.committed: Waiter[None] = Waiter()
+
+    def start(self) -> list[Any]:
+        return self._messages
+
+    def resume(self) -> list[Any]:
+        return self._messages
+
+    def accepted(self, window: int) -> None:
+        self.committed.set(None)
+
+    def fail(self, error: Error) -> None:
+        self.committed.fail(error)
+
+
+class Awaited(InFlight):
+    """Results of a call that the server owns, for everybody here who waits for some of them."""
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+        self.listeners: dict[Mailbox[Chunk | BaseException], int] = {}
+        """Each with the first input it wants. A listener passes over results it did not ask for."""
+
+    def start(self) -> list[Any]:
+        return [AwaitCall(self.call, min(self.listeners.values(), default=0))]
+
+    def resume(self) -> list[Any]:
+        return self.start()
+
+    def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
+        for listener in list(self.listeners):
+            listener.put(Chunk(indexes, statuses, payloads))
+
+    def fail(self, error: Error) -> None:
+        for listener in list(self.listeners):
+            listener.put(error)
+
+
+def _runs(indexes: Sequence[int]) -> list[tuple[int, int]]:
+    """Sorted indexes as ranges [a, b)."""
+    runs: list[tuple[int, int]] = []
+    for index in indexes:
+        if runs and runs[-1][1] == index:
+            runs[-1] = (runs[-1][0], index + 1)
+        else:
+            runs.append((index, index + 1))
+    return runs
+
+
+def _gaps(indexes: Sequence[int], end: int) -> list[tuple[int, int]]:
+    """The ranges of 0 … end that are not in the sorted indexes."""
+    gaps = []
+    at = 0
+    for first, last in _runs(indexes):
+        if at < first:
+            gaps.append((at, first))
+        at = last
+    if at < end:
+        gaps.append((at, end))
+    return gaps

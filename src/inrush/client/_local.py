@@ -1,0 +1,108 @@
+"""The local server: found by its socket under the home, started in the background where none answers.
+
+One client starts it, the others wait: a file lock decides. It outlives the client (its own idle time ends it), and a client that still waits
+for a result starts it again after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from inrush import settings
+from inrush.client._transport import Transport, UnixTransport, WebSocketTransport
+from inrush.errors import AuthError, ConnectionError
+
+_START_S = 60.0
+_TAIL_LINES = 15
+_LOG_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+def version() -> str:
+    """Of this installation."""
+    from inrush import __version__
+
+    return __version__
+
+
+def connect() -> tuple[Transport, str]:
+    """A connection to the server that the settings name, and the token for it; without one, to this machine's own."""
+    values = settings.load()
+    url, token = str(values["server_url"].value), str(values["token"].value)
+    if url:
+        if not url.startswith(("http://", "https://")):
+            raise ConnectionError(f"server_url is {url!r} (from {values['server_url'].source}); it starts with http:// or https://")
+        if not token:
+            raise AuthError(f"the server at {url} wants a token: set INRUSH_TOKEN, or token in config.toml")
+        return WebSocketTransport(url), token
+    return local(), token
+
+
+def local() -> UnixTransport:
+    """A connection to this machine's server, which is started if it does not answer. Raises `ConnectionError` with the end of its log."""
+    home = settings.home()
+    socket = home / "run" / "server.sock"
+    found = _try(socket)
+    if found is not None:
+        return found
+    with _starting(home):
+        return _try(socket) or _start(home, socket)
+
+
+def _try(socket: Path) -> UnixTransport | None:
+    try:
+        return UnixTransport(str(socket))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except OSError as error:
+        raise ConnectionError(f"{socket} cannot be used: {error}; INRUSH_HOME names the folder with the server's state") from error
+
+
+@contextlib.contextmanager
+def _starting(home: Path) -> Iterator[None]:
+    """Only one client at a time starts a server."""
+    import fcntl
+
+    (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (home / "run" / "starting").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _start(home: Path, socket: Path) -> UnixTransport:
+    log = home / "server.log"
+    if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
+        log.replace(home / "server.log.1")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inrush", "server", "--background"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=home,
+            env={**os.environ, "INRUSH_HOME": str(home)},
+        )
+    return _wait(process, socket, log)
+
+
+def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> UnixTransport:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        found = _try(socket)
+        if found is not None:
+            return found
+        if process.poll() is not None:
+            raise ConnectionError(f"the local server ended with status {process.returncode} while it started.{_tail(log)}")
+        time.sleep(0.01)
+    raise ConnectionError(f"the local server (process {process.pid}) did not answer within {_START_S:.0f} s.{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+    return f" The end of {log}:\n" + "\n".join(f"  {line}" for line in lines) if lines else f" {log} is empty."

@@ -1,0 +1,211 @@
+"""From Python values to payloads and back.
+
+Plain pickle first, because it is ten times faster; cloudpickle where that cannot (lambdas, local classes). What the program defines in `__main__` goes by
+reference to the program's own module name, so that it is the same class in the container and when it comes back.
+Payloads over the inline limit become blobs, in pieces, and the message carries their id.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import io
+import pickle
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inrush import errors
+from inrush.wire import INLINE_LIMIT_BYTES, GetBlob, PutBlob, Status
+
+if TYPE_CHECKING:
+    from inrush.client._link import Link
+
+_PIECE_BYTES = 4 * 1024 * 1024
+
+
+def dump(value: Any) -> bytes:
+    """A payload with its codec byte. Raises what pickling raised."""
+    try:
+        data = pickle.dumps(value, 5)
+    except Exception:
+        return b"P" + _by_value(value)
+    if b"__main__" in data:
+        return b"P" + _by_value(value)
+    return b"P" + data
+
+
+def dump_input(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+    """The payload of one input of function `name`; a `SerializationError` names the argument that cannot be pickled."""
+    try:
+        return dump((tuple(args), dict(kwargs)))
+    except Exception as error:
+        raise _which_argument(name, args, kwargs, error) from error
+
+
+def _which_argument(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], error: Exception) -> errors.SerializationError:
+    named = [*((f"argument {n + 1}", a) for n, a in enumerate(args)), *((f"argument {k!r}", v) for k, v in kwargs.items())]
+    for where, value in named:
+        try:
+            dump(value)
+        except Exception as cause:
+            kind = type(value).__name__
+            return errors.SerializationError(f"{where} of {name} (a {kind}) cannot be pickled: {cause}; pass plain data and make it there")
+    return errors.SerializationError(f"the arguments of {name} cannot be pickled: {error}")
+
+
+def _by_value(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    _pickler()(buffer, protocol=5).dump(value)
+    return buffer.getvalue()
+
+
+@functools.cache
+def _pickler() -> Any:
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        """cloudpickle, but what a program's file defines in `__main__` goes by the name that the file has elsewhere."""
+
+        def reducer_override(self, value: Any) -> Any:
+            if getattr(value, "__module__", None) == "__main__" and (isinstance(value, type) or inspect.isfunction(value)):
+                name = value.__qualname__
+                if (module := main_name()) and _find("__main__", name) is value:
+                    return _find, (module, name)
+            return super().reducer_override(value)
+
+    return Pickler
+
+
+def main_name() -> str:
+    """The name under which a container imports the program that runs as `__main__`; empty for a notebook or a shell."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.parent) if spec.name.endswith("__main__") else str(spec.name)
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file else ""
+
+
+def _find(module: str, qualname: str) -> Any:
+    """What a module defines; `__main__` counts as the program's own module where that one is running."""
+    found: Any = sys.modules["__main__"] if module == main_name() else importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return getattr(found, "raw", found) if found is not None else None
+
+
+async def pack(link: Link, payload: bytes) -> bytes:
+    """The payload as it may stand in a message: itself, or a reference to the blob that it became."""
+    if len(payload) <= INLINE_LIMIT_BYTES:
+        return payload
+    import msgspec
+
+    from inrush import settings
+
+    limit_mib = settings.load()["max_payload_mib"].value
+    if len(payload) > limit_mib * 1024 * 1024:
+        raise errors.RequestSizeError(
+            f"the arguments are {len(payload) / 1024**2:.0f} MiB pickled, and the limit is {limit_mib} MiB (setting max_payload_mib); "
+            "put large data into the image or fetch it inside the function"
+        )
+    id = await put_blob(link, payload)
+    return b"B" + msgspec.json.encode({"id": id, "bytes": len(payload)})
+
+
+async def put_blob(link: Link, data: bytes, digest: str = "") -> str:
+    """Uploads in pieces; returns the blob's id."""
+    view = memoryview(data)
+    upload = ""
+    for at in range(0, max(1, len(view)), _PIECE_BYTES):
+        last = at + _PIECE_BYTES >= len(view)
+        upload = await link.ask(PutBlob(bytes(view[at : at + _PIECE_BYTES]), digest, upload, last))
+    return upload
+
+
+async def _fetch(link: Link, reference: bytes) -> bytes:
+    import msgspec
+
+    blob = msgspec.json.decode(reference)
+    pieces: list[bytes] = []
+    at = 0
+    while at < blob["bytes"]:
+        piece = await link.ask(GetBlob(blob["id"], at, _PIECE_BYTES))
+        if not piece:
+            raise errors.InternalError(f"blob {blob['id']} ends after {at} of {blob['bytes']} bytes; `inrush server logs` may say why")
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces)
+
+
+def load(payload: bytes) -> Any:
+    """The value of an inline payload. Raises `DeserializationError`."""
+    if payload[:1] == b"P":
+        try:
+            return pickle.loads(memoryview(payload)[1:])  # noqa: S301 - the user's own data, back from the user's own code
+        except Exception as error:
+            raise errors.DeserializationError(
+                f"the result cannot be unpickled here: {type(error).__name__}: {error}; "
+                "most often its class comes from a package that this Python does not have"
+            ) from error
+    if payload[:1] == b"J":
+        import msgspec
+
+        return msgspec.json.decode(memoryview(payload)[1:])
+    raise errors.InternalError(f"a payload of unknown codec {payload[:1]!r}; client and server should have the same version")
+
+
+async def value_of(link: Link, status: int, payload: bytes) -> Any:
+    """What an input returned; raises what it raised, or the error that ended it."""
+    if payload[:1] == b"B":
+        payload = await _fetch(link, payload[1:])
+    if status == Status.OK:
+        return load(payload)
+    raise error_of(status, payload)
+
+
+def error_of(status: int, payload: bytes) -> BaseException:
+    """The exception of an input that did not return."""
+    if payload[:1] == b"P":
+        try:
+            error, traceback = load(payload)
+        except errors.DeserializationError as unreadable:
+            return errors.RemoteError(f"the function raised an exception that cannot be unpickled here: {unreadable}")
+        if isinstance(error, BaseException):
+            error.__cause__ = RemoteTraceback(traceback)
+            return error
+    failure = load(payload) if payload else {}
+    if not isinstance(failure, dict):
+        return errors.InternalError(f"an input ended as {Status(status).name} with {failure!r}")
+    if failure.get("traceback"):
+        found = errors.from_code(failure.get("code") or "RemoteError", str(failure.get("message", "")))
+        found.__cause__ = RemoteTraceback(failure["traceback"])
+        return found
+    code = failure.get("code") or _CODES.get(status, "InternalError")
+    return errors.from_code(code, failure.get("message") or f"the input ended as {Status(status).name.lower()}")
+
+
+_CODES: dict[int, str] = {
+    Status.ERROR: "RemoteError",
+    Status.TIMEOUT: "FunctionTimeoutError",
+    Status.CRASHED: "ExecutionError",
+    Status.OUT_OF_MEMORY: "OutOfMemoryError",
+    Status.STARTUP: "StartupError",
+    Status.CANCELLED: "CancelledError",
+    Status.LOST: "ExecutionError",
+}
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that came from a container: its traceback there, as text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+

@@ -1,0 +1,61 @@
+"""A function or class as the server knows it: its id, and how it is found."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from inrush.errors import InvalidError, NotFoundError
+from inrush.wire import FindFunction, FunctionSpec
+
+if TYPE_CHECKING:
+    from inrush.client._link import Link
+
+
+class Reference:
+    """Bound by its app while that runs or is deployed; otherwise looked up by name: in another app, or, in a container, in its own."""
+
+    def __init__(self, app: str, name: str, foreign: bool) -> None:
+        """`foreign`: made by `from_name`, so the server is asked. Else `app` is the name of the app that it was defined in."""
+        self.app = app
+        self.name = name
+        self.id = ""
+        self.urls: dict[str, str] = {}
+        """URL of each endpoint, by method; `""` for a plain function."""
+        self.spec: FunctionSpec | None = None
+        self._foreign = foreign
+
+    def bind(self, id: str, urls: dict[str, str], spec: FunctionSpec) -> None:
+        """Its app runs now."""
+        self.id, self.urls, self.spec = id, urls, spec
+
+    def unbind(self) -> None:
+        """Its app has ended."""
+        self.id, self.urls = "", {}
+
+    async def find(self, link: Link) -> str:
+        """Its id. Raises `NotFoundError`, or `InvalidError` where its app does not run."""
+        if not self.id:
+            answer = await self._ask(link)
+            self.id = answer["function"]
+            self.spec = msgspec.convert(answer["spec"], FunctionSpec)
+            self.urls = dict(answer.get("urls") or {})
+        return self.id
+
+    async def _ask(self, link: Link) -> Any:
+        own = os.environ.get("INRUSH_APP", "")
+        if self._foreign:
+            return await link.ask(FindFunction(self.app, self.name))
+        if not own:
+            raise InvalidError(
+                f"{self.name} cannot be called: app {self.app or '(without a name)'!r} is not running. Call it inside `with app.run():` or "
+                f"in a program started by `inrush run`; or deploy the app and look it up by name with from_name"
+            )
+        try:
+            return await link.ask(FindFunction(own, self.name))
+        except NotFoundError:
+            if self.app in ("", own):
+                raise
+            return await link.ask(FindFunction(self.app, self.name))

@@ -1,0 +1,154 @@
+"""A call that was spawned: the server owns it, and anybody who knows its id can have its result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Generic, NoReturn, TypeVar
+
+from inrush.client._dual import Dual, Mailbox, dual, dual_iter
+from inrush.client._inflight import Awaited, Chunk, Result
+from inrush.client._link import Link, current
+from inrush.client._payload import value_of
+from inrush.errors import InvalidError, TimeoutError, UnimplementedError
+from inrush.wire import CancelCall, FindCall
+
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
+
+KEPT_RESULTS = 1024
+"""Results that one `FunctionCall` remembers, so that asking twice does not fetch twice."""
+
+
+class FunctionCall(Generic[R]):
+    """What `Function.spawn` returns. Results are kept on the server for 7 days (setting `result_ttl_s`)."""
+
+    def __init__(self, object_id: str) -> None:
+        self.object_id = object_id
+        self._results: dict[int, Result] = {}
+
+    def __repr__(self) -> str:
+        return f"FunctionCall({self.object_id!r})"
+
+    @staticmethod
+    def from_id(function_call_id: str, client: Any = None) -> FunctionCall[Any]:
+        """The call of this id (`ca-…`), from any process that uses the same server. Its existence is checked by the first question."""
+        if not isinstance(function_call_id, str) or not function_call_id.startswith("ca-"):
+            raise InvalidError(f"a call's id starts with ca-, not {function_call_id!r}")
+        return FunctionCall(function_call_id)
+
+    @dual
+    async def get(self, timeout: float | None = None, *, index: int = 0) -> R:
+        """The result of input `index`, or the exception that it raised.
+
+        Waits up to `timeout` seconds, without end by default; 0 only looks. Raises `TimeoutError` when there is no result by then,
+        `OutputExpiredError` when it was there and its time is over, `NotFoundError` for an unknown call.
+        """
+        link = await current()
+        if index not in self._results:
+            late = f"call {self.object_id} has no result within {timeout or 0:g} s"
+            if timeout == 0 and not (await link.ask(FindCall(self.object_id)))["done"]:
+                raise TimeoutError(late)
+            deadline = None if timeout is None else time.monotonic() + (timeout or _LOOK_S)
+            async with _Listener(link, self.object_id, index) as listener:
+                async for found, result in listener.rows(deadline, late):
+                    self._remember(found, result)
+                    if found == index:
+                        break
+        value: R = await value_of(link, *self._results[index])
+        return value
+
+    @dual_iter
+    async def iter(self, *, start: int = 0, end: int | None = None) -> AsyncGenerator[R, None]:
+        """Results of a `spawn_map` in the order of its inputs, from `start` on, before `end`, as they become available."""
+        link = await current()
+        last = end if end is not None else await self._count(link)
+        held: dict[int, Result] = {}
+        async with _Listener(link, self.object_id, start) as listener:
+            rows = listener.rows(None, "")
+            for at in range(start, last):
+                while at not in held:
+                    index, result = await rows.__anext__()
+                    held[index] = result
+                value: R = await value_of(link, *held.pop(at))
+                yield value
+
+    @dual
+    async def num_inputs(self) -> int:
+        """How many inputs the call has."""
+        return await self._count(await current())
+
+    @dual
+    async def cancel(self, terminate_containers: bool = False) -> None:
+        """Cancels what has not ended, and the calls that it made. `get` then raises `CancelledError`.
+
+        With `terminate_containers` the containers that run it are ended too.
+        """
+        link = await current()
+        await link.ask(FindCall(self.object_id))
+        link.post(CancelCall(self.object_id, terminate_containers))
+
+    @dual
+    async def hydrate(self, client: Any = None) -> FunctionCall[R]:
+        """Asks whether the call exists; raises `NotFoundError` if it does not."""
+        await self._count(await current())
+        return self
+
+    def get_call_graph(self) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("FunctionCall.get_call_graph is not built yet; `inrush app logs` shows what a call did")
+
+    async def _count(self, link: Link) -> int:
+        return int((await link.ask(FindCall(self.object_id)))["inputs"])
+
+    def _remember(self, index: int, result: Result) -> None:
+        self._results[index] = result
+        while len(self._results) > KEPT_RESULTS:
+            del self._results[next(iter(self._results))]
+
+    @staticmethod
+    async def _gather(*function_calls: FunctionCall[T]) -> list[T]:
+        """Results of several calls, in the order given. The first exception is raised."""
+        return [await call.get._function() for call in function_calls]
+
+    gather = Dual(_gather)
+
+
+_LOOK_S = 0.5
+"""How long a look without waiting waits for a result that the server has."""
+
+
+class _Listener:
+    """Takes results of one durable call from the link, from one input on."""
+
+    def __init__(self, link: Link, call: str, first: int) -> None:
+        self._link = link
+        self._call = call
+        self._first = first
+        self._box: Mailbox[Chunk | BaseException] = Mailbox()
+        self._awaited: Awaited | None = None
+
+    async def __aenter__(self) -> _Listener:
+        found = self._link.calls.get(self._call)
+        self._awaited = found if isinstance(found, Awaited) else Awaited(self._call)
+        self._awaited.listeners[self._box] = self._first
+        self._link.open(self._awaited)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._awaited is not None
+        self._awaited.listeners.pop(self._box, None)
+        if not self._awaited.listeners:
+            self._link.close(self._awaited, at_once=True)
+
+    async def rows(self, deadline: float | None, late: str) -> AsyncIterator[tuple[int, Result]]:
+        """Indexes and results as they come; `TimeoutError` at the deadline."""
+        while True:
+            try:
+                chunk = await self._box.get(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise TimeoutError(late) from None
+            if isinstance(chunk, BaseException):
+                raise chunk
+            for index, status, payload in zip(*chunk, strict=True):
+                yield index, Result(status, payload)

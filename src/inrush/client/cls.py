@@ -1,0 +1,312 @@
+"""Classes that run elsewhere: their methods, hooks and parameters.
+
+`@app.cls` turns a class into a `Cls`. Calling that makes an `Obj`, a handle whose methods have `.remote` and the rest; the class itself
+(`Cls.raw`) is made only in containers (`instantiate`), or here by `.local`. Each set of parameters is a pool of containers of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import inspect
+import json
+import typing
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from inrush import wire
+from inrush.client._dual import dual
+from inrush.client._link import Link, current
+from inrush.client._marks import Mark, Method, mark_of, raw_of
+from inrush.client._reference import Reference
+from inrush.client.function import Function, Target
+from inrush.errors import InvalidError, UnimplementedError
+
+if TYPE_CHECKING:
+    from inrush.client._options import Options
+    from inrush.client.app import App
+
+PARAMETERS_LIMIT_BYTES = 16 * 1024
+_TYPES = (str, int, bool, bytes)
+_NOTHING: Any = object()
+_HANDLE = "__inrush_cls__"
+
+
+class Parameter:
+    """What `parameter()` leaves in the class: the default until an instance has its value."""
+
+    def __init__(self, default: Any, init: bool) -> None:
+        self.default = default
+        self.init = init
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None or self.default is _NOTHING:
+            return self
+        return self.default
+
+
+def parameter(*, default: Any = _NOTHING, init: bool = True) -> Any:
+    """A parameter of an `@app.cls` class: `model: str = inrush.parameter(default="small")`, then `Server(model="large")`.
+
+    The annotation is str, int, bool or bytes; all values together take up to 16 KiB. Without a `default` it must be given. Each set of values has
+    containers of its own. With `init=False` it is an attribute with a default that cannot be given.
+    """
+    return Parameter(default, init)
+
+
+def parameters_of(raw: type) -> dict[str, Parameter]:
+    """The parameters of a class, base classes first."""
+    found: dict[str, Parameter] = {}
+    for base in reversed(raw.__mro__):
+        found.update((name, value) for name, value in vars(base).items() if isinstance(value, Parameter))
+    return found
+
+
+def members_of(raw: type) -> dict[str, Any]:
+    """Everything in the class that carries marks, base classes first; an override takes the place of what it overrides."""
+    found: dict[str, Any] = {}
+    for base in reversed(raw.__mro__):
+        for name, value in vars(base).items():
+            if mark_of(value) != Mark():
+                found[name] = value
+            else:
+                found.pop(name, None)
+    return found
+
+
+def instantiate(raw: type, values: dict[str, Any]) -> Any:
+    """The user's object with its parameters set, before any hook."""
+    made = raw()
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def decode_parameters(text: bytes | str) -> dict[str, Any]:
+    """Values from the canonical JSON object that names a pool."""
+    values: dict[str, Any] = json.loads(text or "{}")
+    return {k: base64.b64decode(v["b64"]) if isinstance(v, dict) else v for k, v in values.items()}
+
+
+def encode_parameters(values: dict[str, Any]) -> bytes:
+    """The canonical JSON object of some values. Raises `InvalidError` over 16 KiB."""
+    plain = {k: {"b64": base64.b64encode(v).decode()} if isinstance(v, bytes) else v for k, v in values.items()}
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(text) > PARAMETERS_LIMIT_BYTES:
+        raise InvalidError(f"the parameters take {len(text)} bytes, and the limit is {PARAMETERS_LIMIT_BYTES}; pass large values to the method")
+    return text
+
+
+def _own(raw: type) -> dict[str, Any]:
+    """Attributes of the class and its bases, without those of object."""
+    return {name: value for base in reversed(raw.__mro__[:-1]) for name, value in vars(base).items()}
+
+
+class Cls:
+    """A class of an app. Made by `@app.cls` or `Cls.from_name`; call it, with its parameters, to have an instance."""
+
+    raw: type | None
+    """The class as the user wrote it; None for one that was looked up by name."""
+
+    def __init__(
+        self, name: str, raw: type | None, reference: Reference, *, app: App | None = None, options: Options | None = None
+    ) -> None:
+        self.raw = raw
+        self.name = name
+        self.app = app
+        self.options = options
+        self.reference = reference
+        self.methods: dict[str, Mark] = {}
+        self._parameters: dict[str, Parameter] = {}
+        if raw is not None:
+            functools.update_wrapper(self, raw, updated=())
+            members = members_of(raw)
+            self.methods = {n: mark_of(m) for n, m in members.items() if mark_of(m).method}
+            self._parameters = parameters_of(raw)
+            _check(raw, members, self._parameters)
+            setattr(raw, _HANDLE, self)
+
+    def __repr__(self) -> str:
+        return f"Cls({self.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Cls.from_name, (self.reference.app, self.reference.name)
+
+    @staticmethod
+    def from_name(
+        app_name: str, name: str, *, version: int | None = None, environment_name: str | None = None, client: Any = None
+    ) -> Cls:
+        """A class of a deployed app, by name; looked up when it is used first (`hydrate` does it at once)."""
+        if version is not None:
+            raise UnimplementedError("Cls.from_name(version=…) is not built yet: calls go to the newest version")
+        return Cls(name, None, Reference(app_name, name, foreign=True))
+
+    @dual
+    async def hydrate(self, client: Any = None) -> Cls:
+        """Looks it up now. Raises `NotFoundError` if it is not there."""
+        await self.reference.find(await current())
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Obj:
+        """An instance, with the values of its parameters. Raises `InvalidError` for unknown, missing or wrongly typed ones."""
+        if args:
+            raise InvalidError(f"{self.name} takes its parameters by name: {self.name}({', '.join(self._parameters) or ''}=…)")
+        return Obj(self, self._checked(kwargs) if self.raw is not None else kwargs)
+
+    def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
+        settable = {n: p for n, p in self._parameters.items() if p.init}
+        unknown = sorted(set(given) - set(settable))
+        if unknown:
+            has = f"its parameters are {', '.join(settable)}" if settable else "declare it with inrush.parameter()"
+            raise InvalidError(f"{self.name} has no parameter {unknown[0]}; {has}")
+        values = {}
+        for name, found in settable.items():
+            value = given.get(name, found.default)
+            if value is _NOTHING:
+                raise InvalidError(f"{self.name} needs its parameter {name}: {self.name}({name}=…)")
+            expected = _type_of(self.raw, name)
+            if type(value) is not expected:
+                raise InvalidError(f"{self.name}: parameter {name} is of type {expected.__name__}, not {value!r}")
+            values[name] = value
+        encode_parameters(values)
+        return values
+
+    def with_options(self, **options: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("Cls.with_options is not built yet: define a second class with the other options")
+
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("Cls.with_concurrency is not built yet: decorate the class with @inrush.concurrent")
+
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("Cls.with_batching is not built yet: pass lists of inputs")
+
+    def wire_parameters(self) -> tuple[wire.Parameter, ...]:
+        """For its spec."""
+        return tuple(
+            wire.Parameter(name=n, type=_type_of(self.raw, n).__name__, required=p.default is _NOTHING)
+            for n, p in self._parameters.items()
+            if p.init
+        )
+
+
+class Obj:
+    """An instance of a `Cls`: a handle, no object of the class. Its methods are `Function`s."""
+
+    def __init__(self, cls: Cls, values: dict[str, Any]) -> None:
+        self._cls = cls
+        self._values = values
+        self._pool = ""
+        self._local: Any = None
+
+    def __repr__(self) -> str:
+        return f"{self._cls.name}({', '.join(f'{k}={v!r}' for k, v in self._values.items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self._cls, self._values)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        cls = self._cls
+        if name in cls.methods or cls.raw is None:
+            mark = cls.methods.get(name)
+            run = functools.partial(self._run_local, name) if cls.raw is not None else None
+            return _method(cls, name, run, mark, functools.partial(self._find, name))
+        if name in self._values:
+            return self._values[name]
+        has = ", ".join(cls.methods) or "none"
+        raise AttributeError(
+            f"{cls.name} has no method {name!r} that can be called from here: its methods are {has}. "
+            "Mark others with @inrush.method(); other attributes exist in containers only"
+        )
+
+    async def _find(self, method: str, link: Link) -> Target:
+        base = await self._cls.reference.find(link)
+        if not self._values:
+            return Target(base, method)
+        if self._pool.partition("/")[0] != base:
+            self._pool = base + "/" + await link.ask(wire.BindClass(base, encode_parameters(self._values)))
+        return Target(self._pool.partition("/")[2], method)
+
+    def _run_local(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Calls the method here, on an object that is made, and whose enter hooks run, at the first such call."""
+        raw = self._cls.raw
+        assert raw is not None
+        if self._local is None:
+            made = instantiate(raw, self._values)
+            for hook in hooks(raw, lambda mark: mark.enter):
+                _run_hook(hook, made)
+            self._local = made
+        return raw_of(members_of(raw)[method])(self._local, *args, **kwargs)
+
+
+def _again(cls: Cls, values: dict[str, Any]) -> Obj:
+    return Obj(cls, values)
+
+
+def hooks(raw: type, wanted: Callable[[Mark], bool]) -> list[Callable[[Any], Any]]:
+    """Hooks of a class in the order in which they run: base classes first, then as written; those before the snapshot before the rest."""
+    found = [member for member in members_of(raw).values() if wanted(mark_of(member))]
+    return sorted((raw_of(member) for member in found), key=lambda hook: not mark_of(hook).snap)
+
+
+def bound_method(instance: object, method: Method[Any, Any, Any]) -> Function[Any, Any, Any]:
+    """`self.method` inside the class: calls itself, and offers `.remote` and the rest on the pool of this instance's parameters."""
+    cls: Cls | None = getattr(type(instance), _HANDLE, None)
+    run = functools.partial(method.raw, instance)
+    if cls is None:
+        name = f"{type(instance).__name__}.{method.name}"
+        return _OwnMethod(name, run, Reference("", type(instance).__name__, foreign=False), mark=mark_of(method))
+    values = {name: getattr(instance, name) for name, p in parameters_of(type(instance)).items() if p.init}
+    find = functools.partial(Obj(cls, values)._find, method.name)
+    return _OwnMethod(f"{cls.name}.{method.name}", run, cls.reference, app=cls.app, mark=mark_of(method), find=find)
+
+
+class _OwnMethod(Function[Any, Any, Any]):
+    """A method seen from inside its class, where it can be called as such."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.local(*args, **kwargs)
+
+
+def _method(cls: Cls, name: str, run: Any, mark: Mark | None, find: Any) -> Function[Any, Any, Any]:
+    return Function(f"{cls.name}.{name}", run, cls.reference, app=cls.app, mark=mark, find=find)
+
+
+def _run_hook(hook: Callable[[Any], Any], instance: Any) -> None:
+    if inspect.iscoroutinefunction(hook):
+        import asyncio
+
+        asyncio.run(hook(instance))
+    else:
+        hook(instance)
+
+
+def _type_of(raw: type | None, name: str) -> type:
+    assert raw is not None
+    annotations = typing.get_type_hints(raw)
+    return typing.cast(type, annotations.get(name, type(None)))
+
+
+def _check(raw: type, members: dict[str, Any], parameters: dict[str, Parameter]) -> None:
+    """Refuses what cannot work in a container."""
+    init = _own(raw).get("__init__")
+    needed = list(inspect.signature(init).parameters.values())[1:] if init is not None else []
+    if any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
+        raise InvalidError(
+            f"{raw.__name__}.__init__ takes arguments; containers are made without: declare them as "
+            f"`{needed[0].name}: str = inrush.parameter()` in the class, and set things up in an @inrush.enter() method"
+        )
+    for name in parameters:
+        if _type_of(raw, name) not in _TYPES:
+            raise InvalidError(f"{raw.__name__}.{name}: a parameter is annotated as str, int, bool or bytes")
+    for name, member in members.items():
+        mark = mark_of(member)
+        if (mark.enter or mark.exit) and len(inspect.signature(raw_of(member)).parameters) != 1:
+            raise InvalidError(f"{raw.__name__}.{name} is a hook; it takes self alone")

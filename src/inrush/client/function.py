@@ -1,0 +1,341 @@
+"""Functions that run elsewhere: `f.remote(…)`, `f.map(…)`, `f.spawn(…)` and their like."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
+
+from inrush.client import context
+from inrush.client._dual import dual, dual_iter
+from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan, One, Result, Spawn, Stream
+from inrush.client._link import Link, current, new_call
+from inrush.client._map import outputs, zipped
+from inrush.client._marks import Mark, is_generator
+from inrush.client._payload import dump_input, pack, value_of
+from inrush.client._reference import Reference
+from inrush.client.call import FunctionCall
+from inrush.errors import InvalidError, UnimplementedError
+from inrush.wire import FunctionStats, Grant, Inputs, OverrideScale, StartCall
+
+if TYPE_CHECKING:
+    from inrush.client._options import Options
+    from inrush.client.app import App
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+O = TypeVar("O", covariant=True)  # noqa: E741 - the result as written: for an `async def` a coroutine of R
+
+ITEMS_AHEAD = 64
+"""Items that a generator may yield before the caller has taken them."""
+
+
+class Stats(NamedTuple):
+    """What `Function.get_current_stats` tells, now."""
+
+    backlog: int
+    """Inputs that wait."""
+    num_total_runners: int
+    """Containers."""
+    num_running_inputs: int
+    input_headroom: int
+    """Inputs that could start at once."""
+
+
+class Target(NamedTuple):
+    """Where a call goes: the id of a function or of a class's pool, and the method."""
+
+    function: str
+    method: str = ""
+
+
+class Function(Generic[P, R, O]):
+    """A function of an app, or a method of a class of one. Made by `@app.function`, `Function.from_name`, or `obj.method`.
+
+    Every method that talks to the server blocks, and has an async twin: `await f.remote.aio(3)`, `async for x in f.map.aio(xs)`.
+    """
+
+    raw: Callable[..., Any] | None
+    """The function as the user wrote it; None for one that was looked up by name."""
+
+    def __init__(
+        self,
+        name: str,
+        raw: Callable[..., Any] | None,
+        reference: Reference,
+        *,
+        app: App | None = None,
+        options: Options | None = None,
+        mark: Mark | None = None,
+        find: Callable[[Link], Coroutine[Any, Any, Target]] | None = None,
+    ) -> None:
+        """`find` resolves a method of an instance; a plain function is found by its reference."""
+        self.raw = raw
+        self.name = name
+        self.app = app
+        self.options = options
+        self.mark = mark or Mark()
+        self.reference = reference
+        self._find = find or self._plain
+        if raw is not None:
+            functools.update_wrapper(self, raw)
+
+    def __repr__(self) -> str:
+        return f"Function({self.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Function.from_name, (self.reference.app, self.reference.name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise InvalidError(f"write {self.name}.remote(…) to run it in a container, or {self.name}.local(…) to run it here")
+
+    @staticmethod
+    def from_name(
+        app_name: str, name: str, *, version: int | None = None, environment_name: str | None = None, client: Any = None
+    ) -> Function[..., Any, Any]:
+        """A function of a deployed app, by name. It is looked up when it is used first (`hydrate` does it at once), and not finding
+        it raises `NotFoundError` then. A method of a class: `Cls.from_name`."""
+        if version is not None:
+            raise UnimplementedError("Function.from_name(version=…) is not built yet: calls go to the newest version")
+        return Function(name, None, Reference(app_name, name, foreign=True))
+
+    # -- calling --
+
+    @dual
+    async def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs it in a container and returns its result, or raises what it raised, with the traceback from there as its cause.
+
+        Raises `SerializationError` for an argument that cannot be pickled, `RequestSizeError` for one too large, `FunctionTimeoutError` after
+        the function's timeout, `ExecutionError` when its container died, `InvalidError` when its app does not run.
+        """
+        if self.mark.is_generator:
+            raise InvalidError(f"{self.name} yields; iterate over {self.name}.remote_gen(…)")
+        link = await current()
+        call = One(await self._start(link, "remote", args, kwargs))
+        link.open(call)
+        finished = False
+        try:
+            result = await call.result
+            finished = True
+        finally:
+            link.close(call, at_once=not finished)
+        return cast(R, await value_of(link, *result))
+
+    @dual_iter
+    async def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
+        """Runs a generator function in a container, and yields what it yields, as it does. Not retried.
+
+        Leaving the loop early cancels it. It runs at most 64 items ahead of the caller.
+        """
+        link = await current()
+        stream = Stream(await self._start(link, "gen", args, kwargs))
+        link.open(stream)
+        link.post(Grant(stream.call, ITEMS_AHEAD))
+        finished, taken = False, 0
+        try:
+            while not isinstance(item := await stream.out.get(), Result):
+                if not isinstance(item, bytes):
+                    raise item
+                yield await value_of(link, 0, item)
+                taken += 1
+                if taken % (ITEMS_AHEAD // 2) == 0:
+                    link.post(Grant(stream.call, ITEMS_AHEAD // 2))
+            finished = True
+            await value_of(link, *item)
+        finally:
+            link.close(stream, at_once=not finished)
+
+    def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
+        """Calls it in this process, as a plain function. Raises `InvalidError` for one that was looked up by name."""
+        if self.raw is None:
+            raise InvalidError(f"{self.name} was looked up by name, so its code is not here; use .remote(…)")
+        return cast(O, self.raw(*args, **kwargs))
+
+    @dual_iter
+    async def map(
+        self,
+        *input_iterators: Any,
+        kwargs: Mapping[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> AsyncGenerator[R, None]:
+        """Runs it for each element of the iterators (one a parameter, the shortest ends it), in parallel; yields the results.
+
+        `kwargs` are further arguments, the same for all. Results come in the order of the inputs, or with `order_outputs=False` as they are
+        ready. The first exception is raised here and cancels the rest; with `return_exceptions=True` it takes the place of its
+        result. The iterators are read no further than the server's window (2,048 without a result) allows; `.map.aio` takes
+        async ones too. Each input is retried on its own.
+        """
+        if not input_iterators:
+            raise InvalidError(f"{self.name}.map needs something to iterate over")
+        if wrap_returned_exceptions:
+            raise UnimplementedError("map(wrap_returned_exceptions=True) is not built: exceptions come as they are")
+        async with aclosing(self._fan(zipped(input_iterators), kwargs, order_outputs, return_exceptions)) as results:
+            async for value in results:
+                yield value
+
+    @dual_iter
+    async def starmap(
+        self,
+        input_iterator: Any,
+        /,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> AsyncGenerator[R, None]:
+        """Like `map`, over an iterator of argument tuples."""
+        if wrap_returned_exceptions:
+            raise UnimplementedError("starmap(wrap_returned_exceptions=True) is not built: exceptions come as they are")
+        async with aclosing(self._fan(input_iterator, kwargs, order_outputs, return_exceptions)) as results:
+            async for value in results:
+                yield value
+
+    @dual
+    async def for_each(
+        self, *input_iterators: Any, kwargs: Mapping[str, Any] | None = None, ignore_exceptions: bool = False
+    ) -> None:
+        """Like `map`, for functions whose results do not matter. The first exception is raised, unless `ignore_exceptions`."""
+        async with aclosing(self._fan(zipped(input_iterators), kwargs, False, ignore_exceptions)) as results:
+            async for _ in results:
+                pass
+
+    @dual
+    async def spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
+        """Starts it and returns at once. The server owns the call from then on: it runs to its end whatever becomes of the
+        caller, and its result is kept for 7 days (setting `result_ttl_s`)."""
+        self._no_generator("spawn")
+        link = await current()
+        start = await self._start(link, "spawn", args, kwargs)
+        await _commit(link, Spawn(start))
+        return FunctionCall(start.call)
+
+    @dual
+    async def spawn_map(self, *input_iterators: Iterable[Any], kwargs: Mapping[str, Any] | None = None) -> FunctionCall[R]:
+        """Starts it for each element of the iterators and returns at once; `get(index=…)` and `iter()` of the call give the results."""
+        self._no_generator("spawn_map")
+        link = await current()
+        target = await self._find(link)
+        rows = [await pack(link, dump_input(self.name, row, kwargs or {})) for row in zip(*input_iterators, strict=False)]
+        if not rows:
+            raise InvalidError(f"{self.name}.spawn_map was given no inputs")
+        chunks = list(_message_chunks(rows))
+        call = new_call()
+        start = StartCall(call, target.function, "spawn", target.method, chunks[0], 0, len(rows), _parent())
+        more, at = [], len(chunks[0])
+        for chunk in chunks[1:]:
+            more.append(Inputs(call, at, chunk))
+            at += len(chunk)
+        await _commit(link, Spawn(start, more))
+        return FunctionCall(call)
+
+    experimental_spawn_map = spawn_map
+
+    # -- looking after it --
+
+    @dual
+    async def hydrate(self, client: Any = None) -> Function[P, R, O]:
+        """Looks it up now. Raises `NotFoundError` if it is not there."""
+        await self._find(await current())
+        return self
+
+    @property
+    def object_id(self) -> str:
+        """Its id (`fn-…`), once it is known: while its app runs, or after `hydrate`."""
+        if not self.reference.id:
+            raise InvalidError(f"{self.name} has no id yet: its app does not run here, or hydrate() was not called")
+        return self.reference.id
+
+    @dual
+    async def get_web_url(self) -> str | None:
+        """Its URL, if it is an endpoint; else None."""
+        await self._find(await current())
+        return self.reference.urls.get(self.name.partition(".")[2])
+
+    @dual
+    async def get_current_stats(self) -> Stats:
+        """Waiting inputs, containers and running inputs, now."""
+        link = await current()
+        answer = await link.ask(FunctionStats((await self._find(link)).function))
+        return Stats(answer["backlog"], answer["containers"], answer["running_inputs"], answer["input_headroom"])
+
+    @dual
+    async def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+    ) -> None:
+        """Changes its scaling at once, until the next deploy. None leaves a value as it is. `scaledown_window` is in seconds."""
+        link = await current()
+        function = (await self._find(link)).function
+        await link.ask(OverrideScale(function, min_containers, max_containers, buffer_containers, scaledown_window))
+
+    def with_options(self, **options: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("Function.with_options is not built yet: define a second function with the other options")
+
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("Function.with_concurrency is not built yet: decorate the function with @inrush.concurrent")
+
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("Function.with_batching is not built yet: pass lists of inputs")
+
+    # -- inside --
+
+    async def _plain(self, link: Link) -> Target:
+        return Target(self.reference.id or await self.reference.find(link))
+
+    async def _start(self, link: Link, kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StartCall:
+        target = await self._find(link)
+        payload = await pack(link, dump_input(self.name, args, kwargs))
+        return StartCall(new_call(), target.function, kind, target.method, (payload,), 0, 1, _parent())
+
+    async def _fan(
+        self, rows: Any, kwargs: Mapping[str, Any] | None, ordered: bool, keep_errors: bool
+    ) -> AsyncGenerator[R, None]:
+        self._no_generator("map")
+        link = await current()
+        target = await self._find(link)
+        fan = Fan(new_call(), target.function, target.method, _parent())
+        async with aclosing(outputs(link, fan, self.name, rows, kwargs or {}, ordered, keep_errors)) as values:
+            async for value in values:
+                yield value
+
+    def _no_generator(self, verb: str) -> None:
+        if self.mark.is_generator:
+            raise InvalidError(f"{self.name} yields, and {verb} takes functions that return; use {self.name}.remote_gen(…)")
+
+
+def mark_generator(mark: Mark, raw: Callable[..., Any], said: bool | None) -> Mark:
+    """The mark, knowing whether the function yields."""
+    return mark._replace(is_generator=is_generator(raw) if said is None else said)
+
+
+async def _commit(link: Link, spawn: Spawn) -> None:
+    link.open(spawn)
+    try:
+        await spawn.committed
+    finally:
+        link.calls.pop(spawn.call, None)
+
+
+def _parent() -> str:
+    return context.current_function_call_id() or ""
+
+
+def _message_chunks(payloads: Sequence[bytes]) -> Iterable[tuple[bytes, ...]]:
+    first = size = 0
+    for at, payload in enumerate(payloads):
+        if at > first and (size + len(payload) > CHUNK_BYTES or at - first >= CHUNK_INPUTS * 16):
+            yield tuple(payloads[first:at])
+            first, size = at, 0
+        size += len(payload)
+    yield tuple(payloads[first:])

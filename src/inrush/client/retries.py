@@ -1,0 +1,66 @@
+"""How often a failed input is tried again. The server does it, so it goes on when the client has left."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from inrush import wire
+from inrush.errors import InvalidError
+
+_DAY_S = 24 * 3600.0
+
+
+class Retries:
+    """For `@app.function(retries=…)`. The n-th retry waits `initial_delay · backoff_coefficient ** (n - 1)`, at most `max_delay`.
+
+    `max_retries`: tries after the first one, 0 or more. `backoff_coefficient`: 1.0 to 10.0, default 2.0. `initial_delay` and
+    `max_delay`: seconds or a `timedelta`, 0 to 60 s (default 1) and up to 24 h (default 60). Only what user code raises, a
+    timeout and a crash count; a lost machine does not. Raises `InvalidError` outside of these limits.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_retries: int,
+        backoff_coefficient: float = 2.0,
+        initial_delay: float | timedelta = 1.0,
+        max_delay: float | timedelta = 60.0,
+    ) -> None:
+        self.max_retries = max_retries
+        self.backoff_coefficient = float(backoff_coefficient)
+        self.initial_delay = _seconds(initial_delay)
+        self.max_delay = _seconds(max_delay)
+        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+            raise InvalidError(f"Retries: max_retries is a whole number of 0 or more, not {max_retries!r}")
+        if not 1.0 <= self.backoff_coefficient <= 10.0:
+            raise InvalidError(f"Retries: backoff_coefficient is between 1.0 and 10.0, not {backoff_coefficient!r}")
+        if not 0.0 <= self.initial_delay <= 60.0:
+            raise InvalidError(f"Retries: initial_delay is between 0 and 60 s, not {initial_delay!r}")
+        if not 0.0 <= self.max_delay <= _DAY_S:
+            raise InvalidError(f"Retries: max_delay is between 0 s and 24 h, not {max_delay!r}")
+
+    def __repr__(self) -> str:
+        return (
+            f"Retries(max_retries={self.max_retries}, backoff_coefficient={self.backoff_coefficient}, "
+            f"initial_delay={self.initial_delay}, max_delay={self.max_delay})"
+        )
+
+
+def to_wire(retries: int | Retries | None) -> wire.Retries:
+    """A number means that many, one second apart."""
+    if retries is None:
+        return wire.Retries()
+    if isinstance(retries, Retries):
+        return wire.Retries(
+            max_retries=retries.max_retries,
+            backoff_coefficient=retries.backoff_coefficient,
+            initial_delay_s=retries.initial_delay,
+            max_delay_s=retries.max_delay,
+        )
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise InvalidError(f"retries is a whole number of 0 or more, or a Retries, not {retries!r}")
+    return wire.Retries(max_retries=retries, backoff_coefficient=1.0, initial_delay_s=1.0)
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
