@@ -1,0 +1,127 @@
+"""The writing half of the agent's socket: frames go out in order, and memory stays bounded.
+
+The socket does not block. Whoever sends writes what fits at once; the pump writes the rest when the agent reads
+again, and senders that may wait are held back while more than `HIGH_BYTES` are unsent. So a flood of output slows
+the code that makes it, and never the pump, which must go on hearing cancellations.
+
+The lock is reentrant, because a signal handler or a finalizer of user code may print while its own thread is
+inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections import deque
+
+HIGH_BYTES = 1024 * 1024
+
+
+class Channel:
+    """Frames out. `wake` interrupts the pump's sleep."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.lock = threading.RLock()
+        self.broken = False
+        self.patient = True
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._room = threading.Condition(self.lock)
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
+        self._draining = False
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the agent has left something unread."""
+        return bool(self._unsent)
+
+    def send(self, frame: bytes, wait: bool = True) -> None:
+        """Queue one frame and write what fits. With `wait`, hold the caller back while too much is unsent."""
+        with self.lock:
+            if self.broken:
+                return
+            self._unsent.append(memoryview(frame))
+            self._unsent_bytes += len(frame)
+            self.drain()
+            if self._unsent:
+                self.wake()
+                if wait:
+                    self.await_room()
+
+    def await_room(self) -> None:
+        """Return when less than `HIGH_BYTES` are unsent."""
+        if self._unsent_bytes > HIGH_BYTES:
+            with self.lock:
+                self._room.wait_for(lambda: self._unsent_bytes <= HIGH_BYTES or not self.patient)
+
+    def drain(self) -> None:
+        """Write until the socket takes no more."""
+        with self.lock:
+            if self._draining:
+                return
+            self._draining = True
+            try:
+                self._write()
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.give_up()
+            finally:
+                self._draining = False
+            if self._unsent_bytes <= HIGH_BYTES:
+                self._room.notify_all()
+
+    def _write(self) -> None:
+        while self._unsent:
+            view = self._unsent[0]
+            sent = self.socket.send(view)
+            self._unsent_bytes -= sent
+            if sent == len(view):
+                self._unsent.popleft()
+            else:
+                self._unsent[0] = view[sent:]
+
+    def give_up(self) -> None:
+        """The agent is gone: nothing is kept, and nobody waits."""
+        with self.lock:
+            self.broken = True
+            self._unsent.clear()
+            self._unsent_bytes = 0
+            self._room.notify_all()
+
+    def finish(self, timeout_s: float = 5.0) -> None:
+        """Write all that is left, as long as the agent reads; the pump may be gone."""
+        with self.lock:
+            self.patient = False
+            self._room.notify_all()
+            if not self._unsent:
+                return
+            self._draining = True
+            self.socket.settimeout(timeout_s)
+            try:
+                while self._unsent:
+                    self.socket.sendall(self._unsent.popleft())
+            except OSError:
+                self.give_up()
+            finally:
+                self._draining = False
+
+    def wake(self) -> None:
+        """End the pump's sleep."""
+        os.eventfd_write(self.wake_fd, 1)
+
+    def rest(self) -> None:
+        """The pump has woken."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.wake_fd)
+
+    def abandon(self) -> None:
+        """In a child that user code forked: let go of the descriptors, so that the agent sees the end of the real
+        guest."""
+        self.broken = True
+        self.socket.close()
+        os.close(self.wake_fd)

@@ -1,0 +1,98 @@
+"""Functions that yield: items leave as they come, no faster than the consumer takes them.
+
+The consumer grants credit, one item each. Without credit a generator waits at its `yield`, where a cancellation
+reaches it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from inrush.errors import InputCancellation
+from inrush.guest.attempt import Attempt
+from inrush.guest.interrupt import Interrupter
+from inrush.guest.outbox import Outbox
+from inrush.guest.protocol import PICKLE
+from inrush.guest.results import encode
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Credit:
+    """How many more items may leave."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._left = 0
+        self._over = False
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def grant(self, more: int) -> None:
+        """From the pump: the consumer takes so many more."""
+        with self._changed:
+            self._left += more
+            self._tell()
+
+    def end(self) -> None:
+        """From the pump: nobody takes more."""
+        with self._changed:
+            self._over = True
+            self._tell()
+
+    def spend(self) -> None:
+        """Wait for credit, and use one. Raises `InputCancellation` when the attempt is to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._left > 0 or self._over)
+            if self._over:
+                raise InputCancellation("the input was cancelled")
+            self._left -= 1
+
+    async def spend_async(self) -> None:
+        """The same in the loop, where a cancellation comes by the task."""
+        import asyncio
+
+        while True:
+            event = asyncio.Event()
+            with self._changed:
+                if self._left > 0:
+                    self._left -= 1
+                    return
+                self._waiter = (asyncio.get_running_loop(), event)
+            await event.wait()
+
+    def _tell(self) -> None:
+        self._changed.notify_all()
+        if self._waiter is not None:
+            loop, event = self._waiter
+            self._waiter = None
+            loop.call_soon_threadsafe(event.set)
+
+
+def iterate(iterator: Iterator[Any], attempt: Attempt, interrupter: Interrupter, outbox: Outbox) -> None:
+    """Send what a sync generator yields. Its `finally` blocks have run on return."""
+    try:
+        for number, value in enumerate(iterator):
+            with interrupter:
+                payload = encode(value, PICKLE)
+                attempt.mailbox.spend()
+                outbox.item(attempt.call, attempt.index, number, payload)
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
+
+
+async def iterate_async(iterator: AsyncIterator[Any], attempt: Attempt, outbox: Outbox) -> None:
+    """Send what an async generator yields."""
+    number = 0
+    try:
+        async for value in iterator:
+            payload = encode(value, PICKLE)
+            await attempt.mailbox.spend_async()
+            outbox.item(attempt.call, attempt.index, number, payload)
+            number += 1
+    finally:
+        if hasattr(iterator, "aclose"):
+            await iterator.aclose()

@@ -1,0 +1,104 @@
+"""Raising `InputCancellation` inside the synchronous user code of one thread, and only there.
+
+The main thread gets a signal, whose handler raises: that ends a `time.sleep` or a `recv` too. Other threads get
+the exception by `PyThreadState_SetAsyncExc`, at their next bytecode. Code of ours must not be torn, so the
+exception is raised only between `open` and `close`, and not inside `with interrupter:`, which surrounds what user
+code does through us (print, yield); what is wanted meanwhile is raised at its end. At most one is raised an
+attempt, so whoever has caught one may call `close` undisturbed.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+from inrush.errors import InputCancellation
+from inrush.guest.attempt import Attempt
+
+_SIGNAL = signal.SIGUSR1
+_WHY = "the input was cancelled"
+
+
+class Interrupter:
+    """Of one worker thread; made in it."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._lock = threading.Lock()
+        self._attempt: Attempt | None = None
+        self._wanted = False
+        self._owed = False
+        self._depth = 0
+        self._by_signal = threading.current_thread() is threading.main_thread()
+        if self._by_signal:
+            self._handler = self._on_signal
+            signal.signal(_SIGNAL, self._handler)
+
+    @property
+    def mine(self) -> bool:
+        """Whether the caller is the thread that is interrupted; threads that user code starts are not."""
+        return threading.get_ident() == self._thread
+
+    def open(self, attempt: Attempt) -> None:
+        """User code of `attempt` begins."""
+        with self._lock:
+            self._attempt, self._wanted, self._owed, self._depth = attempt, False, False, 0
+        attempt.interrupter = self
+
+    def close(self) -> None:
+        """It has ended: from here on nothing is raised."""
+        with self._lock:
+            self._attempt = None
+            if self._wanted and not self._by_signal:
+                _raise_in(self._thread, None)
+
+    def interrupt(self, attempt: Attempt) -> None:
+        """From another thread: end this attempt, if it is still the one that runs."""
+        with self._lock:
+            if self._attempt is not attempt or self._wanted:
+                return
+            self._wanted = True
+            if self._depth:
+                self._owed = True
+            elif self._by_signal and signal.getsignal(_SIGNAL) == self._handler:
+                signal.pthread_kill(self._thread, _SIGNAL)
+            else:
+                _raise_in(self._thread, InputCancellation)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._depth += 1
+        try:
+            _checkpoint()
+        except BaseException:
+            self._depth -= 1
+            raise
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._depth -= 1
+            owed = self._owed and not self._depth
+            self._owed = self._owed and not owed
+        if owed and self._attempt is not None:
+            raise InputCancellation(_WHY)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._attempt is None or not self._wanted:
+            return
+        if self._depth:
+            self._owed = True
+        else:
+            raise InputCancellation(_WHY)
+
+
+def _checkpoint() -> None:
+    """The start of a Python function is where the interpreter raises what another thread has set."""
+
+
+def _raise_in(thread: int, exception: type[BaseException] | None) -> None:
+    import ctypes
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), ctypes.py_object(exception) if exception else None
+    )

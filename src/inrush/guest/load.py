@@ -1,0 +1,160 @@
+"""Finding user code: importing its module, unwrapping what the SDK wrapped, making the object, running its hooks.
+
+What decorators said is the attribute `__inrush__` of a function (`client/_marks.py`): here only `enter`, `snap`
+and `exit` of it matter. What the SDK has put around a function or class keeps the original as `raw`.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import inspect
+import pickle
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from types import FunctionType, MethodType
+from typing import Any
+
+from inrush.errors import StartupError
+from inrush.guest.target import Target
+
+RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
+SOURCE_ROOT = "/root"
+
+
+class Loaded:
+    """User code, imported; with its object, when it is a class. `phases` tell what took how long, in ms."""
+
+    def __init__(self, spec: dict[str, Any], pickled: bytes) -> None:
+        self.name = str(spec.get("function") or spec.get("qualname"))
+        self.spec = spec
+        self.targets: dict[str, Target] = {}
+        self.phases: list[tuple[str, float]] = []
+        started = time.monotonic()
+        self._thing = _find(spec, pickled)
+        self._object = _make(self._thing, spec.get("parameters")) if spec.get("is_class") else None
+        self._hooks = hooks(self._object) if self._object is not None else []
+        self._noted("import", started)
+
+    def enter(self, snap: bool, run_async: RunAsync) -> None:
+        """Run the enter hooks of before (`snap`) or after the snapshot, those of base classes first."""
+        mine = [hook for hook, mark in self._hooks if mark.enter and mark.snap == snap]
+        started = time.monotonic()
+        for hook in mine:
+            self._run(hook, run_async)
+        if mine:
+            self._noted("snap hooks" if snap else "enter hooks", started)
+
+    def exit(self, run_async: RunAsync) -> None:
+        """Run the exit hooks; one that raises does not keep the others from running."""
+        for hook, mark in self._hooks:
+            if mark.exit:
+                try:
+                    self._run(hook, run_async)
+                except Exception:
+                    sys.excepthook(*sys.exc_info())
+
+    def open(self, run_async: RunAsync) -> None:
+        """Make ready what inputs can name: functions, methods, web apps."""
+        web = self.spec.get("web") or {}
+        names = self.spec.get("methods") if self._object is not None else [""]
+        for name in dict.fromkeys([*(names or ()), *web]):
+            function = self.callable(name)
+            if name in web:
+                self.targets[name] = _site(name, web[name], function, run_async)
+            else:
+                self.targets[name] = Target(name, function)
+
+    def close(self, run_async: RunAsync) -> None:
+        """The shutdown of web apps."""
+        for target in self.targets.values():
+            if target.site is not None:
+                run_async(target.site.close())
+
+    def callable(self, name: str) -> Callable[..., Any]:
+        """The function, or the bound method."""
+        if self._object is None:
+            function: Callable[..., Any] = self._thing
+            return function
+        found = inspect.getattr_static(self._object, name, None)
+        if found is None:
+            raise StartupError(
+                f"{self.name} has no method {name!r} in the container; is the deployed code older than its caller?"
+            )
+        plain = raw(found)
+        return MethodType(plain, self._object) if isinstance(plain, FunctionType) else getattr(self._object, name)
+
+    def _run(self, hook: Callable[[], Any], run_async: RunAsync) -> None:
+        result = hook()
+        if inspect.isawaitable(result):
+            run_async(_awaited(result))
+
+    def _noted(self, phase: str, started: float) -> None:
+        self.phases.append((phase, round((time.monotonic() - started) * 1000, 2)))
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+def raw(thing: Any) -> Any:
+    """What the user wrote, without what the SDK put around it."""
+    while not isinstance(thing, FunctionType | type) and hasattr(thing, "raw"):
+        thing = thing.raw
+    return thing
+
+
+def hooks(instance: object) -> list[tuple[Callable[[], Any], Any]]:
+    """Bound hooks with their marks, base classes first, each in the order of definition; an overridden one counts
+    once."""
+    found: dict[str, Any] = {}
+    for cls in reversed(type(instance).__mro__):
+        for name, value in vars(cls).items():
+            mark = getattr(value, "__inrush__", None)
+            if mark is not None and (getattr(mark, "enter", False) or getattr(mark, "exit", False)):
+                found[name] = mark
+    return [(getattr(instance, name), mark) for name, mark in found.items()]
+
+
+def _find(spec: dict[str, Any], pickled: bytes) -> Any:
+    root = spec.get("root") or SOURCE_ROOT
+    if root in sys.path:
+        sys.path.remove(root)
+    sys.path.insert(0, root)
+    importlib.invalidate_caches()
+    if spec.get("pickled"):
+        return raw(pickle.loads(pickled))  # noqa: S301 - the user's own function
+    thing: Any = importlib.import_module(spec["module"])
+    for part in spec["qualname"].split("."):
+        if not hasattr(thing, part):
+            raise StartupError(
+                f"{spec['module']} has no {spec['qualname']} in the container: define it at the top of the module, "
+                "whatever machine imports it; or use serialized=True"
+            )
+        thing = getattr(thing, part)
+    return raw(thing)
+
+
+def _make(cls: type, parameters: str | dict[str, Any] | None) -> object:
+    """The user's object. Parameters become attributes, in place of a constructor."""
+    if parameters is None:
+        return cls()
+    instance: object = object.__new__(cls)
+    for name, value in parameters.items():  # type: ignore[union-attr]
+        setattr(instance, name, base64.b64decode(value["b64"]) if isinstance(value, dict) else value)
+    return instance
+
+
+def _site(name: str, web: dict[str, Any], function: Callable[..., Any], run_async: RunAsync) -> Target:
+    from inrush.guest import site
+    from inrush.guest import web as webs
+
+    app = webs.build(web, function)
+
+    async def opened() -> site.Site:
+        made = site.Site(app)
+        await made.open()
+        return made
+
+    return Target(name, function, run_async(opened()))

@@ -1,0 +1,196 @@
+"""Where a guest begins: `serve` is a container's life, `template` prepares a process that containers are forked
+from.
+
+The main thread loads user code and then runs inputs; the pump's thread reads the socket. `serve` is called in the
+forked child, or by `python -m inrush.guest FD`, after the container has been isolated.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Coroutine
+from queue import SimpleQueue
+from typing import Any
+
+from inrush.errors import StartupError
+from inrush.guest import fork, process, results
+from inrush.guest.channel import Channel
+from inrush.guest.link import Link
+from inrush.guest.load import Loaded
+from inrush.guest.outbox import Outbox
+from inrush.guest.output import Output
+from inrush.guest.process import Process
+from inrush.guest.protocol import PICKLE
+from inrush.guest.pump import Pump
+from inrush.guest.runner import Runner
+from inrush.guest.settle import settle
+from inrush.guest.tracebacks import traceback_text, type_name
+
+FAILED, AGENT_GONE, STUCK = 1, 2, 3
+"""Exit codes of a guest that did not end in order."""
+
+Template = Loaded
+"""User code that is already imported, with the hooks of before the snapshot run."""
+
+
+def serve(sock: socket.socket, template: Template | None = None) -> int:
+    """Load, run inputs until told to stop, run exit hooks. Returns the exit code."""
+    return Guest(sock, template).live()
+
+
+def template(boot: dict[str, Any]) -> tuple[Template | None, dict[str, Any]]:
+    """Import user code and run its `enter(snap=True)` hooks. The report says whether containers can be forked from
+    this process (`ok`), if not `why`, and what took how long (`ms` by phase)."""
+    spec = boot["spec"]
+    os.environ.update(spec.get("env") or {})
+    started = time.monotonic()
+    try:
+        loaded = Loaded(spec, boot.get("pickled") or b"")
+        loaded.enter(True, _run_alone)
+    except BaseException as error:
+        return None, {"ok": False, "why": f"{type_name(error)}: {error}", "traceback": traceback_text(error), "ms": {}}
+    settling = time.monotonic()
+    why = settle()
+    now = time.monotonic()
+    ms = {**dict(loaded.phases), "settle": round((now - settling) * 1000, 2), "total": round((now - started) * 1000, 2)}
+    return loaded, {"ok": not why, "why": why, "ms": ms}
+
+
+def _run_alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+class Guest:
+    """The parts, put together."""
+
+    def __init__(self, sock: socket.socket, template: Template | None) -> None:
+        self._template = template
+        self._channel = Channel(sock)
+        self._outbox = Outbox(self._channel)
+        self._output = Output(self._outbox)
+        self._process = Process(self._channel, self._outbox, self._output, self._on_term)
+        self._pump = Pump(self._channel, self._on_end)
+        self._outbox.on_hold = self._pump.nudge
+        self._specs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
+        self._runner: Runner | None = None
+        self._startup_s = self._start_by = math.inf
+        self._terminated = False
+        self._reap_at = 0.0
+
+    def live(self) -> int:
+        """From the first frame to the exit code."""
+        self._pump.handlers = {"load": self._on_load, "stop": self._on_early_stop}
+        self._pump.tick = self._tick
+        threading.Thread(target=self._pump.run, name="inrush-pump", daemon=True).start()
+        spec, pickled = self._specs.get()
+        runner = Runner(
+            self._outbox, int(spec.get("max_inputs") or 1), float(spec.get("timeout_s") or math.inf), self._output
+        )
+        try:
+            self._load(runner, spec, pickled)
+        except BaseException as error:
+            self._fail(error)
+            return FAILED
+        self._runner = runner
+        runner.workers.work()
+        self._finish(runner)
+        return 0
+
+    # ── the main thread ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _load(self, runner: Runner, spec: dict[str, Any], pickled: bytes) -> None:
+        env = {name: str(value) for name, value in (spec.get("env") or {}).items()}
+        fork.renew(env)
+        link = Link(self._channel, bool(spec.get("restrict_access")))
+        self._pump.handlers["link"] = link.on_link
+        loaded = self._template or Loaded(spec, pickled)
+        if self._template is None:
+            loaded.enter(True, runner.tasks.run)
+        else:
+            loaded.phases.clear()
+        loaded.enter(False, runner.tasks.run)
+        loaded.open(runner.tasks.run)
+        runner.loaded = loaded
+        self._start_by = math.inf
+        self._pump.handlers.update(runner.handlers())
+        self._outbox.say({"t": "ready", "phases": loaded.phases, "why": ""})
+
+    def _fail(self, error: BaseException) -> None:
+        self._start_by = math.inf
+        self._output.flush()
+        said = f"{type_name(error)}: {error}"
+        message = str(error) if isinstance(error, StartupError) else f"the container could not start: {said}"
+        _, payload = results.failed(error)
+        header = {
+            "t": "failed",
+            "code": "StartupError",
+            "message": message,
+            "type": type_name(error),
+            "tb": traceback_text(error),
+        }
+        in_hook = payload[:1] == PICKLE and not isinstance(error, StartupError | ImportError | SyntaxError)
+        self._outbox.say(header, (payload,) if in_hook else ())
+        self._process.flush()
+
+    def _finish(self, runner: Runner) -> None:
+        while runner.inputs.active:
+            time.sleep(0.005)
+        runner.loaded.exit(runner.tasks.run)
+        runner.loaded.close(runner.tasks.run)
+        atexit._run_exitfuncs()
+        self._process.flush()
+
+    # ── the pump's thread ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_load(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        spec = header["spec"]
+        self._startup_s = float(spec.get("startup_timeout_s") or math.inf)
+        self._start_by = time.monotonic() + self._startup_s
+        self._specs.put((spec, payloads[0] if payloads else b""))
+
+    def _on_early_stop(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        """Before it is ready: there is nothing to finish."""
+        self._process.flush()
+        process.leave(0)
+
+    def _on_term(self) -> None:
+        self._terminated = True
+        self._channel.wake()
+
+    def _on_end(self, why: str) -> None:
+        process.leave(AGENT_GONE)
+
+    def _tick(self) -> float:
+        now = time.monotonic()
+        self._look_after(now)
+        runner = self._runner
+        if runner is None:
+            self._outbox.flush(wait=False)
+            return min(1.0, max(0.0, self._start_by - now)) if self._start_by < math.inf else math.inf
+        if self._terminated:
+            runner.stop(process.TERM_GRACE_S)
+        seconds = runner.tick()
+        if runner.stuck or now > runner.leave_by:
+            self._process.flush()
+            process.leave(STUCK)
+        return min(seconds, process.REAP_EVERY_S)
+
+    def _look_after(self, now: float) -> None:
+        if now >= self._reap_at:
+            self._reap_at = now + process.REAP_EVERY_S
+            self._process.reap()
+        if self._terminated and self._runner is None:
+            self._process.flush()
+            process.leave(0)
+        if now >= self._start_by:
+            why = f"its imports and enter hooks took longer than startup_timeout={self._startup_s:g} s"
+            self._outbox.say({"t": "failed", "code": "StartupError", "message": why, "type": "", "tb": ""})
+            self._process.flush()
+            process.leave(FAILED)

@@ -1,0 +1,128 @@
+"""What the guest says about inputs, gathered into columnar frames.
+
+A frame costs some 20 µs whatever it holds, so results that follow one another closely share one. The first entry
+after a pause leaves at once; what comes within `LATENCY_S` of it is held, and leaves with the next entry that is
+late enough, with the worker's going idle, or with the pump's tick, whichever is first. Logs, items and results
+keep their order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from inrush import frames
+from inrush.guest.channel import Channel
+from inrush.guest.protocol import BLOB, ERROR, INLINE_LIMIT_BYTES, MAX_PAYLOAD_BYTES, OK, system_failure
+
+LATENCY_S = 0.0003
+MAX_HELD_ENTRIES = 256
+MAX_HELD_BYTES = 512 * 1024
+
+Entry = tuple[tuple[Any, ...], Any, bytes]
+"""Key (entries of one key may share a frame), what is its own column, payload."""
+
+
+class Outbox:
+    """Gathers entries and sends them. Any thread may use it."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._lock = channel.lock
+        self._entries: list[Entry] = []
+        self._held_bytes = 0
+        self._flushed_at = 0.0
+        self._flushing = False
+        self._blob_ids = itertools.count(1)
+        self.max_payload_bytes = MAX_PAYLOAD_BYTES
+        self.on_hold: Callable[[], None] = lambda: None
+        """Called when an entry is left behind that only a tick would send."""
+
+    def ended(self, call: str, index: int, status: int, payload: bytes) -> None:
+        """The end of an attempt; the caller adds another soon, or flushes."""
+        if len(payload) > INLINE_LIMIT_BYTES:
+            status, payload = self.blob(status, payload)
+        self._put((("out", call), (index, status), payload))
+
+    def dropped(self, call: str, index: int, status: int, payload: bytes) -> None:
+        """An end that the pump decided; it does not wait for a slow agent."""
+        with self._lock:
+            self._entries.append((("out", call), (index, status), payload))
+
+    def item(self, call: str, index: int, number: int, payload: bytes) -> None:
+        """What a generator yielded, or a piece of a web response."""
+        if len(payload) > INLINE_LIMIT_BYTES:
+            _, payload = self.blob(OK, payload)
+        self._put((("item", call, index), number, payload))
+        self.promise()
+
+    def log(self, call: str, stream: str, text: str) -> None:
+        """Output of user code."""
+        self._put((("log", call, stream), None, text.encode("utf-8", "replace")))
+        self.promise()
+
+    def _put(self, entry: Entry) -> None:
+        self._channel.await_room()
+        with self._lock:
+            self._entries.append(entry)
+            self._held_bytes += len(entry[2])
+            full = len(self._entries) >= MAX_HELD_ENTRIES or self._held_bytes > MAX_HELD_BYTES
+            if full or time.monotonic() - self._flushed_at > LATENCY_S:
+                self.flush()
+
+    def promise(self) -> None:
+        """What is held leaves within `LATENCY_S` or so, though its sender adds nothing more."""
+        if self._entries:
+            self.on_hold()
+
+    @property
+    def holding(self) -> bool:
+        return bool(self._entries)
+
+    def flush(self, wait: bool = True) -> None:
+        """Send what is held. Only the pump does not wait for a slow agent."""
+        with self._lock:
+            if self._flushing or not self._entries:
+                return
+            self._flushing = True
+            try:
+                while self._entries:
+                    entries, self._entries, self._held_bytes = self._entries, [], 0
+                    for key, group in itertools.groupby(entries, lambda entry: entry[0]):
+                        self._send(key, list(group), wait)
+            finally:
+                self._flushing = False
+                self._flushed_at = time.monotonic()
+
+    def _send(self, key: tuple[Any, ...], group: list[Entry], wait: bool) -> None:
+        payloads = [payload for _, _, payload in group]
+        if key[0] == "out":
+            indexes, statuses = zip(*(column for _, column, _ in group), strict=True)
+            header: dict[str, Any] = {"t": "out", "c": key[1], "i": indexes, "s": statuses}
+        elif key[0] == "item":
+            header = {"t": "item", "c": key[1], "i": [key[2]], "f": group[0][1]}
+        else:
+            header = {"t": "log", "c": key[1], "s": key[2]}
+            payloads = [b"".join(payloads)]
+        self._channel.send(frames.pack(header, payloads), wait)
+
+    def blob(self, status: int, payload: bytes) -> tuple[int, bytes]:
+        """Send a large payload in pieces; its status, and the reference to it."""
+        size = len(payload)
+        if size > self.max_payload_bytes:
+            why = f"a result of {size:,} bytes is over the limit of {self.max_payload_bytes:,} (max_payload_mib)"
+            return ERROR, system_failure("RequestSizeError", f"{why}: return less, or write it to a file or a Volume")
+        id, view = f"g{next(self._blob_ids)}", memoryview(payload)
+        for start in range(0, size, frames.CHUNK_BYTES):
+            piece = view[start : start + frames.CHUNK_BYTES]
+            self._channel.send(
+                frames.pack({"t": "blob", "id": id, "last": start + len(piece) == size}, (bytes(piece),))
+            )
+        return status, BLOB + b'{"id":"%s","bytes":%d}' % (id.encode(), size)
+
+    def say(self, header: dict[str, Any], payloads: tuple[bytes, ...] = ()) -> None:
+        """A frame of its own, after all that is held."""
+        self.flush()
+        self._channel.send(frames.pack(header, payloads))

@@ -1,0 +1,84 @@
+"""The guest as a process: it may be pid 1 of its container, it can be told to end by a signal, and user code may
+fork it or leave by `os._exit`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from inrush.guest.channel import Channel
+from inrush.guest.outbox import Outbox
+from inrush.guest.output import Output
+
+REAP_EVERY_S = 30.0
+TERM_GRACE_S = 30.0
+"""What runs when SIGTERM arrives may go on so long."""
+
+leave = os._exit
+"""The real one."""
+
+
+class Process:
+    """Its hooks into the operating system. Made once, by the main thread."""
+
+    def __init__(self, channel: Channel, outbox: Outbox, output: Output, on_term: Callable[[], None]) -> None:
+        self._pid = os.getpid()
+        self._channel = channel
+        self._outbox = outbox
+        self._output = output
+        self._on_term = on_term
+        self._zombies: set[int] = set()
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        os._exit = self._exit
+        os.register_at_fork(after_in_child=self._forked)
+
+    def flush(self) -> None:
+        """All that was printed and answered is with the agent, if the agent reads."""
+        self._output.flush()
+        self._outbox.flush(wait=False)
+        self._channel.finish()
+
+    def reap(self) -> None:
+        """As pid 1: collect orphans. A child that user code started is its own to wait for, and cannot be told
+        from an orphan, so only what has been dead since the last look is taken."""
+        if self._pid != 1:
+            return
+        dead = {
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and _is_zombie_of(entry, self._pid)
+        }
+        for pid in dead & self._zombies:
+            os.waitpid(pid, os.WNOHANG)
+        self._zombies = dead - self._zombies
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._on_term()
+
+    def _exit(self, status: int) -> NoReturn:
+        """`os._exit` for user code: what it has printed is not lost."""
+        if os.getpid() == self._pid:
+            self.flush()
+        leave(status)
+
+    def _forked(self) -> None:
+        """In a child of user code: it has neither our socket nor our pump."""
+        self._channel.abandon()
+        self._output.restore()
+        os._exit = leave
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_zombie_of(entry: Path, parent: int) -> bool:
+    try:
+        state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+    except (OSError, ValueError):
+        return False
+    return state == "Z" and int(ppid) == parent

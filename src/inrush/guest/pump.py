@@ -1,0 +1,77 @@
+"""The one thread that reads the agent's socket. It also keeps time, and writes what a slow agent left unsent. It
+never runs user code."""
+
+from __future__ import annotations
+
+import math
+import select
+from collections.abc import Callable
+from typing import Any
+
+from inrush import frames
+from inrush.guest.channel import Channel
+
+_READ_BYTES = 256 * 1024
+
+Handler = Callable[[dict[str, Any], list[bytes]], None]
+
+
+class Pump:
+    """`handlers` by a frame's `t`; `tick` does what time brings and says when to be called again, in seconds;
+    `on_end` is called once, when the agent is gone."""
+
+    def __init__(self, channel: Channel, on_end: Callable[[str], None]) -> None:
+        self.handlers: dict[str, Handler] = {}
+        self.tick: Callable[[], float] = lambda: math.inf
+        self._channel = channel
+        self._on_end = on_end
+        self._parser = frames.Parser()
+        self._asleep = False
+
+    def nudge(self) -> None:
+        """From any thread: call `tick` soon, if it would not be called anyway."""
+        if self._asleep:
+            self._asleep = False
+            self._channel.wake()
+
+    def run(self) -> None:
+        """Until the agent is gone, or breaks the protocol."""
+        try:
+            why = self._serve()
+        except (OSError, frames.FrameError, KeyError, TypeError, ValueError) as error:
+            why = f"the link to the agent broke: {type(error).__name__}: {error}"
+        self._channel.give_up()
+        self._on_end(why)
+
+    def _serve(self) -> str:
+        poll, socket_fd = select.poll(), self._channel.socket.fileno()
+        poll.register(self._channel.wake_fd, select.POLLIN)
+        while True:
+            poll.register(socket_fd, select.POLLIN | (select.POLLOUT if self._channel.backed_up else 0))
+            for fd, events in poll.poll(self._sleep_ms()):
+                if fd == self._channel.wake_fd:
+                    self._channel.rest()
+                if fd == socket_fd and events & select.POLLOUT:
+                    self._channel.drain()
+                if fd == socket_fd and events & ~select.POLLOUT and not self._read():
+                    return "the agent is gone"
+
+    def _sleep_ms(self) -> int | None:
+        """Asleep first and tick then: what is added in between nudges."""
+        self._asleep = True
+        seconds = self.tick()
+        if seconds > 0.001:
+            return None if seconds == math.inf else math.ceil(seconds * 1000)
+        self._asleep = False
+        return 1
+
+    def _read(self) -> bool:
+        try:
+            data = self._channel.socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return True
+        for header, payloads in self._parser.feed(data):
+            handler = self.handlers.get(header["t"])
+            if handler is not None:
+                handler(header, payloads)
+        return bool(data)

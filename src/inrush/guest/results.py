@@ -1,0 +1,98 @@
+"""Payloads: arguments in, results and exceptions out.
+
+pickle first, since it is quick; cloudpickle where pickle cannot (lambdas, classes of `__main__`). An input that
+came as JSON is answered in JSON: its caller does not speak pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+from inrush.errors import CancelledError, DeserializationError, Error, FunctionTimeoutError, SerializationError
+from inrush.guest.protocol import CANCELLED, ERROR, JSON, OK, PICKLE, TIMEOUT, system_failure
+from inrush.guest.tracebacks import traceback_text, type_name
+
+Result = tuple[int, bytes]
+"""Status and payload."""
+
+
+def arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """`(args, kwargs)` of an input. Raises `DeserializationError`."""
+    codec = payload[:1]
+    try:
+        if codec == PICKLE:
+            args, kwargs = pickle.loads(memoryview(payload)[1:])  # noqa: S301 - from the caller, who owns this code too
+        elif codec == JSON:
+            args, kwargs = json.loads(payload[1:])
+        else:
+            raise ValueError(f"no codec {codec!r}")
+    except Exception as error:
+        raise DeserializationError(
+            f"the arguments cannot be unpickled in the container: {type_name(error)}: {error}; "
+            "is the package that defines them in the image, in the same version?"
+        ) from error
+    return args, kwargs
+
+
+def succeeded(value: Any, like: bytes = PICKLE) -> Result:
+    """A result, in the codec of its input (`like`)."""
+    try:
+        return OK, encode(value, like[:1])
+    except Error as error:
+        return ERROR, system_failure(type(error).__name__, str(error))
+
+
+def encode(value: Any, codec: bytes) -> bytes:
+    """The payload of a value. Raises `SerializationError` naming its type."""
+    try:
+        if codec == JSON:
+            return JSON + json.dumps(value).encode()
+        return PICKLE + dumps(value)
+    except Exception as error:
+        what = "be written as JSON" if codec == JSON else "be pickled"
+        raise SerializationError(
+            f"a result of type {type_name(value)} cannot {what}: {error}; return plain data"
+        ) from error
+
+
+def dumps(value: Any) -> bytes:
+    """A pickle, by value where it must be."""
+    try:
+        return pickle.dumps(value, 5)
+    except Exception as first:
+        try:
+            import cloudpickle
+        except ImportError:
+            raise first from None
+        return bytes(cloudpickle.dumps(value, 5))
+
+
+def failed(error: BaseException, like: bytes = PICKLE) -> Result:
+    """User code raised. The exception travels as itself where it can; else its type and traceback do."""
+    text = traceback_text(error)
+    if like[:1] == PICKLE and isinstance(error, Exception):
+        try:
+            pickled = dumps((error, text))
+            pickle.loads(pickled)  # noqa: S301 - many exceptions pickle, and then do not unpickle
+            return ERROR, PICKLE + pickled
+        except Exception:  # noqa: S110 - said below, in words
+            pass
+    message = f"{type_name(error)}: {error}" if str(error) else type_name(error)
+    if isinstance(error, SystemExit):
+        message = f"user code called sys.exit({error.code!r})"
+    return ERROR, system_failure("RemoteError", message, type_name(error), text)
+
+
+def refused(error: Error) -> Result:
+    """An error of ours, about this input."""
+    return ERROR, system_failure(type(error).__name__, str(error))
+
+
+def forced(status: int, timeout_s: float) -> Result:
+    """The end of an attempt that the pump has decided on."""
+    if status == TIMEOUT:
+        why = f"the input ran longer than its timeout of {timeout_s:g} s; raise timeout= or do less in one call"
+        return TIMEOUT, system_failure(FunctionTimeoutError.__name__, why)
+    return CANCELLED, system_failure(CancelledError.__name__, "the input was cancelled")

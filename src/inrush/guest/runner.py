@@ -1,0 +1,205 @@
+"""Runs inputs: what frames of the agent mean, and the ends that are not user code's own.
+
+All methods called `on_…`, and `tick`, belong to the pump's thread and never block. An attempt that is cancelled or
+out of time is *forced*: user code is interrupted, and whatever it then does, the forced status is what is
+answered. After a timeout user code has `LET_GO_S` to end; one that does not is answered for, and the guest leaves,
+so that its slot is really free.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from inrush.guest import results
+from inrush.guest.attempt import Attempt
+from inrush.guest.generators import Credit
+from inrush.guest.inputs import STUCK_S, Inputs
+from inrush.guest.outbox import LATENCY_S, Outbox
+from inrush.guest.output import Output
+from inrush.guest.protocol import BLOB, CANCELLED, ERROR, TIMEOUT, system_failure
+from inrush.guest.pump import Handler
+from inrush.guest.received import Received
+from inrush.guest.tasks import Tasks
+from inrush.guest.threads import Workers
+
+if TYPE_CHECKING:
+    from inrush.guest.load import Loaded
+
+LET_GO_S = 2.0
+EXIT_HOOKS_S = 30.0
+
+
+class Runner:
+    """Holds the parts together. `loaded` is set when user code is there; no input comes before."""
+
+    def __init__(self, outbox: Outbox, limit: int, timeout_s: float, output: Output) -> None:
+        self.outbox = outbox
+        self._output = output
+        self.inputs = Inputs(limit)
+        self.tasks = self.inputs.tasks = Tasks(self)
+        self.workers = self.inputs.workers = Workers(self)
+        self.loaded: Loaded
+        self.leave_by = math.inf
+        self.stuck = ""
+        self._timeout_s = timeout_s
+        self._look_at = 0.0
+        self._forced: list[tuple[float, Attempt]] = []
+        self._mailboxes: dict[tuple[str, int], Attempt] = {}
+        self._blobs = Received()
+        self._stopping = False
+        self._grace_until = math.inf
+
+    def handlers(self) -> dict[str, Handler]:
+        """By a frame's `t`."""
+        return {
+            "run": self.on_run,
+            "cancel": self.on_cancel,
+            "grant": self.on_grant,
+            "feed": self.on_feed,
+            "blob": self.on_blob,
+            "stop": self.on_stop,
+        }
+
+    # ── frames ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_run(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        call, kind = header["c"], header["k"]
+        target = self.loaded.targets.get(header["m"])
+        if target is None:
+            self._refuse(call, header["i"], header["m"])
+            return
+        attempts = [
+            Attempt(call, index, kind, target, payload) for index, payload in zip(header["i"], payloads, strict=True)
+        ]
+        for attempt in attempts:
+            if attempt.payload[:1] == BLOB:
+                attempt.payload = self._blobs.take(attempt.payload)
+            if kind == "gen" or target.site:
+                attempt.mailbox = target.site.request(attempt, self.outbox) if target.site else Credit()
+                self._mailboxes[call, attempt.index] = attempt
+        self.inputs.add(attempts)
+
+    def on_cancel(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        call, indexes = header["c"], set(header["i"])
+        for attempt in self.inputs.drop(call, indexes):
+            self._mailboxes.pop((call, attempt.index), None)
+            self.outbox.dropped(call, attempt.index, *results.forced(CANCELLED, 0))
+        for attempt in self.inputs.active.copy():
+            if attempt.call == call and attempt.index in indexes:
+                self._force(attempt, CANCELLED)
+
+    def on_grant(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        index = header["i"][0] if isinstance(header["i"], list) else header["i"]
+        attempt = self._mailboxes.get((header["c"], index))
+        if attempt is not None:
+            attempt.mailbox.grant(header["x"])
+
+    def on_feed(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        attempt = self._mailboxes.get((header["c"], 0))
+        if attempt is not None and attempt.target.site:
+            attempt.mailbox.feed(payloads[0] if payloads else b"", header.get("last", False), header.get("gone", False))
+
+    def on_blob(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        self._blobs.piece(header["id"], payloads[0], header["last"])
+
+    def on_stop(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        self.stop(float(header.get("grace", 0)))
+
+    def stop(self, grace_s: float) -> None:
+        """Take nothing more; what runs has `grace_s`, then exit hooks have theirs."""
+        if not self._stopping:
+            self._stopping = True
+            self._grace_until = time.monotonic() + grace_s
+            self.leave_by = self._grace_until + LET_GO_S + EXIT_HOOKS_S
+            self.inputs.close()
+
+    # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def answer(self, attempt: Attempt, status: int, payload: bytes) -> None:
+        """From whoever ran it: the attempt has ended."""
+        if attempt.forced:
+            status, payload = results.forced(attempt.forced, self._timeout_s)
+        if attempt.mailbox is not None:
+            self._mailboxes.pop((attempt.call, attempt.index), None)
+        self._output.end(attempt)
+        if not attempt.answered:
+            attempt.answered = True
+            self.outbox.ended(attempt.call, attempt.index, status, payload)
+
+    def _force(self, attempt: Attempt, status: int) -> None:
+        if attempt.forced:
+            return
+        attempt.forced = status
+        if isinstance(attempt.mailbox, Credit):
+            attempt.mailbox.end()
+        if attempt.target.is_async:
+            self.tasks.interrupt(attempt)
+        elif attempt.interrupter is not None:
+            attempt.interrupter.interrupt(attempt)
+
+    def _refuse(self, call: str, indexes: list[int], method: str) -> None:
+        known = ", ".join(sorted(filter(None, self.loaded.targets))) or "none"
+        failure = system_failure("NotFoundError", f"{self.loaded.name} has no method {method!r}; it has: {known}")
+        for index in indexes:
+            self.outbox.dropped(call, index, ERROR, failure)
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self) -> float:
+        """What time brings; returns in how many seconds to look again."""
+        now = time.monotonic()
+        if self.inputs.needs_tick:
+            self.inputs.tick()
+        if now >= self._look_at:
+            self._look_at = self._expire(now)
+        if self._stopping:
+            self._hurry(now)
+        if self.outbox.holding:
+            self.outbox.flush(wait=False)
+        return self._next(now)
+
+    def _next(self, now: float) -> float:
+        if self.outbox.holding:
+            return LATENCY_S
+        if self.inputs.needs_tick:
+            return STUCK_S
+        if self._stopping:
+            return 0.1
+        return max(0.0, self._look_at - now) if self.inputs.active else math.inf
+
+    def _expire(self, now: float) -> float:
+        """Force what is out of time; returns when to look again: nothing that starts from now on is due before."""
+        look_at = now + self._timeout_s
+        for attempt in self.inputs.active.copy():
+            due = attempt.started + self._timeout_s
+            if attempt.forced or attempt.started == 0.0:
+                continue
+            if due <= now:
+                self._force(attempt, TIMEOUT)
+                self._forced.append((now + LET_GO_S, attempt))
+            else:
+                look_at = min(look_at, due)
+        self._forced = [(due, attempt) for due, attempt in self._forced if not attempt.answered]
+        for due, attempt in self._forced:
+            if due <= now:
+                self._abandon(attempt)
+            look_at = min(look_at, due)
+        return look_at
+
+    def _abandon(self, attempt: Attempt) -> None:
+        """It does not let go: answer for it, and leave."""
+        attempt.answered = True
+        name = attempt.target.name or self.loaded.name
+        why = f"{name} ran on {LET_GO_S:g} s after its timeout of {self._timeout_s:g} s: the container ends\n"
+        self.outbox.log(attempt.call, "stderr", f"inrush: {why}")
+        self.outbox.dropped(attempt.call, attempt.index, *results.forced(TIMEOUT, self._timeout_s))
+        self.stuck = why
+
+    def _hurry(self, now: float) -> None:
+        if now >= self._grace_until:
+            for attempt in self.inputs.active.copy():
+                self._force(attempt, CANCELLED)
+            if self.inputs.active and now >= self._grace_until + LET_GO_S:
+                self.stuck = "an input did not end within the grace of its container"

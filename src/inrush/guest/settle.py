@@ -1,0 +1,69 @@
+"""Bringing a snapshot to rest: a process can be forked from only while it has one thread, and has not touched
+CUDA.
+
+Threads that end by themselves get `SETTLE_S`. What is left is named, so that people can see why their function
+starts plainly.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+SETTLE_S = 2.0
+
+
+def settle() -> str:
+    """Empty when this process may be forked from; else why not."""
+    _stop_tqdm()
+    deadline = time.monotonic() + SETTLE_S
+    while _threads() > 1 and time.monotonic() < deadline:
+        for thread in _others():
+            thread.join(0.02)
+        time.sleep(0.01)
+    if _threads() > 1:
+        return f"the process has {_threads()} threads and a snapshot can have one; left over: {', '.join(offenders())}"
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized():
+        return "an enter(snap=True) hook has touched CUDA, which does not survive a fork; move it to an enter() hook"
+    gc.collect()
+    gc.freeze()
+    return ""
+
+
+def offenders() -> list[str]:
+    """The threads beside the main one: Python's by name, native ones by what the kernel calls them."""
+    named = {thread.native_id: thread.name for thread in _others()}
+    tasks = (int(task.name) for task in Path("/proc/self/task").iterdir())
+    return [named.get(task) or _native(task) for task in tasks if task != os.getpid()]
+
+
+def _native(task: int) -> str:
+    try:
+        return f"native thread {Path(f'/proc/self/task/{task}/comm').read_text().strip()!r}"
+    except OSError:
+        return "a thread that has just ended"
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+def _others() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+
+
+def _stop_tqdm() -> None:
+    """tqdm's monitor is a thread that never ends by itself; without its interval it does not come back."""
+    std = sys.modules.get("tqdm.std")
+    if std is None:
+        return
+    monitor = std.tqdm.monitor
+    std.tqdm.monitor_interval = 0
+    if monitor is not None:
+        monitor.exit()
+        std.tqdm.monitor = None

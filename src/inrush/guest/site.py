@@ -1,0 +1,177 @@
+"""Functions that serve the web: an ASGI app, and requests that are passed to it one by one.
+
+A request comes as an input (`A` + JSON `{"scope", "last"}` + newline + first bytes), more of its body as `feed`s;
+the app's messages go back as `item`s (`A` + JSON + newline + bytes). In JSON, what ASGI has as bytes (headers,
+query string, raw path) is Latin-1 text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from inrush.errors import StartupError
+from inrush.guest.attempt import Attempt
+from inrush.guest.outbox import Outbox
+from inrush.guest.protocol import ASGI
+
+PIECE_BYTES = 128 * 1024
+"""A larger piece of a response crosses as several."""
+
+Message = MutableMapping[str, Any]
+App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+
+class Site:
+    """An ASGI app with its lifespan. All but `request` runs on the loop."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._state: dict[str, Any] = {}
+        self._to_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._from_app: asyncio.Queue[Message] = asyncio.Queue()
+        self._lifespan: asyncio.Task[None] | None = None
+        self.loop = asyncio.get_running_loop()
+
+    async def open(self) -> None:
+        """The app's startup. Raises `StartupError` when it says that it failed."""
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
+        self._lifespan = asyncio.ensure_future(self._app(scope, self._to_app.get, self._from_app.put))
+        if (await self._phase("startup"))["type"] == "lifespan.startup.failed":
+            raise StartupError("the web app's lifespan startup failed")
+
+    async def close(self) -> None:
+        """The app's shutdown."""
+        if self._lifespan is not None and not self._lifespan.done():
+            await self._phase("shutdown")
+
+    async def _phase(self, phase: str) -> Message:
+        """Tell the app, and wait for what it says; an app that ends instead knows no lifespan."""
+        assert self._lifespan is not None
+        await self._to_app.put({"type": f"lifespan.{phase}"})
+        said = asyncio.ensure_future(self._from_app.get())
+        await asyncio.wait({said, self._lifespan}, return_when=asyncio.FIRST_COMPLETED)
+        if said.done():
+            message = said.result()
+            if "message" in message:
+                raise StartupError(f"the web app's lifespan {phase} failed: {message['message']}")
+            return message
+        said.cancel()
+        self._lifespan.exception()
+        return {"type": ""}
+
+    def request(self, attempt: Attempt, outbox: Outbox) -> Request:
+        """From the pump: a request, which will be served as its attempt runs."""
+        return Request(self._app, self._state, self.loop, attempt, outbox)
+
+
+class Request:
+    """One request, or one web socket."""
+
+    def __init__(
+        self, app: App, state: dict[str, Any], loop: asyncio.AbstractEventLoop, attempt: Attempt, outbox: Outbox
+    ) -> None:
+        self._app = app
+        self._loop = loop
+        self._attempt = attempt
+        self._outbox = outbox
+        self._sent = 0
+        self._events: deque[Message] = deque()
+        self._arrived: asyncio.Event = asyncio.Event()
+        self._lock = threading.Lock()
+        head, body = _open(attempt.payload)
+        attempt.payload = b""
+        self._scope = _scope(head["scope"], state)
+        self._is_socket = self._scope["type"] == "websocket"
+        first: Message = {"type": "websocket.connect"} if self._is_socket else _body(body, head.get("last", True))
+        self._events.append(first)
+
+    def feed(self, data: bytes, last: bool, gone: bool) -> None:
+        """From the pump: more of the body, or a message of a web socket, or the client's leaving."""
+        if gone:
+            event: Message = (
+                {"type": "websocket.disconnect", "code": 1006} if self._is_socket else {"type": "http.disconnect"}
+            )
+        elif self._is_socket:
+            event = _socket_event(data)
+            if event["type"] == "websocket.connect":
+                return
+        else:
+            event = _body(data, last)
+        self._events.append(event)
+        self._loop.call_soon_threadsafe(self._arrived.set)
+
+    def grant(self, more: int) -> None:
+        """Responses go as fast as the agent reads."""
+
+    async def serve(self) -> None:
+        """Have the app answer."""
+        await self._app(self._scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        while not self._events:
+            self._arrived.clear()
+            if not self._events:
+                await self._arrived.wait()
+        event = self._events[0]
+        if not event["type"].endswith("disconnect"):
+            self._events.popleft()
+        return event
+
+    async def _send(self, message: Message) -> None:
+        head = dict(message)
+        body = head.pop("body", b"") or head.pop("bytes", None) or b""
+        if "headers" in head:
+            head["headers"] = [[_text(name), _text(value)] for name, value in head["headers"]]
+        if not self._is_socket:
+            while len(body) > PIECE_BYTES:
+                self._put({**head, "more_body": True}, body[:PIECE_BYTES])
+                body = body[PIECE_BYTES:]
+        self._put(head, body)
+        if head["type"] == "http.response.body" and not head.get("more_body"):
+            self._events.append({"type": "http.disconnect"})
+            self._arrived.set()
+        await asyncio.sleep(0)
+
+    def _put(self, head: Message, body: bytes) -> None:
+        payload = b"".join((ASGI, json.dumps(head).encode(), b"\n", body))
+        self._outbox.item(self._attempt.call, self._attempt.index, self._sent, payload)
+        self._sent += 1
+
+
+def _open(payload: bytes) -> tuple[dict[str, Any], bytes]:
+    head, _, body = payload[1:].partition(b"\n")
+    return json.loads(head), body
+
+
+def _body(data: bytes, last: bool) -> Message:
+    return {"type": "http.request", "body": data, "more_body": not last}
+
+
+def _socket_event(data: bytes) -> Message:
+    event, body = _open(data)
+    if body:
+        event["bytes"] = body
+    return event
+
+
+def _scope(scope: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """The scope as ASGI has it."""
+    scope.setdefault("asgi", {"version": "3.0", "spec_version": "2.3"})
+    scope["headers"] = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in scope.get("headers", ())]
+    scope["query_string"] = scope.get("query_string", "").encode("latin-1")
+    if "raw_path" in scope:
+        scope["raw_path"] = scope["raw_path"].encode("latin-1")
+    for end in ("client", "server"):
+        if scope.get(end):
+            scope[end] = tuple(scope[end])
+    scope["state"] = state.copy()
+    return scope
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else bytes(value).decode("latin-1")

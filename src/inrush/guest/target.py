@@ -1,0 +1,36 @@
+"""Something that inputs can be run by: a function, or a method of the user's object."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inrush.guest.site import Site
+
+
+class Target:
+    """A callable, and how it wants to be called. `typical_s` is its measured time, 0.0 until known: short inputs
+    are run one behind the other, long ones side by side."""
+
+    __slots__ = ("is_async", "name", "run", "site", "typical_s")
+
+    def __init__(self, name: str, run: Callable[..., Any], site: Site | None = None) -> None:
+        plain = _innermost(run)
+        self.name = name
+        self.run = run
+        self.site = site
+        self.is_async = site is not None or inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain)
+        self.typical_s = 0.0
+
+    def took(self, elapsed_s: float) -> None:
+        """Learn from one run. One sample counts for 10 ms at most, so that a slow first run is soon forgotten."""
+        self.typical_s += (min(elapsed_s, 0.01) - self.typical_s) * 0.125
+
+
+def _innermost(run: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(run, functools.partial):
+        run = run.func
+    return getattr(run, "__func__", run)

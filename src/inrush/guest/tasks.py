@@ -1,0 +1,122 @@
+"""Async inputs: tasks on one event loop, which has a thread of its own and starts with the first need."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from inrush.errors import DeserializationError
+from inrush.guest import results
+from inrush.guest.attempt import Attempt
+from inrush.guest.context import current
+from inrush.guest.generators import Credit, iterate_async
+from inrush.guest.protocol import INLINE_LIMIT_BYTES, OK
+from inrush.guest.results import Result
+from inrush.guest.tracebacks import traceback_text
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from inrush.guest.runner import Runner
+
+
+class Tasks:
+    """The loop and what runs on it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting: list[Attempt] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop; started when it is not yet."""
+        if self._loop is None:
+            import asyncio
+
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._serve, args=(self._loop,), name="inrush-loop", daemon=True).start()
+        return self._loop
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio
+
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a hook on the loop, from another thread, to its end."""
+        import asyncio
+
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    def start(self, attempt: Attempt) -> None:
+        """From any thread: run this input. Those that come together cross to the loop together."""
+        self._starting.append(attempt)
+        if len(self._starting) == 1:
+            self.loop.call_soon_threadsafe(self._start_all)
+
+    def interrupt(self, attempt: Attempt) -> None:
+        """From any thread: cancel it."""
+        self.loop.call_soon_threadsafe(self._cancel, attempt)
+
+    def _start_all(self) -> None:
+        starting, self._starting = self._starting, []
+        for attempt in starting:
+            task = self.loop.create_task(self._run(attempt))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def _cancel(self, attempt: Attempt) -> None:
+        if attempt.task is not None:
+            attempt.task.cancel()
+
+    async def _run(self, attempt: Attempt) -> None:
+        import asyncio
+
+        current.set(attempt)
+        attempt.task = asyncio.current_task()
+        try:
+            if attempt.forced:
+                raise asyncio.CancelledError
+            status, payload = await self._call(attempt)
+        except asyncio.CancelledError as error:
+            status, payload = results.failed(error)
+        runner = self._runner
+        runner.inputs.finish(attempt)
+        if len(payload) > INLINE_LIMIT_BYTES and not attempt.forced:
+            await asyncio.to_thread(runner.answer, attempt, status, payload)
+        else:
+            runner.answer(attempt, status, payload)
+        runner.outbox.promise()
+
+    async def _call(self, attempt: Attempt) -> Result:
+        if attempt.target.site is not None:
+            return await self._serve_web(attempt)
+        try:
+            args, kwargs = results.arguments(attempt.payload)
+        except DeserializationError as error:
+            return results.refused(error)
+        like, attempt.payload = attempt.payload[:1], b""
+        try:
+            value = attempt.target.run(*args, **kwargs)
+            if isinstance(attempt.mailbox, Credit):
+                await iterate_async(value, attempt, self._runner.outbox)
+                value = None
+            else:
+                value = await value
+        except BaseException as error:
+            return results.failed(error, like)
+        return results.succeeded(value, like)
+
+    async def _serve_web(self, attempt: Attempt) -> Result:
+        try:
+            await attempt.mailbox.serve()
+        except BaseException as error:
+            if not attempt.forced:
+                sys.stderr.write(traceback_text(error))
+            return results.failed(error)
+        return OK, b""

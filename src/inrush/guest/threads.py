@@ -1,0 +1,74 @@
+"""Worker threads: each takes sync inputs, one behind the other, and runs user code."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from typing import TYPE_CHECKING
+
+from inrush.errors import DeserializationError, InputCancellation
+from inrush.guest import results
+from inrush.guest.attempt import Attempt
+from inrush.guest.context import current
+from inrush.guest.generators import Credit, iterate
+from inrush.guest.interrupt import Interrupter
+from inrush.guest.results import Result
+
+if TYPE_CHECKING:
+    from inrush.guest.runner import Runner
+
+
+class Workers:
+    """All worker threads. The main thread is one of them, by `work`; others are started as they are needed, and
+    stay."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.count = 1
+
+    def ensure(self, wanted: int) -> None:
+        """At least so many threads."""
+        while self.count < wanted:
+            self.count += 1
+            threading.Thread(target=self.work, name=f"inrush-input-{self.count}", daemon=True).start()
+
+    def work(self) -> None:
+        """Run inputs until the guest ends."""
+        runner, interrupter = self._runner, Interrupter()
+        inputs, outbox = runner.inputs, runner.outbox
+        while inputs.wait():
+            while (attempt := inputs.take()) is not None:
+                status, payload = _run(attempt, interrupter, runner)
+                inputs.finish(attempt)
+                runner.answer(attempt, status, payload)
+            outbox.flush()
+
+
+def _run(attempt: Attempt, interrupter: Interrupter, runner: Runner) -> Result:
+    try:
+        return contextvars.copy_context().run(_call, attempt, interrupter, runner)
+    except BaseException as late:  # an interrupt that arrived between the end of user code and `close`
+        interrupter.close()
+        return results.failed(late)
+
+
+def _call(attempt: Attempt, interrupter: Interrupter, runner: Runner) -> Result:
+    current.set(attempt)
+    try:
+        args, kwargs = results.arguments(attempt.payload)
+    except DeserializationError as error:
+        return results.refused(error)
+    like, attempt.payload = attempt.payload[:1], b""
+    try:
+        interrupter.open(attempt)
+        if attempt.forced:
+            raise InputCancellation
+        value = attempt.target.run(*args, **kwargs)
+        if isinstance(attempt.mailbox, Credit):
+            iterate(value, attempt, interrupter, runner.outbox)
+            value = None
+        interrupter.close()
+    except BaseException as error:
+        interrupter.close()
+        return results.failed(error, like)
+    return results.succeeded(value, like)

@@ -1,0 +1,34 @@
+"""Tracebacks as users should see them: from their first line on, without the frames of this package that called it."""
+
+from __future__ import annotations
+
+import os
+import traceback
+
+_OURS = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen importlib", "<frozen runpy")
+
+
+def type_name(value: object) -> str:
+    """The qualified name of a value's type, as a traceback prints it."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of `error` and of what caused it, cut to user code."""
+    whole = traceback.TracebackException.from_exception(error, compact=True)
+    pending: list[traceback.TracebackException | None] = [whole]
+    while pending:
+        part = pending.pop()
+        if part is not None:
+            _trim(part.stack)
+            pending += [part.__cause__, part.__context__]
+    return "".join(whole.format())
+
+
+def _trim(stack: traceback.StackSummary) -> None:
+    kept = [
+        frame for frame in stack if not frame.filename.startswith(_OURS) and "importlib/__init__" not in frame.filename
+    ]
+    if kept:
+        stack[:] = kept
