@@ -1,0 +1,105 @@
+"""What this kernel and this machine can do, found by trying; and what follows where they cannot.
+
+`INRUSH_WITHOUT` (a comma list of the names below) makes the launcher behave as if something were missing: tests force every
+fallback by it, and an operator can step around a broken feature.
+
+| name | since | without it |
+|---|---|---|
+| overlay_fd | Linux 6.13 | overlays are made by paths, below a private staging directory |
+| idmap | 5.19 under overlay | layers are copied once per app, with owners shifted |
+| pidfd | 5.4 | processes are watched by their parent's word and by looking at /proc |
+| cgroup_kill | 5.14, cgroup v2 | the freezer holds a container while its processes are killed one by one |
+| cgroups | a writable tree | no limits, no accounting |
+| nat | root, nft, veth | containers have only loopback |
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from inrush.linux import caps, mounts
+
+NAMES = ("overlay_fd", "idmap", "pidfd", "cgroup_kill", "cgroups", "nat")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Which of the features in the table above may be used, and why not for each that may not."""
+
+    overlay_fd: bool
+    idmap: bool
+    pidfd: bool
+    cgroup_kill: bool
+    cgroups: bool
+    nat: bool
+    why: Mapping[str, str]
+
+
+def find(staging: str, userns_fd: int, rootless: bool, environ: Mapping[str, str] = os.environ) -> Features:
+    """Try each feature. `staging` is an empty directory on a private tmpfs, `userns_fd` some user namespace to map into."""
+    without = {n for n in environ.get("INRUSH_WITHOUT", "").split(",") if n}
+    why = dict.fromkeys(without & set(NAMES), "switched off by INRUSH_WITHOUT")
+    probes: dict[str, Callable[[], str]] = {
+        "pidfd": _pidfd,
+        "idmap": lambda: _idmap(staging, userns_fd, rootless),
+        "overlay_fd": lambda: _overlay_fd(staging, rootless),
+        "nat": lambda: _nat(rootless),
+    }
+    for name, probe in probes.items():
+        if name not in why and (reason := probe()):
+            why[name] = reason
+    return Features(**{name: name not in why for name in NAMES}, why=why)
+
+
+def _pidfd() -> str:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        return f"pidfd_open: {error.strerror}"
+    return ""
+
+
+def _idmap(staging: str, userns_fd: int, rootless: bool) -> str:
+    if rootless:
+        return "without root, layers already belong to the user"
+    with tempfile.TemporaryDirectory(dir=staging) as directory:
+        try:
+            fd = mounts.clone_tree(directory)
+            mounts.set_attributes(fd, mounts.ATTR_IDMAP | mounts.ATTR_RDONLY, userns_fd)
+            os.close(fd)
+        except OSError as error:
+            return f"idmapped mounts: {error.strerror}"
+    return "" if _kernel() >= (5, 19) else "overlay takes idmapped layers from Linux 5.19 on"
+
+
+def _overlay_fd(staging: str, rootless: bool) -> str:
+    with tempfile.TemporaryDirectory(dir=staging) as top, tempfile.TemporaryDirectory(dir=staging) as bottom:
+        fds = [os.open(directory, os.O_PATH | os.O_CLOEXEC) for directory in (top, bottom)]
+        options: list[tuple[str, str | int | None]] = [("lowerdir+", fd) for fd in fds]
+        try:
+            os.close(mounts.detached("overlay", [*options, *([("userxattr", None)] if rootless else [])]))
+        except OSError as error:
+            return f"overlay by descriptors: {error.strerror}"
+        finally:
+            for fd in fds:
+                os.close(fd)
+    return ""
+
+
+def _nat(rootless: bool) -> str:
+    if rootless:
+        return "without root, no network device can be made outside the user's own namespace"
+    if not caps.has("net_admin", caps.read_status()):
+        return "no CAP_NET_ADMIN"
+    if not shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+        return "the program nft is not installed (package nftables)"
+    return ""
+
+
+def _kernel() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(c for c in minor if c.isdigit()))

@@ -1,0 +1,92 @@
+"""The launcher's event loop: one thread, descriptors, timers, children. Small, since asyncio would be half of the launcher's memory."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+
+_EARLY_KEPT = 256
+
+Act = Callable[[], object]
+
+
+class Loop:
+    """Calls back when a descriptor is readable, when a time has come, when a child has ended, and when there is nothing else to do."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._readers: dict[int, Act] = {}
+        self._children: dict[int, Callable[[int], None]] = {}
+        self._early: dict[int, int] = {}  # ended before anybody asked
+        self._timers: list[tuple[float, int, Act]] = []
+        self._numbers = itertools.count()
+        self._woken, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        self.watch(self._woken, self._reap)
+        self.idle: Callable[[], bool] = lambda: False
+        """Does a piece of work for later and says whether there may be more."""
+        self.running = True
+
+    def watch(self, fd: int, act: Act) -> None:
+        """Call `act` whenever `fd` is readable or hung up."""
+        self._readers[fd] = act
+        self._poll.register(fd, select.POLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        """Before the descriptor is closed."""
+        if self._readers.pop(fd, None):
+            self._poll.unregister(fd)
+
+    def when_ended(self, pid: int, act: Callable[[int], None]) -> None:
+        """Call `act` with the wait status of a child."""
+        if pid in self._early:
+            status = self._early.pop(pid)
+            self.later(0, lambda: act(status))
+        else:
+            self._children[pid] = act
+
+    def later(self, seconds: float, act: Act) -> None:
+        """Call `act` once, after a while."""
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), act))
+
+    def run(self) -> None:
+        """Until `running` is false."""
+        busy = True
+        while self.running:
+            events = self._poll.poll(0 if busy else self._wait_ms())
+            for fd, _ in events:
+                if act := self._readers.get(fd):
+                    act()
+            while self._timers and self._timers[0][0] <= time.monotonic():
+                heapq.heappop(self._timers)[2]()
+            busy = self.idle() if not events else True
+
+    def _wait_ms(self) -> int:
+        if not self._timers:
+            return 60_000
+        return max(0, int((self._timers[0][0] - time.monotonic()) * 1000) + 1)
+
+    def _reap(self) -> None:
+        try:
+            os.read(self._woken, 4096)
+        except BlockingIOError:
+            return
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if act := self._children.pop(pid, None):
+                act(status)
+            else:
+                self._early[pid] = status
+                while len(self._early) > _EARLY_KEPT:
+                    del self._early[next(iter(self._early))]

@@ -1,0 +1,145 @@
+"""What a launcher has of its machine, and what each container holds of it: a group, a network, a root, given and taken back here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inrush.agent.launcher import features, overlay
+from inrush.agent.launcher.cgroups import Cgroups, Group, layout
+from inrush.agent.launcher.loop import Loop
+from inrush.agent.launcher.network import Net, Network
+from inrush.agent.launcher.overlay import Overlays, Root
+from inrush.agent.launcher.specs import Limits, RootSpec
+from inrush.agent.launcher.userns import UserNamespaces
+from inrush.linux import landlock, mounts, seccomp
+
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 2.0
+
+
+def tag_of(state: Path) -> str:
+    """What marks everything on the machine as belonging to one state directory."""
+    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:4]
+
+
+@dataclass(slots=True)
+class Held:
+    """What one container holds. `why` says what it did not get."""
+
+    root: Root
+    group: Group | None = None
+    net: Net | None = None
+    why: str = ""
+
+    def joins(self) -> list[int]:
+        """Descriptors by which a process moves itself into the groups; the caller closes them."""
+        return self.group.open_joins() if self.group else []
+
+
+class Machine:
+    """One launcher's means. Built inside the launcher's own mount namespace."""
+
+    def __init__(self, state: Path, loop: Loop, rootless: bool, lost: str, reserve_mib: int) -> None:
+        self.state = state.resolve()
+        self.loop = loop
+        self.rootless = rootless
+        self.lost = lost
+        self.tag = tag_of(state)
+        self.users = UserNamespaces(rootless)
+        self.memory_mib = max(256, _memory_mib() - reserve_mib)
+        self.filter_code = seccomp.program()
+        self.build_filter_code = seccomp.program(allowed=("chroot",))
+        staging = self.state / "node" / "uppers"
+        staging.mkdir(parents=True, exist_ok=True)
+        mounts.attach(mounts.detached("tmpfs", [("mode", "700"), ("size", "16m")]), str(staging))
+        self.features = features.find(str(staging), self.users.get(100_000), rootless)
+        self.why = dict(self.features.why)
+        self.cgroups = self._find_cgroups()
+        self.network = Network(self.tag) if self.features.nat else None
+        self.overlays = Overlays(staging, self.state / "node" / "shifted", self.features, rootless)
+
+    def _find_cgroups(self) -> Cgroups | None:
+        if not self.features.cgroups:
+            return None
+        try:
+            where = layout(Path("/proc/self/mountinfo").read_text())
+            return Cgroups(where, f"inrush-{self.tag}", self.features.cgroup_kill)
+        except OSError as error:
+            self.why["cgroups"] = f"no limits and no accounting: {error}"
+            return None
+
+    def hold(self, name: str, root: RootSpec, limits: Limits, network: str, uid_base: int, below: int = -1) -> Held:
+        """Give a container what it needs. Raises `OSError`, with nothing held, where a part cannot be had."""
+        userns = self.users.get(uid_base)
+        held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below))
+        try:
+            if self.cgroups:
+                held.group = self.cgroups.make(name, limits, self.memory_mib)
+            if network == "nat":
+                self._connect(held, userns)
+        except OSError:
+            self.release(held)
+            raise
+        return held
+
+    def _connect(self, held: Held, userns: int) -> None:
+        if self.network is None:
+            held.why = f"no network: {self.why['nat']}"
+            return
+        try:
+            held.net = self.network.take(userns)
+        except OSError as error:
+            held.why = f"no network: {error}"
+
+    def release(self, held: Held, keep_upper: bool = False) -> None:
+        """Take everything back; the container's processes have ended, or are being killed."""
+        held.root.close(keep_upper)
+        if held.net and self.network:
+            os.close(held.net.fd)
+            self.network.release(held.net)
+        if held.group:
+            held.group.kill()
+            self._remove(held.group, _FIRST_RETRY_S)
+
+    def _remove(self, group: Group, again_s: float) -> None:
+        if not group.remove():
+            self.loop.later(again_s, lambda: self._remove(group, min(2 * again_s, _LAST_RETRY_S)))
+
+    def idle(self) -> bool:
+        """One piece of work for later; true while there may be more."""
+        userns = self.network.wanting() if self.network else None
+        if userns is None or self.network is None:
+            return False
+        with contextlib.suppress(OSError):
+            self.network.refill(userns)
+            return True
+        self.network.drain(userns)
+        return False
+
+    def report(self) -> dict[str, Any]:
+        """What this machine can do, for people."""
+        resolver = Path("/etc/resolv.conf")
+        text = resolver.read_text() if resolver.exists() else ""
+        return {
+            "kernel": os.uname().release,
+            "rootless": self.rootless,
+            "lost": self.lost,
+            "features": {name: name not in self.why for name in features.NAMES},
+            "why": self.why,
+            "landlock": landlock.version(),
+            "seccomp": bool(self.filter_code),
+            "memory_mib": self.memory_mib,
+            "resolver_on_loopback": overlay.loopback_resolver(text),
+            "resolver": overlay.resolv_conf(),
+        }
+
+
+def _memory_mib() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal"):
+            return int(line.split()[1]) // 1024
+    return 1024

@@ -1,0 +1,101 @@
+"""The launcher's process, and the janitor's that watches it.
+
+    server ── fork, exec ──▶ janitor ── fork ──▶ launcher
+
+The launcher ends when its agent hangs up; the kernel then kills every container, since each one's init dies with the launcher. The janitor
+waits for the launcher to end, however it does, and sweeps what does not vanish by itself: cgroups, links, the nft table. Should the janitor be
+killed, the launcher is told by a signal, ends, and sweeps itself. Should both be killed at once, the next start sweeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from inrush.agent.launcher import userns
+from inrush.agent.launcher.loop import Loop
+from inrush.agent.launcher.machine import Machine
+from inrush.agent.launcher.service import Service
+from inrush.agent.launcher.sweep import sweep
+from inrush.linux import messages, mounts, namespaces, process
+
+_WAIT_FOR_EARLIER_S = 15.0
+
+
+def main(arguments: list[str]) -> None:
+    """`CONTROL_FD STATE rootless|root RESERVE_MIB`"""
+    control, state, mode, reserve = int(arguments[0]), Path(arguments[1]), arguments[2], int(arguments[3])
+    os.umask(0o022)
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # a Ctrl-C is for the server, which then hangs up
+    lock = _lock(state)
+    sweep(state, mode == "rootless")
+    pid = os.fork()
+    if pid == 0:
+        _launcher(control, state, mode == "rootless", reserve)
+    os.close(control)
+    process.set_title("inrush-janitor")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.waitpid(pid, 0)
+    sweep(state, mode == "rootless")
+    os.close(lock)
+
+
+def _lock(state: Path) -> int:
+    """One launcher a state directory; an earlier one that is just ending is waited for."""
+    directory = state / "node"
+    directory.mkdir(parents=True, exist_ok=True)
+    fd = os.open(directory / "launcher.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _WAIT_FOR_EARLIER_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                sys.exit(f"inrush: another launcher still works in {state}; stop its server first")
+            time.sleep(0.02)
+
+
+def _launcher(control: int, state: Path, rootless: bool, reserve_mib: int) -> None:
+    status = 1
+    try:
+        process.set_title("inrush-launcher")
+        loop = Loop()
+        signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "running", False))
+        lost = userns.enter_own() if rootless else ""
+        process.die_with_parent(signal.SIGTERM)
+        namespaces.unshare(namespaces.NEWNS)
+        mounts.make_private()
+        machine = Machine(state, loop, rootless, lost, reserve_mib)
+        agent = socket.socket(fileno=control)
+        messages.send(agent, {"hello": machine.report()})
+        Service(agent, machine)
+        loop.run()
+        status = 0
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            agent = socket.socket(fileno=os.dup(control))
+            messages.send(agent, {"broken": f"{type(error).__name__}: {error}"})
+        raise
+    finally:
+        _end_children()
+        sweep(state, rootless)
+        os._exit(status)
+
+
+def _end_children() -> None:
+    """Every init is a child of the launcher; with it goes its container."""
+    with contextlib.suppress(OSError, ValueError):
+        children = Path("/proc/thread-self/children").read_text().split()
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        while True:
+            os.waitpid(-1, 0)

@@ -1,0 +1,226 @@
+"""The network of containers: a bridge of the node's own, a pair of links for each container, and one nft table.
+
+Containers go out by masquerading. What they may not: reach the node itself by any of its addresses (everything that comes in by the bridge
+for the node is rejected), nor each other (isolated bridge ports, and no forwarding from bridge to bridge), nor send under an address that is
+not theirs; nothing comes in that they did not ask for. IPv6 is off on the bridge.
+
+A network namespace with its link takes about 2 ms to make, so some are kept ready for each app.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import shutil
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from inrush.linux import links, messages, namespaces, process
+
+READY = 2
+"""Namespaces kept ready for each app that has a template."""
+
+_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_CHANGED = Path("/run/inrush-ip-forward")
+"""Exists while ip_forward is on only because some launcher on this node switched it on."""
+
+_TABLE = """
+table inet {table} {{}}
+delete table inet {table}
+table inet {table} {{
+  chain input {{ type filter hook input priority -10; policy accept
+    iifname "{bridge}" reject
+  }}
+  chain forward {{ type filter hook forward priority -10; policy accept
+    iifname "{bridge}" oifname "{bridge}" drop
+    iifname "{bridge}" ip saddr != {subnet} drop
+    iifname "{bridge}" meta nfproto ipv6 drop
+    oifname "{bridge}" ct state established,related accept
+    oifname "{bridge}" drop
+  }}
+  chain postrouting {{ type nat hook postrouting priority 100; policy accept
+    ip saddr {subnet} oifname != "{bridge}" masquerade
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """A network namespace with a link out. Closing `fd` after the container has ended frees all of it."""
+
+    fd: int
+    address: str
+    link: str
+
+
+class Network:
+    """The bridge, the table and the links of one launcher; nothing is made before the first container asks."""
+
+    def __init__(self, tag: str) -> None:
+        self.bridge = f"inrush{tag}"
+        self.table = f"inrush_{tag}"
+        self._ready: dict[int, deque[Net]] = {}
+        self._free: deque[str] = deque()
+        self._count = 0
+        self._netlink: links.Netlink | None = None
+        self._bridge_index = 0
+        self._gateway = ""
+        self._home = -1
+
+    def take(self, userns: int) -> Net:
+        """A namespace owned by the app's user namespace, ready or made now."""
+        ready = self._ready.setdefault(userns, deque())
+        return ready.popleft() if ready else self._make(userns, 1)[0]
+
+    def refill(self, userns: int) -> None:
+        """Make what is missing to `READY` for an app; call when nothing else is to do."""
+        ready = self._ready.setdefault(userns, deque())
+        if len(ready) < READY:
+            ready.extend(self._make(userns, READY - len(ready)))
+
+    def wanting(self) -> int | None:
+        """An app whose stock is not full."""
+        return next((userns for userns, ready in self._ready.items() if len(ready) < READY), None)
+
+    def release(self, net: Net) -> None:
+        """The container has ended: its address comes back, last in line."""
+        with contextlib.suppress(OSError):
+            self._route().delete(net.link)
+        self._free.append(net.address)
+
+    def drain(self, userns: int) -> None:
+        """The app has no template any more."""
+        for net in self._ready.pop(userns, ()):
+            os.close(net.fd)
+            self.release(net)
+
+    def _make(self, userns: int, count: int) -> list[Net]:
+        self._route()
+        return [self._connect(fd) for fd in _namespaces(userns, count)]
+
+    def _connect(self, fd: int) -> Net:
+        self._count += 1
+        link = f"{self.bridge}-{self._count % 0x10000:x}"
+        address = self._free.popleft()
+        route = self._route()
+        route.add_veth(link, self._bridge_index, "eth0", fd)
+        route.isolate(socket.if_nametoindex(link))
+        namespaces.setns(fd, namespaces.NEWNET)
+        try:
+            inside = links.Netlink()
+            links.loopback_up()
+            index = socket.if_nametoindex("eth0")
+            inside.add_address(index, address, 16)
+            inside.up(index)
+            inside.add_default_route(self._gateway)
+            inside.close()
+        finally:
+            namespaces.setns(self._home, namespaces.NEWNET)
+        return Net(fd, address, link)
+
+    def _route(self) -> links.Netlink:
+        if self._netlink is None:
+            subnet = free_subnet(self.bridge, _routes(), _resolvers())
+            hosts = (str(subnet.network_address + n) for n in range(2, subnet.num_addresses - 1))
+            self._free = deque(hosts)
+            self._gateway = str(subnet.network_address + 1)
+            self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            self._netlink = links.Netlink()
+            self._set_up(self._netlink, str(subnet))
+        return self._netlink
+
+    def _set_up(self, route: links.Netlink, subnet: str) -> None:
+        route.delete(self.bridge)
+        route.add_bridge(self.bridge)
+        self._bridge_index = socket.if_nametoindex(self.bridge)
+        with contextlib.suppress(OSError):
+            Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1")
+        nft(_TABLE.format(table=self.table, bridge=self.bridge, subnet=subnet))
+        route.add_address(self._bridge_index, self._gateway, 16)
+        if _FORWARD.read_text().strip() == "0":
+            _CHANGED.touch()
+            _FORWARD.write_text("1")
+
+
+def sweep(tag: str) -> None:
+    """Remove all of a launcher's links and its table, and switch forwarding off again if no other launcher of this node is left."""
+    bridge, table = f"inrush{tag}", f"inrush_{tag}"
+    with contextlib.suppress(OSError):
+        route = links.Netlink()
+        for name in links.names(f"{bridge}-") + links.names(bridge):
+            route.delete(name)
+        route.close()
+    with contextlib.suppress(OSError):
+        nft(f"table inet {table} {{}}\ndelete table inet {table}\n")
+    if _CHANGED.exists() and not links.names("inrush"):
+        with contextlib.suppress(OSError):
+            _FORWARD.write_text("0")
+            _CHANGED.unlink()
+
+
+def nft(script: str) -> None:
+    """Run a script of nft's, all or nothing."""
+    program = shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if program is None:
+        raise OSError("nft is not installed (package nftables): containers get no network")
+    done = subprocess.run([program, "-f", "-"], input=script, text=True, capture_output=True, timeout=30)
+    if done.returncode:
+        raise OSError(f"nft: {done.stderr.strip()}")
+
+
+def free_subnet(seed: str, routes: Iterable[str], hosts: Iterable[str]) -> ipaddress.IPv4Network:
+    """A private /16 that no route of the node overlaps and no resolver is in; the same for the same seed while that is so."""
+    taken = [ipaddress.ip_network(r) for r in routes] + [ipaddress.ip_network(h) for h in hosts]
+    first = sum(seed.encode()) % 256
+    for step in range(256):
+        candidate = ipaddress.IPv4Network(f"10.{(first + step) % 256}.0.0/16")
+        if not any(candidate.overlaps(t) for t in taken if t.version == 4):
+            return candidate
+    raise OSError("no private /16 below 10.0.0.0/8 is free of the node's own routes")
+
+
+def _routes() -> list[str]:
+    found = []
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        _, destination, _, _, _, _, _, mask, *_ = line.split()
+        if mask != "00000000":
+            network, bits = (int.from_bytes(bytes.fromhex(x), "little") for x in (destination, mask))
+            found.append(f"{ipaddress.IPv4Address(network)}/{bits.bit_count()}")
+    return found
+
+
+def _resolvers() -> list[str]:
+    with contextlib.suppress(OSError):
+        lines = [line.split() for line in Path("/etc/resolv.conf").read_text().splitlines()]
+        return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver" and ":" not in words[1]]
+    return []
+
+
+def _namespaces(userns: int, count: int) -> list[int]:
+    """Descriptors of new network namespaces that belong to a user namespace: only a process in it can make them."""
+    ours, theirs = messages.pair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            process.die_with_parent()
+            namespaces.setns(userns, namespaces.NEWUSER)
+            fds = []
+            for _ in range(count):
+                namespaces.unshare(namespaces.NEWNET)
+                fds.append(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+            messages.send(theirs, {}, fds)
+        finally:
+            os._exit(0)
+    theirs.close()
+    received = messages.receive(ours)
+    ours.close()
+    os.waitpid(pid, 0)
+    if len(received.fds) != count:
+        raise OSError("no network namespace could be made: see sysctl user.max_net_namespaces")
+    return received.fds

@@ -1,0 +1,258 @@
+"""Templates (zygotes and snapshots), and the containers forked from them.
+
+A template runs user code, or may: what it says is taken as a claim. Which process a child is, the kernel says (credentials of its
+report); that it has ended, its pidfd says. Only the exit status is taken from the template, since nobody else is told it.
+
+Containers live in pid namespaces below their template's, so they die with it. Closing a template therefore waits for its last container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from inrush.agent.launcher import spawn, verify
+from inrush.agent.launcher.forks import Fork
+from inrush.agent.launcher.launch import Failure, Launch
+from inrush.agent.launcher.machine import Held, Machine
+from inrush.agent.launcher.programs import Container
+from inrush.agent.launcher.specs import GUEST_LIB, Exited, ForkSpec, Started, TemplateSpec, TemplateUp
+from inrush.linux import messages, roots
+
+_BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+"""A thread pool made before a fork is not there after it: templates get none, and children the user's values."""
+
+_RESEND_S = 0.005
+
+Answer = Callable[[TemplateUp | Started | Failure], None]
+
+
+class Templates:
+    """The open ones, by key."""
+
+    def __init__(self, machine: Machine, ended: Callable[[Exited], None]) -> None:
+        self._machine = machine
+        self._ended = ended
+        self._open: dict[str, Template] = {}
+
+    def get(self, key: str) -> Template | None:
+        """An open template."""
+        return self._open.get(key)
+
+    def open(self, spec: TemplateSpec, stdio: tuple[int, int], answer: Answer) -> None:
+        """Start one. Raises `OSError` where it cannot even begin."""
+        if spec.key in self._open:
+            answer(Failure("busy", f"template {spec.key!r} is open already"))
+            return
+        self._open[spec.key] = template = Template(self._machine, spec, answer, self._gone)
+        try:
+            template.begin(stdio)
+        except OSError:
+            self._open.pop(spec.key, None)
+            raise
+
+    def close(self, key: str) -> None:
+        """No more forks from it; it ends when its last container has."""
+        template = self._open.pop(key, None)
+        if template:
+            template.close()
+
+    def _gone(self, template: Template, status: int) -> None:
+        """A template has ended, by itself unless it is no longer in the table."""
+        if self._open.get(template.key) is template:
+            del self._open[template.key]
+            code, signum = (
+                (128 + os.WTERMSIG(status), os.WTERMSIG(status))
+                if os.WIFSIGNALED(status)
+                else (os.WEXITSTATUS(status), 0)
+            )
+            self._ended(Exited(template.key, code, signum))
+        if not any(t.uid_base == template.uid_base for t in self._open.values()) and self._machine.network:
+            self._machine.network.drain(self._machine.users.get(template.uid_base))
+
+
+class Template:
+    """One process to fork from."""
+
+    def __init__(
+        self, machine: Machine, spec: TemplateSpec, answer: Answer, gone: Callable[[Template, int], None]
+    ) -> None:
+        self.key = spec.key
+        self.uid_base = spec.uid_base
+        self._machine = machine
+        self._spec = spec
+        self._answer: Answer | None = answer
+        self._gone = gone
+        self._began = time.monotonic()
+        self._forks: dict[str, Fork] = {}
+        self._unsent: deque[tuple[dict[str, Any], list[int]]] = deque()
+        self._closing = False
+        self._status = 0
+        self._userns = machine.users.get(spec.uid_base)
+        self._control, self._theirs = messages.pair()
+        self._control.setblocking(False)
+        self._held: Held | None = None
+        self._launch = Launch(machine.loop, self._check)
+
+    def begin(self, stdio: tuple[int, int]) -> None:
+        """Start the process."""
+        spec, machine = self._spec, self._machine
+        held = self._held = machine.hold(
+            f"template-{spec.key}"[:200], spec.root, spec.limits, spec.network, spec.uid_base
+        )
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        joins = held.joins()
+        netns = held.net.fd if held.net else -1
+        sandbox = spawn.Sandbox(held.root, self._userns, joins, netns, spec.root.hostname, (), spec.root.disk_mib)
+        argv = (spec.python, "-I", "-c", _BOOT)
+        program = spawn.Program(argv, {**spec.env, **_ONE_THREAD}, "/", (null, *stdio), inherit=self._theirs.fileno())
+        launch = self._launch
+        launch.up = lambda pid, phases: self._executed()
+        launch.failed = self._failed
+        launch.ended = self._ended
+        launch.gone = self._release
+        try:
+            launch.begin(lambda report, status: spawn.start(sandbox, program, report, status))
+        finally:
+            messages.close_all([null, *joins])
+            self._theirs.close()
+        machine.loop.watch(self._control.fileno(), self._hear)
+        machine.loop.later(spec.timeout_s, self._timed_out)
+
+    def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
+        """Fork a container. `fds` are its guest socket, stdout and stderr."""
+        asked = time.monotonic()
+        below = self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
+        held = self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, below)
+        made = Fork(self._machine, container, held, self._userns, self._launch.pid, answer, self._forget)
+        self._forks[spec.id] = made
+        joins, nodes = held.joins(), roots.take_nodes(roots.relative(spec.devices))
+        body = {
+            "fork": spec.id,
+            "env": spec.env,
+            "hostname": spec.hostname or spec.root.hostname,
+            "tmp_mib": spec.root.disk_mib,
+            "asked": asked,
+            "joins": len(joins),
+            "netns": held.net is not None,
+            "binds": [(path, is_directory) for _, path, is_directory in held.root.binds],
+            "devices": list(nodes),
+        }
+        net = [held.net.fd] if held.net else []
+        report = made.begin()
+        own = [report, *joins, *nodes.values()]
+        ordered = [report, held.root.fd, *fds, *joins, *net, *(fd for fd, _, _ in held.root.binds), *nodes.values()]
+        self._unsent.append((body, [os.dup(fd) for fd in ordered]))
+        messages.close_all(own)
+        self._send()
+
+    def close(self) -> None:
+        """End when the last container has."""
+        self._closing = True
+        self._end_if_done()
+
+    def _forget(self, fork: Fork) -> None:
+        self._forks.pop(fork.container.id, None)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._closing and not self._forks:
+            self._launch.kill()
+
+    def _send(self) -> None:
+        while self._unsent:
+            body, fds = self._unsent[0]
+            try:
+                messages.send(self._control, body, fds)
+            except BlockingIOError:
+                self._machine.loop.later(_RESEND_S, self._send)
+                return
+            except OSError:
+                pass  # it has ended, and `_ended` tells its containers
+            self._unsent.popleft()
+            messages.close_all(fds)
+
+    def _check(self, pid: int) -> None:
+        verify.namespaces_of(pid, self._userns, [os.getpid()])
+
+    def _executed(self) -> None:
+        spec = self._spec
+        with contextlib.suppress(OSError):
+            messages.send(
+                self._control,
+                {"sys_path": spec.sys_path, "sys_path_end": spec.sys_path_end, "entry": spec.entry, "boot": spec.boot},
+            )
+
+    def _hear(self) -> None:
+        try:
+            body, fds, _ = messages.receive(self._control)
+            messages.close_all(fds)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            body = None
+        if not isinstance(body, dict):
+            self._machine.loop.unwatch(self._control.fileno())
+            self._launch.kill()
+            return
+        try:
+            self._heard(body)
+        except (KeyError, TypeError, ValueError) as error:
+            self._failed(Failure("template", f"the template spoke nonsense ({error!r}) and was killed"))
+            self._launch.kill()
+
+    def _heard(self, body: dict[str, Any]) -> None:
+        if "up" in body and self._answer:
+            ms = (time.monotonic() - self._began) * 1e3
+            up, why = body["up"], self._held.why if self._held else ""
+            self._settle(TemplateUp(self._launch.pid, round(ms, 1), int(up["threads"]), dict(up["report"]), why))
+        elif "failed" in body:
+            wrong = body["failed"]
+            self._failed(Failure("template", str(wrong["error"]), str(wrong.get("traceback", ""))))
+        elif "exit" in body and (fork := self._forks.get(str(body["exit"]))):
+            fork.exited(int(body["status"]))
+        elif "unforked" in body and (fork := self._forks.get(str(body["unforked"]))):
+            fork.fail(Failure("template", f"the template could not fork: {body['error']}"))
+
+    def _settle(self, result: TemplateUp | Failure) -> None:
+        if self._answer:
+            answer, self._answer = self._answer, None
+            answer(result)
+
+    def _failed(self, failure: Failure) -> None:
+        self._settle(failure)
+        self._closing = True
+
+    def _timed_out(self) -> None:
+        if self._answer:
+            self._failed(
+                Failure("template", f"the template was not ready within {self._spec.timeout_s:g} s, and was killed")
+            )
+            self._launch.kill()
+
+    def _ended(self, status: int) -> None:
+        self._status = status
+        oom = bool(self._held and self._held.group and self._held.group.oom_kills())
+        how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else "ended"
+        more = ", out of memory" if oom else ""
+        self._settle(Failure("template", f"the template {how}{more} before it was ready"))
+
+    def _release(self) -> None:
+        self._machine.loop.unwatch(self._control.fileno())
+        self._control.close()
+        for _, fds in self._unsent:
+            messages.close_all(fds)
+        self._unsent.clear()
+        self._closing = True
+        for fork in list(self._forks.values()):
+            fork.exited(signal.SIGKILL)
+        if self._held:
+            self._machine.release(self._held)
+            self._held = None
+        self._gone(self, self._status)

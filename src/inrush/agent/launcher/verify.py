@@ -1,0 +1,55 @@
+"""Is this process confined? Asked from outside, of the kernel, never of the process, before it gets anything to do.
+
+A template runs user code, which could tamper with what its forks do to themselves. So a child that skipped a step is found here,
+and killed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from inrush.agent.launcher.cgroups import Group
+from inrush.linux import caps, namespaces
+
+_OWN = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
+_CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+
+
+class Unconfined(Exception):  # noqa: N818 (it is a verdict)
+    """The process is not what it must be; the message says in which respect."""
+
+
+def process(
+    pid: int, userns: int, group: Group | None, not_in: list[int], keep: tuple[str, ...] = (), filtered: bool = True
+) -> None:
+    """Raise `Unconfined` unless `pid` is in the user namespace `userns`, in `group`, shares no namespace with the processes `not_in`, has no
+    capabilities but `keep`, cannot get any, and is under a filter."""
+    try:
+        namespaces_of(pid, userns, not_in)
+        _privileges(caps.read_status(pid), caps.mask(keep), filtered)
+        inside = group is None or group.holds(pid)
+    except FileNotFoundError:
+        raise Unconfined("it ended while it was looked at") from None
+    if not inside:
+        raise Unconfined("it is outside its control group")
+
+
+def namespaces_of(pid: int, userns: int, not_in: list[int]) -> None:
+    """Raise `Unconfined` unless `pid` is in the user namespace `userns` and shares no namespace with the processes `not_in`."""
+    stat = os.fstat(userns)
+    if namespaces.identity("user", pid) != (stat.st_dev, stat.st_ino):
+        raise Unconfined("it is not in the user namespace of its app")
+    for kind in _OWN:
+        own = namespaces.identity(kind, pid)
+        if any(namespaces.identity(kind, other) == own for other in not_in):
+            raise Unconfined(f"it shares a {kind} namespace with its template or the node")
+
+
+def _privileges(status: dict[str, str], allowed: int, filtered: bool) -> None:
+    for name in _CAPABILITY_SETS:
+        if int(status[name], 16) & ~allowed:
+            raise Unconfined(f"it has capabilities: {name} {status[name]}")
+    if status["NoNewPrivs"] != "1":
+        raise Unconfined("it may gain privileges by exec")
+    if filtered and status["Seccomp"] != "2":
+        raise Unconfined("it is under no filter of system calls")

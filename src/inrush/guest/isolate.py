@@ -1,0 +1,97 @@
+"""What a process just forked from a template does to itself, before it serves: its own groups, namespaces, root
+and output, and no rights.
+
+The launcher does not believe that this happened: it looks, from outside, before the container gets its first
+input.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inrush.linux import confine, links, messages, mounts, namespaces, roots
+
+_OWN = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWCGROUP
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request to fork, with its descriptors sorted out."""
+
+    id: str
+    env: dict[str, str]
+    hostname: str
+    tmp_mib: int | None
+    asked: float
+    report: int
+    root: int
+    guest: int
+    stdout: int
+    stderr: int
+    joins: Sequence[int]
+    netns: int
+    binds: Sequence[tuple[int, str, bool]]
+    devices: dict[str, int]
+
+
+def job(body: dict[str, Any], fds: list[int]) -> Job:
+    """The launcher's message as a `Job`: descriptors come as five fixed ones, then joins, network, binds, devices."""
+    report, root, guest, stdout, stderr, *rest = fds
+    joins, rest = rest[: body["joins"]], rest[body["joins"] :]
+    netns = rest.pop(0) if body["netns"] else -1
+    binds = [(rest.pop(0), path, is_directory) for path, is_directory in body["binds"]]
+    devices = dict(zip(body["devices"], rest, strict=True))
+    return Job(
+        body["fork"], body["env"], body["hostname"], body["tmp_mib"], body["asked"],
+        report, root, guest, stdout, stderr, joins, netns, binds, devices,
+    )  # fmt: skip
+
+
+def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
+    """Do all of it, tell the launcher, and return the socket to serve."""
+    clock = time.monotonic
+    times = [("ask", job.asked), ("fork", forked)]
+    for fd in job.joins:
+        os.write(fd, b"0")
+        os.close(fd)
+    _leave_namespaces(job)
+    times.append(("namespaces", clock()))
+    mounts.make_private()
+    nodes = {**roots.take_nodes(), **job.devices} if job.devices else None
+    roots.enter(job.root, job.binds, nodes, job.tmp_mib)
+    os.close(job.root)
+    times.append(("root", clock()))
+    _take_stdio(job)
+    os.environ.clear()
+    os.environ.update(job.env)
+    confine.confine(filter_code)
+    times.append(("confine", clock()))
+    phases = [(name, round((at - before) * 1e3, 3)) for (name, at), (_, before) in zip(times[1:], times, strict=False)]
+    with socket.socket(fileno=job.report) as report:
+        messages.send(report, {"ready": phases})
+    return socket.socket(fileno=job.guest)
+
+
+def _leave_namespaces(job: Job) -> None:
+    if job.netns >= 0:
+        namespaces.unshare(_OWN)
+        namespaces.setns(job.netns, namespaces.NEWNET)
+        os.close(job.netns)
+    else:
+        namespaces.unshare(_OWN | namespaces.NEWNET)
+        links.loopback_up()
+    if job.hostname:
+        namespaces.set_hostname(job.hostname)
+
+
+def _take_stdio(job: Job) -> None:
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for target, fd in enumerate((null, job.stdout, job.stderr)):
+        os.dup2(fd, target, inheritable=True)
+        os.close(fd)
+    os.setsid()

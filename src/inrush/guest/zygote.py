@@ -1,0 +1,155 @@
+"""The fork server: a Python process inside the image that has imported what containers need, and forks them.
+
+It is pid 2 of its pid namespace, below a tiny init: a container's first process is pid 1 of its own, and OpenSSL
+notices a fork by the pid having changed. Everything here runs with the standard library alone.
+
+Before the first fork its objects are frozen out of garbage collection (a collection in a child would touch, and so
+copy, every page) and its memory is put on huge pages (page tables are most of what a fork copies).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from types import ModuleType
+from typing import Any, NoReturn
+
+from inrush.guest.isolate import Job, isolate, job
+from inrush.linux import messages, namespaces, process, seccomp
+
+CONTROL = 3
+"""The launcher's socket, inherited under this number."""
+
+
+def main() -> NoReturn:
+    """Prepare, tell the launcher, fork on request, and end when the launcher hangs up and no container is left."""
+    process.set_title("inrush-zygote")
+    control = socket.socket(fileno=CONTROL)
+    os.set_inheritable(CONTROL, False)
+    body = messages.receive(control).body
+    if body is None:
+        os._exit(0)
+    try:
+        module, state, report = _prepare(body)
+    except BaseException as error:
+        wrong = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()[-100_000:]}
+        messages.send(control, {"failed": wrong})
+        os._exit(1)
+    messages.send(control, {"up": {"report": report, "threads": len(os.listdir("/proc/self/task"))}})
+    Zygote(control, module, state).serve()
+
+
+def _prepare(body: dict[str, Any]) -> tuple[ModuleType, Any, dict[str, Any]]:
+    sys.path[:0] = body["sys_path"]
+    sys.path += body["sys_path_end"]
+    module = importlib.import_module(body["entry"])
+    state, report = module.template(body["boot"]) if body["boot"] is not None else (None, {})
+    gc.collect()
+    gc.freeze()
+    process.collapse_memory()
+    return module, state, report
+
+
+class Zygote:
+    """The loop: requests in, ends of children out."""
+
+    def __init__(self, control: socket.socket, module: ModuleType, state: Any) -> None:
+        self._control = control
+        self._module = module
+        self._state = state
+        self._filter = seccomp.program()
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._children: dict[int, str] = {}
+
+    def serve(self) -> NoReturn:
+        """Until the launcher hangs up."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        poll = select.poll()
+        for fd in (self._control.fileno(), self._woken):
+            poll.register(fd, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._woken:
+                    self._reap()
+                else:
+                    self._hear()
+
+    def _hear(self) -> None:
+        body, fds, _ = messages.receive(self._control)
+        if body is None:
+            os._exit(0)
+        try:
+            self._fork(job(body, fds))
+        except Exception as error:
+            messages.send(
+                self._control, {"unforked": body.get("fork", ""), "error": f"{type(error).__name__}: {error}"}
+            )
+        finally:
+            messages.close_all(fds)
+
+    def _fork(self, asked: Job) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()  # else the child would write it again
+        namespaces.unshare(namespaces.NEWPID)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._child(asked)
+        finally:
+            namespaces.setns(self._own_pids, namespaces.NEWPID)  # a second unshare before this would fail
+        self._children[pid] = asked.id
+
+    def _child(self, asked: Job) -> NoReturn:
+        code = 1
+        try:
+            forked = time.monotonic()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._control.close()  # left open, it would hide from the launcher that the zygote has died
+            for fd in (self._own_pids, self._woken, self._wake):
+                os.close(fd)
+            code = self._serve(_isolated(asked, self._filter, forked))
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    stream.flush()
+            os._exit(code & 0xFF)
+
+    def _serve(self, guest: socket.socket) -> int:
+        return int(self._module.serve(guest, self._state) or 0)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._woken, 4096)
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            if pid in self._children:
+                messages.send(self._control, {"exit": self._children.pop(pid), "status": status})
+
+
+def _isolated(asked: Job, filter_code: bytes, forked: float) -> socket.socket:
+    try:
+        return isolate(asked, filter_code, forked)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            where = getattr(error, "filename", None) or ""
+            report = socket.socket(fileno=asked.report)
+            messages.send(report, {"error": f"{type(error).__name__}: {error} {where}".strip()})
+        raise

@@ -1,0 +1,1 @@
+"""Linux calls that Python lacks, by ctypes, with the standard library alone: launcher and guest both need them."""

@@ -1,0 +1,64 @@
+"""Capabilities: let all go but a few named ones, for good."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from inrush.linux.calls import libc, syscall
+
+_NUMBERS = {
+    "chown": 0,
+    "dac_override": 1,
+    "fowner": 3,
+    "fsetid": 4,
+    "kill": 5,
+    "setgid": 6,
+    "setuid": 7,
+    "setpcap": 8,
+    "net_admin": 12,
+    "sys_chroot": 18,
+    "sys_admin": 21,
+    "setfcap": 31,
+}
+
+BUILD = ("chown", "dac_override", "fowner", "fsetid", "setuid", "setgid", "setfcap", "kill", "sys_chroot")
+"""What installing packages needs, over files of its own user namespace only."""
+
+_CLEAR_AMBIENT = 4
+
+
+def keep_only(names: Iterable[str] = ()) -> None:
+    """Drop every capability not named, from the bounding and ambient sets too, so that no exec brings one back."""
+    keep = {_NUMBERS[n] for n in names}
+    for number in range(_last() + 1):
+        if number not in keep:
+            libc.prctl(24, number, 0, 0, 0)
+    libc.prctl(47, _CLEAR_AMBIENT, 0, 0, 0)
+    bits = sum(1 << k for k in keep)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
+    syscall("capset", struct.pack("Ii", 0x20080522, 0), struct.pack("IIIIII", low, low, 0, high, high, 0))
+
+
+def mask(names: Iterable[str]) -> int:
+    """The bits of named capabilities, as /proc/PID/status shows them."""
+    return sum(1 << _NUMBERS[n] for n in names)
+
+
+def has(name: str, status: dict[str, str]) -> bool:
+    """Whether a process (`status` as of `read_status`) has a capability in effect."""
+    return bool(int(status["CapEff"], 16) >> _NUMBERS[name] & 1)
+
+
+def read_status(pid: int | str = "self") -> dict[str, str]:
+    """Fields of /proc/PID/status."""
+    with open(f"/proc/{pid}/status") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def _last() -> int:
+    try:
+        with open("/proc/sys/kernel/cap_last_cap") as file:
+            return int(file.read())
+    except OSError:
+        return 63

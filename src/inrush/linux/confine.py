@@ -1,0 +1,15 @@
+"""The last step before foreign code: no capabilities, no way to new ones, and the filter of system calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inrush.linux import caps, process, seccomp
+
+
+def confine(filter_code: bytes, keep: Iterable[str] = ()) -> None:
+    """Give up everything but the capabilities in `keep`, for good. `filter_code` comes from `seccomp.program`."""
+    caps.keep_only(keep)
+    process.no_new_privileges()
+    if filter_code:
+        seccomp.load(filter_code)

@@ -1,0 +1,85 @@
+"""The filter of system calls under which containers run: a list of what is refused, as a BPF program.
+
+Refused is what only matters to who administers a machine, what has a history of holes, and what the namespaces have already
+made useless: mounting, namespaces, modules, tracing, keys, io_uring, bpf, clocks. `clone3` answers ENOSYS, so that libc uses `clone`, whose
+flags the filter can read: a clone into new namespaces is refused. Sockets of kinds that no namespace confines are refused too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+from inrush.linux.calls import MACHINE, syscall
+
+# name: number on x86-64 and on aarch64; None where the machine has no such call
+_REFUSED: dict[str, tuple[int | None, int | None]] = {
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
+    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
+    "fspick": (433, 433), "mount_setattr": (442, 442), "open_tree_attr": (467, 467), "statmount": (457, 457), "listmount": (458, 458),
+    "setns": (308, 268), "unshare": (272, 97), "sethostname": (170, 161), "setdomainname": (171, 162),
+    "swapon": (167, 224), "swapoff": (168, 225), "reboot": (169, 142), "acct": (163, 89), "quotactl": (179, 60),
+    "quotactl_fd": (443, 443), "vhangup": (153, 58), "syslog": (103, 116), "personality": (135, 92),
+    "init_module": (175, 105), "delete_module": (176, 106), "finit_module": (313, 273),
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294),
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "fanotify_init": (300, 262),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "process_madvise": (440, 440),
+    "kcmp": (312, 272), "pidfd_getfd": (438, 438),
+    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "lookup_dcookie": (212, 18),
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
+    "migrate_pages": (256, 238), "move_pages": (279, 239), "nfsservctl": (180, 42),
+    "iopl": (172, None), "ioperm": (173, None), "uselib": (134, None), "ustat": (136, None), "sysfs": (139, None),
+    "modify_ldt": (154, None), "_sysctl": (156, None), "create_module": (174, None), "query_module": (178, None),
+    "get_kernel_syms": (177, None),
+}  # fmt: skip
+
+_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_CLONE = {"x86_64": 56, "aarch64": 220}
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+_CLONE3 = 435
+_NEW_NAMESPACES = 0x7E020000
+_AF_ALG, _AF_VSOCK = 38, 40
+
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
+_FIRST_ARGUMENT = 16  # offset in struct seccomp_data; both machines are little-endian
+
+_Instruction = tuple[int, int, int, int]
+
+
+def program(allowed: tuple[str, ...] = ()) -> bytes:
+    """The filter, without the calls in `allowed`. Empty on a machine whose numbers are not known."""
+    if MACHINE not in _ARCH:
+        return b""
+    column = MACHINE == "aarch64"
+    numbers = [pair[column] for name, pair in _REFUSED.items() if name not in allowed]
+    code: list[_Instruction] = [
+        (_LOAD, 0, 0, 4),
+        (_JUMP_EQUAL, 1, 0, _ARCH[MACHINE]),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, 0),
+    ]
+    if MACHINE == "x86_64":  # the x32 numbers, another door to the same calls
+        code += [(_JUMP_GREATER, 0, 1, 0x40000000), (_RETURN, 0, 0, _ERRNO | _EPERM)]
+    for number in numbers:
+        if number is not None:
+            code += _refuse(number, _EPERM)
+    code += _refuse(_CLONE3, _ENOSYS)
+    code += [(_JUMP_EQUAL, 0, 3, _CLONE[MACHINE]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_JUMP_SET, 0, 1, _NEW_NAMESPACES)]
+    code += [(_RETURN, 0, 0, _ERRNO | _EPERM), (_LOAD, 0, 0, 0)]
+    code += [(_JUMP_EQUAL, 0, 4, _SOCKET[MACHINE]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_JUMP_EQUAL, 1, 0, _AF_VSOCK)]
+    code += [(_JUMP_EQUAL, 0, 1, _AF_ALG), (_RETURN, 0, 0, _ERRNO | _EAFNOSUPPORT), (_RETURN, 0, 0, _ALLOW)]
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+
+
+def _refuse(number: int, error: int) -> list[_Instruction]:
+    return [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | error)]
+
+
+def load(code: bytes) -> None:
+    """Put this process, for good, under the filter. Needs `no_new_privileges` first."""
+    buffer = ctypes.create_string_buffer(code, len(code))
+    syscall("seccomp", 1, 0, struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)))
