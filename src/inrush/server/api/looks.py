@@ -1,0 +1,191 @@
+"""Routes that look, and the few that act: apps, functions, containers, nodes, secrets, dicts, the server itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.requests import Request
+
+from inrush.core.events import ScaleOverridden
+from inrush.errors import InvalidError, NotFoundError
+from inrush.server import containers, functions
+from inrush.server.api import schema
+from inrush.server.api.route import Route
+from inrush.server.apps import App
+
+if TYPE_CHECKING:
+    from inrush.server.serve import Server
+
+
+class Looks:
+    """The handlers of one server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        app = (("app", "Only those of this app (id or name)"),)
+        return [
+            Route("GET", "/status", "The server, and what it has to do", schema.Status, self.status),
+            Route("POST", "/shutdown", "End the server: containers get their grace", schema.Done, self.shutdown),
+            Route("GET", "/apps", "Apps that run or are deployed", list[schema.App], self.apps),
+            Route("GET", "/apps/{app}", "One app, also one that ended lately", schema.AppDetail, self.app),
+            Route("POST", "/apps/{app}/stop", "End an app: its calls are cancelled", schema.Done, self.stop_app),
+            Route(
+                "GET", "/containers", "Containers that start or run", list[schema.Container], self.containers, query=app
+            ),
+            Route("GET", "/containers/{id}", "One container", schema.Container, self.container),
+            Route("POST", "/containers/{id}/stop", "Stop a container", schema.Done, self.stop_container),
+            Route("GET", "/functions/{app}/{name}/why", "Why it has the containers it has", schema.Why, self.why),
+            Route("POST", "/functions/{app}/{name}/scale", "Override its scale", schema.Done, self.scale, schema.Scale),
+            Route("GET", "/nodes", "Attached machines", list[schema.Node], self.nodes),
+            Route("GET", "/secrets", "Named secrets, without values", list[schema.Secret], self.secrets),
+            Route("POST", "/secrets", "Create or replace a secret", schema.Secret, self.put_secret, schema.NewSecret),
+            Route("DELETE", "/secrets/{name}", "Delete a secret", schema.Done, self.delete_secret),
+            Route("GET", "/dicts", "Named Dicts", list[schema.Dict], self.dicts),
+        ]
+
+    # ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def status(self, request: Request) -> schema.Status:
+        return self._server.status()
+
+    async def shutdown(self, request: Request) -> schema.Done:
+        self._server.ask_to_end("somebody asked for it")
+        return schema.Done()
+
+    async def nodes(self, request: Request) -> list[schema.Node]:
+        live = self._server.containers.all()
+        told = []
+        for node in self._server.nodes.all():
+            own = [c for c in live if c.node == node.id]
+            has = node.inventory
+            gpus = [
+                schema.Gpu(
+                    type=gpu.type,
+                    index=gpu.index,
+                    memory_mib=gpu.memory_mib,
+                    declared=gpu.declared,
+                    used_by=next((c.id for c in own if gpu.index in c.gpus), ""),
+                )
+                for gpu in (has.gpus if has is not None else ())
+            ]
+            cpu, memory = (has.cpu, has.memory_mib) if has is not None else (0.0, 0)
+            told.append(schema.Node(id=node.id, cpu=cpu, memory_mib=memory, containers=len(own), gpus=gpus))
+        return told
+
+    # ── apps and functions ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def apps(self, request: Request) -> list[schema.App]:
+        return [self._app(app) for app in self._server.apps.running()]
+
+    async def app(self, request: Request) -> schema.AppDetail:
+        app = self._server.apps.find_any(request.path_params["app"])
+        details = [self._function(f) for f in self._server.functions.all() if f.app == app.id]
+        return schema.AppDetail(details=details, **msgspec.structs.asdict(self._app(app)))
+
+    async def stop_app(self, request: Request) -> schema.Done:
+        await self._server.apps.stop(request.path_params["app"], "it was stopped")
+        return schema.Done()
+
+    async def why(self, request: Request) -> schema.Why:
+        lines: list[str] = []
+        for function in self._pools(request):
+            explained = self._server.loop.core.explain(function.id)
+            if function.parameters:
+                lines.append(f"{function.title}:")
+            lines.extend(explained)
+            lines.extend(self._starts(function))
+            lines.extend(function.notes)
+        return schema.Why(lines=lines)
+
+    async def scale(self, request: Request, body: schema.Scale) -> schema.Done:
+        for function in self._pools(request):
+            self._server.loop.post(
+                ScaleOverridden(
+                    function.id,
+                    body.min_containers,
+                    body.max_containers,
+                    body.buffer_containers,
+                    body.scaledown_window_s,
+                )
+            )
+        return schema.Done()
+
+    def _pools(self, request: Request) -> list[functions.Function]:
+        app = self._server.apps.find(request.path_params["app"])
+        function = self._server.apps.function(app.id, request.path_params["name"])
+        return [function, *self._server.functions.pools(function.id)]
+
+    def _starts(self, function: functions.Function) -> list[str]:
+        """The latest starts, with what they cost."""
+        mine = [c for c in self._server.containers.latest() if c.function.id == function.id and c.ready]
+        lines = []
+        for container in mine[-3:]:
+            parts = ", ".join(f"{name} {ms:.0f}" for name, ms in container.phases_ms)
+            why = f"; {container.how_why}" if container.how_why else ""
+            lines.append(f"{container.id} started by {container.how} in {container.start_ms:.0f} ms ({parts} ms){why}")
+        return lines
+
+    def _app(self, app: App) -> schema.App:
+        return schema.App(
+            name=app.name,
+            id=app.id,
+            state=app.state,
+            version=app.number,
+            functions=sorted(app.functions),
+            containers=sum(c.function.app == app.id for c in self._server.containers.all()),
+            created=app.created,
+            ended=app.ended,
+            urls=app.urls,
+        )
+
+    def _function(self, function: functions.Function) -> schema.Function:
+        return schema.Function(
+            id=function.id,
+            name=function.title,
+            waiting=function.waiting,
+            decided=function.decided,
+            **self._server.loop.core.stats(function.id),
+        )
+
+    # ── containers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def containers(self, request: Request) -> list[schema.Container]:
+        wanted = request.query_params.get("app", "")
+        every = self._server.containers.all()
+        return [_container(c) for c in every if not wanted or wanted in (c.function.app, c.function.app_name)]
+
+    async def container(self, request: Request) -> schema.Container:
+        return _container(self._server.containers.need(request.path_params["id"]))
+
+    async def stop_container(self, request: Request) -> schema.Done:
+        container = self._server.containers.live(request.path_params["id"])
+        if container is None:
+            raise NotFoundError(f"no container {request.path_params['id']!r} is running")
+        self._server.nodes.stop_by_hand(container)
+        return schema.Done()
+
+    # ── named things ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def secrets(self, request: Request) -> list[schema.Secret]:
+        return [schema.Secret(**told) for told in self._server.secrets.named()]
+
+    async def put_secret(self, request: Request, body: schema.NewSecret) -> schema.Secret:
+        if not body.name:
+            raise InvalidError("a secret needs a name")
+        id = await self._server.secrets.put(tuple(body.values.items()), body.name, body.overwrite)
+        return schema.Secret(**next(told for told in self._server.secrets.named() if told["id"] == id))
+
+    async def delete_secret(self, request: Request) -> schema.Done:
+        await self._server.secrets.delete(request.path_params["name"])
+        return schema.Done()
+
+    async def dicts(self, request: Request) -> list[schema.Dict]:
+        return [schema.Dict(**told) for told in await self._server.dicts.all()]
+
+
+def _container(container: containers.Container) -> schema.Container:
+    return schema.Container(**container.describe())

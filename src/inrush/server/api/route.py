@@ -1,0 +1,101 @@
+"""A route of the API as a value: from it comes what serves it, and what describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
+
+from inrush.errors import (
+    AlreadyExistsError,
+    AuthError,
+    ConflictError,
+    Error,
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    UnimplementedError,
+)
+from inrush.server.api.schema import Problem
+
+MAX_BODY_BYTES = 1024 * 1024
+
+STATUSES: tuple[tuple[type[Error], int], ...] = (
+    (NotFoundError, 404),
+    (InvalidError, 400),
+    (AuthError, 401),
+    (PermissionDeniedError, 403),
+    (AlreadyExistsError, 409),
+    (ConflictError, 409),
+    (ResourceExhaustedError, 429),
+    (UnimplementedError, 501),
+)
+
+
+class Route(NamedTuple):
+    """One operation. `handle` gets the request and, with `takes`, its decoded body; it returns what `gives` says, or
+    a whole `Response` (streams). `query` names parameters, each with what it means."""
+
+    method: str
+    path: str
+    summary: str
+    gives: Any
+    handle: Callable[..., Awaitable[Any]]
+    takes: Any = None
+    query: tuple[tuple[str, str], ...] = ()
+    streams: bool = False
+
+    def serve(self) -> StarletteRoute:
+        """The route as Starlette has it."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                arguments = [] if self.takes is None else [await _body(request, self.takes)]
+                result = await self.handle(request, *arguments)
+            except Error as error:
+                return problem(error)
+            return result if isinstance(result, Response) else json(result)
+
+        return StarletteRoute(self.path, endpoint, methods=[self.method])
+
+
+def json(value: Any, status: int = 200) -> Response:
+    """A struct, or structs, as a response."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def problem(error: Error) -> Response:
+    """An error as a response."""
+    status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+    response = json(Problem(code=type(error).__name__, message=str(error)), status)
+    if status == 429:
+        response.headers["retry-after"] = "1"
+    return response
+
+
+async def _body(request: Request, takes: Any) -> Any:
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MAX_BODY_BYTES:
+            raise InvalidError(f"the body is longer than {MAX_BODY_BYTES >> 10} KiB")
+    try:
+        return msgspec.json.decode(data, type=takes)
+    except msgspec.MsgspecError as error:
+        raise InvalidError(f"the body is not what {request.url.path} takes: {error}") from None
+
+
+def number(request: Request, name: str, default: int) -> int:
+    """A whole number of the query. Raises `InvalidError`."""
+    text = request.query_params.get(name, "")
+    try:
+        return int(text) if text else default
+    except ValueError:
+        if text.lower() in ("true", "false"):
+            return int(text.lower() == "true")
+        raise InvalidError(f"{name} must be a number, not {text!r}") from None

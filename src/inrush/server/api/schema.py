@@ -1,0 +1,203 @@
+"""What the API takes and gives, as structs: the JSON on the wire and the OpenAPI page both come from them. Times are
+seconds since the epoch; 0 where something has not happened.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Body(msgspec.Struct, kw_only=True):
+    """Base of all."""
+
+
+class Problem(Body):
+    """Every answer with a status from 400 on. `code` is a class name of `inrush.errors`."""
+
+    code: str
+    message: str
+
+
+class Status(Body):
+    """The server and what it has to do."""
+
+    version: str
+    pid: int
+    url: str
+    boot: str
+    started: float
+    apps: int
+    functions: int
+    containers: int
+    nodes: int
+    clients: int
+    calls: int
+    durable_calls: int
+    stopping: bool
+
+
+class App(Body):
+    """An app. `state` is `deployed`, `running` (ephemeral), `detached` or `stopped`."""
+
+    name: str
+    id: str
+    state: str
+    version: int
+    functions: list[str]
+    containers: int
+    created: float
+    ended: float
+    urls: dict[str, str]
+
+
+class Function(Body):
+    """A function, or the pool of one parameter set of a class."""
+
+    id: str
+    name: str
+    waiting: str
+    decided: str
+    backlog: int
+    containers: int
+    running_inputs: int
+    input_headroom: int
+
+
+class AppDetail(App):
+    """An app with its functions in full."""
+
+    details: list[Function]
+
+
+class Container(Body):
+    """A container. `state` is `starting`, `ready`, `stopping` or `ended`; `how` the tier of its start, `phases_ms`
+    its parts."""
+
+    id: str
+    app_name: str
+    function_name: str
+    state: str
+    why: str
+    how: str
+    start_ms: float
+    node: str
+    gpu_type: str
+    gpus: list[int]
+    app: str
+    function: str
+    created: float
+    ready: float
+    ended: float
+    phases_ms: list[tuple[str, float]]
+
+
+class LogLine(Body):
+    """A line of a log stream."""
+
+    time: float
+    container: str
+    function: str
+    call: str
+    stream: str
+    text: str
+
+
+class Secret(Body):
+    """A named secret; values are never given."""
+
+    name: str
+    id: str
+    keys: list[str]
+    created: float
+    updated: float
+
+
+class NewSecret(Body):
+    """A secret to create, or to replace with `overwrite`."""
+
+    name: str
+    values: dict[str, str]
+    overwrite: bool = False
+
+
+class Why(Body):
+    """Sentences about a function: what was decided, what waits, and what starts cost."""
+
+    lines: list[str]
+
+
+class Scale(Body):
+    """A live override of a function's scale policy, until its next deploy; what is left out stays."""
+
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window_s: float | None = None
+
+
+class Gpu(Body):
+    """A device of a node; a declared one has no card behind it."""
+
+    type: str
+    index: int
+    memory_mib: int
+    declared: bool
+    used_by: str
+
+
+class Node(Body):
+    """An attached machine."""
+
+    id: str
+    cpu: float
+    memory_mib: int
+    containers: int
+    gpus: list[Gpu]
+
+
+class Dict(Body):
+    """A named Dict."""
+
+    name: str
+    id: str
+    items: int
+    created: float
+
+
+class Done(Body):
+    """Something was done that has no other answer."""
+
+    done: bool = True
+
+
+class Command(Body):
+    """First text message of an exec or shell WebSocket. For a shell, an empty `argv` is `/bin/bash` or what the
+    image has."""
+
+    argv: list[str] = []
+    tty: bool = False
+    rows: int = 24
+    columns: int = 80
+
+
+class Resize(Body):
+    """A later text message: the terminal has another size; `close`: no more input."""
+
+    rows: int = 0
+    columns: int = 0
+    close: bool = False
+
+
+class Exit(Body):
+    """Last text message of an exec or shell WebSocket."""
+
+    code: int
+    error: str = ""
+
+
+ALL: tuple[Any, ...] = (
+    Problem, Status, App, AppDetail, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node, Dict, Done,
+    Command, Resize, Exit,
+)  # fmt: skip

@@ -1,0 +1,185 @@
+"""Routes that stream: logs as lines of JSON, and commands over WebSockets.
+
+A command's WebSocket: the client's first text message is a `Command`; then binary messages are its standard input and
+text messages are `Resize`s. The server sends output as binary messages (standard output and error in the order they
+came) and at the end one text message, an `Exit`, and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from inrush.errors import Error, InvalidError
+from inrush.server.api import schema
+from inrush.server.api.route import Route, number
+from inrush.server.execs import Exec
+from inrush.server.logs import Line
+
+if TYPE_CHECKING:
+    from inrush.server.serve import Server
+
+PENDING_LINES = 1000
+_SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v sh)")
+_decode_command = msgspec.json.Decoder(schema.Command).decode
+_decode_resize = msgspec.json.Decoder(schema.Resize).decode
+
+
+class Streams:
+    """The handlers of one server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def routes(self) -> list[Route]:
+        """Those of plain HTTP."""
+        query = (("backlog", "Last lines to begin with (100)"), ("follow", "1: go on as lines come"))
+        return [
+            Route(
+                "GET", "/apps/{app}/logs", "Lines of an app", schema.LogLine, self.app_logs, query=query, streams=True
+            ),
+            Route(
+                "GET",
+                "/containers/{id}/logs",
+                "Lines of a container",
+                schema.LogLine,
+                self.container_logs,
+                query=query,
+                streams=True,
+            ),
+        ]
+
+    async def app_logs(self, request: Request) -> Response:
+        app = self._server.apps.find_any(request.path_params["app"])
+        return self._logs(request, app.id, "")
+
+    async def container_logs(self, request: Request) -> Response:
+        container = self._server.containers.need(request.path_params["id"])
+        return self._logs(request, container.function.app, container.id)
+
+    def _logs(self, request: Request, app: str, container: str) -> Response:
+        backlog, follow = number(request, "backlog", 100), number(request, "follow", 0)
+        latest = self._server.logs.latest(app, backlog, container)
+        if not follow:
+            return Response(b"".join(_encode(line) for line in latest), media_type="application/x-ndjson")
+        follower = QueueFollower(container)
+        end = self._server.logs.follow(app, follower)
+        return StreamingResponse(_stream(latest, follower, end), media_type="application/x-ndjson")
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def exec(self, socket: WebSocket) -> None:
+        """`/containers/{id}/exec`"""
+        id = socket.path_params["id"]
+        await self._run(
+            socket,
+            lambda c: self._server.execs.enter(id, tuple(c.argv) or _SHELL, c.tty, c.rows, c.columns),
+        )
+
+    async def shell(self, socket: WebSocket) -> None:
+        """`/shell?function=ID` or `?app=…&name=…`: in a fresh container of that function."""
+        await self._run(socket, lambda c: self._fresh(socket, c))
+
+    def _fresh(self, socket: WebSocket, command: schema.Command) -> Exec:
+        query = socket.query_params
+        if query.get("function"):
+            function = self._server.functions.need(query["function"])
+        else:
+            app = self._server.apps.find(query.get("app", ""))
+            function = self._server.apps.function(app.id, query.get("name", ""))
+        env = self._server.environment(function.spec)
+        argv = tuple(command.argv) or _SHELL
+        return self._server.execs.shell(function, env, argv, command.tty, command.rows, command.columns)
+
+    async def _run(self, socket: WebSocket, begin: Callable[[schema.Command], Exec]) -> None:
+        await socket.accept()
+        try:
+            try:
+                command = _decode_command(await socket.receive_text())
+            except msgspec.MsgspecError as error:
+                raise InvalidError(f"the first message must be a JSON Command: {error}") from None
+            running = begin(command)
+        except Error as error:
+            await _exit(socket, 126, str(error))
+            return
+        except WebSocketDisconnect:
+            return
+        reader = asyncio.ensure_future(_input(socket, running))
+        try:
+            await _output(socket, running, reader)
+        finally:
+            reader.cancel()
+            self._server.execs.forget(running)
+
+
+class QueueFollower:
+    """Lines for one HTTP response."""
+
+    def __init__(self, container: str) -> None:
+        self._container = container
+        self.lines: asyncio.Queue[Line] = asyncio.Queue(PENDING_LINES)
+
+    def room(self) -> bool:
+        return self.lines.qsize() < PENDING_LINES - 1
+
+    def line(self, line: Line) -> None:
+        if not self._container or line.container == self._container:
+            self.lines.put_nowait(line)
+
+
+async def _stream(latest: list[Line], follower: QueueFollower, end: Callable[[], None]) -> AsyncIterator[bytes]:
+    try:
+        for line in latest:
+            yield _encode(line)
+        while True:
+            yield _encode(await follower.lines.get())
+    finally:
+        end()
+
+
+def _encode(line: Line) -> bytes:
+    return msgspec.json.encode(schema.LogLine(**line._asdict())) + b"\n"
+
+
+async def _input(socket: WebSocket, running: Exec) -> None:
+    while True:
+        message: Any = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        if message.get("bytes") is not None:
+            running.write(message["bytes"])
+            continue
+        try:
+            resize = _decode_resize(message["text"])
+        except msgspec.MsgspecError:
+            continue
+        if resize.rows > 0:
+            running.resize(resize.rows, resize.columns)
+        if resize.close:
+            running.end_input()
+
+
+async def _output(socket: WebSocket, running: Exec, reader: asyncio.Task[None]) -> None:
+    while True:
+        getter = asyncio.ensure_future(running.output.get())
+        await asyncio.wait({getter, reader}, return_when=asyncio.FIRST_COMPLETED)
+        if not getter.done():
+            getter.cancel()
+            return
+        piece = getter.result()
+        if piece.data:
+            await socket.send_bytes(piece.data)
+        if piece.code >= 0:
+            await _exit(socket, piece.code, piece.error)
+            return
+
+
+async def _exit(socket: WebSocket, code: int, error: str) -> None:
+    await socket.send_text(msgspec.json.encode(schema.Exit(code=code, error=error)).decode())
+    await socket.close()

@@ -1,0 +1,304 @@
+"""Calls that the server owns: saved before they are acknowledged, alive after a crash, their results kept for days.
+
+A spawned call may run before its rows are committed, but `Accepted` and results are sent only after. Inputs and results
+are saved as chunks, a row each, by the group commit of the store. A result that cannot be saved (a full disk) is tried
+again until it can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from inrush import wire
+from inrush.core import effects, events
+from inrush.errors import Error, NotFoundError, OutputExpiredError
+from inrush.server import tables
+from inrush.server.blobs import referred_ids
+from inrush.server.calls import Call, Calls, Owner, not_found, split_results
+from inrush.server.functions import Functions
+from inrush.server.store import Store
+from inrush.wire import Status
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 60.0
+RETRY_S = 1.0
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_payloads = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
+_Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[bytes, ...]]
+_decode_columns = msgspec.msgpack.Decoder(_Columns).decode
+
+
+class _Live:
+    """A durable call in memory: who waits, and what is not yet committed. `saved` inputs are."""
+
+    __slots__ = ("accepting", "call", "saved", "unsaved", "waiters")
+
+    def __init__(self, call: Call, saved: int = 0) -> None:
+        self.call = call
+        self.saved = saved
+        self.accepting: list[Owner] = []
+        self.waiters: list[Owner] = []
+        self.unsaved = 0
+
+
+class Durable:
+    """Saves, restores and serves durable calls."""
+
+    def __init__(self, store: Store, calls: Calls, functions: Functions, result_ttl_s: float) -> None:
+        self._store, self._calls, self._functions, self._ttl_s = store, calls, functions, result_ttl_s
+        self._live: dict[str, _Live] = {}
+        self._insert_call = store.insert_or_ignore(tables.calls)
+        self._insert_inputs = store.insert_or_ignore(tables.call_inputs)
+        self._insert_results = store.insert_or_ignore(tables.results)
+        self._end_call = (
+            sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("call")).values(ended=sa.bindparam("at"))
+        )
+        self._set_total = (
+            sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("call")).values(total=sa.bindparam("n"))
+        )
+        self._sweeper: asyncio.Task[None] | None = None
+        calls.resolve_durable = self.resolved
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    # ── taking calls ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def accepted(self, owner: Owner, call: Call, message: wire.StartCall) -> None:
+        """A spawned call, new or sent again: saves it, and acknowledges when all its inputs are committed."""
+        live = self._live.get(call.id)
+        if live is not None:
+            live.accepting.append(owner)
+            self._acknowledge(live)
+            return
+        live = self._live[call.id] = _Live(call)
+        live.accepting.append(owner)
+        row = {
+            "id": call.id,
+            "function": call.function.id,
+            "kind": call.kind,
+            "method": call.method,
+            "total": call.total,
+            "created": time.time(),
+            "ended": 0.0,
+        }
+        self._store.execute(self._insert_call, [row])
+        self.more(call, message.first, message.payloads)
+
+    def more(self, call: Call, first: int, payloads: tuple[bytes, ...]) -> None:
+        """Further inputs of a spawned map."""
+        live = self._live.get(call.id)
+        if live is None:
+            return
+        row = {"call": call.id, "first": first, "payloads": _encode(payloads)}
+        self._store.execute(self._insert_inputs, [row], lambda _, error: self._saved(live, len(payloads), error))
+
+    def total_known(self, call: Call) -> None:
+        """A spawned map has said how many inputs it has."""
+        live = self._live.get(call.id)
+        if live is not None:
+            rows = [{"call": call.id, "n": call.total}]
+            self._store.execute(self._set_total, rows, lambda _, error: self._saved(live, 0, error))
+
+    def _saved(self, live: _Live, inputs: int, error: Error | None) -> None:
+        live.saved += inputs
+        if error is None:
+            self._acknowledge(live)
+            return
+        for owner in live.accepting:
+            owner.send(wire.CallRefused(live.call.id, type(error).__name__, f"the call could not be saved: {error}"))
+        live.accepting.clear()
+        if self._live.pop(live.call.id, None) is not None:
+            self._calls.forget(live.call)
+
+    def _acknowledge(self, live: _Live) -> None:
+        total = live.call.total
+        if 0 <= total <= live.saved:
+            for owner in live.accepting:
+                owner.send(wire.Accepted(live.call.id, max(total, 1)))
+            live.accepting.clear()
+
+    # ── results ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def resolved(self, call: Call, effect: effects.Resolve, payloads: tuple[bytes, ...]) -> None:
+        """Results of a durable call: saved first, then told."""
+        live = self._live.get(call.id)
+        if live is not None:
+            live.unsaved += 1
+            self._save_results(live, (effect.indexes, effect.statuses, payloads))
+
+    def _save_results(self, live: _Live, columns: _Columns) -> None:
+        call = live.call
+        row = {"call": call.id, "first": min(columns[0]), "chunk": _encode(columns)}
+        if call.finished and live.unsaved == 1:
+            self._store.execute(self._insert_results, [row])
+            ended = [{"call": call.id, "at": time.time()}]
+            self._store.execute(self._end_call, ended, lambda _, error: self._results_saved(live, columns, error))
+        else:
+            self._store.execute(self._insert_results, [row], lambda _, error: self._results_saved(live, columns, error))
+
+    def _results_saved(self, live: _Live, columns: _Columns, error: Error | None) -> None:
+        if error is not None:
+            log.error("results of %s could not be saved, will try again: %s", live.call.id, error)
+            asyncio.get_running_loop().call_later(RETRY_S, self._save_results, live, columns)
+            return
+        live.unsaved -= 1
+        for message in split_results(live.call.id, *columns):
+            for owner in live.waiters:
+                owner.send(message)
+        if live.call.finished and live.unsaved == 0:
+            self._end(live)
+
+    def _end(self, live: _Live) -> None:
+        self._live.pop(live.call.id, None)
+        self._calls.drop(live.call)
+
+    async def wait(self, owner: Owner, message: wire.AwaitCall) -> None:
+        """Sends the results that are there from `first` on, and those to come when they do."""
+        live = self._live.get(message.call)
+        if live is not None and owner not in live.waiters:
+            live.waiters.append(owner)
+        try:
+            row, chunks = await self._store.read(lambda connection: _load(connection, message.call))
+        except Error as error:
+            owner.send(wire.CallRefused(message.call, type(error).__name__, str(error)))
+            return
+        if row is None and live is None:
+            owner.send(wire.CallRefused(message.call, NotFoundError.__name__, str(not_found(message.call))))
+        for columns in chunks:
+            for results in split_results(message.call, *columns):
+                if max(results.indexes) >= message.first:
+                    owner.send(results)
+
+    def unwait(self, owner: Owner, id: str) -> None:
+        """The owner no longer asks for this call."""
+        live = self._live.get(id)
+        if live is not None and owner in live.waiters:
+            live.waiters.remove(owner)
+
+    def left(self, owner: Owner) -> None:
+        """The owner is gone."""
+        for live in self._live.values():
+            if owner in live.waiters:
+                live.waiters.remove(owner)
+            if owner in live.accepting:
+                live.accepting.remove(owner)
+
+    async def find(self, id: str) -> dict[str, Any]:
+        """What `FindCall` answers. Raises `NotFoundError`."""
+        row, chunks = await self._store.read(lambda connection: _load(connection, id))
+        if row is None:
+            raise not_found(id)
+        if row.ended and row.ended < time.time() - self._ttl_s:
+            raise OutputExpiredError(f"the results of {id} were kept for {self._ttl_s} s, and are gone")
+        done = sum(len(columns[0]) for columns in chunks)
+        return {"function": row.function, "kind": row.kind, "inputs": row.total, "done": done}
+
+    # ── restart and time ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def restore(self) -> list[tuple[events.CallArrived, tuple[tuple[int, int], ...]]]:
+        """Calls that have inputs without a result, for `Restored`; those whose function is gone end as not found."""
+        restored = []
+        for row in self._store.read_now(_unfinished):
+            function = self._functions.get(row.function)
+            start = wire.StartCall(row.id, row.function, row.kind, row.method, (), 0, row.total)
+            chunks = self._store.read_now(partial(_load, id=row.id))[1]
+            done = [index for columns in chunks for index in columns[0]]
+            if function is None:
+                self._lost(row, set(done))
+                continue
+            call = Call(start, function, None)
+            for first, payloads in self._store.read_now(partial(_inputs, id=row.id)):
+                call.add(first, payloads)
+                call.blobs.extend(referred_ids(payloads))
+            call.settle(done)
+            live = self._live[row.id] = _Live(call, saved=len(call.waiting) + call.settled)
+            if call.finished:
+                self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
+                self._live.pop(live.call.id)
+                continue
+            self._calls.restore(call)
+            arrived = events.CallArrived(row.id, function.id, row.kind, row.total, True)
+            restored.append((arrived, tuple(_ranges(sorted(call.waiting)))))
+        return restored
+
+    def _lost(self, row: Any, done: set[int]) -> None:
+        indexes = tuple(i for i in range(max(row.total, 0)) if i not in done)
+        failure = wire.system_failure(
+            "NotFoundError", f"function {row.function} of this call is gone: its app has ended"
+        )
+        if indexes:
+            columns = (indexes, (int(Status.INTERNAL),) * len(indexes), (failure,) * len(indexes))
+            self._store.execute(
+                self._insert_results, [{"call": row.id, "first": indexes[0], "chunk": _encode(columns)}]
+            )
+        self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
+
+    def start(self) -> None:
+        """Begins to let go what is kept long enough."""
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    def stop(self) -> None:
+        """Ends the sweeping."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                before = time.time() - self._ttl_s
+                await self._store.transact(partial(_expire, before=before))
+            except Error as error:
+                log.warning("old results could not be removed: %s", error)
+
+
+def _unfinished(connection: sa.Connection) -> list[Any]:
+    return list(
+        connection.execute(sa.select(tables.calls).where(tables.calls.c.ended == 0).order_by(tables.calls.c.created))
+    )
+
+
+def _load(connection: sa.Connection, id: str) -> tuple[Any, list[_Columns]]:
+    row = connection.execute(sa.select(tables.calls).where(tables.calls.c.id == id)).first()
+    query = sa.select(tables.results.c.chunk).where(tables.results.c.call == id).order_by(tables.results.c.first)
+    return row, [_decode_columns(chunk) for (chunk,) in connection.execute(query)]
+
+
+def _inputs(connection: sa.Connection, id: str) -> list[tuple[int, tuple[bytes, ...]]]:
+    t = tables.call_inputs
+    query = sa.select(t.c.first, t.c.payloads).where(t.c.call == id).order_by(t.c.first)
+    return [(first, _decode_payloads(payloads)) for first, payloads in connection.execute(query)]
+
+
+def _expire(connection: sa.Connection, before: float) -> None:
+    """Inputs of ended calls go at once, the rest when its time is over."""
+    calls = tables.calls.c
+    ended = sa.select(calls.id).where(calls.ended > 0)
+    connection.execute(sa.delete(tables.call_inputs).where(tables.call_inputs.c.call.in_(ended)))
+    old = sa.select(calls.id).where(calls.ended > 0, calls.ended < before)
+    connection.execute(sa.delete(tables.results).where(tables.results.c.call.in_(old)))
+    connection.execute(sa.delete(tables.calls).where(calls.ended > 0, calls.ended < before))
+
+
+def _ranges(indexes: Iterable[int]) -> Iterable[tuple[int, int]]:
+    start = end = -1
+    for index in indexes:
+        if index == end:
+            end += 1
+            continue
+        if start >= 0:
+            yield start, end
+        start, end = index, index + 1
+    if start >= 0:
+        yield start, end

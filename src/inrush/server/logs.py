@@ -1,0 +1,210 @@
+"""What containers print: per app, the latest lines in memory and more of them in a file; followed live.
+
+A line of the file is a JSON array (time, container, function, call, stream, text). The file is cut in two halves of the
+setting `logs_mib`: the full one is renamed and replaces the older. A follower that reads too slowly loses lines, and is
+told how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import msgspec
+
+log = logging.getLogger(__name__)
+
+RING_LINES = 5000
+RING_BYTES = 2 * 1024 * 1024
+FLUSH_S = 0.3
+BACKLOG_LINES = 100_000
+KEPT_APPS = 100
+"""Apps whose log files are kept after they ended."""
+SYSTEM = "system"
+
+
+class Line(NamedTuple):
+    """`time` in seconds since the epoch; `stream` is `stdout`, `stderr` or `system`; `text` may hold several lines."""
+
+    time: float
+    container: str
+    function: str
+    call: str
+    stream: str
+    text: str
+
+
+class Follower(Protocol):
+    """Whoever follows. `room` says whether it can take a line now."""
+
+    def room(self) -> bool: ...
+    def line(self, line: Line) -> None: ...
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Line).decode
+
+
+class Logs:
+    """The logs of all apps."""
+
+    def __init__(self, directory: Path, limit_bytes: int) -> None:
+        self._directory = directory
+        self._limit = limit_bytes
+        self._apps: dict[str, _AppLog] = {}
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+    def write(self, app: str, line: Line) -> None:
+        """A line of an app (its id)."""
+        self._log(app).write(line)
+
+    def system(self, app: str, text: str, container: str = "", function: str = "") -> None:
+        """A line of ours, for the people of this app."""
+        self.write(app, Line(time.time(), container, function, "", SYSTEM, text))
+
+    def follow(self, app: str, follower: Follower) -> Callable[[], None]:
+        """From now on the follower gets each line; call what is returned to end that."""
+        return self._log(app).follow(follower)
+
+    def latest(self, app: str, count: int, container: str = "") -> list[Line]:
+        """The last lines, oldest first, of the app or of one container."""
+        return self._log(app).latest(min(count, BACKLOG_LINES), container)
+
+    def close_app(self, app: str) -> None:
+        """The app has ended; its file stays for a while."""
+        ended = self._apps.pop(app, None)
+        if ended is not None:
+            ended.close()
+        files = sorted(self._directory.glob("*.log"), key=lambda path: path.stat().st_mtime)
+        for path in files[: max(0, len(files) - KEPT_APPS)]:
+            if path.stem not in self._apps:
+                path.unlink()
+                path.with_suffix(".log.1").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Writes what is buffered."""
+        for one in self._apps.values():
+            one.close()
+        self._apps.clear()
+
+    def _log(self, app: str) -> _AppLog:
+        one = self._apps.get(app)
+        if one is None:
+            one = self._apps[app] = _AppLog(self._directory / f"{app}.log", self._limit)
+        return one
+
+
+class _AppLog:
+    """One app's lines."""
+
+    def __init__(self, path: Path, limit_bytes: int) -> None:
+        self._path, self._half = path, limit_bytes // 2
+        self._ring: deque[Line] = deque()
+        self._ring_bytes = 0
+        self._dropped = False
+        self._followers: dict[Follower, int] = {}
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._file: BinaryIO | None = None
+        self._size = path.stat().st_size if path.exists() else 0
+        self._dropped = self._size > 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(self, line: Line) -> None:
+        self._ring.append(line)
+        self._ring_bytes += len(line.text)
+        while len(self._ring) > RING_LINES or self._ring_bytes > RING_BYTES:
+            self._ring_bytes -= len(self._ring.popleft().text)
+            self._dropped = True
+        for follower, lost in self._followers.items():
+            self._followers[follower] = _tell(follower, line, lost)
+        entry = _encode(line) + b"\n"
+        self._buffer.append(entry)
+        self._buffered += len(entry)
+        if self._buffered > RING_BYTES:
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)
+
+    def follow(self, follower: Follower) -> Callable[[], None]:
+        self._followers[follower] = 0
+        return lambda: self._unfollow(follower)
+
+    def _unfollow(self, follower: Follower) -> None:
+        self._followers.pop(follower, None)
+
+    def latest(self, count: int, container: str) -> list[Line]:
+        if count <= 0:
+            return []
+        lines = [line for line in self._ring if not container or line.container == container]
+        if len(lines) < count and self._dropped:
+            self._flush()
+            kept = deque((x for x in self._read() if not container or x.container == container), maxlen=count)
+            return list(kept)
+        return lines[-count:]
+
+    def _read(self) -> Iterator[Line]:
+        for path in (self._path.with_suffix(".log.1"), self._path):
+            try:
+                with path.open("rb") as file:
+                    for entry in file:
+                        try:
+                            yield _decode(entry)
+                        except msgspec.DecodeError:
+                            continue  # a line that a crash cut
+            except FileNotFoundError:
+                continue
+
+    def close(self) -> None:
+        self._flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._buffer:
+            return
+        data = b"".join(self._buffer)
+        self._buffer.clear()
+        self._buffered = 0
+        try:
+            if self._file is None:
+                self._file = self._path.open("ab", buffering=0)
+            self._file.write(data)
+            self._size += len(data)
+            if self._size >= self._half:
+                self._rotate()
+        except OSError as error:
+            log.warning("%s cannot be written, %d bytes of logs are lost: %s", self._path, len(data), error)
+
+    def _rotate(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._path.replace(self._path.with_suffix(".log.1"))
+        self._size = 0
+
+
+def _tell(follower: Follower, line: Line, lost: int) -> int:
+    """Hands a line over where there is room; how many were lost since the last that was."""
+    if not follower.room():
+        return lost + 1
+    if lost:
+        follower.line(
+            line._replace(stream=SYSTEM, text=f"… {lost} lines left out: the reader is slower than the writer\n")
+        )
+    follower.line(line)
+    return 0
+
+
+def encode_line(line: Line) -> dict[str, Any]:
+    """For the API."""
+    return line._asdict()

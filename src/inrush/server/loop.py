@@ -1,0 +1,150 @@
+"""The loop: events in, one core step each, effects out.
+
+Everything that the server learns becomes an event in the inbox. A *turn* takes a bounded batch from it and steps the
+core once an event; the effects are applied at once and in order, and only queue (links flush at the end of the event
+loop's turn, rows go to the writer thread). So a warm call crosses the server within one turn, without a task, a lock or
+a disk.
+
+Whoever has posted a batch may call `turn` itself; otherwise the next turn of the event loop does. Every event, less the
+payloads it refers to, is kept in a ring of a few MiB, from which any recent minute can be replayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from inrush.core.cluster import Cluster
+from inrush.core.effects import Effect, WakeAt
+from inrush.core.events import AnyEvent, AttemptsEnded, ContainerEnded, Tick
+
+log = logging.getLogger(__name__)
+
+BATCH_EVENTS = 512
+"""Events of one turn; the rest waits for the next, so that links are served in between."""
+TICK_S = 1.0
+JOURNAL_BYTES = 8 * 1024 * 1024
+
+
+class Loop:
+    """The only caller of `Cluster.step`. `apply` gets the effects, but for `WakeAt`, which the loop serves itself."""
+
+    def __init__(
+        self, core: Cluster, apply: Callable[[list[Effect]], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.core = core
+        self.journal = Journal()
+        self.steps = 0
+        self._apply = apply
+        self._clock = clock
+        self._inbox: deque[AnyEvent] = deque()
+        self._turning = False
+        self._scheduled: asyncio.Handle | None = None
+        self._wake: asyncio.TimerHandle | None = None
+        self._wake_at = float("inf")
+        self._ticker: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begins to tick. Events may be posted before."""
+        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def stop(self) -> None:
+        """No more ticks and timers; what is in the inbox is still stepped by `turn`."""
+        for handle in (self._ticker, self._wake, self._scheduled):
+            if handle is not None:
+                handle.cancel()
+        self._ticker = self._wake = self._scheduled = None
+        self._wake_at = float("inf")
+
+    def post(self, event: AnyEvent) -> None:
+        """Puts an event into the inbox; it is stepped in this turn or the next."""
+        self._inbox.append(event)
+        if self._scheduled is None and not self._turning:
+            self._scheduled = asyncio.get_running_loop().call_soon(self.turn)
+
+    def turn(self) -> None:
+        """Steps what is in the inbox, up to `BATCH_EVENTS`."""
+        if self._turning:
+            return
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        self._turning = True
+        try:
+            self._step_batch()
+        finally:
+            self._turning = False
+        if self._inbox:
+            self._scheduled = asyncio.get_running_loop().call_soon(self.turn)
+
+    def _step_batch(self) -> None:
+        inbox, now = self._inbox, self._clock()
+        for _ in range(BATCH_EVENTS):
+            if not inbox:
+                return
+            event = inbox.popleft()
+            self.journal.add(now, event)
+            try:
+                effects = self.core.step(event, now)
+                self.steps += 1
+                if effects:
+                    self._act(effects)
+            except Exception:
+                log.exception("a defect: the core could not take %s; it was passed over", type(event).__name__)
+
+    def _act(self, effects: list[Effect]) -> None:
+        if any(type(e) is WakeAt for e in effects):
+            for effect in effects:
+                if isinstance(effect, WakeAt):
+                    self._wake_no_later(effect.at)
+        self._apply(effects)
+
+    def _wake_no_later(self, at: float) -> None:
+        if at >= self._wake_at:
+            return
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake_at = at
+        self._wake = asyncio.get_running_loop().call_later(max(0.0, at - self._clock()), self._due)
+
+    def _due(self) -> None:
+        self._wake, self._wake_at = None, float("inf")
+        self.post(Tick())
+        self.turn()
+
+    def _tick(self) -> None:
+        self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self.post(Tick())
+        self.turn()
+
+
+class Journal:
+    """A ring of the latest events, encoded, bounded by bytes. It holds no payloads: an event's `refs` are left out."""
+
+    def __init__(self, limit_bytes: int = JOURNAL_BYTES) -> None:
+        self._limit = limit_bytes
+        self._entries: deque[tuple[float, bytes]] = deque()
+        self._bytes = 0
+        self._encode = msgspec.msgpack.Encoder(enc_hook=lambda _: None).encode
+
+    def add(self, now: float, event: AnyEvent) -> None:
+        """Appends, and lets the oldest go where the ring is full."""
+        if type(event) is AttemptsEnded:
+            event = AttemptsEnded(event.container, event.call, event.indexes, event.statuses, ())
+        elif type(event) is ContainerEnded:
+            event = ContainerEnded(event.container, event.status, event.why)
+        entry = self._encode(event)
+        self._entries.append((now, entry))
+        self._bytes += len(entry)
+        while self._bytes > self._limit:
+            self._bytes -= len(self._entries.popleft()[1])
+
+    def read(self) -> Iterable[tuple[float, AnyEvent]]:
+        """The events with their times, oldest first."""
+        decoder = msgspec.msgpack.Decoder(AnyEvent)
+        return [(now, decoder.decode(entry)) for now, entry in self._entries]
