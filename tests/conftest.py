@@ -85,6 +85,21 @@ class RunningServer:
         command = [sys.executable, "-u", "-m", "inrush", "run", str(self.write(program)), *arguments]
         return subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
+    def containers(self) -> list[dict[str, object]]:
+        """Those that have not ended, as the command line tells."""
+        command = [sys.executable, "-m", "inrush", "container", "list", "--json"]
+        told = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
+        assert told.returncode == 0, told.stderr
+        return [row for row in json.loads(told.stdout) if row["state"] != "ended"]
+
+    def launcher_pid(self) -> int:
+        """The process that makes containers, by its name."""
+        assert self.process is not None
+        family = descendants(self.process.pid) - {self.process.pid}
+        named = [pid for pid in family if Path(f"/proc/{pid}/comm").read_text().strip().startswith("inrush-launch")]
+        assert len(named) == 1, commands(family)
+        return named[0]
+
     def write(self, program: str) -> Path:
         """The program as a file."""
         directory = Path(tempfile.mkdtemp(prefix="program-", dir=self.home))

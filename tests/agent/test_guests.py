@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +94,9 @@ async def link(blobs: Blobs) -> AsyncIterator[tuple[Guest, Peer, Heard]]:
     theirs.close()
 
 
-async def until(condition: Any) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (what is waited for knows nothing of events)
             await asyncio.sleep(0.005)
 
 

@@ -17,7 +17,7 @@ async def printed(data: bytes) -> list[ContainerLog]:
     logs: list[ContainerLog] = []
     limit = OutputLimit(logs.append, "co-1")
     read, write = os.pipe()
-    reader, _ = await read_pipe(read, limit, "stdout")
+    reader = await read_pipe(read, lambda text: limit.emit("", "stdout", text))
     await asyncio.to_thread(_write_all, write, data)
     await asyncio.wait_for(reader.closed, 30)
     limit.tell_dropped()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from inrush import wire
 from inrush.agent.images.store import ImageStore
+from inrush.agent.payloads import Blobs
+from inrush.agent.uids import UidRanges
 from inrush.errors import Error
 
 log = logging.getLogger(__name__)
@@ -16,8 +18,10 @@ log = logging.getLogger(__name__)
 class Builds:
     """Builds go side by side; the image store sees to it that one layer is built once."""
 
-    def __init__(self, images: ImageStore, put: Callable[[wire.FromNode], None]) -> None:
+    def __init__(self, images: ImageStore, blobs: Blobs, uids: UidRanges, put: Callable[[wire.FromNode], None]) -> None:
         self._images = images
+        self._blobs = blobs
+        self._uids = uids
         self._put = put
 
     async def build(self, order: wire.Build) -> None:
@@ -25,12 +29,14 @@ class Builds:
         try:
             image = await self._images.ensure(
                 order.recipe,
-                order.app,
+                app=order.app,
+                uid_base=self._uids.first_uid(order.app),
                 env=dict(order.env),
+                blobs=self._blobs,
                 force=order.force,
                 progress=lambda kind, text: self._line(order.build, kind, text),
             )
-            built = wire.Built(order.build, image=image.id, python=image.python)
+            built = wire.Built(order.build, image=image.id, python=image.python_version)
         except (Error, OSError) as error:
             code = type(error).__name__ if isinstance(error, Error) else "ImageBuildError"
             built = wire.Built(order.build, code=code, message=str(error))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -23,8 +24,7 @@ from inrush import wire
 from inrush.agent.deadlines import Deadlines
 from inrush.agent.ends import End, failure, of_exit
 from inrush.agent.guests import Guest
-from inrush.agent.output import OutputLimit, PipeReader, read_pipe
-from inrush.agent.payloads import Blobs
+from inrush.agent.output import Collected, OutputLimit, PipeReader, read_pipe
 from inrush.agent.processes import Begun, Stdio
 from inrush.errors import Error
 from inrush.wire import Status
@@ -48,19 +48,20 @@ NEXT = {
 
 Put = Callable[[wire.FromNode], None]
 Start = Callable[[wire.StartContainer, Stdio], Awaitable[Begun]]
+"""Starts a process whose guest waits for its `load`. Raises `Error` with a sentence for people."""
 
 
 class Container:
     """One container. It hears its guest (`guests.Listener`)."""
 
-    def __init__(self, order: wire.StartContainer, load: dict[str, Any], put: Put, guest: Callable[..., Guest]) -> None:
+    def __init__(self, order: wire.StartContainer, put: Put, guest: Callable[[Container], Guest]) -> None:
         self.order = order
         self.state = "preparing"
         self.deadlines = Deadlines(order.spec.timeout_s, order.spec.scale.max_inputs)
         self.guest = guest(self)
-        self._load = load
         self._put = put
         self._output = OutputLimit(put, order.container)
+        self._raw = Collected()
         self._pipes: list[PipeReader] = []
         self._begun: Begun | None = None
         self._end: End | None = None
@@ -71,10 +72,10 @@ class Container:
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def live(self, start: Start, pickled: bytes | None) -> None:
+    async def live(self, start: Start) -> None:
         """From here to `ContainerEnded`."""
         try:
-            exited_end = await self._run(start, pickled)
+            exited_end = await self._run(start)
         except Exception as error:
             log.exception("container %s failed by a defect", self.order.container)
             exited_end = failure(Status.INTERNAL, f"the agent failed: {error!r}; see the server's log")
@@ -86,7 +87,7 @@ class Container:
         end = self._end or exited_end
         self._put(wire.ContainerEnded(self.order.container, int(end.status), end.why, end.payload))
 
-    async def _run(self, start: Start, pickled: bytes | None) -> End:
+    async def _run(self, start: Start) -> End:
         began = time.monotonic()
         try:
             self._begun = await self._begin(start)
@@ -97,14 +98,15 @@ class Container:
         ended = asyncio.ensure_future(self._begun.process.wait())
         if self._end is None:
             self._turn("loading")
-            self.guest.send({"t": "load", "spec": self._load}, () if pickled is None else (pickled,))
+            for stream, text in self._begun.printed:
+                self._output.emit("", stream, text)
+            self.guest.send({"t": "load", "spec": self._begun.load}, self._begun.payloads)
             await self._become_ready(ended, began)
         else:
             self._begun.process.kill()
         exited = await ended
         await self._last_words()
-        printed = "".join(pipe.tail for pipe in self._pipes)
-        return of_exit(exited, self.order.spec, self._ready.done(), printed)
+        return of_exit(exited, self.order.spec, self._ready.done(), self._raw.said())
 
     async def _begin(self, start: Start) -> Begun:
         """The process, with its socket and pipes on our side."""
@@ -114,8 +116,7 @@ class Container:
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: self.guest, sock=ours)
             for fd, stream in ((out[0], "stdout"), (err[0], "stderr")):
-                reader, _ = await read_pipe(fd, self._output, stream)
-                self._pipes.append(reader)
+                self._pipes.append(await read_pipe(fd, functools.partial(self._wrote, stream)))
             return await start(self.order, Stdio(theirs.fileno(), out[1], err[1]))
         finally:
             theirs.close()
@@ -178,6 +179,10 @@ class Container:
         assert state in NEXT[self.state], f"container {self.order.container}: {self.state} → {state}"
         self.state = state
 
+    def env(self) -> dict[str, str]:
+        """Its environment, once it has begun."""
+        return dict(self._begun.load["env"]) if self._begun is not None else {}
+
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def run(self, run: wire.Run) -> None:
@@ -218,6 +223,11 @@ class Container:
     def printed(self, call: str, stream: str, text: str) -> None:
         self._output.emit(call, stream, text)
 
+    def _wrote(self, stream: str, text: str) -> None:
+        """To its descriptors, past Python's streams."""
+        self._raw.add(stream, text)
+        self._output.emit("", stream, text)
+
     def linked(self, frame: bytes) -> None:
         if self.order.spec.restrict_access:
             self.broken("it made calls although its function restricts access")
@@ -232,4 +242,4 @@ class Container:
         self._disconnected.set()
         if self.state in ("loading", "serving"):
             loop = asyncio.get_running_loop()
-            self._timers.append(loop.call_later(KILL_SLACK_S, self._kill))
+            self._timers.append(loop.call_later(KILL_SLACK_S, self.broken, "it closed its connection to the agent"))

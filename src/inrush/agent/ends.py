@@ -31,14 +31,13 @@ def failure(status: Status, why: str) -> End:
 
 
 def of_exit(exited: Exited, spec: FunctionSpec, ready: bool, printed: str) -> End:
-    """What it means that the process ended by itself. `printed` is the end of what it wrote outside Python's own streams."""
+    """What it means that the process ended by itself. `printed` tells the last that it wrote, or nothing."""
     if exited.oom:
         return failure(Status.OUT_OF_MEMORY, _out_of_memory(exited, spec))
     how = _how(exited)
-    tail = f"; the last it wrote: {printed.strip()[-1500:]}" if printed.strip() else ""
     if not ready:
-        return failure(Status.STARTUP, f"the container of {spec.name} {how} before it was ready{tail}")
-    return failure(Status.CRASHED, f"the container of {spec.name} {how} while it ran{tail}")
+        return failure(Status.STARTUP, f"the container of {spec.name} {how} before it was ready{printed}")
+    return failure(Status.CRASHED, f"the container of {spec.name} {how} while it ran{printed}")
 
 
 def _out_of_memory(exited: Exited, spec: FunctionSpec) -> str:

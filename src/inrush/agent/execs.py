@@ -1,6 +1,6 @@
 """Commands in containers for people: `container exec` in a running one, `shell` in a fresh one of a function.
 
-A terminal is a pseudo terminal whose far end the command gets as its descriptors 0, 1 and 2; without one they are pipes.
+A terminal is a pseudo terminal whose far end the command gets as descriptors 0, 1 and 2; without one they are pipes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import termios
 from collections.abc import Awaitable, Callable
 
 from inrush import wire
+from inrush.agent.exits import Exits
 from inrush.agent.launcher.client import Launcher
-from inrush.agent.launcher.specs import EnterSpec, Exited
-from inrush.errors import Error
+from inrush.errors import Error, NotFoundError
 
 PIECE_BYTES = 64 * 1024
 MAX_UNSENT_INPUT_BYTES = 4 * 1024 * 1024
@@ -25,33 +25,45 @@ MAX_UNSENT_INPUT_BYTES = 4 * 1024 * 1024
 Streams = tuple[int, int, int]
 Fresh = Callable[[wire.ExecIn, Streams], Awaitable[None]]
 """Starts a fresh container, known as the exec's id, that runs the command."""
+Environment = Callable[[str], dict[str, str] | None]
+"""The environment of a running container; None where there is no such container."""
 
 
 class Execs:
     """Running commands by their exec id."""
 
-    def __init__(self, launcher: Launcher, put: Callable[[wire.FromNode], None], fresh: Fresh) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        exits: Exits,
+        put: Callable[[wire.FromNode], None],
+        fresh: Fresh,
+        environment: Environment,
+    ) -> None:
         self._launcher = launcher
+        self._exits = exits
         self._put = put
         self._fresh = fresh
+        self._environment = environment
         self._running: dict[str, _Command] = {}
 
     async def run(self, order: wire.ExecIn) -> None:
         """From the order to the command's end; failures are told, not raised."""
         command = self._running[order.exec] = _Command(order, self._put)
+        exited = self._exits.expect(order.exec)
         try:
             await command.open()
             try:
                 await self._begin(order, command.theirs)
             finally:
                 command.release()
-            exited = await self._launcher.exited(order.exec)
+            end = await exited
             await command.drained()
-            code = 128 + exited.signal if exited.signal else exited.code
-            self._put(wire.ExecOutput(order.exec, code=code))
+            self._put(wire.ExecOutput(order.exec, code=128 + end.signal if end.signal else end.code))
         except (Error, OSError) as error:
             self._put(wire.ExecOutput(order.exec, code=126, error=str(error)))
         finally:
+            self._exits.forget(order.exec)
             command.close()
             del self._running[order.exec]
 
@@ -59,9 +71,14 @@ class Execs:
         if order.spec is not None:
             await self._fresh(order, streams)
             return
-        env = {"TERM": "xterm-256color"} if order.tty else {}
-        spec = EnterSpec(order.exec, order.container, order.argv, {**env, **dict(order.env)}, tty=order.tty)
-        await self._launcher.enter(spec, streams)
+        env = self._environment(order.container)
+        if env is None:
+            raise NotFoundError(
+                f"no container {order.container!r} runs on this node; `inrush container list` shows them"
+            )
+        env |= {"TERM": "xterm-256color"} if order.tty else {}
+        env |= dict(order.env)
+        await self._launcher.enter(order.container, order.argv, env, "/root", *streams, order.tty, order.exec)
 
     def input(self, order: wire.ExecInput) -> None:
         """Bytes for a command's standard input, or a new size of its terminal."""
@@ -73,7 +90,7 @@ class Execs:
     async def close(self) -> None:
         """Ends all commands."""
         for id in list(self._running):
-            self._launcher.kill(id)
+            await self._launcher.kill(id)
 
 
 class _Command(asyncio.Protocol):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import os
 import time
+from collections import deque
 from collections.abc import Callable
 
 from inrush.wire import ContainerLog
@@ -18,6 +20,8 @@ BURST_BYTES = 8 * 1024 * 1024
 RATE_BYTES_PER_S = 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024
 """A longer line is cut."""
+COLLECTED_LINES = 1000
+SAID_CHARACTERS = 1500
 
 
 class OutputLimit:
@@ -51,40 +55,64 @@ class OutputLimit:
             self._put(ContainerLog(self._container, "", "system", time.time(), text))
 
 
-class PipeReader(asyncio.Protocol):
-    """Of one stream of one container. `closed` is done at the pipe's end."""
+class Collected:
+    """The last lines that a process printed, for when there is somebody to show them to."""
 
-    def __init__(self, limit: OutputLimit, stream: str) -> None:
-        self._limit = limit
-        self._stream = stream
+    def __init__(self) -> None:
+        self._lines: deque[tuple[str, str]] = deque(maxlen=COLLECTED_LINES)
+
+    def add(self, stream: str, text: str) -> None:
+        self._lines.append((stream, text))
+
+    def take(self) -> list[tuple[str, str]]:
+        """(stream, text) of what is there, once."""
+        lines = list(self._lines)
+        self._lines.clear()
+        return lines
+
+    def said(self) -> str:
+        """The end of it, as a part of a message."""
+        tail = "".join(text for _, text in self._lines).strip()[-SAID_CHARACTERS:]
+        return f"; the last it wrote: {tail}" if tail else ""
+
+
+class PipeReader(asyncio.Protocol):
+    """Cuts what comes through a pipe into pieces of whole lines. `closed` is done at the pipe's end."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._partial = ""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.tail = ""
-        """The last characters written, for the message about a container that died."""
 
     def data_received(self, data: bytes) -> None:
-        self._take(self._decode(data))
+        self._cut(self._decode(data))
 
-    def _take(self, text: str) -> None:
-        self.tail = (self.tail + text)[-2000:]
+    def _cut(self, text: str) -> None:
         whole, newline, self._partial = (self._partial + text).rpartition("\n")
         if newline:
-            self._limit.emit("", self._stream, whole + newline)
+            self._take(whole + newline)
         if len(self._partial) > MAX_LINE_BYTES:
-            self._limit.emit("", self._stream, self._partial + "\n")
+            self._take(self._partial + "\n")
             self._partial = ""
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._take(self._decode(b"", True))
+        self._cut(self._decode(b"", True))
         if self._partial:
-            self._limit.emit("", self._stream, self._partial + "\n")
+            self._take(self._partial + "\n")
         if not self.closed.done():
             self.closed.set_result(None)
 
 
-async def read_pipe(fd: int, limit: OutputLimit, stream: str) -> tuple[PipeReader, asyncio.ReadTransport]:
+async def read_pipe(fd: int, take: Callable[[str], None]) -> PipeReader:
     """Reads the pipe `fd`, which is owned from now on."""
-    loop = asyncio.get_running_loop()
-    transport, reader = await loop.connect_read_pipe(lambda: PipeReader(limit, stream), open(fd, "rb", buffering=0))  # noqa: SIM115
-    return reader, transport
+    file = open(fd, "rb", buffering=0)  # noqa: SIM115
+    _, reader = await asyncio.get_running_loop().connect_read_pipe(lambda: PipeReader(take), file)
+    return reader
+
+
+async def open_pipe(take: Callable[[str], None]) -> int:
+    """The writing end of a pipe whose lines go to `take`; the caller closes it."""
+    read, write = os.pipe()
+    await read_pipe(read, take)
+    return write

@@ -1,7 +1,7 @@
 """Functions as plain processes of this machine, with no isolation at all: only by the setting `isolation = "process"`.
 
-For machines where no container can be made (no root and no user namespaces). User code runs as the server's user, with its
-files and its network; the image is not used, only its environment, and the interpreter is the server's own.
+For machines where no container can be made (no root and no user namespaces). User code runs as the server's user, with
+its files and its network; the image is not used, and the interpreter is the server's own.
 """
 
 from __future__ import annotations

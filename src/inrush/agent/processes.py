@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from inrush.agent.launcher.specs import Exited
 
@@ -13,26 +13,28 @@ class Process(Protocol):
 
     async def wait(self) -> Exited: ...
 
-    def kill(self) -> None: ...
+    def kill(self) -> None:
+        """Ends it; harmless when it has ended."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """`how` names the tier of the start, `phases_ms` its parts in order, `why` what it lacks of what was asked."""
+    """`how` names the tier of the start; `load` is what its guest is to be told, with payloads; `phases_ms` are the
+    start's parts in order; `why` is what it lacks of what was asked; `printed` is (stream, text) of its template."""
 
     process: Process
     how: str
+    load: dict[str, Any]
+    payloads: tuple[bytes, ...] = ()
     phases_ms: tuple[tuple[str, float], ...] = ()
     why: str = ""
+    printed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Stdio:
-    """Descriptors for a container, owned by whoever holds this until they are handed over: the guest's socket and two pipes."""
+    """Descriptors for a container: the guest's socket and two pipes. Whoever starts it duplicates what it keeps."""
 
     guest: int
     stdout: int
     stderr: int
-
-    def all(self) -> tuple[int, int, int]:
-        return (self.guest, self.stdout, self.stderr)

@@ -58,15 +58,11 @@ class Agent:
     def start(self, deliver: Deliver) -> None:
         """Begins: says hello over `deliver`, and from then on what happens."""
         self._outbox.open(deliver)
-        self._outbox.put(msg := self._hello)
+        self._outbox.put(self._hello)
+        self._outbox.flush()  # before any client can ask for what only a node has
         self._containers.watch()
-        log.info(
-            "node %s: %s CPUs, %s MiB, %s GPUs",
-            msg.node,
-            msg.inventory.cpu,
-            msg.inventory.memory_mib,
-            len(msg.inventory.gpus),
-        )
+        has = self._hello.inventory
+        log.info("this node has %g CPUs, %d MiB and %d GPUs", has.cpu, has.memory_mib, len(has.gpus))
 
     def receive(self, batch: list[ToNode]) -> None:
         """The server's orders."""
@@ -80,12 +76,9 @@ class Agent:
             except Exception:
                 log.exception("a defect: %s could not be carried out", type(order).__name__)
 
-    def note(self, about: str, text: str) -> None:
-        """Something people should see."""
-        self._outbox.put(wire.NodeNote(about, text))
-
     async def stop(self, grace_s: float) -> None:
-        """Ends everything that this agent started, and then says so."""
+        """Ends everything that this agent started. Orders to start more are passed over from now on."""
+        self._containers.closing = True
         for task in list(self._tasks):
             task.cancel()
         await self._execs.close()

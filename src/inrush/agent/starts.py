@@ -5,8 +5,8 @@
     exec       a fresh interpreter, where no template could be had
     process    no isolation at all, by an explicit setting only
 
-Each way falls back to the next with a note that says why. A snapshot's key is the digest of all that its process has seen:
-app, layers, parameters, environment and secrets, guest and kernel.
+Each way falls back to the next with a note that says why. A snapshot's key is the digest of all that its process has
+seen: app, layers, parameters, environment and secrets, guest and kernel.
 """
 
 from __future__ import annotations
@@ -16,40 +16,66 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from inrush import wire
-from inrush.agent import cdi, gpus, process_mode
-from inrush.agent.environment import container_env, load_spec
+from inrush.agent import cdi, process_mode
+from inrush.agent.environment import BASE, container_env, guest_version, load_of, load_spec
+from inrush.agent.exits import Exits
 from inrush.agent.grounds import Ground, Grounds
 from inrush.agent.launcher.client import Launcher
-from inrush.agent.launcher.specs import Exited, ForkSpec, Limits, RunSpec, TemplateSpec
+from inrush.agent.launcher.specs import Exited, ForkSpec, Limits, RunSpec, Started, TemplateSpec
 from inrush.agent.processes import Begun, Stdio
-from inrush.agent.templates import Templates
+from inrush.agent.templates import Template, TemplateFailed, Templates
 from inrush.agent.uids import UidRanges
 from inrush.errors import Error
 
 log = logging.getLogger(__name__)
 
-GUEST_FD = 3
-"""Where the guest finds its socket."""
 MAX_PREPARING = 2
 """Templates opened ahead at once; those that a container waits for are not counted."""
+
+_EXEC = (
+    "import sys, runpy; sys.path[:0] = {first!r}; sys.path += {last!r}; "
+    "sys.argv = ['inrush.guest', '0']; runpy.run_module('inrush.guest', run_name='__main__')"
+)
+"""What a fresh interpreter executes: the guest, on the socket that is its standard input."""
 
 
 class Contained:
     """A container that the launcher runs."""
 
-    def __init__(self, launcher: Launcher, id: str) -> None:
+    def __init__(self, launcher: Launcher, id: str, exited: asyncio.Future[Exited]) -> None:
         self._launcher = launcher
         self._id = id
+        self._exited = exited
+        self._killing: asyncio.Task[None] | None = None
 
     async def wait(self) -> Exited:
-        return await self._launcher.exited(self._id)
+        return await self._exited
 
     def kill(self) -> None:
-        self._launcher.kill(self._id)
+        if self._killing is None:
+            self._killing = asyncio.create_task(self._kill())
+
+    async def _kill(self) -> None:
+        with suppress(Error, OSError):  # the launcher is gone, and its containers with it
+            await self._launcher.kill(self._id)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What every way to start one container needs."""
+
+    order: wire.StartContainer
+    ground: Ground
+    env: dict[str, str]
+    devices: cdi.DeviceEdits
+    load: dict[str, Any]
+    payloads: tuple[bytes, ...]
 
 
 class Starts:
@@ -58,6 +84,7 @@ class Starts:
     def __init__(
         self,
         launcher: Launcher,
+        exits: Exits,
         grounds: Grounds,
         templates: Templates,
         uids: UidRanges,
@@ -66,6 +93,7 @@ class Starts:
         note: Callable[[str, str], None],
     ) -> None:
         self._launcher = launcher
+        self._exits = exits
         self._grounds = grounds
         self._templates = templates
         self._uids = uids
@@ -73,26 +101,29 @@ class Starts:
         self._settings = settings
         self._note = note
         self._preparing = asyncio.Semaphore(MAX_PREPARING)
+        self._max_payload_bytes = int(settings["max_payload_mib"]) << 20
         self._warned = False
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self, order: wire.StartContainer, stdio: Stdio) -> Begun:
         """A process with a guest that waits for its `load`. Raises `Error` with a sentence for people."""
+        cards = [self._cards[index] for index in order.gpus]
+        payloads = await self._grounds.pickled(order.spec)
         if self._settings["isolation"] == "process":
-            return await self._start_process(order, stdio)
+            return await self._start_process(order, cards, payloads, stdio)
         ground = await self._grounds.find(order.spec, order.app)
-        devices = cdi.edits([self._cards[index] for index in order.gpus])
-        env = container_env(order, ground.env, [self._cards[index] for index in order.gpus], devices)
-        why = []
+        devices = cdi.edits(cards)
+        env = container_env(order, ground.env, cards, devices)
+        site = Site(order, ground, env, devices, load_of(order, env, self._max_payload_bytes), payloads)
+        why = ""
         for template in self._templates_for(order, ground):
             try:
-                return await self._fork(order, ground, template, env, devices, stdio, "; ".join(why))
+                return await self._fork(site, template, stdio, why)
             except Error as error:
-                kind = "snapshot" if template.boot is not None else "zygote"
-                why.append(f"no {kind}: {error}")
-                self._note(order.function, f"{order.spec.name} starts without its {kind}: {error}")
-        return await self._exec(order, ground, env, devices, stdio, "; ".join(why))
+                why = f"it could not be forked from its {_kind(template)}: {error}"
+                self._note(order.function, f"{order.spec.name}: {why}")
+        return await self._exec(site, stdio, why)
 
     async def prepare(self, order: wire.Prepare) -> None:
         """Opens what a container of this function would be forked from."""
@@ -107,73 +138,104 @@ class Starts:
             except (Error, OSError) as error:
                 log.info("%s could not be prepared: %s", order.spec.name, error)
 
+    async def shell(self, order: wire.ExecIn, streams: tuple[int, int, int]) -> None:
+        """A fresh container of a function, known as the exec's id, that runs the order's command."""
+        assert order.spec is not None
+        ground = await self._grounds.find(order.spec, order.app)
+        terminal = {"TERM": "xterm-256color"} if order.tty else {}
+        env = {**BASE, **ground.env, **terminal, **dict(order.env), "INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app}
+        spec = RunSpec(
+            id=order.exec,
+            root=ground.root(order.exec, (), order.spec.resources.disk_mib),
+            argv=order.argv,
+            uid_base=self._uids.first_uid(order.app),
+            env=env,
+            cwd=ground.workdir,
+            limits=limits(order.spec.resources),
+            network=_network(order.spec),
+            tty=order.tty,
+        )
+        await self._launcher.run(spec, *streams)
+
     async def close(self) -> None:
         await self._templates.close()
 
     # ── the ways ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _fork(
-        self,
-        order: wire.StartContainer,
-        ground: Ground,
-        template: TemplateSpec,
-        env: dict[str, str],
-        devices: cdi.DeviceEdits,
-        stdio: Stdio,
-        why: str,
-    ) -> Begun:
-        async with self._templates.use(template, self._ttl_s(template)):
+    async def _fork(self, site: Site, template: TemplateSpec, stdio: Stdio, why: str) -> Begun:
+        order = site.order
+        async with self._templates.use(template, self._ttl_s(template)) as opened:
+            _check(opened)
             spec = ForkSpec(
                 id=order.container,
                 template=template.key,
-                root=ground.root(order.container, devices.binds, order.spec.resources.disk_mib),
+                root=site.ground.root(order.container, site.devices.binds, order.spec.resources.disk_mib),
                 limits=limits(order.spec.resources),
                 network=_network(order.spec),
                 hostname=order.container,
-                env=env,
-                devices=devices.devices,
+                env=site.env,
+                devices=site.devices.devices,
             )
-            started = await self._launcher.fork(spec, stdio.all())
-        how = "snapshot" if template.boot is not None else "fork"
-        return Begun(Contained(self._launcher, order.container), how, started.phases, _joined(why, started.why))
+            launching = self._launcher.fork(spec, stdio.guest, stdio.stdout, stdio.stderr)
+            process, started = await self._launched(order.container, launching)
+        reasons = "; ".join(filter(None, (why, started.why)))
+        how = "fork" if template.boot is None else "snapshot"
+        printed = tuple(opened.printed.take())
+        return Begun(process, how, site.load, site.payloads, started.phases, reasons, printed)
 
-    async def _exec(
-        self,
-        order: wire.StartContainer,
-        ground: Ground,
-        env: dict[str, str],
-        devices: cdi.DeviceEdits,
-        stdio: Stdio,
-        why: str,
-    ) -> Begun:
+    async def _exec(self, site: Site, stdio: Stdio, why: str) -> Begun:
+        order, ground = site.order, site.ground
+        code = _EXEC.format(first=list(ground.sys_path), last=list(ground.sys_path_end))
         spec = RunSpec(
             id=order.container,
-            root=ground.root(order.container, devices.binds, order.spec.resources.disk_mib),
-            argv=(ground.python, "-m", "inrush.guest", str(GUEST_FD)),
+            root=ground.root(order.container, site.devices.binds, order.spec.resources.disk_mib),
+            argv=(ground.python, "-I", "-c", code),
             uid_base=self._uids.first_uid(order.app),
-            env={**env, **ground.python_env()},
+            env=site.env,
             cwd=ground.workdir,
             limits=limits(order.spec.resources),
             network=_network(order.spec),
-            devices=devices.devices,
+            devices=site.devices.devices,
         )
-        started = await self._launcher.run(spec, stdio.all())
-        return Begun(Contained(self._launcher, order.container), "exec", started.phases, _joined(why, started.why))
+        launching = self._launcher.run(spec, stdio.guest, stdio.stdout, stdio.stderr)
+        process, started = await self._launched(order.container, launching)
+        reasons = "; ".join(filter(None, (why, started.why)))
+        return Begun(process, "exec", site.load, site.payloads, started.phases, reasons)
 
-    async def _start_process(self, order: wire.StartContainer, stdio: Stdio) -> Begun:
+    async def _launched(self, id: str, launching: Coroutine[Any, Any, Started]) -> tuple[Contained, Started]:
+        """The container, once it runs. If whoever wants it no longer does, it is ended first."""
+        process = Contained(self._launcher, id, self._exits.expect(id))
+        task = asyncio.ensure_future(launching)
+        try:
+            return process, await asyncio.shield(task)
+        except asyncio.CancelledError:
+            with suppress(Error, OSError):
+                await task
+                process.kill()
+                await process.wait()
+            raise
+        except (Error, OSError):
+            self._exits.forget(id)
+            raise
+
+    async def _start_process(
+        self, order: wire.StartContainer, cards: Sequence[wire.Gpu], payloads: tuple[bytes, ...], stdio: Stdio
+    ) -> Begun:
         if not self._warned:
             self._warned = True
             self._note("", process_mode.WARNING)
         sources = await self._grounds.archives(order.spec)
-        env = container_env(order, {}, [self._cards[index] for index in order.gpus], cdi.DeviceEdits())
+        env = container_env(order, {}, cards, cdi.DeviceEdits())
         process = await process_mode.start(order.container, stdio, env, sources)
-        return Begun(process, "process", why=process_mode.WARNING)
+        load = load_of(order, env, self._max_payload_bytes)
+        load["root"] = str(sources[0] / "root") if sources else ""
+        return Begun(process, "process", load, payloads, why=process_mode.WARNING)
 
     # ── templates ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _templates_for(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> list[TemplateSpec]:
         zygote = self._zygote(order, ground)
-        wants_snapshot = order.spec.snapshot and order.spec.has_snap_hooks
+        wants_snapshot = order.spec.snapshot and order.spec.has_snap_hooks and not order.spec.pickled
         return [self._snapshot(order, ground), zygote] if wants_snapshot else [zygote]
 
     def _zygote(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> TemplateSpec:
@@ -189,7 +251,7 @@ class Starts:
 
     def _snapshot(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> TemplateSpec:
         env = {**ground.env, **dict(order.env), "INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app}
-        boot = load_spec(order)
+        boot = {"spec": {**load_spec(order), "function": "", "env": dict(order.env)}}
         seen = (order.app, ground.layers, ground.above, boot, env, _ground_truth())
         return TemplateSpec(
             key="sn-" + _digest(*seen),
@@ -218,15 +280,22 @@ def _network(spec: wire.FunctionSpec) -> str:
     return "none" if spec.block_network else "nat"
 
 
-def _joined(*reasons: str) -> str:
-    return "; ".join(filter(None, reasons))
+def _kind(template: TemplateSpec) -> str:
+    return "zygote" if template.boot is None else "snapshot"
+
+
+def _check(opened: Template) -> None:
+    """Whether it is safe to fork from. Raises `TemplateFailed` naming what is not."""
+    up = opened.opening.result()
+    if not up.report.get("ok", True):
+        raise TemplateFailed(str(up.report.get("why") or "its hooks failed"))
+    if up.threads != 1:
+        raise TemplateFailed(f"it has {up.threads} threads, and only a process with one can be forked safely")
 
 
 def _ground_truth() -> tuple[str, str]:
-    """The versions of what every template contains besides the image."""
-    import inrush.guest
-
-    return (str(inrush.guest.__file__), platform.release())
+    """What every template contains besides the image."""
+    return (guest_version(), platform.release())
 
 
 def _digest(*parts: Any) -> str:

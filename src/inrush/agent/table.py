@@ -32,12 +32,12 @@ class Containers:
         self._guest = guest
         self._table: dict[str, Container] = {}
         self._watch: asyncio.TimerHandle | None = None
+        self.closing = False
 
-    def get(self, id: str) -> Container | None:
-        return self._table.get(id)
-
-    def ids(self) -> tuple[str, ...]:
-        return tuple(self._table)
+    def env(self, id: str) -> dict[str, str] | None:
+        """The environment of a running container, or None."""
+        container = self._table.get(id)
+        return None if container is None else container.env()
 
     def watch(self) -> None:
         """Looks after deadlines from now on."""
@@ -49,6 +49,8 @@ class Containers:
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, order: wire.StartContainer) -> None:
+        if self.closing:
+            return
         if order.container in self._table:
             log.error("container %s was ordered twice", order.container)
             return

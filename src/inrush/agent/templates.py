@@ -1,21 +1,23 @@
-"""Zygotes and snapshots: processes to fork containers from, each opened once and let go when it is no longer worth its memory.
+"""Zygotes and snapshots: processes to fork from, each opened once and let go when no longer worth its memory.
 
-Whoever wants one while it opens waits for the same opening. A template goes when nobody has forked from it for its time to
-live, or, least used first, when all together hold more memory than they may; never while something is forked from it. One
-that could not be opened is not tried again for a while: the reason is told to all who ask meanwhile.
+Whoever wants one while it opens waits for the same opening. A template goes when nobody has forked from it for its
+time to live, or, least used first, when all together hold more memory than they may; never while something is forked
+from it. One that could not be opened is not tried again for a while: the reason is told to all who ask meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from inrush.agent.launcher.specs import TemplateSpec, TemplateUp, Usage
+from inrush.agent.launcher.specs import TemplateSpec, TemplateUp
+from inrush.agent.output import Collected, open_pipe
 from inrush.errors import Error, StartupError
 
 log = logging.getLogger(__name__)
@@ -29,15 +31,21 @@ MAX_FAILED = 256
 class Opener(Protocol):
     """The part of the launcher that templates need."""
 
-    async def open_template(self, spec: TemplateSpec) -> TemplateUp: ...
+    async def open_template(self, spec: TemplateSpec, stdout_fd: int, stderr_fd: int) -> TemplateUp: ...
     async def close_template(self, key: str) -> None: ...
-    async def usage(self, id: str) -> Usage: ...
+
+
+class TemplateFailed(StartupError):
+    """A template could not be had; its message says why."""
 
 
 @dataclass(eq=False)
-class _Template:
+class Template:
+    """One template. `printed` is what its process wrote; whoever starts the first container from it may take it."""
+
     opening: asyncio.Task[TemplateUp]
     ttl_s: float
+    printed: Collected = field(default_factory=Collected)
     users: int = 0
     uses: int = 0
     used_at: float = field(default_factory=time.monotonic)
@@ -47,20 +55,21 @@ class _Template:
 class Templates:
     """All templates of a node, by key."""
 
-    def __init__(self, opener: Opener, budget_mib: int) -> None:
+    def __init__(self, opener: Opener, budget_mib: float) -> None:
         self._opener = opener
         self._budget_mib = budget_mib
-        self._open: dict[str, _Template] = {}
+        self._open: dict[str, Template] = {}
         self._failed: dict[str, tuple[float, str]] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def use(self, spec: TemplateSpec, ttl_s: float) -> AsyncIterator[TemplateUp]:
-        """The template, opened if it is not, and kept at least to the end of the block. Raises `StartupError`."""
+    async def use(self, spec: TemplateSpec, ttl_s: float) -> AsyncIterator[Template]:
+        """The template, opened if it is not, and kept at least to the end of the block. Raises `TemplateFailed`."""
         template = self._open.get(spec.key) or self._begin(spec, ttl_s)
         template.users += 1
         try:
-            yield await asyncio.shield(template.opening)
+            await asyncio.shield(template.opening)
+            yield template
         finally:
             template.users -= 1
             template.uses += 1
@@ -72,7 +81,7 @@ class Templates:
         return template is not None and template.opening.done()
 
     def died(self, key: str) -> bool:
-        """The launcher says that a template has ended by itself; whether it was one of these."""
+        """It ended by itself; whether it was one of these."""
         return self._open.pop(key, None) is not None
 
     async def close(self) -> None:
@@ -83,28 +92,48 @@ class Templates:
             template.opening.cancel()
             await self._let_go(key)
 
-    def _begin(self, spec: TemplateSpec, ttl_s: float) -> _Template:
+    # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, spec: TemplateSpec, ttl_s: float) -> Template:
         failed_at, why = self._failed.get(spec.key, (0.0, ""))
         if why and time.monotonic() - failed_at < FAILED_S:
-            raise StartupError(why)
+            raise TemplateFailed(why)
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep())
-        template = _Template(asyncio.create_task(self._opening(spec)), ttl_s)
-        self._open[spec.key] = template
+        opening = asyncio.create_task(self._opening(spec))
+        opening.add_done_callback(lambda task: task.cancelled() or task.exception())  # asked for, whoever waits
+        template = self._open[spec.key] = Template(opening, ttl_s)
         return template
 
     async def _opening(self, spec: TemplateSpec) -> TemplateUp:
+        template = self._open[spec.key]
         try:
-            up = await self._opener.open_template(spec)
-            self._open[spec.key].memory_mib = (await self._opener.usage(spec.key)).memory_mib
+            up = await self._open_with_output(spec, template)
         except (Error, OSError) as error:
             self._open.pop(spec.key, None)
-            while len(self._failed) >= MAX_FAILED:
-                del self._failed[next(iter(self._failed))]
-            self._failed[spec.key] = (time.monotonic(), str(error))
-            raise StartupError(str(error)) from None
+            self._remember(spec.key, f"{error}{template.printed.said()}")
+            raise TemplateFailed(f"{error}{template.printed.said()}") from None
+        template.memory_mib = _memory_mib(up.pid)
         self._failed.pop(spec.key, None)
         return up
+
+    async def _open_with_output(self, spec: TemplateSpec, template: Template) -> TemplateUp:
+        out = await open_pipe(lambda text: template.printed.add("stdout", text))
+        err = await open_pipe(lambda text: template.printed.add("stderr", text))
+        try:
+            up = await self._opener.open_template(spec, out, err)
+        finally:
+            os.close(out)
+            os.close(err)
+        if up.why:
+            await self._opener.close_template(spec.key)
+            raise TemplateFailed(up.why)
+        return up
+
+    def _remember(self, key: str, why: str) -> None:
+        while len(self._failed) >= MAX_FAILED:
+            del self._failed[next(iter(self._failed))]
+        self._failed[key] = (time.monotonic(), why)
 
     # ── letting go ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,3 +160,12 @@ class Templates:
         if self._open.pop(key, None) is not None:
             with suppress(Error, OSError):
                 await self._opener.close_template(key)
+
+
+def _memory_mib(pid: int) -> float:
+    """Resident memory of a process, from /proc (whose `statm` needs no rights)."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, ValueError, IndexError):
+        return 0.0

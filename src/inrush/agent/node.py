@@ -1,0 +1,132 @@
+"""A node's agent, put together by hand: launcher, images, templates, containers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from inrush import wire
+from inrush.agent import gpus
+from inrush.agent.builds import Builds
+from inrush.agent.execs import Execs
+from inrush.agent.exits import Exits
+from inrush.agent.grounds import Grounds
+from inrush.agent.guests import Guest
+from inrush.agent.images.store import ImageStore
+from inrush.agent.launcher.client import Launcher
+from inrush.agent.launcher.process import LauncherHandle
+from inrush.agent.launcher.specs import Exited
+from inrush.agent.outbox import Deliver, Outbox
+from inrush.agent.payloads import Blobs
+from inrush.agent.session import Agent
+from inrush.agent.starts import Starts
+from inrush.agent.table import Containers
+from inrush.agent.templates import Templates
+from inrush.agent.uids import UidRanges
+from inrush.wire import ToNode
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """What a node runs: the launcher's face and the agent above it. `lost` is told when the launcher dies."""
+
+    def __init__(
+        self,
+        home: Path,
+        handle: LauncherHandle,
+        blobs: Blobs,
+        settings: Mapping[str, Any],
+        lost: Callable[[str], None],
+    ) -> None:
+        self.id = "no-local"
+        self._home = home
+        self._handle = handle
+        self._blobs = blobs
+        self._settings = settings
+        self._lost = lost
+        self._exits = Exits()
+        self._launcher = Launcher(handle, self._exits)
+        self._outbox = Outbox()
+        self._pidfd = -1
+
+    async def start(self) -> None:
+        """Waits for the launcher and builds the agent. Raises `Error` saying what this machine lacks."""
+        self.can = await self._launcher.connect()
+        self._watch_launcher()
+        cards = gpus.inventory(self._settings["gpus"])
+        uids = UidRanges(self._home / "node" / "uids.json")
+        images = ImageStore(
+            self._home / "node", self._launcher, self._exits, budget_gib=float(self._settings["layers_gib"])
+        )
+        await images.start()
+        templates = Templates(self._launcher, float(self._settings["snapshot_memory_mib"]))
+        starts = Starts(
+            self._launcher,
+            self._exits,
+            Grounds(images, self._blobs, uids),
+            templates,
+            uids,
+            cards,
+            self._settings,
+            self._note,
+        )
+        containers = Containers(starts, self._outbox.put, self._guest)
+        execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
+        self._exits.unexpected = lambda exited: self._ended(exited, templates)
+        self._containers = containers
+        memory_mib = int(self.can["memory_mib"])
+        inventory = wire.Inventory(cpu=float(len(os.sched_getaffinity(0))), memory_mib=memory_mib, gpus=cards)
+        hello = wire.NodeHello(self.id, inventory)
+        self._agent = Agent(
+            hello, self._outbox, containers, starts, Builds(images, self._blobs, uids, self._outbox.put), execs
+        )
+
+    def attach(self, deliver: Deliver) -> None:
+        """The link to the server is up: the agent says hello."""
+        self._agent.start(deliver)
+
+    def receive(self, batch: list[ToNode]) -> None:
+        """The server's orders."""
+        self._agent.receive(batch)
+
+    async def stop(self, grace_s: float) -> None:
+        """Ends all containers, then the launcher; nothing of either is left."""
+        await self._agent.stop(grace_s)
+        self._unwatch_launcher()
+        await self._launcher.close()
+
+    # ── the launcher ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _watch_launcher(self) -> None:
+        self._pidfd = os.pidfd_open(self._handle.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._launcher_died)
+
+    def _unwatch_launcher(self) -> None:
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _launcher_died(self) -> None:
+        self._unwatch_launcher()
+        self._containers.lose_all("the launcher of its node ended")
+        self._exits.all_gone()
+        self._lost(
+            "the launcher ended by itself, and all containers with it; `inrush doctor` says what this machine can do"
+        )
+
+    def _ended(self, exited: Exited, templates: Templates) -> None:
+        """An end that is no container's."""
+        if templates.died(exited.id):
+            log.warning("template %s died (status %s)", exited.id, exited.code)
+
+    def _note(self, about: str, text: str) -> None:
+        self._outbox.put(wire.NodeNote(about, text))
+
+    def _guest(self, container: Any) -> Guest:
+        return Guest(container, self._blobs, int(self._settings["max_payload_mib"]) << 20)
