@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inrush.linux import confine, links, messages, mounts, namespaces, roots
+from inrush.linux import confine, links, messages, namespaces, roots
 
 _OWN = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWCGROUP
 
@@ -59,9 +59,9 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     for fd in job.joins:
         os.write(fd, b"0")
         os.close(fd)
+    times.append(("groups", clock()))
     _leave_namespaces(job)
     times.append(("namespaces", clock()))
-    mounts.make_private()
     nodes = {**roots.take_nodes(), **job.devices} if job.devices else None
     roots.enter(job.root, job.binds, nodes, job.tmp_mib)
     os.close(job.root)

@@ -26,8 +26,9 @@ def version() -> int:
 
 
 def confine_writes(below: Iterable[str]) -> bool:
-    """Writing, making, renaming and removing only below these paths. False where the kernel cannot (Landlock 2 is Linux 5.19: version
-    1 would also forbid every rename from one directory to another)."""
+    """Writing, making, renaming and removing only below these paths. False where the kernel cannot (Landlock 2 is
+    Linux 5.19: version 1 would also forbid every rename from one directory to another).
+    """
     known = version()
     if known < 2:
         return False

@@ -1,7 +1,8 @@
-"""JSON messages with descriptors over a SOCK_SEQPACKET pair: agent ⇄ launcher, launcher ⇄ zygote, launcher ⇄ container's first process.
+"""JSON messages with descriptors over a SOCK_SEQPACKET pair: agent ⇄ launcher, launcher ⇄ zygote, launcher ⇄
+container's first process.
 
-A message is one packet, so there is nothing to cut. Where the receiver asked for credentials, the kernel says which process sent it, by
-that process's id as the receiver sees it.
+A message is one packet, so there is nothing to cut. Where the receiver asked for credentials, the kernel says which
+process sent it, by that process's id as the receiver sees it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def want_credentials(end: socket.socket) -> None:
 
 
 def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = ()) -> None:
-    """One message. Raises `OSError` when the other side is gone, or `BlockingIOError` when a non-blocking end is full."""
+    """One message. Raises `OSError` when the other side is gone, or `BlockingIOError` when a non-blocking end is
+    full.
+    """
     data = json.dumps(body, separators=(",", ":")).encode()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     end.sendmsg([data], rights, socket.MSG_NOSIGNAL)

@@ -1,7 +1,8 @@
 """Mounts: the classic call, and the newer ones that make a mount as a descriptor and attach it later, anywhere.
 
-A *detached* mount is a descriptor that no path leads to. One process may make it (with the rights to), and another, in its own
-mount namespace, attach it: that is how the unprivileged child of a zygote gets the root that the launcher made.
+A *detached* mount is a descriptor that no path leads to. One process may make it (with the rights to), and another,
+in its own mount namespace, attach it: that is how the unprivileged child of a zygote gets the root that the launcher
+made.
 """
 
 from __future__ import annotations

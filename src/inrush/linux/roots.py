@@ -1,7 +1,8 @@
 """Moving a process into a root of its own: /proc, /dev, /sys, /tmp and binds around a root that was made elsewhere.
 
 The new root holds files of others, whose symbolic links must not steer a mount. So everything that must come from
-the old root is taken as a detached mount first, then the root is changed, and only then is all attached, by paths of the new root.
+the old root is taken as a detached mount first, then the root is changed, and only then is all attached, by paths of
+the new root.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ def relative(devices: Iterable[str]) -> tuple[str, ...]:
 def enter(
     root_fd: int, binds: Iterable[tuple[int, str, bool]], nodes: Mapping[str, int] | None, tmp_mib: int | None
 ) -> None:
-    """Make `root_fd` the root. `binds` are (detached mount, path, is a directory). `nodes` are the devices of a fresh /dev;
-    None takes over the /dev of the present root, all but its shm and pts."""
+    """Make `root_fd` the root. `binds` are (detached mount, path, is a directory). `nodes` are the devices of a
+    fresh /dev; None takes over the /dev of the present root, all but its shm and pts.
+    """
     proc = mounts.detached("proc", attributes=_QUIET)
     sys = _sysfs()
     dev = mounts.clone_tree("/dev", recursive=True) if nodes is None else _fresh_dev()
@@ -86,6 +88,7 @@ def _furnish_dev(nodes: Mapping[str, int] | None) -> None:
             _attach(fd, "/dev/" + name, is_directory=False)
     mounts.mount("tmpfs", "/dev/shm", "tmpfs", mounts.NOSUID | mounts.NODEV, "mode=1777")  # noqa: S108
     mounts.mount("devpts", "/dev/pts", "devpts", mounts.NOSUID | mounts.NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
-    # Siblings share this tmpfs by clone, so none may change what is in it. (Nodes are mounts of their own, and stay writable.)
+    # Siblings share this tmpfs by clone, so none may change what is in it. (Nodes are mounts of their own, and stay
+    # writable.)
     flags = mounts.BIND | mounts.REMOUNT | mounts.RDONLY | mounts.NOSUID | mounts.NOEXEC
     mounts.mount("", "/dev", "", flags)

@@ -1,8 +1,9 @@
 """The filter of system calls under which containers run: a list of what is refused, as a BPF program.
 
-Refused is what only matters to who administers a machine, what has a history of holes, and what the namespaces have already
-made useless: mounting, namespaces, modules, tracing, keys, io_uring, bpf, clocks. `clone3` answers ENOSYS, so that libc uses `clone`, whose
-flags the filter can read: a clone into new namespaces is refused. Sockets of kinds that no namespace confines are refused too.
+Refused is what only matters to who administers a machine, what has a history of holes, and what the namespaces have
+already made useless: mounting, namespaces, modules, tracing, keys, io_uring, bpf, clocks. `clone3` answers ENOSYS,
+so that libc uses `clone`, whose flags the filter can read: a clone into new namespaces is refused. Sockets of kinds
+that no namespace confines are refused too.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from inrush.linux.calls import MACHINE, syscall
 # name: number on x86-64 and on aarch64; None where the machine has no such call
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
-    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
-    "fspick": (433, 433), "mount_setattr": (442, 442), "open_tree_attr": (467, 467), "statmount": (457, 457), "listmount": (458, 458),
+    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
+    "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442), "open_tree_attr": (467, 467),
+    "statmount": (457, 457), "listmount": (458, 458),
     "setns": (308, 268), "unshare": (272, 97), "sethostname": (170, 161), "setdomainname": (171, 162),
     "swapon": (167, 224), "swapoff": (168, 225), "reboot": (169, 142), "acct": (163, 89), "quotactl": (179, 60),
     "quotactl_fd": (443, 443), "vhangup": (153, 58), "syslog": (103, 116), "personality": (135, 92),
@@ -25,8 +27,8 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "fanotify_init": (300, 262),
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
     "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
-    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "process_madvise": (440, 440),
-    "kcmp": (312, 272), "pidfd_getfd": (438, 438),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "kcmp": (312, 272), "pidfd_getfd": (438, 438),
     "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "lookup_dcookie": (212, 18),
     "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
     "migrate_pages": (256, 238), "move_pages": (279, 239), "nfsservctl": (180, 42),

@@ -1,8 +1,12 @@
 """Control groups: limits, accounting, and the end of everything in a container.
 
-Two layouts are served. *Pure v2*: one tree has all controllers. *Hybrid*: cpu, cpuacct, memory, pids and freezer are v1 trees of their own,
-and a v2 tree without controllers gives `cgroup.kill`. A container has a group of its name in each tree, below one group per state directory, so
-that what a crash left is found and swept.
+Two layouts are served. *Pure v2*: one tree has all controllers, and `cgroup.kill`. *Hybrid*: cpu, cpuacct, memory,
+pids and freezer are v1 trees of their own. A v2 tree beside them is left alone: moving a process in v2 takes a lock
+that waits for an RCU grace period (12 ms here), where v1's `tasks` file takes none, and the freezer does what
+`cgroup.kill` would.
+
+A container has a group of its name in each tree, below one group per state directory, so that what a crash left is
+found and swept.
 """
 
 from __future__ import annotations
@@ -58,7 +62,7 @@ class Group:
         self._can_kill = can_kill
 
     def open_joins(self) -> list[int]:
-        """Descriptors into which a process writes "0" to move itself in. (v1 `tasks` avoids a lock that `cgroup.procs` takes.)"""
+        """Descriptors into which a process writes "0" to move itself in."""
         names = {key: "cgroup.procs" if key == "v2" else "tasks" for key in self._paths}
         distinct = {self._paths[key]: name for key, name in names.items()}
         return [os.open(path / name, os.O_WRONLY | os.O_CLOEXEC) for path, name in distinct.items()]
@@ -158,13 +162,11 @@ class Cgroups:
 
     def __init__(self, where: Layout, name: str, can_kill: bool) -> None:
         self._layout = where
-        self._roots = {"v2": Path(where.v2)} if where.v2 else {}
-        if not where.pure:
-            self._roots |= {controller: Path(path) for controller, path in where.v1.items()}
+        self._roots = {name: Path(path) for name, path in ({"v2": where.v2} if where.pure else where.v1).items()}
         if not self._roots:
             raise OSError("no cgroup file system is mounted")
         self._name = name
-        self._can_kill = can_kill and bool(where.v2)
+        self._can_kill = can_kill
         self._make_base()
 
     def _make_base(self) -> None:

@@ -29,8 +29,9 @@ _HELLO_S = 30.0
 
 
 class LaunchError(InternalError):
-    """The launcher could not do what it was asked. `code` is one of `exec`, `root`, `unconfined`, `template`, `unknown`, `busy`, `refused`,
-    `system`, `gone`; `detail` may hold a traceback."""
+    """The launcher could not do what it was asked. `code` is one of `exec`, `root`, `unconfined`, `template`,
+    `unknown`, `busy`, `refused`, `system`, `gone`; `detail` may hold a traceback.
+    """
 
     def __init__(self, code: str, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -40,8 +41,10 @@ class LaunchError(InternalError):
 
 
 class Launcher:
-    """Speaks with the launcher process of a handle. `on_exit` is called on the loop for each end of a container, of a program entered into
-    one, or (by its key) of a template that died by itself. The caller keeps, and closes, the descriptors it passes."""
+    """Speaks with the launcher process of a handle. `on_exit` is called on the loop for each end of a container, of
+    a program entered into one, or (by its key) of a template that died by itself. The caller keeps, and closes, the
+    descriptors it passes.
+    """
 
     def __init__(self, handle: LauncherHandle, on_exit: Callable[[Exited], None]) -> None:
         self._handle = handle

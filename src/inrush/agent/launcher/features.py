@@ -1,7 +1,7 @@
 """What this kernel and this machine can do, found by trying; and what follows where they cannot.
 
-`INRUSH_WITHOUT` (a comma list of the names below) makes the launcher behave as if something were missing: tests force every
-fallback by it, and an operator can step around a broken feature.
+`INRUSH_WITHOUT` (a comma list of the names below) makes the launcher behave as if something were missing: tests
+force every fallback by it, and an operator can step around a broken feature.
 
 | name | since | without it |
 |---|---|---|
@@ -40,7 +40,9 @@ class Features:
 
 
 def find(staging: str, userns_fd: int, rootless: bool, environ: Mapping[str, str] = os.environ) -> Features:
-    """Try each feature. `staging` is an empty directory on a private tmpfs, `userns_fd` some user namespace to map into."""
+    """Try each feature. `staging` is an empty directory on a private tmpfs, `userns_fd` some user namespace to map
+    into.
+    """
     without = {n for n in environ.get("INRUSH_WITHOUT", "").split(",") if n}
     why = dict.fromkeys(without & set(NAMES), "switched off by INRUSH_WITHOUT")
     probes: dict[str, Callable[[], str]] = {

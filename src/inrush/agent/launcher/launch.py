@@ -1,4 +1,6 @@
-"""One program on its way into a container, as the launcher follows it: init, ready, verified, go, executed; and its end."""
+"""One program on its way into a container, as the launcher follows it: init, ready, verified, go, executed; and its
+end.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Phases = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something did not start. `code` is `exec`, `root`, `unconfined`, `template`, `busy`, `unknown` or `system`."""
+    """Why something did not start. `code` is `exec`, `root`, `unconfined`, `template`, `busy`, `unknown` or
+    `system`.
+    """
 
     code: str
     message: str
@@ -27,8 +31,9 @@ class Failure:
 
 
 class Launch:
-    """Follows one start. Exactly one of `up(pid, phases)` and `failed(failure)` is called, and after `up`, once, `ended(wait status)`;
-    `gone()` comes last in every case, when no process of it is left."""
+    """Follows one start. Exactly one of `up(pid, phases)` and `failed(failure)` is called, and after `up`, once,
+    `ended(wait status)`; `gone()` comes last in every case, when no process of it is left.
+    """
 
     def __init__(self, loop: Loop, check: Callable[[int], None]) -> None:
         self._loop = loop

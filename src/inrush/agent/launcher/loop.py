@@ -1,4 +1,6 @@
-"""The launcher's event loop: one thread, descriptors, timers, children. Small, since asyncio would be half of the launcher's memory."""
+"""The launcher's event loop: one thread, descriptors, timers, children. Small, since asyncio would be half of the
+launcher's memory.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Act = Callable[[], object]
 
 
 class Loop:
-    """Calls back when a descriptor is readable, when a time has come, when a child has ended, and when there is nothing else to do."""
+    """Calls back when a descriptor is readable, when a time has come, when a child has ended, and when there is
+    nothing else to do.
+    """
 
     def __init__(self) -> None:
         self._poll = select.poll()

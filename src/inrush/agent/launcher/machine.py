@@ -1,4 +1,6 @@
-"""What a launcher has of its machine, and what each container holds of it: a group, a network, a root, given and taken back here."""
+"""What a launcher has of its machine, and what each container holds of it: a group, a network, a root, given and
+taken back here.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,7 @@ class Held:
     """What one container holds. `why` says what it did not get."""
 
     root: Root
+    userns: int
     group: Group | None = None
     net: Net | None = None
     why: str = ""
@@ -75,7 +78,7 @@ class Machine:
     def hold(self, name: str, root: RootSpec, limits: Limits, network: str, uid_base: int, below: int = -1) -> Held:
         """Give a container what it needs. Raises `OSError`, with nothing held, where a part cannot be had."""
         userns = self.users.get(uid_base)
-        held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below))
+        held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below), userns)
         try:
             if self.cgroups:
                 held.group = self.cgroups.make(name, limits, self.memory_mib)
@@ -99,8 +102,7 @@ class Machine:
         """Take everything back; the container's processes have ended, or are being killed."""
         held.root.close(keep_upper)
         if held.net and self.network:
-            os.close(held.net.fd)
-            self.network.release(held.net)
+            self.network.give_back(held.userns, held.net)
         if held.group:
             held.group.kill()
             self._remove(held.group, _FIRST_RETRY_S)

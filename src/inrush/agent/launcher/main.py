@@ -2,9 +2,10 @@
 
     server ── fork, exec ──▶ janitor ── fork ──▶ launcher
 
-The launcher ends when its agent hangs up; the kernel then kills every container, since each one's init dies with the launcher. The janitor
-waits for the launcher to end, however it does, and sweeps what does not vanish by itself: cgroups, links, the nft table. Should the janitor be
-killed, the launcher is told by a signal, ends, and sweeps itself. Should both be killed at once, the next start sweeps.
+The launcher ends when its agent hangs up; the kernel then kills every container, since each one's init dies with the
+launcher. The janitor waits for the launcher to end, however it does, and sweeps what does not vanish by itself:
+cgroups, links, the nft table. Should the janitor be killed, the launcher is told by a signal, ends, and sweeps
+itself. Should both be killed at once, the next start sweeps.
 """
 
 from __future__ import annotations

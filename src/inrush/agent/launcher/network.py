@@ -1,8 +1,9 @@
 """The network of containers: a bridge of the node's own, a pair of links for each container, and one nft table.
 
-Containers go out by masquerading. What they may not: reach the node itself by any of its addresses (everything that comes in by the bridge
-for the node is rejected), nor each other (isolated bridge ports, and no forwarding from bridge to bridge), nor send under an address that is
-not theirs; nothing comes in that they did not ask for. IPv6 is off on the bridge.
+Containers go out by masquerading. What they may not: reach the node itself by any of its addresses (everything that
+comes in by the bridge for the node is rejected), nor each other (isolated bridge ports, and no forwarding from
+bridge to bridge), nor send under an address that is not theirs; nothing comes in that they did not ask for. IPv6 is
+off on the bridge.
 
 A network namespace with its link takes about 2 ms to make, so some are kept ready for each app.
 """
@@ -22,8 +23,8 @@ from pathlib import Path
 
 from inrush.linux import links, messages, namespaces, process
 
-READY = 2
-"""Namespaces kept ready for each app that has a template."""
+READY, KEPT = 2, 64
+"""For each app: namespaces made ahead, and the most that are kept of those that containers have left."""
 
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _CHANGED = Path("/run/inrush-ip-forward")
@@ -78,27 +79,34 @@ class Network:
         ready = self._ready.setdefault(userns, deque())
         return ready.popleft() if ready else self._make(userns, 1)[0]
 
+    def give_back(self, userns: int, net: Net) -> None:
+        """No process is left in `net`. It serves a later container of the same app: nothing in it could be changed
+        without capabilities, and taking one down holds the kernel's network lock for milliseconds.
+        """
+        ready = self._ready.get(userns)
+        if ready is None or len(ready) >= KEPT:
+            self._discard(net)
+        else:
+            ready.append(net)
+
     def refill(self, userns: int) -> None:
-        """Make what is missing to `READY` for an app; call when nothing else is to do."""
+        """Make one more for an app that has fewer than `READY`; call when nothing else is to do."""
         ready = self._ready.setdefault(userns, deque())
         if len(ready) < READY:
-            ready.extend(self._make(userns, READY - len(ready)))
+            ready.extend(self._make(userns, 1))
 
     def wanting(self) -> int | None:
-        """An app whose stock is not full."""
+        """An app whose stock is low."""
         return next((userns for userns, ready in self._ready.items() if len(ready) < READY), None)
-
-    def release(self, net: Net) -> None:
-        """The container has ended: its address comes back, last in line."""
-        with contextlib.suppress(OSError):
-            self._route().delete(net.link)
-        self._free.append(net.address)
 
     def drain(self, userns: int) -> None:
         """The app has no template any more."""
         for net in self._ready.pop(userns, ()):
-            os.close(net.fd)
-            self.release(net)
+            self._discard(net)
+
+    def _discard(self, net: Net) -> None:
+        os.close(net.fd)  # the kernel takes link and address down with the namespace, in its own time
+        self._free.append(net.address)
 
     def _make(self, userns: int, count: int) -> list[Net]:
         self._route()
@@ -149,7 +157,9 @@ class Network:
 
 
 def sweep(tag: str) -> None:
-    """Remove all of a launcher's links and its table, and switch forwarding off again if no other launcher of this node is left."""
+    """Remove all of a launcher's links and its table, and switch forwarding off again if no other launcher of this
+    node is left.
+    """
     bridge, table = f"inrush{tag}", f"inrush_{tag}"
     with contextlib.suppress(OSError):
         route = links.Netlink()
@@ -175,7 +185,9 @@ def nft(script: str) -> None:
 
 
 def free_subnet(seed: str, routes: Iterable[str], hosts: Iterable[str]) -> ipaddress.IPv4Network:
-    """A private /16 that no route of the node overlaps and no resolver is in; the same for the same seed while that is so."""
+    """A private /16 that no route of the node overlaps and no resolver is in; the same for the same seed while that
+    is so.
+    """
     taken = [ipaddress.ip_network(r) for r in routes] + [ipaddress.ip_network(h) for h in hosts]
     first = sum(seed.encode()) % 256
     for step in range(256):

@@ -1,8 +1,9 @@
 """Roots of containers: layers below, a fresh upper directory above, as one detached overlay mount.
 
-Layers are stored with owners from 0 and mounted with owners shifted to the app's range (idmapped), each clone made once per app and
-kept. Where the kernel cannot, the layer is copied once per app with its owners changed (`trees.shift`). A container's upper directory is
-on a tmpfs of its own, which the container's memory pays for and which vanishes with it; a build's is a directory that is kept.
+Layers are stored with owners from 0 and mounted with owners shifted to the app's range (idmapped), each clone made
+once per app and kept. Where the kernel cannot, the layer is copied once per app with its owners changed
+(`trees.shift`). A container's upper directory is on a tmpfs of its own, which the container's memory pays for and
+which vanishes with it; a build's is a directory that is kept.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ Options = list[tuple[str, "str | int | None"]]
 
 @dataclass(slots=True)
 class Root:
-    """A root ready to be entered: its mount, its binds (mount, path inside, is a directory), its upper directory's own mount."""
+    """A root ready to be entered: its mount, its binds (mount, path inside, is a directory), its upper directory's
+    own mount.
+    """
 
     fd: int
     binds: list[tuple[int, str, bool]]
@@ -59,13 +62,17 @@ class Overlays:
         return [(layer, copy) for layer, copy in wanted if copy and not copy.exists()]
 
     def copy_of(self, layer: str, base: int) -> Path | None:
-        """Where the shifted copy of a layer belongs; None for a directory of the host itself, which is used as it is."""
+        """Where the shifted copy of a layer belongs; None for a directory of the host itself, which is used as it
+        is.
+        """
         if not Path(layer).is_relative_to(self._shifted.parent):
             return None
         return self._shifted / str(base) / hashlib.sha256(layer.encode()).hexdigest()[:32]
 
     def make(self, spec: RootSpec, base: int, userns: int, below: int = -1) -> Root:
-        """A root for `spec`. `below` is another root's upper mount, used as the top layer. Raises `OSError` naming the part that failed."""
+        """A root for `spec`. `below` is another root's upper mount, used as the top layer. Raises `OSError` naming
+        the part that failed.
+        """
         upper_fd, top = self._upper(spec, base)
         opened: list[int] = []
         try:
@@ -93,7 +100,7 @@ class Overlays:
             for path in (spec.upper, spec.upper + ".work"):
                 os.makedirs(path, exist_ok=True)
                 os.chown(path, base, base)
-            os.chmod(spec.upper, 0o755)
+            os.chmod(spec.upper, 0o755)  # noqa: S103 (it is the root directory of what is built)
             return -1, spec.upper
         size: Options = [("size", f"{spec.disk_mib}m")] if spec.disk_mib else []
         fd = mounts.detached("tmpfs", [("mode", "755"), *size], mounts.ATTR_NOSUID | mounts.ATTR_NODEV)
@@ -115,7 +122,9 @@ class Overlays:
         return mounts.detached("overlay", options)
 
     def _by_paths(self, spec: RootSpec, base: int, userns: int, upper_fd: int, below: int) -> int:
-        """The same for kernels whose overlay takes only paths: all parts get short ones, below the staging directory."""
+        """The same for kernels whose overlay takes only paths: all parts get short ones, below the staging
+        directory.
+        """
         place = self._staging / f"o{next(self._numbers)}"
         place.mkdir()
         parts: list[str] = []
@@ -207,7 +216,9 @@ _UPSTREAM = "/run/systemd/resolve/resolv.conf"
 
 
 def resolv_conf() -> str:
-    """The node's, or, where that names a resolver on its loopback, which containers cannot reach, systemd-resolved's upstream one."""
+    """The node's, or, where that names a resolver on its loopback, which containers cannot reach, systemd-resolved's
+    upstream one.
+    """
     for path in ("/etc/resolv.conf", _UPSTREAM):
         with contextlib.suppress(OSError):
             text = Path(path).read_text()

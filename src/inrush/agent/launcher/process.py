@@ -29,9 +29,11 @@ class LauncherHandle:
 
 
 def start_launcher(state: Path, *, rootless: bool | None = None, reserve_mib: int = 512) -> LauncherHandle:
-    """Start the launcher of a state directory. It ends when the handle's socket is closed, by whatever end of this process.
+    """Start the launcher of a state directory. It ends when the handle's socket is closed, by whatever end of this
+    process.
 
-    `rootless` None decides by the user id. `reserve_mib` is memory of the node that containers without a limit may not take.
+    `rootless` None decides by the user id. `reserve_mib` is memory of the node that containers without a limit may
+    not take.
     """
     rootless = os.geteuid() != 0 if rootless is None else rootless
     ours, theirs = messages.pair()
@@ -66,14 +68,15 @@ def _become_launcher(end: socket.socket, state: Path, rootless: bool, reserve_mi
             str(reserve_mib),
         ]
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "INRUSH_WITHOUT") if name in os.environ}
-        os.execve(sys.executable, arguments, kept)
+        os.execve(sys.executable, arguments, kept)  # noqa: S606 (no shell is wanted)
     finally:
         os._exit(127)
 
 
 def drop_privileges(home: Path) -> str:
-    """Give up, in this process and all its threads to come, every capability and the ways to new ones, and the right to write outside
-    `home` and the places for temporary files. Returns what was done, as a sentence."""
+    """Give up, in this process and all its threads to come, every capability and the ways to new ones, and the right
+    to write outside `home` and the places for temporary files. Returns what was done, as a sentence.
+    """
     dropped = os.geteuid() == 0
     if dropped:
         caps.keep_only()

@@ -19,7 +19,9 @@ _MIB = 1 << 20
 
 @dataclass(slots=True)
 class Container:
-    """What the launcher knows of a container or of a program entered into one. `pid` is its first process, as the host counts."""
+    """What the launcher knows of a container or of a program entered into one. `pid` is its first process, as the
+    host counts.
+    """
 
     id: str
     kill: Callable[[], None]

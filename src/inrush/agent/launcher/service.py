@@ -1,7 +1,8 @@
 """The launcher's side of its one conversation: requests of the agent in, answers and ends of containers out.
 
-A request is `{"rid", "do", "spec"}` with descriptors; its answer `{"rid", "ok"}` or `{"rid", "error": {code, message, detail}}`. An end is
-`{"exited"}`. The agent is not privileged, so what it may ask is limited: trees are changed below the state directory only.
+A request is `{"rid", "do", "spec"}` with descriptors; its answer `{"rid", "ok"}` or `{"rid", "error": {code,
+message, detail}}`. An end is `{"exited"}`. The agent is not privileged, so what it may ask is limited: trees are
+changed below the state directory only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from inrush.linux import messages
 Fds = list[int]
 
 
-class Refusal(Exception):  # noqa: N818 (an answer, not a defect)
+class Refusal(Exception):
     """A request that cannot be carried out."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -179,7 +180,9 @@ class Service:
         act: Callable[[], None],
         undo: Callable[[], None] = lambda: None,
     ) -> None:
-        """Do `act` when the copies of layers that this kernel needs are there; `kept` descriptors are closed after it."""
+        """Do `act` when the copies of layers that this kernel needs are there; `kept` descriptors are closed after
+        it.
+        """
 
         def go(failed: str) -> None:
             try:

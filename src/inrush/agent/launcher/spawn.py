@@ -1,11 +1,14 @@
 """From the launcher to a program in a container of its own: three processes, each with one task.
 
-    launcher ── fork ──▶ setup: joins the cgroups, enters the app's user namespace, leaves all others, makes
-                         └─ clone(PARENT) ──▶ init: pid 1 of the container, a child of the launcher; makes the root, reaps, dies with the launcher
-                                              └─ fork ──▶ first: gives up its privileges, says "ready", waits for "go", executes the program
+                                              launcher ── fork ──▶ setup: joins the cgroups, enters the app's user
+                                              namespace, leaves all others, makes └─ clone(PARENT) ──▶ init: pid 1 of
+                                              the container, a child of the launcher; makes the root, reaps, dies
+                                              with the launcher └─ fork ──▶ first: gives up its privileges, says
+                                              "ready", waits for "go", executes the program
 
-Only fork, no exec, until the program: what these processes hold in memory is the launcher's own image. The program is executed after
-the launcher has verified its process from outside. `first` keeps the report socket open until exec closes it: its end means success.
+Only fork, no exec, until the program: what these processes hold in memory is the launcher's own image. The program
+is executed after the launcher has verified its process from outside. `first` keeps the report socket open until exec
+closes it: its end means success.
 """
 
 from __future__ import annotations
@@ -56,7 +59,9 @@ class Sandbox:
 
 
 def start(sandbox: Sandbox, program: Program, report: socket.socket, status: int) -> int:
-    """Fork the setup process; returns its pid. `init` writes the program's wait status to the pipe `status` when it ends."""
+    """Fork the setup process; returns its pid. `init` writes the program's wait status to the pipe `status` when it
+    ends.
+    """
     pid = os.fork()
     if pid == 0:
         _guarded(report, "setting the container up", lambda: _setup(sandbox, program, report, status))
@@ -130,7 +135,9 @@ def _reap_until(main: int, status: int) -> None:
 
 
 def enter(pid: int, joins: list[int], program: Program, report: socket.socket) -> int:
-    """Fork a process that executes `program` in the namespaces of `pid`; returns the pid of the process that does the joining."""
+    """Fork a process that executes `program` in the namespaces of `pid`; returns the pid of the process that does
+    the joining.
+    """
     joiner = os.fork()
     if joiner == 0:
         _guarded(report, "entering the container", lambda: _enter(pid, joins, program, report))
@@ -188,7 +195,7 @@ def _exec(program: Program) -> None:
     failure = FileNotFoundError(2, "no such program in the image", name)
     for candidate in candidates:
         try:
-            os.execve(candidate, program.argv, program.env)
+            os.execve(candidate, program.argv, program.env)  # noqa: S606 (no shell is wanted)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -30,8 +30,9 @@ class Bind:
 class RootSpec:
     """The file system of a container.
 
-    `layers` are directories, top first, with owners from 0. What the container writes goes to `upper`, a directory below the
-    state directory that is kept (image builds), or, where that is empty, to memory (charged to the container), up to `disk_mib`.
+    `layers` are directories, top first, with owners from 0. What the container writes goes to `upper`, a directory
+    below the state directory that is kept (image builds), or, where that is empty, to memory (charged to the
+    container), up to `disk_mib`.
     """
 
     layers: tuple[str, ...]
@@ -44,7 +45,9 @@ class RootSpec:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`cpu` is a hard quota in cores, `cpu_request` the share under contention. Memory None: the node's less the reserve."""
+    """`cpu` is a hard quota in cores, `cpu_request` the share under contention. Memory None: the node's less the
+    reserve.
+    """
 
     cpu: float | None = None
     cpu_request: float = 0.125
@@ -54,10 +57,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class TemplateSpec:
-    """A process to fork containers from: a zygote, or with `boot` a snapshot (`entry`'s `template(boot)` is called in it).
+    """A process to fork containers from: a zygote, or with `boot` a snapshot (`entry`'s `template(boot)` is called
+    in it).
 
-    `sys_path` goes in front of Python's own path, `sys_path_end` behind it. `entry` is the module that has `template(boot) -> (state, report)`
-    and `serve(sock, state) -> exit code`.
+    `sys_path` goes in front of Python's own path, `sys_path_end` behind it. `entry` is the module that has
+    `template(boot) -> (state, report)` and `serve(sock, state) -> exit code`.
     """
 
     key: str
@@ -90,7 +94,9 @@ class ForkSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """A container that executes a program. `caps` is `none`, or `build`: what installing packages needs, in the app's user namespace."""
+    """A container that executes a program. `caps` is `none`, or `build`: what installing packages needs, in the
+    app's user namespace.
+    """
 
     id: str
     root: RootSpec
@@ -119,7 +125,9 @@ class EnterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`pid` is the host's. `phases` are (name, ms). `why` says what the container lacks of what was asked, else it is empty."""
+    """`pid` is the host's. `phases` are (name, ms). `why` says what the container lacks of what was asked, else it
+    is empty.
+    """
 
     pid: int
     phases: tuple[tuple[str, float], ...] = ()
@@ -128,7 +136,9 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class TemplateUp:
-    """A template is ready. `report` is what its `template(boot)` returned, `{}` for a zygote. `threads` must be 1 for forks to be safe."""
+    """A template is ready. `report` is what its `template(boot)` returned, `{}` for a zygote. `threads` must be 1
+    for forks to be safe.
+    """
 
     pid: int
     ms: float

@@ -1,4 +1,6 @@
-"""What a launcher leaves on the machine when it is killed, and its removal: cgroups with all in them, links, the nft table."""
+"""What a launcher leaves on the machine when it is killed, and its removal: cgroups with all in them, links, the nft
+table.
+"""
 
 from __future__ import annotations
 

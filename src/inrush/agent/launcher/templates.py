@@ -1,9 +1,11 @@
 """Templates (zygotes and snapshots), and the containers forked from them.
 
-A template runs user code, or may: what it says is taken as a claim. Which process a child is, the kernel says (credentials of its
-report); that it has ended, its pidfd says. Only the exit status is taken from the template, since nobody else is told it.
+A template runs user code, or may: what it says is taken as a claim. Which process a child is, the kernel says
+(credentials of its report); that it has ended, its pidfd says. Only the exit status is taken from the template,
+since nobody else is told it.
 
-Containers live in pid namespaces below their template's, so they die with it. Closing a template therefore waits for its last container.
+Containers live in pid namespaces below their template's, so they die with it. Closing a template therefore waits for
+its last container.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from inrush.agent.launcher.specs import GUEST_LIB, Exited, ForkSpec, Started, Te
 from inrush.linux import messages, roots
 
 _BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """A thread pool made before a fork is not there after it: templates get none, and children the user's values."""
 
 _RESEND_S = 0.005

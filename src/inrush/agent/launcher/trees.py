@@ -1,4 +1,6 @@
-"""Work on whole directory trees that only root can do, each in a forked worker: owners shifted, trees moved and removed."""
+"""Work on whole directory trees that only root can do, each in a forked worker: owners shifted, trees moved and
+removed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import os
 import shutil
 import stat
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +21,9 @@ _ORIGINS = ("trusted.overlay.origin", "user.overlay.origin")
 
 
 def normalise(upper: str, base_uid: int, layer: str) -> None:
-    """Turn a build's upper directory into a layer: owners from 0, nothing of the machine it was built on, moved to `layer`."""
+    """Turn a build's upper directory into a layer: owners from 0, nothing of the machine it was built on, moved to
+    `layer`.
+    """
     for name in ETC_FILES:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(upper, "etc", name))
@@ -59,7 +64,9 @@ def remove(path: str) -> None:
 
 
 def forget_mount_points(upper: str, paths: list[str]) -> None:
-    """Take out of an upper directory what was made only to mount on: empty directories and files at these paths of the container."""
+    """Take out of an upper directory what was made only to mount on: empty directories and files at these paths of
+    the container.
+    """
     for path in paths:
         at = Path(upper, path.lstrip("/"))
         with contextlib.suppress(OSError):
@@ -110,7 +117,7 @@ def _capability_for(raw: bytes, root: int) -> bytes:
 
 def _copy_tree(source: str, target: str) -> None:
     """cp, since it keeps hard links, whiteouts and attributes, and shares blocks where the file system can."""
-    status = os.spawnvp(os.P_WAIT, "cp", ["cp", "-a", "--reflink=auto", source, target])
+    status = subprocess.run(["cp", "-a", "--reflink=auto", source, target]).returncode
     if status:
         shutil.rmtree(target, ignore_errors=True)
         raise OSError(f"cp of {source} to {target} ended with status {status}; is the disk full?")

@@ -1,12 +1,15 @@
 """User namespaces, one per app: user 0 in it is an ordinary, otherwise unused user of the host.
 
-As root, an app's namespace maps ids 0…65535 to its own range. Without root, the launcher lives in a user namespace itself (`enter_own`), and
-every app gets one inside it with the same ids: apps are then told apart by their namespaces, but not by user ids.
+As root, an app's namespace maps ids 0…65535 to its own range. Without root, the launcher lives in a user namespace
+itself (`enter_own`), and every app gets one inside it with the same ids: apps are then told apart by their
+namespaces, but not by user ids.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -77,7 +80,9 @@ def _hold(flags: int = namespaces.NEWUSER) -> int:
 
 
 def enter_own() -> str:
-    """Move this process, of an ordinary user, into a user namespace of its own, as root there. Returns what is lost, in words."""
+    """Move this process, of an ordinary user, into a user namespace of its own, as root there. Returns what is lost,
+    in words.
+    """
     uid, gid, pid = os.geteuid(), os.getegid(), os.getpid()
     read, write = os.pipe()
     helper = os.fork()  # the maps must be written from outside
@@ -118,19 +123,12 @@ def _write_maps(pid: int, uid: int, gid: int) -> int:
 
 
 def _subordinate(path: str, uid: int) -> tuple[int, int] | None:
-    import pwd
-
     names = {str(uid)}
-    try:
+    with contextlib.suppress(KeyError):
         names.add(pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        pass
-    try:
-        with open(path) as file:
-            for line in file:
-                owner, first, count = line.strip().split(":")
-                if owner in names:
-                    return int(first), min(int(count), UID_RANGE - 1)
-    except (OSError, ValueError):
-        pass
+    with contextlib.suppress(OSError, ValueError), open(path) as file:
+        for line in file:
+            owner, first, count = line.strip().split(":")
+            if owner in names:
+                return int(first), min(int(count), UID_RANGE - 1)
     return None

@@ -1,7 +1,7 @@
 """Is this process confined? Asked from outside, of the kernel, never of the process, before it gets anything to do.
 
-A template runs user code, which could tamper with what its forks do to themselves. So a child that skipped a step is found here,
-and killed.
+A template runs user code, which could tamper with what its forks do to themselves. So a child that skipped a step is
+found here, and killed.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ _OWN = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
 _CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
-class Unconfined(Exception):  # noqa: N818 (it is a verdict)
+class Unconfined(Exception):
     """The process is not what it must be; the message says in which respect."""
 
 
 def process(
     pid: int, userns: int, group: Group | None, not_in: list[int], keep: tuple[str, ...] = (), filtered: bool = True
 ) -> None:
-    """Raise `Unconfined` unless `pid` is in the user namespace `userns`, in `group`, shares no namespace with the processes `not_in`, has no
-    capabilities but `keep`, cannot get any, and is under a filter."""
+    """Raise `Unconfined` unless `pid` is in the user namespace `userns`, in `group`, shares no namespace with the
+    processes `not_in`, has no capabilities but `keep`, cannot get any, and is under a filter.
+    """
     try:
         namespaces_of(pid, userns, not_in)
         _privileges(caps.read_status(pid), caps.mask(keep), filtered)
@@ -35,7 +36,9 @@ def process(
 
 
 def namespaces_of(pid: int, userns: int, not_in: list[int]) -> None:
-    """Raise `Unconfined` unless `pid` is in the user namespace `userns` and shares no namespace with the processes `not_in`."""
+    """Raise `Unconfined` unless `pid` is in the user namespace `userns` and shares no namespace with the processes
+    `not_in`.
+    """
     stat = os.fstat(userns)
     if namespaces.identity("user", pid) != (stat.st_dev, stat.st_ino):
         raise Unconfined("it is not in the user namespace of its app")
