@@ -1,1 +1,175 @@
-"""inrush."""
+"""inrush: Python functions and classes in isolated containers with the right image and GPU, from zero in milliseconds.
+
+    import inrush
+
+    app = inrush.App("hello")
+
+    @app.function()
+    def square(x: int) -> int:
+        return x * x
+
+    @app.local_entrypoint()
+    def main() -> None:
+        print(square.remote(7), list(square.map(range(10))))
+
+`inrush run hello.py` runs it. Public names are loaded when they are first used, so that `import inrush` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "App": "app",
+    "Cls": "cls",
+    "Dict": "dict",
+    "FilePatternMatcher": "_ignore",
+    "Function": "function",
+    "FunctionCall": "call",
+    "Image": "image",
+    "Retries": "retries",
+    "Secret": "secret",
+    "asgi_app": "_marks",
+    "concurrent": "_marks",
+    "current_function_call_id": "context",
+    "current_input_id": "context",
+    "enable_output": "_output",
+    "enter": "_marks",
+    "exit": "_marks",
+    "fastapi_endpoint": "_marks",
+    "is_local": "context",
+    "method": "_marks",
+    "parameter": "cls",
+    "web_endpoint": "_marks",
+    "wsgi_app": "_marks",
+}
+"""Public names, and the module of `inrush.client` that each is in."""
+
+_UNBUILT = (
+    "Client", "CloudBucketMount", "Cluster", "Cron", "Environment", "NetworkFileSystem", "Period", "Probe", "Proxy",
+    "Queue", "Sandbox", "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace", "batched",
+    "clustered", "forward", "interact", "sessioned", "web_server",
+)  # fmt: skip
+"""Names that say, when used, that they are not built yet, and what to do instead."""
+
+if TYPE_CHECKING:
+    from inrush import errors as exception
+    from inrush.client._ignore import FilePatternMatcher
+    from inrush.client._marks import (
+        asgi_app,
+        concurrent,
+        enter,
+        exit,
+        fastapi_endpoint,
+        method,
+        web_endpoint,
+        wsgi_app,
+    )
+    from inrush.client._output import enable_output
+    from inrush.client.app import App
+    from inrush.client.call import FunctionCall
+    from inrush.client.cls import Cls, parameter
+    from inrush.client.context import current_function_call_id, current_input_id, is_local
+    from inrush.client.dict import Dict
+    from inrush.client.function import Function
+    from inrush.client.image import Image
+    from inrush.client.retries import Retries
+    from inrush.client.secret import Secret
+    from inrush.errors import Error
+
+    Client: Any
+    CloudBucketMount: Any
+    Cluster: Any
+    Cron: Any
+    Environment: Any
+    NetworkFileSystem: Any
+    Period: Any
+    Probe: Any
+    Proxy: Any
+    Queue: Any
+    Sandbox: Any
+    SandboxSnapshot: Any
+    SchedulerPlacement: Any
+    Server: Any
+    Tunnel: Any
+    Volume: Any
+    Workspace: Any
+    batched: Any
+    clustered: Any
+    forward: Any
+    interact: Any
+    sessioned: Any
+    web_server: Any
+
+__all__ = [
+    "App",
+    "Client",
+    "CloudBucketMount",
+    "Cls",
+    "Cluster",
+    "Cron",
+    "Dict",
+    "Environment",
+    "Error",
+    "FilePatternMatcher",
+    "Function",
+    "FunctionCall",
+    "Image",
+    "NetworkFileSystem",
+    "Period",
+    "Probe",
+    "Proxy",
+    "Queue",
+    "Retries",
+    "Sandbox",
+    "SandboxSnapshot",
+    "SchedulerPlacement",
+    "Secret",
+    "Server",
+    "Tunnel",
+    "Volume",
+    "Workspace",
+    "asgi_app",
+    "batched",
+    "clustered",
+    "concurrent",
+    "current_function_call_id",
+    "current_input_id",
+    "enable_output",
+    "enter",
+    "exception",
+    "exit",
+    "fastapi_endpoint",
+    "forward",
+    "interact",
+    "is_local",
+    "method",
+    "parameter",
+    "sessioned",
+    "web_endpoint",
+    "web_server",
+    "wsgi_app",
+]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"inrush.client.{_HOMES[name]}"), name)
+    elif name in _UNBUILT:
+        value = importlib.import_module("inrush.client._unbuilt").Unbuilt(name)
+    elif name == "exception":
+        value = importlib.import_module("inrush.errors")
+    elif name == "Error":
+        value = importlib.import_module("inrush.errors").Error
+    else:
+        raise AttributeError(f"inrush has no {name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -185,7 +185,7 @@ class Dual(Generic[P, R]):
         return await drive(self._function(*args, **kwargs))
 
 
-class dual(Generic[S, P, R]):  # noqa: N801 - reads as a keyword where it decorates
+class dual(Generic[S, P, R]):
     """Decorates an `async def` method."""
 
     def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None:
@@ -233,7 +233,7 @@ class DualIter(Generic[P, R]):
             await drive(stream.aclose())
 
 
-class dual_iter(Generic[S, P, R]):  # noqa: N801
+class dual_iter(Generic[S, P, R]):
     """Decorates an `async def` generator method."""
 
     def __init__(self, function: Callable[Concatenate[S, P], AsyncGenerator[R, None]]) -> None:
@@ -296,7 +296,7 @@ class DualScope(Generic[P, R]):
     aio = __call__
 
 
-class dual_scope(Generic[S, P, R]):  # noqa: N801
+class dual_scope(Generic[S, P, R]):
     """Decorates an `async def` generator method that yields once."""
 
     def __init__(self, function: Callable[Concatenate[S, P], AsyncGenerator[R, None]]) -> None:

@@ -104,7 +104,11 @@ class Stream(InFlight):
     def resend(self, unknown: bool, ranges: Sequence[tuple[int, int]]) -> list[Any]:
         if not self._received:
             return self.start()
-        self.fail(ExecutionError("the server was restarted while the generator ran; what it yielded so far has arrived, call it again"))
+        self.fail(
+            ExecutionError(
+                "the server was restarted while the generator ran; what it yielded so far has arrived, call it again"
+            )
+        )
         return []
 
     def items(self, first: int, payloads: Sequence[bytes]) -> None:

@@ -36,12 +36,11 @@ Connect = Callable[[], tuple[Transport, str]]
 class _Ask:
     """A question in flight. `callback` takes what arrives before (or, of a follow, instead of) the answer."""
 
-    __slots__ = ("answer", "body", "callback", "follow")
+    __slots__ = ("answer", "body", "callback")
 
-    def __init__(self, body: Any, callback: Callback | None, follow: bool) -> None:
+    def __init__(self, body: Any, callback: Callback | None) -> None:
         self.body = body
         self.callback = callback
-        self.follow = follow
         self.answer: Waiter[Any] = Waiter()
 
     @property
@@ -84,9 +83,10 @@ class Link:
 
     # -- for callers --
 
-    async def ask(self, body: wire.Request, progress: Callback | None = None) -> Any:
-        """The answer to a request; raises the error that the server refuses it with."""
-        rid, ask = self._register(body, progress, follow=False)
+    async def ask(self, body: wire.Request, progress: Callback | None = None, timeout_s: float | None = None) -> Any:
+        """The answer to a request; raises the error that the server refuses it with. `progress` is called with what it tells before."""
+        rid, ask = self._register(body, progress)
+        ask.answer.timeout_s = timeout_s
         try:
             return await ask.answer
         finally:
@@ -94,7 +94,7 @@ class Link:
 
     def follow(self, body: wire.Request, callback: Callback) -> int:
         """Has `callback` called, in the link's thread, with what the server tells; until `unfollow` of the number it returns."""
-        return self._register(body, callback, follow=True)[0]
+        return self._register(body, callback)[0]
 
     def unfollow(self, rid: int) -> None:
         if self._asks.pop(rid, None) is not None:
@@ -136,8 +136,8 @@ class Link:
 
     # -- sending --
 
-    def _register(self, body: wire.Request, callback: Callback | None, follow: bool) -> tuple[int, _Ask]:
-        ask = _Ask(body, callback, follow)
+    def _register(self, body: wire.Request, callback: Callback | None) -> tuple[int, _Ask]:
+        ask = _Ask(body, callback)
         rid = next(self._rids)
         with self._state:
             self._check_alive()
@@ -234,7 +234,9 @@ class Link:
         if isinstance(first, wire.Rejected):
             raise from_code(first.code, first.message)
         if not isinstance(first, wire.Welcome):
-            raise VersionError("the server answered in another protocol; client and server should have the same version of inrush")
+            raise VersionError(
+                "the server answered in another protocol; client and server should have the same version of inrush"
+            )
         return first
 
     def _resume(self, transport: Transport, boot: str) -> None:
@@ -257,7 +259,9 @@ class Link:
         again = []
         for rid, ask in list(self._asks.items()):
             if not ask.repeatable:
-                what = "the connection broke during an operation that cannot be repeated blindly: look whether it was done"
+                what = (
+                    "the connection broke during an operation that cannot be repeated blindly: look whether it was done"
+                )
                 ask.answer.fail(ConnectionError(what))
             else:
                 again.append(wire.Ask(rid, ask.body))

@@ -36,7 +36,9 @@ def connect() -> tuple[Transport, str]:
     url, token = str(values["server_url"].value), str(values["token"].value)
     if url:
         if not url.startswith(("http://", "https://")):
-            raise ConnectionError(f"server_url is {url!r} (from {values['server_url'].source}); it starts with http:// or https://")
+            raise ConnectionError(
+                f"server_url is {url!r} (from {values['server_url'].source}); it starts with http:// or https://"
+            )
         if not token:
             raise AuthError(f"the server at {url} wants a token: set INRUSH_TOKEN, or token in config.toml")
         return WebSocketTransport(url), token
@@ -60,7 +62,9 @@ def _try(socket: Path) -> UnixTransport | None:
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except OSError as error:
-        raise ConnectionError(f"{socket} cannot be used: {error}; INRUSH_HOME names the folder with the server's state") from error
+        raise ConnectionError(
+            f"{socket} cannot be used: {error}; INRUSH_HOME names the folder with the server's state"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -98,9 +102,13 @@ def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> UnixTran
         if found is not None:
             return found
         if process.poll() is not None:
-            raise ConnectionError(f"the local server ended with status {process.returncode} while it started.{_tail(log)}")
+            raise ConnectionError(
+                f"the local server ended with status {process.returncode} while it started.{_tail(log)}"
+            )
         time.sleep(0.01)
-    raise ConnectionError(f"the local server (process {process.pid}) did not answer within {_START_S:.0f} s.{_tail(log)}")
+    raise ConnectionError(
+        f"the local server (process {process.pid}) did not answer within {_START_S:.0f} s.{_tail(log)}"
+    )
 
 
 def _tail(log: Path) -> str:

@@ -84,7 +84,9 @@ def _task(coroutine: Coroutine[Any, Any, None]) -> object:
         return asyncio.get_running_loop().create_task(coroutine)
     except RuntimeError:
         coroutine.close()
-        raise InvalidError("an async iterator of inputs needs the async face: `async for result in f.map.aio(inputs)`") from None
+        raise InvalidError(
+            "an async iterator of inputs needs the async face: `async for result in f.map.aio(inputs)`"
+        ) from None
 
 
 def _thread(name: str, run: Callable[..., None], *args: Any) -> None:

@@ -163,7 +163,9 @@ def concurrent(
     if not isinstance(max_inputs, int) or max_inputs < 1:
         raise InvalidError(f"@concurrent needs max_inputs of at least 1, not {max_inputs!r}")
     if target_inputs is not None and not 1 <= target_inputs <= max_inputs:
-        raise InvalidError(f"@concurrent: target_inputs must be between 1 and max_inputs ({max_inputs}), not {target_inputs!r}")
+        raise InvalidError(
+            f"@concurrent: target_inputs must be between 1 and max_inputs ({max_inputs}), not {target_inputs!r}"
+        )
     return _ConcurrentDecorator(max_inputs, target_inputs)
 
 
@@ -186,9 +188,13 @@ class _WebDecorator:
 
 def _web(decorator: str, web: Web, custom_domains: Iterable[str] | None, requires_proxy_auth: bool) -> _WebDecorator:
     if custom_domains:
-        raise UnimplementedError(f"@{decorator}(custom_domains=…) is not built yet: point a reverse proxy at the endpoint's URL")
+        raise UnimplementedError(
+            f"@{decorator}(custom_domains=…) is not built yet: point a reverse proxy at the endpoint's URL"
+        )
     if requires_proxy_auth:
-        raise UnimplementedError(f"@{decorator}(requires_proxy_auth=True) is not built yet: check a header in the handler")
+        raise UnimplementedError(
+            f"@{decorator}(requires_proxy_auth=True) is not built yet: check a header in the handler"
+        )
     if web.label and not all(c.isalnum() or c == "-" for c in web.label):
         raise InvalidError(f"@{decorator}: a label holds letters, digits and dashes, not {web.label!r}")
     return _WebDecorator(decorator, web)

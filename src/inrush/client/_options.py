@@ -150,14 +150,18 @@ def _scale(where: str, options: Mapping[str, Any], mark: Mark) -> wire.ScalePoli
         raise InvalidError(f"{where}: min_containers ({minimum}) is above max_containers ({maximum})")
     single = options.get("max_inputs")
     if single is not None and single != 1:
-        raise InvalidError(f"{where}: for {single!r} inputs at once decorate it with @inrush.concurrent(max_inputs={single!r})")
+        raise InvalidError(
+            f"{where}: for {single!r} inputs at once decorate it with @inrush.concurrent(max_inputs={single!r})"
+        )
     max_inputs, target = _inputs(where, options, mark)
     defaults = wire.ScalePolicy()
     return wire.ScalePolicy(
         min_containers=minimum or 0,
         max_containers=maximum,
         buffer_containers=_count(where, options, "buffer_containers", least=0) or 0,
-        scaledown_window_s=defaults.scaledown_window_s if window is None else _seconds(where, "scaledown_window", window, 0.0),
+        scaledown_window_s=defaults.scaledown_window_s
+        if window is None
+        else _seconds(where, "scaledown_window", window, 0.0),
         max_inputs=max_inputs,
         target_inputs=target,
         single_use=bool(options.get("single_use_containers")) or single == 1,
@@ -168,7 +172,9 @@ def _inputs(where: str, options: Mapping[str, Any], mark: Mark) -> tuple[int, in
     """Inputs at once in one container: by the decorator, or by one of the older parameters."""
     given = _count(where, options, "concurrency_limit", "allow_concurrent_inputs", least=1)
     if given is not None and mark.max_inputs is not None:
-        raise InvalidError(f"{where}: say how many inputs run at once either by @concurrent or by concurrency_limit, not by both")
+        raise InvalidError(
+            f"{where}: say how many inputs run at once either by @concurrent or by concurrency_limit, not by both"
+        )
     return given or mark.max_inputs or 1, mark.target_inputs
 
 

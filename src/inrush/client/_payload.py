@@ -13,15 +13,16 @@ import inspect
 import io
 import pickle
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inrush import errors
-from inrush.wire import INLINE_LIMIT_BYTES, GetBlob, PutBlob, Status
+from inrush.wire import INLINE_LIMIT_BYTES, GetBlob, HasBlobs, PutBlob, Status
 
 if TYPE_CHECKING:
     from inrush.client._link import Link
+    from inrush.client._tar import Blob
 
 _PIECE_BYTES = 4 * 1024 * 1024
 
@@ -45,14 +46,21 @@ def dump_input(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> byt
         raise _which_argument(name, args, kwargs, error) from error
 
 
-def _which_argument(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], error: Exception) -> errors.SerializationError:
-    named = [*((f"argument {n + 1}", a) for n, a in enumerate(args)), *((f"argument {k!r}", v) for k, v in kwargs.items())]
+def _which_argument(
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], error: Exception
+) -> errors.SerializationError:
+    named = [
+        *((f"argument {n + 1}", a) for n, a in enumerate(args)),
+        *((f"argument {k!r}", v) for k, v in kwargs.items()),
+    ]
     for where, value in named:
         try:
             dump(value)
         except Exception as cause:
             kind = type(value).__name__
-            return errors.SerializationError(f"{where} of {name} (a {kind}) cannot be pickled: {cause}; pass plain data and make it there")
+            return errors.SerializationError(
+                f"{where} of {name} (a {kind}) cannot be pickled: {cause}; pass plain data and make it there"
+            )
     return errors.SerializationError(f"the arguments of {name} cannot be pickled: {error}")
 
 
@@ -70,7 +78,9 @@ def _pickler() -> Any:
         """cloudpickle, but what a program's file defines in `__main__` goes by the name that the file has elsewhere."""
 
         def reducer_override(self, value: Any) -> Any:
-            if getattr(value, "__module__", None) == "__main__" and (isinstance(value, type) or inspect.isfunction(value)):
+            if getattr(value, "__module__", None) == "__main__" and (
+                isinstance(value, type) or inspect.isfunction(value)
+            ):
                 name = value.__qualname__
                 if (module := main_name()) and _find("__main__", name) is value:
                     return _find, (module, name)
@@ -125,6 +135,14 @@ async def put_blob(link: Link, data: bytes, digest: str = "") -> str:
     return upload
 
 
+async def put_missing(link: Link, blobs: Iterable[Blob]) -> None:
+    """Uploads those that the server does not have."""
+    by_id = {blob.id: blob for blob in blobs}
+    if by_id:
+        for id in await link.ask(HasBlobs(tuple(by_id))):
+            await put_blob(link, by_id[id].data, by_id[id].digest)
+
+
 async def _fetch(link: Link, reference: bytes) -> bytes:
     import msgspec
 
@@ -134,7 +152,9 @@ async def _fetch(link: Link, reference: bytes) -> bytes:
     while at < blob["bytes"]:
         piece = await link.ask(GetBlob(blob["id"], at, _PIECE_BYTES))
         if not piece:
-            raise errors.InternalError(f"blob {blob['id']} ends after {at} of {blob['bytes']} bytes; `inrush server logs` may say why")
+            raise errors.InternalError(
+                f"blob {blob['id']} ends after {at} of {blob['bytes']} bytes; `inrush server logs` may say why"
+            )
         pieces.append(piece)
         at += len(piece)
     return b"".join(pieces)
@@ -154,7 +174,9 @@ def load(payload: bytes) -> Any:
         import msgspec
 
         return msgspec.json.decode(memoryview(payload)[1:])
-    raise errors.InternalError(f"a payload of unknown codec {payload[:1]!r}; client and server should have the same version")
+    raise errors.InternalError(
+        f"a payload of unknown codec {payload[:1]!r}; client and server should have the same version"
+    )
 
 
 async def value_of(link: Link, status: int, payload: bytes) -> Any:
@@ -207,5 +229,3 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text.rstrip()}\n"""'
-
-

@@ -26,7 +26,9 @@ def gpus(gpu: Gpu) -> tuple[GpuRequest, ...]:
         return (_gpu(gpu),)
     if isinstance(gpu, Sequence) and gpu and all(isinstance(g, str) for g in gpu):
         return tuple(_gpu(g) for g in gpu if g is not None)
-    raise InvalidError(f'gpu is a name such as "A10G" or "A100:2", or a list of them in order of preference, not {gpu!r}')
+    raise InvalidError(
+        f'gpu is a name such as "A10G" or "A100:2", or a list of them in order of preference, not {gpu!r}'
+    )
 
 
 def _gpu(text: str) -> GpuRequest:
@@ -37,7 +39,9 @@ def _gpu(text: str) -> GpuRequest:
     if count is None:
         return GpuRequest(type=match["type"])
     if re.fullmatch(r"0?\.\d+", count):
-        raise UnimplementedError(f"gpu={text!r}: parts of a GPU are not built yet; ask for a whole one, or share it by @concurrent")
+        raise UnimplementedError(
+            f"gpu={text!r}: parts of a GPU are not built yet; ask for a whole one, or share it by @concurrent"
+        )
     if not count.isdigit() or not 1 <= int(count) <= _MAX_GPUS:
         raise InvalidError(f"gpu={text!r}: the number of GPUs of a container is between 1 and {_MAX_GPUS}")
     return GpuRequest(type=match["type"], count=int(count))

@@ -96,7 +96,9 @@ class FunctionCall(Generic[R]):
 
     def get_call_graph(self) -> NoReturn:
         """Not built yet."""
-        raise UnimplementedError("FunctionCall.get_call_graph is not built yet; `inrush app logs` shows what a call did")
+        raise UnimplementedError(
+            "FunctionCall.get_call_graph is not built yet; `inrush app logs` shows what a call did"
+        )
 
     async def _count(self, link: Link) -> int:
         return int((await link.ask(FindCall(self.object_id)))["inputs"])

@@ -96,7 +96,9 @@ def encode_parameters(values: dict[str, Any]) -> bytes:
     plain = {k: {"b64": base64.b64encode(v).decode()} if isinstance(v, bytes) else v for k, v in values.items()}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     if len(text) > PARAMETERS_LIMIT_BYTES:
-        raise InvalidError(f"the parameters take {len(text)} bytes, and the limit is {PARAMETERS_LIMIT_BYTES}; pass large values to the method")
+        raise InvalidError(
+            f"the parameters take {len(text)} bytes, and the limit is {PARAMETERS_LIMIT_BYTES}; pass large values to the method"
+        )
     return text
 
 
@@ -112,7 +114,13 @@ class Cls:
     """The class as the user wrote it; None for one that was looked up by name."""
 
     def __init__(
-        self, name: str, raw: type | None, reference: Reference, *, app: App | None = None, options: Options | None = None
+        self,
+        name: str,
+        raw: type | None,
+        reference: Reference,
+        *,
+        app: App | None = None,
+        options: Options | None = None,
     ) -> None:
         self.raw = raw
         self.name = name
@@ -153,7 +161,9 @@ class Cls:
     def __call__(self, *args: Any, **kwargs: Any) -> Obj:
         """An instance, with the values of its parameters. Raises `InvalidError` for unknown, missing or wrongly typed ones."""
         if args:
-            raise InvalidError(f"{self.name} takes its parameters by name: {self.name}({', '.join(self._parameters) or ''}=…)")
+            raise InvalidError(
+                f"{self.name} takes its parameters by name: {self.name}({', '.join(self._parameters) or ''}=…)"
+            )
         return Obj(self, self._checked(kwargs) if self.raw is not None else kwargs)
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,9 @@ class Function(Generic[P, R, O]):
         return Function.from_name, (self.reference.app, self.reference.name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise InvalidError(f"write {self.name}.remote(…) to run it in a container, or {self.name}.local(…) to run it here")
+        raise InvalidError(
+            f"write {self.name}.remote(…) to run it in a container, or {self.name}.local(…) to run it here"
+        )
 
     @staticmethod
     def from_name(
@@ -214,12 +216,16 @@ class Function(Generic[P, R, O]):
         return FunctionCall(start.call)
 
     @dual
-    async def spawn_map(self, *input_iterators: Iterable[Any], kwargs: Mapping[str, Any] | None = None) -> FunctionCall[R]:
+    async def spawn_map(
+        self, *input_iterators: Iterable[Any], kwargs: Mapping[str, Any] | None = None
+    ) -> FunctionCall[R]:
         """Starts it for each element of the iterators and returns at once; `get(index=…)` and `iter()` of the call give the results."""
         self._no_generator("spawn_map")
         link = await current()
         target = await self._find(link)
-        rows = [await pack(link, dump_input(self.name, row, kwargs or {})) for row in zip(*input_iterators, strict=False)]
+        rows = [
+            await pack(link, dump_input(self.name, row, kwargs or {})) for row in zip(*input_iterators, strict=False)
+        ]
         if not rows:
             raise InvalidError(f"{self.name}.spawn_map was given no inputs")
         chunks = list(_message_chunks(rows))
@@ -278,11 +284,15 @@ class Function(Generic[P, R, O]):
 
     def with_options(self, **options: Any) -> NoReturn:
         """Not built yet."""
-        raise UnimplementedError("Function.with_options is not built yet: define a second function with the other options")
+        raise UnimplementedError(
+            "Function.with_options is not built yet: define a second function with the other options"
+        )
 
     def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> NoReturn:
         """Not built yet."""
-        raise UnimplementedError("Function.with_concurrency is not built yet: decorate the function with @inrush.concurrent")
+        raise UnimplementedError(
+            "Function.with_concurrency is not built yet: decorate the function with @inrush.concurrent"
+        )
 
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> NoReturn:
         """Not built yet."""
@@ -311,7 +321,9 @@ class Function(Generic[P, R, O]):
 
     def _no_generator(self, verb: str) -> None:
         if self.mark.is_generator:
-            raise InvalidError(f"{self.name} yields, and {verb} takes functions that return; use {self.name}.remote_gen(…)")
+            raise InvalidError(
+                f"{self.name} yields, and {verb} takes functions that return; use {self.name}.remote_gen(…)"
+            )
 
 
 def mark_generator(mark: Mark, raw: Callable[..., Any], said: bool | None) -> Mark:

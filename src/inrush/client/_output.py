@@ -1,0 +1,73 @@
+"""What a running program shows beside its own output: log lines of containers, image builds, and why calls wait.
+
+The link's thread calls an `Output`; the command line has one that draws. `enable_output()` shows log lines as plain text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Protocol
+
+from inrush.wire import Log, Progress, State
+
+
+class Output(Protocol):
+    """Takes what the server tells; called from the link's thread."""
+
+    def log(self, line: Log) -> None:
+        """A line that a container printed."""
+
+    def progress(self, told: Progress) -> None:
+        """A step or a line of an image build."""
+
+    def state(self, told: State) -> None:
+        """A container changed, or calls wait (no longer)."""
+
+
+class Lines:
+    """Log lines go to the stream that they were printed to; what inrush has to say, to stderr."""
+
+    def log(self, line: Log) -> None:
+        print(line.text.rstrip("\n"), file=sys.stdout if line.stream == "stdout" else sys.stderr, flush=True)
+
+    def progress(self, told: Progress) -> None:
+        if told.kind in ("step", "line"):
+            print(f"building: {told.text.rstrip()}", file=sys.stderr)  # noqa: T201
+
+    def state(self, told: State) -> None:
+        if told.kind == "waiting" and told.why:
+            print(f"waiting: {told.subject}: {told.why}", file=sys.stderr)  # noqa: T201
+
+
+_current: Output | None = None
+
+
+def current() -> Output | None:
+    """Where output goes now; None where nobody wants to see it."""
+    return _current
+
+
+@contextlib.contextmanager
+def use(output: Output) -> Iterator[None]:
+    """Shows what apps do that are started in the block."""
+    global _current
+    before, _current = _current, output
+    try:
+        yield
+    finally:
+        _current = before
+
+
+@contextlib.contextmanager
+def enable_output() -> Iterator[None]:
+    """`with inrush.enable_output(), app.run(): …` prints what containers print, image builds, and what calls wait for.
+
+    In `inrush run` that is on already.
+    """
+    if _current is not None:
+        yield
+        return
+    with use(Lines()):
+        yield

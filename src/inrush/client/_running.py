@@ -1,0 +1,101 @@
+"""A running app: what was started on the server, what is shown of it, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from inrush import settings
+from inrush.client import _output, _spec
+from inrush.client._link import Link
+from inrush.client._payload import main_name
+from inrush.client.image import Image
+from inrush.errors import Error
+from inrush.wire import AppSpec, FollowLogs, FollowStates, FunctionSpec, StartApp, StopApp
+
+if TYPE_CHECKING:
+    from inrush.client.app import App
+
+_STOP_S = 10.0
+_BACKLOG_LINES = 1000
+
+
+class Running:
+    """One start of an app. `functions` are the ids of its functions and classes by name."""
+
+    def __init__(self, app: App, link: Link, answer: dict[str, Any], spec: AppSpec) -> None:
+        self.app = app
+        self.id = str(answer["app"])
+        self.functions: dict[str, str] = dict(answer["functions"])
+        self.urls: dict[str, str] = dict(answer.get("urls") or {})
+        self._link = link
+        self._follows: list[int] = []
+        specs = {function.name: function for function in spec.functions}
+        for thing in self._things():
+            thing.reference.bind(self.functions[thing.name], self._urls_of(thing.name), specs[thing.name])
+
+    def show(self, output: _output.Output) -> None:
+        """Log lines, and what goes on, until the end."""
+        self._follows.append(self._link.follow(FollowLogs(self.id, _BACKLOG_LINES), output.log))
+        self._follows.append(self._link.follow(FollowStates(self.id), output.state))
+
+    def hold(self) -> None:
+        """Keeps the link up while nothing is asked: an ephemeral app ends with its client."""
+        self._link.holders[self] = lambda link: []
+
+    async def end(self, stop: bool) -> None:
+        """Stops it, unless it is to go on without us; its functions cannot be called by it any more."""
+        self._link.holders.pop(self, None)
+        for thing in self._things():
+            thing.reference.unbind()
+        try:
+            if stop:
+                with contextlib.suppress(Error):  # it ends with our link anyway
+                    await self._link.ask(StopApp(self.id), timeout_s=_STOP_S)
+        finally:
+            for rid in self._follows:
+                self._link.unfollow(rid)
+
+    def _things(self) -> Iterable[Any]:
+        return [*self.app.registered_functions.values(), *self.app.registered_classes.values()]
+
+    def _urls_of(self, name: str) -> dict[str, str]:
+        return {
+            method: url
+            for full, url in self.urls.items()
+            for function, _, method in [full.partition(".")]
+            if function == name
+        }
+
+
+async def start(
+    app: App, link: Link, name: str, *, deploy: bool, detach: bool = False, strategy: str = "rolling"
+) -> Running:
+    """Builds its images, sends its code, and starts it."""
+    named = name or main_name() or "app"
+    output = _output.current()
+    functions = await _specs(app, link, named, output)
+    spec = AppSpec(name=named, functions=tuple(functions), tags=tuple(sorted(app.tags.items())))
+    running = Running(app, link, await link.ask(StartApp(spec, deploy, detach, strategy)), spec)
+    if not deploy:
+        running.hold()
+        if output is not None:
+            running.show(output)
+    return running
+
+
+async def _specs(app: App, link: Link, name: str, output: _output.Output | None) -> list[FunctionSpec]:
+    force = bool(settings.load()["force_build"].value)
+    progress = output.progress if output is not None else None
+    built: dict[Image, _spec.Built] = {}
+    specs = []
+    things: list[Any] = [*app.registered_functions.values(), *app.registered_classes.values()]
+    for thing in things:
+        assert thing.options is not None
+        image = thing.options.image or app.image or Image.host()
+        if image not in built:
+            built[image] = await _spec.build(link, image, name, force, progress)
+        make: Any = _spec.function_spec if thing.name in app.registered_functions else _spec.class_spec
+        specs.append(await make(link, thing, built[image], app.secrets, app.include_source))
+    return specs

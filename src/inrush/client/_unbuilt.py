@@ -1,0 +1,51 @@
+"""Names that a program may know and that are not built yet: using one says so, and what to do instead."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from inrush.errors import UnimplementedError
+
+INSTEAD = {
+    "Volume": "put files into the image (Image.add_local_dir, Image.run_function), or share values by a Dict",
+    "CloudBucketMount": "read the bucket with its own client inside the function, with its keys in a Secret",
+    "NetworkFileSystem": "put files into the image (Image.add_local_dir), or share values by a Dict",
+    "Queue": "call functions with .spawn, or share values by a Dict",
+    "Sandbox": "run the command inside a function (subprocess), or use `inrush shell`",
+    "Cron": "have the node's cron call `inrush run FILE::function`",
+    "Period": "have the node's cron call `inrush run FILE::function`",
+    "Proxy": "route outbound traffic on the node",
+    "Tunnel": "serve an ASGI app with @inrush.asgi_app()",
+    "forward": "serve an ASGI app with @inrush.asgi_app()",
+    "batched": "take a list, and call the function with lists",
+    "clustered": 'use one container with several GPUs: gpu="A100:8"',
+    "web_server": "serve an ASGI app with @inrush.asgi_app(), which may proxy to a process",
+    "sessioned": "keep state in a Dict",
+    "interact": "use `inrush container exec`",
+    "Server": "serve an ASGI app with @app.function() and @inrush.asgi_app()",
+    "Cluster": 'use one container with several GPUs: gpu="A100:8"',
+    "SchedulerPlacement": "use the parameters region= and cloud=",
+    "SandboxSnapshot": "use Image steps",
+    "Probe": "serve an ASGI app with @inrush.asgi_app()",
+    "Environment": "use one INRUSH_HOME, or one server, per environment",
+    "Workspace": "use one server per workspace",
+    "Client": "set INRUSH_SERVER_URL and INRUSH_TOKEN",
+}
+
+
+class Unbuilt:
+    """Stands where a class or function will be."""
+
+    def __init__(self, name: str) -> None:
+        self._message = f"inrush.{name} is not built yet; {INSTEAD[name]}"
+
+    def __repr__(self) -> str:
+        return f"<{self._message}>"
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        raise UnimplementedError(self._message)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise UnimplementedError(self._message)

@@ -1,0 +1,342 @@
+"""App: a named bundle of functions and classes, run for the time of a block or deployed for good."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, NoReturn, ParamSpec, TypeVar, Unpack, dataclass_transform, overload
+
+from inrush.client import _options, _running
+from inrush.client._dual import dual, dual_scope
+from inrush.client._link import current
+from inrush.client._marks import Method, mark_of, raw_of
+from inrush.client._options import FunctionOptions
+from inrush.client._reference import Reference
+from inrush.client.cls import Cls, parameter
+from inrush.client.entrypoint import LocalEntrypoint
+from inrush.client.function import Function, mark_generator
+from inrush.client.image import Image
+from inrush.client.secret import Secret
+from inrush.errors import InvalidError, UnimplementedError
+from inrush.wire import FollowLogs, StopApp
+
+P = ParamSpec("P")
+R = TypeVar("R")
+O = TypeVar("O")  # noqa: E741 - the type as written, before a coroutine is awaited
+C = TypeVar("C", bound=type)
+
+STRATEGIES = ("rolling", "recreate")
+
+
+class _FunctionDecorator:
+    """Typed so that `f.remote(3)` has the function's own parameters and result."""
+
+    def __init__(self, register: Callable[[Any], Function[..., Any, Any]]) -> None:
+        self._register = register
+
+    @overload
+    def __call__(self, function: Method[P, R, O]) -> Function[P, R, O]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Function[P, R, R]: ...
+
+    def __call__(self, function: Any) -> Function[..., Any, Any]:
+        return self._register(function)
+
+
+class App:
+    """`app = inrush.App("name")`, then `@app.function()` and `@app.cls()`.
+
+    `tags` are labels for people. `image` is for functions that name none, `secrets` are for all functions, before their own. With `include_source=False` the
+    program's files are not sent: the image has to hold them. An app without a name is called after its program.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        image: Image | None = None,
+        secrets: Sequence[Secret] = (),
+        volumes: Mapping[Any, Any] | None = None,
+        include_source: bool = True,
+    ) -> None:
+        if name is not None and (not isinstance(name, str) or not _is_name(name)):
+            raise InvalidError(
+                f"an app's name has up to 64 letters, digits, dashes, dots and underscores, not {name!r}"
+            )
+        if volumes:
+            raise UnimplementedError(
+                "App(volumes=…) is not built yet: put files into the image, or share values by a Dict"
+            )
+        if image is not None and not isinstance(image, Image):
+            raise InvalidError(f"App(image=…) takes an inrush.Image, not {image!r}")
+        self.name = name
+        self.tags = dict(tags or {})
+        self.image = image
+        self.secrets = tuple(secrets)
+        self.include_source = include_source
+        self._functions: dict[str, Function[..., Any, Any]] = {}
+        self._classes: dict[str, Cls] = {}
+        self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        self._running: _running.Running | None = None
+
+    def __repr__(self) -> str:
+        return f"App({self.name!r})"
+
+    # -- declaring --
+
+    def function(
+        self,
+        _used_bare: object = None,
+        /,
+        *,
+        name: str | None = None,
+        is_generator: bool | None = None,
+        schedule: Any = None,
+        **options: Unpack[FunctionOptions],
+    ) -> _FunctionDecorator:
+        """Makes a function one that runs in containers: `f.remote(…)`, `f.map(…)`, `f.spawn(…)`.
+
+        What it runs in: `image` (default: the app's, else `Image.host()`), `env` (variables), `secrets`, `gpu` (`"A10G"`, `"A100:2"`, `"any"`, or a
+        list in order of preference), `cpu` (cores, default 0.125, or `(request, limit)`), `memory` (MiB, default 128, or `(request,
+        limit)`), `ephemeral_disk` (MiB), `cloud`, `region`, `nonpreemptible`, `block_network` (no network), `restrict_access` (no calls from inside),
+        `enable_memory_snapshot` (start containers from a copy of memory after imports and `@enter(snap=True)`).
+        How many: `min_containers` (default 0), `max_containers`, `buffer_containers` (more than needed while active), `scaledown_window` (the longest an idle
+        container stays, seconds, default 60), `single_use_containers` (one input each), `priority` (higher goes first, default 0). How many inputs one container runs at once: `@concurrent` or `concurrency_limit`.
+        How long: `timeout` (seconds an attempt, default 300, up to 24 h), `startup_timeout` (imports and hooks, default `timeout`), `retries` (a number, or `Retries`).
+        How it gets there: `name`, `serialized` (by value, for notebooks and nested functions), `include_source`, `is_generator`.
+        Older names are understood: `keep_warm`, `container_idle_timeout`, `allow_concurrent_inputs`. Raises `InvalidError` for a value that cannot
+        be, and `UnimplementedError` for a parameter that is known but not built.
+        """
+        if _used_bare is not None:
+            raise InvalidError("write @app.function() with parentheses")
+        given: dict[str, Any] = {**options, "schedule": schedule}
+        return _FunctionDecorator(functools.partial(self._add_function, name, is_generator, given))
+
+    @dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
+    def cls(self, _used_bare: object = None, /, **options: Unpack[FunctionOptions]) -> Callable[[C], C]:
+        """Makes a class one whose objects live in containers: `Model().generate.remote(…)`.
+
+        Takes what `function` takes. Methods to be called carry `@inrush.method()`, what runs once in each container `@inrush.enter()`, and values that
+        tell its containers apart are `inrush.parameter()`. `__init__` takes no arguments.
+        """
+        if _used_bare is not None:
+            raise InvalidError("write @app.cls() with parentheses")
+        return functools.partial(self._add_class, dict(options))
+
+    def local_entrypoint(
+        self, _used_bare: object = None, /, *, name: str | None = None
+    ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
+        """Marks the function that `inrush run FILE` calls, here, while the app runs. Its parameters become options of the command."""
+        if _used_bare is not None:
+            raise InvalidError("write @app.local_entrypoint() with parentheses")
+
+        def add(function: Callable[P, R]) -> LocalEntrypoint[P, R]:
+            made = LocalEntrypoint(function, self, name)
+            self._entrypoints[made.name] = made
+            return made
+
+        return add
+
+    def include(self, other_app: App, /, inherit_tags: bool = True) -> App:
+        """Adds another app's functions and classes to this one; a name that both have is warned of, and the other's taken."""
+        for name in {**other_app._functions, **other_app._classes}:
+            mine = self._functions.pop(name, None) or self._classes.pop(name, None)
+            if mine is not None and mine not in (other_app._functions.get(name), other_app._classes.get(name)):
+                warnings.warn(f"{self!r} has a {name} already; that of {other_app!r} takes its place", stacklevel=2)
+        self._functions.update(other_app._functions)
+        self._classes.update(other_app._classes)
+        if inherit_tags:
+            self.tags = {**other_app.tags, **self.tags}
+        return self
+
+    # -- running --
+
+    @dual_scope
+    async def run(
+        self,
+        *,
+        name: str | None = None,
+        client: Any = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+    ) -> AsyncGenerator[App, None]:
+        """`with app.run():` runs the app for the time of the block; `async with app.run():` does too.
+
+        Builds its images and sends its code; at the end its calls are cancelled and its containers stopped, unless `detach`. It also ends with this process. Raises
+        `ImageBuildError` for an image that does not build, `InvalidError` for what no node can run.
+        """
+        if interactive:
+            raise UnimplementedError(
+                "app.run(interactive=True) is not built yet: use `inrush shell` or `inrush container exec`"
+            )
+        if self._running is not None:
+            raise InvalidError(f"{self!r} runs already")
+        link = await current()
+        self._running = await _running.start(self, link, name or self.name or "", deploy=False, detach=detach)
+        try:
+            yield self
+        finally:
+            running, self._running = self._running, None
+            if running is not None:
+                await running.end(stop=not detach)
+
+    @dual
+    async def deploy(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        tag: str = "",
+        client: Any = None,
+        strategy: str = "rolling",
+    ) -> App:
+        """Deploys it under its name, in the place of an older version of that name, and returns itself.
+
+        `strategy`: `"rolling"` lets containers of the old version finish what they run, `"recreate"` stops them.
+        """
+        if strategy not in STRATEGIES:
+            raise InvalidError(f"deploy: strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
+        named = name or self.name
+        if not named:
+            raise InvalidError("an app to be deployed has a name: inrush.App('name'), or deploy(name='…')")
+        link = await current()
+        self._running = await _running.start(self, link, named, deploy=True, strategy=strategy)
+        return self
+
+    @staticmethod
+    def lookup(
+        name: str, *, client: Any = None, environment_name: str | None = None, create_if_missing: bool = False
+    ) -> App:
+        """The app of this name (or id) that runs or is deployed, for `stop()`. Its functions: `Function.from_name`. Raises `NotFoundError`."""
+        if create_if_missing:
+            raise UnimplementedError("App.lookup(create_if_missing=True) is not built yet: deploy an app of that name")
+        made = App(name)
+        made._find()
+        return made
+
+    @dual
+    async def _find(self) -> None:
+        link = await current()
+        await link.ask(FollowLogs(self.name or "", 0, follow=False))
+
+    @dual
+    async def stop(self, *, client: Any = None) -> None:
+        """Ends it: its calls are cancelled, its containers get their grace. A deployed one is deployed no more."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.end(stop=True)
+        elif self.name:
+            link = await current()
+            await link.ask(StopApp(self.name))
+        else:
+            raise InvalidError("an app without a name that does not run cannot be stopped")
+
+    # -- looking --
+
+    @property
+    def app_id(self) -> str | None:
+        """Its id (`ap-…`) while it runs here, or was deployed from here."""
+        return self._running.id if self._running is not None else None
+
+    @property
+    def description(self) -> str | None:
+        """Its name."""
+        return self.name
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """URLs of its endpoints by `function` or `Class.method`, while it runs here or was deployed from here."""
+        return dict(self._running.urls) if self._running is not None else {}
+
+    @property
+    def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
+        """Its functions by name."""
+        return dict(self._functions)
+
+    @property
+    def registered_classes(self) -> dict[str, Cls]:
+        """Its classes by name."""
+        return dict(self._classes)
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
+        """Its local entrypoints by name."""
+        return dict(self._entrypoints)
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """Its endpoints: `function`, or `Class.method`."""
+        functions = [name for name, f in self._functions.items() if f.mark.web]
+        return functions + [
+            f"{c.name}.{m}" for c in self._classes.values() for m, mark in c.methods.items() if mark.web
+        ]
+
+    def server(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "@app.server is not built yet: serve an ASGI app with @app.function() and @inrush.asgi_app()"
+        )
+
+    def set_tags(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("changing tags of a running app is not built yet: give App(tags=…) and deploy again")
+
+    get_tags = set_tags
+
+    # -- inside --
+
+    def _add_function(
+        self, name: str | None, generator: bool | None, options: dict[str, Any], given: Any
+    ) -> Function[..., Any, Any]:
+        raw = raw_of(given)
+        if isinstance(given, type | Cls):
+            raise InvalidError(f"@app.function decorates functions; for a class use @app.cls(): {given!r}")
+        if isinstance(given, Function) or not callable(raw):
+            raise InvalidError(f"@app.function decorates a plain function, once; not {given!r}")
+        if (
+            "." in raw.__qualname__.rpartition("<locals>.")[2]
+            and name is None
+            and "self" in raw.__code__.co_varnames[:1]
+        ):
+            raise InvalidError(
+                f"{raw.__qualname__} is a method: decorate its class with @app.cls() and it with @inrush.method()"
+            )
+        title = name or raw.__name__
+        mark = mark_generator(mark_of(given), raw, generator)
+        parsed = _options.parse(title, options, mark)
+        if parsed.retries.max_retries and (mark.web or mark.is_generator):
+            raise InvalidError(
+                f"{title}: retries are for functions that return; this one {'yields' if mark.is_generator else 'serves the web'}"
+            )
+        made: Function[..., Any, Any] = Function(
+            title, raw, Reference(self.name or "", title, foreign=False), app=self, options=parsed, mark=mark
+        )
+        self._taken(title)
+        self._functions[title] = made
+        return made
+
+    def _add_class(self, options: dict[str, Any], given: Any) -> Any:
+        if not isinstance(given, type):
+            raise InvalidError(f"@app.cls decorates a class, once; not {given!r}")
+        parsed = _options.parse(given.__name__, options, vars(given).get("__inrush__") or mark_of(None))
+        reference = Reference(self.name or "", given.__name__, foreign=False)
+        self._taken(given.__name__)
+        made = self._classes[given.__name__] = Cls(given.__name__, given, reference, app=self, options=parsed)
+        return made
+
+    def _taken(self, name: str) -> None:
+        if not _is_name(name) or "." in name:
+            raise InvalidError(f"a function's name has up to 64 letters, digits, dashes and underscores, not {name!r}")
+        if name in self._functions or name in self._classes:
+            warnings.warn(f"{self!r} has a {name} already; this one takes its place", stacklevel=4)
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= 64 and all(c.isalnum() or c in "-_." for c in name)

@@ -1,0 +1,434 @@
+"""Images: a base and a list of steps, each of which is built once and kept.
+
+An `Image` is a value: each method returns a new one. Local files are read when an app that uses the image starts, not before, so that
+the same lines also run in the container, where those files are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar
+
+from inrush.client import _ignore, _source, _tar
+from inrush.client._marks import raw_of
+from inrush.client.context import is_local
+from inrush.client.secret import Secret
+from inrush.core import layers
+from inrush.errors import InvalidError, UnimplementedError
+from inrush.wire import Recipe, Step
+
+if TYPE_CHECKING:
+    from inrush.client._tar import Blob
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Files = Callable[[], list[tuple[str, "Blob"]]]
+Env = Mapping[str, str | None]
+
+MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class _Step(NamedTuple):
+    kind: str
+    argument: str
+    files: Files
+    secrets: tuple[Secret, ...]
+    force: bool
+
+
+class Definition(NamedTuple):
+    """What the server is told of an image, with what has to be there first."""
+
+    recipe: Recipe
+    blobs: tuple[Blob, ...]
+    secrets: tuple[Secret, ...]
+    mounts: tuple[Blob, ...]
+
+
+def _no_files() -> list[tuple[str, Blob]]:
+    return []
+
+
+class Image:
+    """For `@app.function(image=…)` and `App(image=…)`. Begin with `Image.debian_slim()` or `Image.host()`.
+
+    Steps that take `env` or `secrets` see those variables while they run; neither stays in the image. `force_build=True` builds the step, and all
+    that follow, anew. A step that fails raises `ImageBuildError` with the end of its output.
+    """
+
+    def __init__(self, base: str, python: str, steps: tuple[_Step, ...] = (), mounts: tuple[Files, ...] = ()) -> None:
+        self._base = base
+        self._python = python
+        self._steps = steps
+        self._mounts = mounts
+
+    def __repr__(self) -> str:
+        return f"Image({self._base}{''.join(f', {step.kind}' for step in self._steps)})"
+
+    # -- where an image begins --
+
+    @staticmethod
+    def debian_slim(python_version: str | None = None, force_build: bool = False) -> Image:
+        """A small Debian with Python of this minor version (`"3.12"`), by default the version of this program. A version that cannot be had is an error of the build,
+        which names those that can."""
+        version = MINOR if python_version is None else str(python_version)
+        if not version.startswith("3.") or not all(part.isdigit() for part in version.split(".")):
+            raise InvalidError(f'python_version is a minor version such as "3.12", not {python_version!r}')
+        made = Image("debian_slim", ".".join(version.split(".")[:2]))
+        return made._with("run", force=True, commands=["true"]) if force_build else made
+
+    @staticmethod
+    def host() -> Image:
+        """The node's own system and Python, read-only, without its installed Python packages. Needs no build; what functions without an image run in."""
+        return Image("host", "")
+
+    # -- packages --
+
+    def pip_install(
+        self,
+        *packages: str | Sequence[str],
+        find_links: str | None = None,
+        index_url: str | None = None,
+        extra_index_url: str | None = None,
+        pre: bool = False,
+        extra_options: str = "",
+        force_build: bool = False,
+        env: Env | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: Any = None,
+    ) -> Image:
+        """Installs Python packages, as pip would: `pip_install("torch==2.4.0", "numpy")`. `extra_options` is added to the command line, `pre` allows
+        pre-releases, the others name where packages come from."""
+        options = _pip(find_links, index_url, extra_index_url, pre, extra_options)
+        names = _flat("pip_install", packages)
+        return self._with("pip", env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names, **options)
+
+    def uv_pip_install(
+        self,
+        *packages: str | Sequence[str],
+        requirements: Sequence[str] | None = None,
+        find_links: str | None = None,
+        index_url: str | None = None,
+        extra_index_url: str | None = None,
+        pre: bool = False,
+        extra_options: str = "",
+        force_build: bool = False,
+        uv_version: str | None = None,
+        env: Env | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: Any = None,
+    ) -> Image:
+        """The same with uv's own options in `extra_options`; `requirements` are paths of local requirements files."""
+        if uv_version is not None:
+            raise UnimplementedError("uv_pip_install(uv_version=…) is not built: the node's uv is used")
+        options = _pip(find_links, index_url, extra_index_url, pre, extra_options)
+        names = _flat("uv_pip_install", packages) if packages or not requirements else []
+        files = _requirements(requirements or ())
+        return self._with(
+            "pip", files, env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names, uv=True, **options
+        )
+
+    def pip_install_from_requirements(
+        self,
+        requirements_txt: str | Path,
+        find_links: str | None = None,
+        *,
+        index_url: str | None = None,
+        extra_index_url: str | None = None,
+        pre: bool = False,
+        extra_options: str = "",
+        force_build: bool = False,
+        env: Env | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: Any = None,
+    ) -> Image:
+        """Installs what a local requirements file names."""
+        options = _pip(find_links, index_url, extra_index_url, pre, extra_options)
+        files = _requirements([requirements_txt])
+        return self._with("pip", files, env=env, secrets=secrets, gpu=gpu, force=force_build, **options)
+
+    def apt_install(
+        self,
+        *packages: str | Sequence[str],
+        force_build: bool = False,
+        env: Env | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: Any = None,
+    ) -> Image:
+        """Installs Debian packages: `apt_install("ffmpeg", "git")`."""
+        names = _flat("apt_install", packages)
+        return self._with("apt", env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names)
+
+    # -- anything else --
+
+    def run_commands(
+        self,
+        *commands: str | Sequence[str],
+        env: Env | None = None,
+        secrets: Collection[Secret] | None = None,
+        volumes: Mapping[Any, Any] | None = None,
+        gpu: Any = None,
+        force_build: bool = False,
+    ) -> Image:
+        """Runs shell commands, in order, as one step; the first that fails ends it."""
+        _no_volumes("run_commands", volumes)
+        lines = _flat("run_commands", commands)
+        return self._with("run", env=env, secrets=secrets, gpu=gpu, force=force_build, commands=lines)
+
+    def run_function(
+        self,
+        raw_f: Callable[..., Any],
+        *,
+        env: Env | None = None,
+        secrets: Collection[Secret] | None = None,
+        volumes: Mapping[Any, Any] | None = None,
+        network_file_systems: Mapping[Any, Any] | None = None,
+        gpu: Any = None,
+        cpu: float | None = None,
+        memory: int | None = None,
+        timeout: float = 3600,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        force_build: bool = False,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        include_source: bool = True,
+    ) -> Image:
+        """Runs a Python function in the image and keeps what it leaves on disk, such as downloaded weights. `timeout` is in seconds. It runs again when
+        its code, its arguments, or the steps before it change."""
+        _no_volumes("run_function", volumes or network_file_systems)
+        for name, value in {"cpu": cpu, "memory": memory, "cloud": cloud, "region": region}.items():
+            if value is not None:
+                raise UnimplementedError(
+                    f"run_function({name}=…) is not built: builds run on the node with what it has"
+                )
+        function = raw_of(getattr(raw_f, "raw", None) or raw_f)
+        if not callable(function):
+            raise InvalidError(f"run_function takes a function, not {raw_f!r}")
+
+        def files() -> list[tuple[str, Blob]]:
+            return _source.pack_function(function, tuple(args), dict(kwargs or {}), include_source)
+
+        return self._with(
+            "function",
+            files,
+            env=env,
+            secrets=secrets,
+            gpu=gpu,
+            force=force_build,
+            name=f"{function.__module__}.{function.__qualname__}",
+            timeout_s=timeout,
+        )
+
+    def env(self, vars: Mapping[str, str]) -> Image:
+        """Sets environment variables, for later steps and for containers."""
+        for key, value in vars.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise InvalidError(f"Image.env maps names to strings, not {key!r} to {value!r}")
+        return self._with("env", variables=dict(vars))
+
+    def workdir(self, path: str | PurePosixPath) -> Image:
+        """Sets the working directory, for later steps and for containers; an absolute path."""
+        if not PurePosixPath(path).is_absolute():
+            raise InvalidError(f"Image.workdir takes an absolute path, not {str(path)!r}")
+        return self._with("workdir", path=str(path))
+
+    # -- local files --
+
+    def add_local_file(self, local_path: str | Path, remote_path: str, *, copy: bool = False) -> Image:
+        """Puts a local file at an absolute path (one that ends with / is a folder for it).
+
+        By default it is laid over the image when a container starts, so that changing it builds nothing; steps cannot follow then. With `copy=True` it is a step of the image."""
+        target = remote_path + Path(local_path).name if remote_path.endswith("/") else remote_path
+        _absolute("add_local_file", target)
+        return self._add(f"{local_path} -> {target}", copy, lambda: _tar.pack([(target, _existing(local_path, False))]))
+
+    def add_local_dir(
+        self, local_path: str | Path, remote_path: str, *, copy: bool = False, ignore: _ignore.Pattern = ()
+    ) -> Image:
+        """Puts what is in a local folder at an absolute path. `ignore` are patterns as in a .dockerignore file, or a function of the path; `copy` as for `add_local_file`."""
+        _absolute("add_local_dir", remote_path)
+        skip = _ignore.ignore(ignore)
+        return self._add(
+            f"{local_path} -> {remote_path}",
+            copy,
+            lambda: _tar.pack(_tar.tree(_existing(local_path, True), remote_path, skip)),
+        )
+
+    def add_local_python_source(
+        self, *modules: str, copy: bool = False, ignore: _ignore.Pattern = _ignore.not_python
+    ) -> Image:
+        """Makes local modules or packages, by name, importable in the container. What the program itself imports goes along without it. `ignore` and
+        `copy` as for `add_local_dir`; only .py files by default."""
+        if not modules or not all(isinstance(m, str) for m in modules):
+            raise InvalidError("add_local_python_source takes names of modules")
+        skip = _ignore.ignore(ignore)
+
+        def pack() -> Blob:
+            return _tar.pack([pair for module in modules for pair in _source.package_files(module, skip)])
+
+        return self._add(f"Python source of {', '.join(modules)}", copy, pack)
+
+    # -- using it --
+
+    @contextlib.contextmanager
+    def imports(self) -> Iterator[None]:
+        """`with image.imports(): import torch` at the top of a program: imports that only the image can do. Here an ImportError in it is passed over; in the container it is raised."""
+        try:
+            yield
+        except ImportError:
+            if not is_local():
+                raise
+
+    def pipe(self, func: Callable[Concatenate[Image, P], Image], *args: P.args, **kwargs: P.kwargs) -> Image:
+        """`image.pipe(f, x)` is `f(image, x)`, for chains."""
+        return func(self, *args, **kwargs)
+
+    def definition(self) -> Definition:
+        """Reads the local files, and tells what the server has to know. Raises `InvalidError` for a file that is not there."""
+        steps: list[Step] = []
+        blobs: list[Blob] = []
+        secrets: dict[Secret, None] = {}
+        for step in self._steps:
+            files = step.files()
+            blobs += [blob for _, blob in files]
+            secrets.update(dict.fromkeys(step.secrets))
+            steps.append(
+                Step(
+                    kind=step.kind,
+                    args=(step.argument,),
+                    files=tuple((label, blob.id) for label, blob in files),
+                    secrets=tuple(sorted(key for secret in step.secrets for key in secret.keys)),
+                    force=step.force,
+                )
+            )
+        mounts = tuple(blob for mount in self._mounts for _, blob in mount())
+        recipe = Recipe(base=self._base, python=self._python, steps=tuple(steps))
+        return Definition(recipe, (*blobs, *mounts), tuple(secrets), mounts)
+
+    # -- inside --
+
+    def _with(
+        self,
+        kind: str,
+        files: Files = _no_files,
+        *,
+        env: Env | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: Any = None,
+        force: bool = False,
+        **parameters: Any,
+    ) -> Image:
+        if gpu is not None:
+            raise UnimplementedError("gpu= on a step of an image is not built: do it in an @inrush.enter() method")
+        if self._mounts:
+            raise InvalidError(
+                "local files that are laid over the image come last; put copy=True on those, or move them below this step"
+            )
+        for secret in secrets or ():
+            if not secret.keys:
+                raise InvalidError(
+                    f"{secret!r} in a step of an image needs required_keys: a step may read the variables that it names"
+                )
+        given = (*(secrets or ()), *((Secret.from_dict(env),) if env else ()))
+        step = _Step(kind, layers.encode(kind, **parameters), files, given, force)
+        return Image(self._base, self._python, (*self._steps, step))
+
+    def _add(self, name: str, copy: bool, pack: Callable[[], Blob]) -> Image:
+        def files() -> list[tuple[str, Blob]]:
+            return [(name, pack())]
+
+        if copy:
+            return self._with("copy", files, name=name)
+        return Image(self._base, self._python, self._steps, (*self._mounts, files))
+
+    # -- known, and not built --
+
+    @staticmethod
+    def from_registry(*args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "Image.from_registry is not built yet: begin with Image.debian_slim() and install what you need"
+        )
+
+    @staticmethod
+    def from_dockerfile(*args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "Image.from_dockerfile is not built yet: write its steps as apt_install, pip_install and run_commands"
+        )
+
+    from_aws_ecr = from_gcp_artifact_registry = from_scratch = from_id = from_name = from_registry
+
+    @staticmethod
+    def micromamba(*args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "micromamba images are not built yet: use Image.debian_slim() with pip_install and apt_install"
+        )
+
+    def dockerfile_commands(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "this step is not built yet: use run_commands, env, workdir and add_local_file(copy=True)"
+        )
+
+    def pip_install_from_pyproject(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "this step is not built yet: export a requirements file and use pip_install_from_requirements"
+        )
+
+    def publish(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "this is not built yet: images are built when an app that uses them starts, and kept by content"
+        )
+
+    entrypoint = shell = cmd = dockerfile_commands
+    micromamba_install = uv_sync = poetry_install_from_file = pip_install_private_repos = pip_install_from_pyproject
+    build = publish
+
+
+def _flat(method: str, given: Sequence[str | Sequence[str]]) -> list[str]:
+    names = [name for item in given for name in ([item] if isinstance(item, str) else item)]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise InvalidError(f"{method} takes strings, or lists of strings, not {given!r}")
+    return names
+
+
+def _pip(find_links: str | None, index: str | None, extra_index: str | None, pre: bool, options: str) -> dict[str, Any]:
+    return {
+        "find_links": [find_links] if find_links else [],
+        "index_url": index or "",
+        "extra_index_url": [extra_index] if extra_index else [],
+        "pre": pre,
+        "extra_options": options,
+    }
+
+
+def _requirements(paths: Sequence[str | Path]) -> Files:
+    return lambda: [("requirements.txt", _tar.Blob(_existing(path, False).read_bytes())) for path in paths]
+
+
+def _existing(path: str | Path, folder: bool) -> Path:
+    found = Path(path).expanduser()
+    if not (found.is_dir() if folder else found.is_file()):
+        raise InvalidError(
+            f"there is no {'folder' if folder else 'file'} {found.absolute()}, which an image is to hold"
+        )
+    return found
+
+
+def _absolute(method: str, path: str) -> None:
+    if not PurePosixPath(path).is_absolute():
+        raise InvalidError(f"{method}: the path in the container is absolute, not {path!r}")
+
+
+def _no_volumes(method: str, volumes: Any) -> None:
+    if volumes:
+        raise UnimplementedError(f"{method}(volumes=…) is not built yet: the step's files are kept in the image itself")

@@ -1,0 +1,121 @@
+"""Secrets: environment variables that the server keeps sealed, and gives to the containers that are to have them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from inrush.client._dual import dual
+from inrush.client._link import current
+from inrush.errors import InvalidError, NotFoundError, UnimplementedError
+from inrush.wire import FindSecret, PutSecret
+
+if TYPE_CHECKING:
+    from inrush.client._link import Link
+
+
+class Secret:
+    """For `@app.function(secrets=[…])`. Of several, the later one wins. Made by one of its `from_…`."""
+
+    def __init__(self, values: Mapping[str, str], name: str = "", required: Sequence[str] = ()) -> None:
+        self.name = name
+        """Empty for an anonymous one."""
+        self.keys = tuple(sorted(values)) or tuple(required)
+        self._values = dict(values)
+        self._required = tuple(required)
+        self._id = ""
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name!r})" if self.name else f"Secret({', '.join(self.keys)})"
+
+    @staticmethod
+    def from_dict(env_dict: Mapping[str, str | None] | None = None) -> Secret:
+        """An anonymous secret of these variables; those that are None are left out."""
+        for key, value in (env_dict or {}).items():
+            if not isinstance(key, str) or not key or "=" in key or not (value is None or isinstance(value, str)):
+                raise InvalidError(f"Secret.from_dict maps names of variables to strings; {key!r} is not such a pair")
+        return Secret({k: v for k, v in (env_dict or {}).items() if v is not None})
+
+    @staticmethod
+    def from_local_environ(env_keys: Sequence[str]) -> Secret:
+        """An anonymous secret of variables of this process. Raises `InvalidError` for one that is not set. Empty in a container."""
+        from inrush.client.context import is_local
+
+        missing = [key for key in env_keys if key not in os.environ]
+        if missing and is_local():
+            raise InvalidError(f"Secret.from_local_environ: {', '.join(missing)} is not set here")
+        return Secret({key: os.environ[key] for key in env_keys if key in os.environ})
+
+    @staticmethod
+    def from_dotenv(path: str | Path | None = None, *, filename: str = ".env", client: Any = None) -> Secret:
+        """An anonymous secret of the variables of a `.env` file: `path` itself, or the first `filename` in the folder `path` (default: the working
+        directory) or above it. Raises `NotFoundError` if there is none."""
+        from inrush.client.context import is_local
+
+        if not is_local():
+            return Secret({})
+        start = Path(path or ".").resolve()
+        places = [start] if start.is_file() else [folder / filename for folder in (start, *start.parents)]
+        found = next((p for p in places if p.is_file()), None)
+        if found is None:
+            raise NotFoundError(f"Secret.from_dotenv: there is no {filename} in {start} or above it")
+        return Secret(parse_dotenv(found.read_text(), str(found)))
+
+    @staticmethod
+    def from_name(
+        name: str, *, environment_name: str | None = None, required_keys: Sequence[str] = (), client: Any = None
+    ) -> Secret:
+        """A secret that the server has, as made by `inrush secret create`; looked up when the app starts. Raises `NotFoundError` then if it is not
+        there, or lacks one of `required_keys`."""
+        return Secret({}, name, required_keys)
+
+    @dual
+    async def hydrate(self, client: Any = None) -> Secret:
+        """Looks it up, or sends it, now."""
+        await self.resolve(await current())
+        return self
+
+    @dual
+    async def update(self, env_dict: Mapping[str, str]) -> None:
+        """Replaces the variables of a named secret by these. Containers that start from now on have them."""
+        if not self.name:
+            raise InvalidError("only a named secret can be updated: Secret.from_name(…)")
+        link = await current()
+        await link.ask(PutSecret(tuple(sorted(env_dict.items())), self.name))
+
+    def info(self) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError("Secret.info is not built yet; `inrush secret list` shows names and keys")
+
+    async def resolve(self, link: Link) -> str:
+        """Its id on the server. An anonymous one is sent."""
+        if self.name:
+            return str(await link.ask(FindSecret(self.name, self._required)))
+        if not self._id:
+            self._id = str(await link.ask(PutSecret(tuple(sorted(self._values.items())))))
+        return self._id
+
+
+def parse_dotenv(text: str, where: str) -> dict[str, str]:
+    """`NAME=value` lines; `export` before, quotes around and comments behind are left out. Raises `InvalidError` with the line's number."""
+    values = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip().removeprefix("export ").strip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise InvalidError(f"{where}, line {number}: this is not NAME=value")
+        values[name.strip()] = _unquoted(value.strip())
+    return values
+
+
+def _unquoted(value: str) -> str:
+    if value[:1] in ("'", '"'):
+        quote = value[0]
+        inner, closed, _ = value[1:].partition(quote)
+        if closed:
+            return inner.replace("\\n", "\n").replace("\\t", "\t") if quote == '"' else inner
+    return value.partition(" #")[0].rstrip()
