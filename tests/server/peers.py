@@ -1,4 +1,5 @@
-"""The other ends of the server's links: a client on the unix socket, and an agent that runs Python functions in place of containers."""
+"""The other ends of the server's links: a client on the unix socket, and an agent that runs Python functions in
+place of containers."""
 
 from __future__ import annotations
 
@@ -14,14 +15,15 @@ from inrush.server.serve import Server
 from inrush.wire import Status
 
 DEADLINE_S = 20.0
+_ENDS = (wire.Results, wire.CallRefused)
 
 Work = Callable[[str, bytes], bytes]
 """What a container does: from method and payload to payload; an exception is an error of user code."""
 
 
 class Agent:
-    """Speaks `ToNode` and `FromNode` with the server in this process. Its containers are ready at once, and run inputs by `work`, unless
-    `hold` is set: then inputs wait in `held` until `release`."""
+    """Speaks `ToNode` and `FromNode` with the server in this process. Its containers are ready at once, and run
+    inputs by `work`, unless `hold` is set: then inputs wait in `held` until `release`."""
 
     def __init__(self, server: Server, work: Work, gpus: tuple[wire.Gpu, ...] = (), node: str = "no-test") -> None:
         self.work, self.node = work, node
@@ -142,8 +144,7 @@ class Client:
         """All results of a call, by index; each may come once only."""
         got: dict[int, tuple[int, bytes]] = {}
         while len(got) < count:
-            kinds = (wire.Results, wire.CallRefused)
-            message = await self.until(object, lambda m: isinstance(m, kinds) and m.call == call)
+            message = await self.until(object, lambda m: isinstance(m, _ENDS) and m.call == call)
             assert isinstance(message, wire.Results), message
             for index, status, payload in zip(message.indexes, message.statuses, message.payloads, strict=True):
                 assert index not in got, f"input {index} of {call} has two results"

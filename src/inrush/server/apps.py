@@ -25,10 +25,11 @@ from inrush.errors import InvalidError, NotFoundError
 from inrush.server import tables
 from inrush.server.blobs import Blobs
 from inrush.server.endpoints import Endpoints
-from inrush.server.functions import Function, Functions, from_row, same_containers
+from inrush.server.functions import Function, Functions, from_row
 from inrush.server.logs import Logs
 from inrush.server.secrets import Secrets
 from inrush.server.store import Store
+from inrush.server.versions import App, Plan, blobs_of, plan_version
 
 log = logging.getLogger(__name__)
 
@@ -38,61 +39,6 @@ KEPT_VERSIONS = 20
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_spec = msgspec.msgpack.Decoder(wire.AppSpec).decode
-
-
-class App:
-    """One app. `functions` maps names to ids of the current version; `spec` is that version's."""
-
-    __slots__ = (
-        "client",
-        "created",
-        "deployed",
-        "detached",
-        "ended",
-        "functions",
-        "id",
-        "number",
-        "spec",
-        "urls",
-        "version",
-    )
-
-    def __init__(
-        self, id: str, spec: wire.AppSpec, *, deployed: bool, detached: bool, client: str, created: float
-    ) -> None:
-        self.id, self.spec = id, spec
-        self.deployed, self.detached, self.client = deployed, detached, client
-        self.created, self.ended = created, 0.0
-        self.version, self.number = "", 0
-        self.functions: dict[str, str] = {}
-        self.urls: dict[str, str] = {}
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
-    @property
-    def state(self) -> str:
-        """For people: `deployed`, `running` (ephemeral), `detached`, `stopped`."""
-        if self.ended:
-            return "stopped"
-        return "deployed" if self.deployed else "detached" if self.detached else "running"
-
-    def answer(self) -> dict[str, Any]:
-        """What `StartApp` is answered."""
-        return {"app": self.id, "version": self.version, "functions": self.functions, "urls": self.urls}
-
-
-class Plan:
-    """What a version changes: all functions it has, those that are new or have a new spec, and what each replaces."""
-
-    __slots__ = ("added", "functions", "removed", "replaced")
-
-    def __init__(self) -> None:
-        self.functions: dict[str, str] = {}
-        self.added: list[Function] = []
-        self.replaced: list[tuple[Function, Function]] = []
-        self.removed: list[Function] = []
 
 
 class Apps:
@@ -203,14 +149,14 @@ class Apps:
             why = self._can_ever(function)
             if why:
                 raise InvalidError(f"{function.name} of app {spec.name!r} cannot run here: {why}")
-            for blob in _blobs_of(function):
-                if not self._blobs.exists(blob):
-                    raise NotFoundError(f"source {blob} of {function.name} is not here; put it before the app starts")
             self._secrets.values(function.secrets)
+        for blob in blobs_of(spec):
+            if not self._blobs.exists(blob):
+                raise NotFoundError(f"source {blob} of app {spec.name!r} is not here; put it before the app starts")
 
     async def _change(self, app: App, ask: wire.StartApp) -> None:
         self._endpoints.check(app.id, ask.spec, app.deployed)
-        plan = self._plan(app, ask.spec)
+        plan = plan_version(app, ask.spec, self._functions)
         version, number = f"ve-{secrets.token_hex(12)}", app.number + 1
         await self._store.transact(lambda connection: self._save(connection, app, ask.spec, version, number, plan))
         before = app.spec if app.version else None
@@ -220,37 +166,6 @@ class Apps:
         app.urls = self._endpoints.bind(app.id, app.spec, app.functions, app.deployed)
         self._announce(plan, recreate=ask.strategy == "recreate")
         log.info("app %s (%s): version %d, %d functions, %s", app.name, app.id, number, len(plan.functions), app.state)
-
-    def _plan(self, app: App, spec: wire.AppSpec) -> Plan:
-        plan = Plan()
-        for new in spec.functions:
-            old = self._functions.get(app.functions[new.name]) if new.name in app.functions else None
-            if old is not None and same_containers(old.spec, new):
-                plan.functions[new.name] = old.id
-                if old.spec != new:
-                    plan.added.append(Function(old.id, app.id, spec.name, new.name, new, durable=app.deployed))
-                    plan.added.extend(_pool(old.id, pool, new) for pool in self._functions.pools(old.id))
-                continue
-            function = Function(f"fn-{secrets.token_hex(12)}", app.id, spec.name, new.name, new, durable=app.deployed)
-            plan.functions[new.name] = function.id
-            plan.added.append(function)
-            if old is not None:
-                self._plan_successors(plan, old, function)
-        for name, id in app.functions.items():
-            if name not in plan.functions:
-                plan.removed.extend(f for f in (self._functions.get(id), *self._functions.pools(id)) if f is not None)
-        return plan
-
-    def _plan_successors(self, plan: Plan, old: Function, new: Function) -> None:
-        plan.replaced.append((old, new))
-        known = {parameter.name for parameter in new.spec.parameters}
-        for pool in self._functions.pools(old.id):
-            if set(msgspec.json.decode(pool.parameters)) <= known:
-                successor = _pool("", pool, new.spec, base=new)
-                plan.added.append(successor)
-                plan.replaced.append((pool, successor))
-            else:
-                plan.removed.append(pool)
 
     def _save(
         self, connection: sa.Connection, app: App, spec: wire.AppSpec, version: str, number: int, plan: Plan
@@ -301,7 +216,7 @@ class Apps:
     def _hold(self, new: wire.AppSpec | None, old: wire.AppSpec | None) -> None:
         for spec, act in ((new, self._blobs.hold), (old, self._blobs.release)):
             if spec is not None:
-                act(blob for function in spec.functions for blob in _blobs_of(function))
+                act(blobs_of(spec))
 
     async def bind_class(self, id: str, parameters: bytes) -> str:
         """The pool of a class for one parameter set. Raises `NotFoundError`, `InvalidError`."""
@@ -383,28 +298,3 @@ class Apps:
             self._hold(app.spec, None)
             app.urls = self._endpoints.bind(app.id, app.spec, app.functions, app.deployed)
         return tuple(added)
-
-
-def _pool(id: str, pool: Function, spec: wire.FunctionSpec, base: Function | None = None) -> Function:
-    """The pool of the same parameters with a new spec: itself, or that of the class that takes its class's place."""
-    if base is not None:
-        return Function(
-            f"fn-{secrets.token_hex(12)}",
-            base.app,
-            base.app_name,
-            base.name,
-            spec,
-            durable=base.durable,
-            base=base.id,
-            parameters=pool.parameters,
-        )
-    return Function(
-        pool.id, pool.app, pool.app_name, pool.name, spec, durable=pool.durable, base=id, parameters=pool.parameters
-    )
-
-
-def _blobs_of(spec: wire.FunctionSpec) -> list[str]:
-    """Ids of what a function is made of."""
-    named = [spec.source, *spec.mounts]
-    ids = [id if id.startswith(("sha256-", "bl-")) else f"sha256-{id}" for id in named if id]
-    return [*ids, *([spec.pickled] if spec.pickled else [])]

@@ -1,9 +1,7 @@
 """Who waits for which call, and the payloads of inputs that have no result yet.
 
-The core knows inputs by number; this table knows their bytes and their owner. Results go straight to the owner. A
-client can lose its link with results under way, so the latest `window` results of a call are kept: a client never has
-more than that many inputs without a result, hence they are all that it can have missed. What a client resends is known
-by (call, index) and not run twice.
+The core knows inputs by number; this table knows their bytes and their owner. Results go straight to the owner. What a
+client sends again is known by (call, index) and not run twice.
 
 Calls of kind `spawn` are durable: `durable.py` saves them, their results, and serves who asks for those.
 """
@@ -11,144 +9,26 @@ Calls of kind `spawn` are durable: `durable.py` saves them, their results, and s
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from inrush import wire
 from inrush.core import effects, events
 from inrush.errors import Error, NotFoundError, PermissionDeniedError, ResourceExhaustedError
 from inrush.server.blobs import Blobs, referred_ids
-from inrush.server.functions import Function, Functions
-from inrush.wire import CallRefused, Results, Status
+from inrush.server.call import WINDOW_INPUTS, Begun, Call, Owner, filled, split_results, unknown_ranges
+from inrush.server.functions import Functions
+from inrush.wire import CallRefused
 
 log = logging.getLogger(__name__)
 
-WINDOW_INPUTS = 2048
-"""Inputs of a map that may be without a result at once."""
-MESSAGE_BYTES = 8 * 1024 * 1024
-"""Results of more bytes are split over messages."""
 FINISHED_CALLS = 4096
 """Finished calls of clients that are remembered, should the client have missed the result."""
 HELD_BYTES = 2 * 1024 * 1024 * 1024
 """Payloads in memory, of all calls; more are refused."""
-TRIM_INPUTS = 4096
 MAX_GAP_INPUTS = 16 * 1024 * 1024
 """Inputs that a resent map may skip, because the client has their results."""
-
-_UNKNOWN, _WAITING, _DONE = 0, 1, 2
-_SPLIT_FROM = 64
-
-CODES = {
-    Status.TIMEOUT: "FunctionTimeoutError",
-    Status.CRASHED: "ExecutionError",
-    Status.OUT_OF_MEMORY: "OutOfMemoryError",
-    Status.STARTUP: "StartupError",
-    Status.CANCELLED: "CancelledError",
-    Status.LOST: "ExecutionError",
-    Status.INTERNAL: "InternalError",
-    Status.ERROR: "ExecutionError",
-}
-"""The error of a result that came without a payload."""
-
-
-class Begun(NamedTuple):
-    """Tells the owner of a web request that a container has it, and takes the rest of its body."""
-
-    call: str
-
-
-class Owner(Protocol):
-    """Whoever waits for a call: a client's session, or a web request."""
-
-    calls: set[str]
-
-    def send(self, message: Any) -> None: ...
-
-
-class Call:
-    """One call and its inputs. `seen[i - base]` says what is known of input i; all below `base` are done.
-
-    A map that a client begins without inputs is one that an earlier server lost: what the client does not send by the
-    end of its inputs it has results of (`resumed`).
-    """
-
-    __slots__ = (
-        "base", "blobs", "container", "credit", "function", "held", "id", "kept", "kept_inputs", "kind", "method",
-        "owner", "resumed", "seen", "settled", "total", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, message: wire.StartCall, function: Function, owner: Owner | None) -> None:
-        self.id, self.kind, self.method = message.call, message.kind, message.method
-        self.function, self.owner = function, owner
-        self.resumed = message.kind == "map" and not message.payloads
-        self.total = -1 if self.resumed else message.total
-        self.base = message.first
-        self.seen = bytearray()
-        self.waiting: dict[int, bytes] = {}
-        self.kept: deque[Results] = deque()
-        self.kept_inputs = 0
-        self.settled = 0
-        self.held = 0
-        self.container = ""
-        self.credit = 0
-        self.blobs: list[str] = []
-
-    @property
-    def durable(self) -> bool:
-        return self.kind == "spawn"
-
-    @property
-    def finished(self) -> bool:
-        return self.settled == self.total
-
-    def add(self, first: int, payloads: Sequence[bytes]) -> bool:
-        """Notes inputs; those that are known already are passed over. Whether any was new."""
-        if not self.seen and not self.settled:
-            self.base = first
-        start = first - self.base
-        if start < 0:
-            payloads, first, start = payloads[-start:], self.base, 0
-        seen, end = self.seen, start + len(payloads)
-        if len(seen) < end:
-            seen.extend(bytes(end - len(seen)))
-        if seen.count(_UNKNOWN, start, end) == len(payloads):
-            seen[start:end] = bytes((_WAITING,)) * len(payloads)
-            self.waiting.update(zip(range(first, first + len(payloads)), payloads, strict=True))
-            self.held += sum(map(len, payloads))
-            return bool(payloads)
-        new = [i for i in range(len(payloads)) if seen[start + i] == _UNKNOWN]
-        for i in new:
-            seen[start + i] = _WAITING
-            self.waiting[first + i] = payloads[i]
-            self.held += len(payloads[i])
-        return bool(new)
-
-    def settle(self, indexes: Sequence[int]) -> int:
-        """Inputs that have their result now; how many bytes that frees."""
-        freed, waiting, seen, base = 0, self.waiting, self.seen, self.base
-        for i in indexes:
-            payload = waiting.pop(i, None)
-            if payload is not None:
-                freed += len(payload)
-                seen[i - base] = _DONE
-        self.settled += len(indexes)
-        self.held -= freed
-        if len(seen) > TRIM_INPUTS and seen.count(_DONE, 0, TRIM_INPUTS) == TRIM_INPUTS:
-            del seen[:TRIM_INPUTS]
-            self.base += TRIM_INPUTS
-        return freed
-
-    def keep(self, message: Results) -> None:
-        """Remembers results for a client that lost its link."""
-        self.kept.append(message)
-        self.kept_inputs += len(message.indexes)
-        size = sum(map(len, message.payloads))
-        self.held += size
-        while self.kept_inputs - len(self.kept[0].indexes) >= WINDOW_INPUTS:
-            oldest = self.kept.popleft()
-            self.kept_inputs -= len(oldest.indexes)
-            self.held -= sum(map(len, oldest.payloads))
 
 
 class Calls:
@@ -267,11 +147,13 @@ class Calls:
         if call is None or call.durable or call.owner is not owner:
             owner.send(wire.Resend(message.call, unknown=True))
             return
+        for items in call.items:
+            owner.send(items)
         have = message.have
         missed = sum(b - a for a, b in have) < call.settled or not have
         for results in call.kept if missed else ():
             owner.send(results)
-        ranges = tuple(_unknown_ranges(call, have))
+        ranges = tuple(unknown_ranges(call, have))
         if ranges:
             owner.send(wire.Resend(call.id, ranges=ranges))
 
@@ -302,7 +184,7 @@ class Calls:
         call = self._calls.get(message.call)
         if call is None or call.owner is not owner:
             return
-        call.credit += message.credit
+        call.grant(message.credit)
         if call.container:
             self._to_container(call.container, wire.GrantRun(call.container, call.id, 0, message.credit))
 
@@ -337,7 +219,7 @@ class Calls:
         call = self._calls.get(effect.call)
         if call is None:
             return
-        payloads = effect.refs if None not in effect.refs else _filled(effect)
+        payloads = effect.refs if None not in effect.refs else filled(effect)
         self._held -= call.held
         call.settle(effect.indexes)
         call.function.queued -= len(effect.indexes)
@@ -363,8 +245,10 @@ class Calls:
         call = self._calls.get(message.call)
         if call is not None and call.owner is not None and call.container == message.container:
             self._hold_blobs(call, message.payloads)
-            call.credit -= len(message.payloads)
-            call.owner.send(wire.Items(call.id, message.first, message.payloads))
+            items = wire.Items(call.id, message.first, message.payloads)
+            if call.kind == "gen":
+                call.yielded(items)
+            call.owner.send(items)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -401,51 +285,6 @@ class Calls:
         if ids:
             call.blobs.extend(ids)
             self.blobs.hold(ids, durable=call.durable)
-
-
-def split_results(
-    call: str, indexes: tuple[int, ...], statuses: tuple[int, ...], payloads: tuple[bytes, ...]
-) -> list[Results]:
-    """Results as messages of bounded size."""
-    if len(payloads) < _SPLIT_FROM and len(payloads) * wire.INLINE_LIMIT_BYTES <= MESSAGE_BYTES:
-        return [Results(call, indexes, statuses, payloads)]
-    if len(payloads) < 2 or sum(map(len, payloads)) <= MESSAGE_BYTES:
-        return [Results(call, indexes, statuses, payloads)]
-    half = len(indexes) // 2
-    return split_results(call, indexes[:half], statuses[:half], payloads[:half]) + split_results(
-        call, indexes[half:], statuses[half:], payloads[half:]
-    )
-
-
-def _filled(effect: effects.Resolve) -> tuple[bytes, ...]:
-    """Payloads, with failures made for ends that have none."""
-    return tuple(
-        [
-            ref if ref is not None else wire.system_failure(CODES.get(Status(status), "InternalError"), effect.why)
-            for ref, status in zip(effect.refs, effect.statuses, strict=True)
-        ]
-    )
-
-
-def _unknown_ranges(call: Call, have: tuple[tuple[int, int], ...]) -> Iterable[tuple[int, int]]:
-    """Ranges of inputs that the call does not know and the client has no results of. How far the client has sent is
-    not known here, so the last range goes a window further than the highest known input."""
-    had = bytearray(len(call.seen))
-    for a, b in have:
-        a, b = max(a - call.base, 0), min(b - call.base, len(had))
-        had[a:b] = b"\1" * max(b - a, 0)
-    start = None
-    for i, state in enumerate(call.seen):
-        missing = state == _UNKNOWN and not had[i]
-        if missing and start is None:
-            start = i
-        elif not missing and start is not None:
-            yield start + call.base, i + call.base
-            start = None
-    high = call.base + len(call.seen)
-    end = high + WINDOW_INPUTS if call.total < 0 else min(call.total, high + WINDOW_INPUTS)
-    if start is not None or end > high:
-        yield high if start is None else start + call.base, max(end, high)
 
 
 def not_found(id: str) -> NotFoundError:

@@ -22,7 +22,8 @@ from inrush.core import effects, events
 from inrush.errors import Error, NotFoundError, OutputExpiredError
 from inrush.server import tables
 from inrush.server.blobs import referred_ids
-from inrush.server.calls import Call, Calls, Owner, not_found, split_results
+from inrush.server.call import Call, Owner, split_results
+from inrush.server.calls import Calls, not_found
 from inrush.server.functions import Functions
 from inrush.server.store import Store
 from inrush.wire import Status

@@ -20,7 +20,8 @@ import msgspec
 
 from inrush import wire
 from inrush.server import asgi
-from inrush.server.calls import Begun, Call, Calls
+from inrush.server.call import Begun, Call
+from inrush.server.calls import Calls
 from inrush.server.endpoints import Endpoint, Endpoints
 from inrush.wire import Status
 

@@ -140,7 +140,7 @@ class Secrets:
             return AESGCM(self._key).decrypt(secret.sealed[:12], secret.sealed[12:], secret.id.encode())
         except InvalidTag:
             raise InvalidError(
-                f"secret {secret.name or secret.id} cannot be opened: this home's file `key` is not what it was sealed with"
+                f"secret {secret.name or secret.id} cannot be opened: it was sealed with another `key` than the home's"
             ) from None
 
 

@@ -235,6 +235,7 @@ class Server:
     def ask_to_end(self, why: str) -> None:
         """Has `wait_closed` return."""
         log.info("ending: %s", why)
+        self.sessions.closing = "the server is ending; it can be started again"
         self._end.set()
 
     async def wait_closed(self) -> None:
@@ -250,7 +251,7 @@ class Server:
         if self._unix is not None:
             self._unix.close()
         await self._stop_containers()
-        await self.sessions.close("the server is ending; it can be started again")
+        await self.sessions.close("the server has ended")
         self.durable.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()

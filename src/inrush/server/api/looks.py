@@ -12,7 +12,7 @@ from inrush.errors import InvalidError, NotFoundError
 from inrush.server import containers, functions
 from inrush.server.api import schema
 from inrush.server.api.route import Route
-from inrush.server.apps import App
+from inrush.server.versions import App
 
 if TYPE_CHECKING:
     from inrush.server.serve import Server
