@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from inrush import frames
 from inrush.agent.payloads import Blobs, Inbound, is_reference, referred_id
@@ -134,8 +134,7 @@ class Guest(asyncio.Protocol):
     # ── from the guest ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._writable.set()
 
     def pause_writing(self) -> None:

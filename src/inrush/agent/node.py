@@ -53,11 +53,12 @@ class Node:
         self._launcher = Launcher(handle, self._exits)
         self._outbox = Outbox()
         self._pidfd = -1
+        self._agent: Agent | None = None
 
     async def start(self) -> None:
         """Waits for the launcher and builds the agent. Raises `Error` saying what this machine lacks."""
-        self.can = await self._launcher.connect()
         self._watch_launcher()
+        can = await self._launcher.connect()
         cards = gpus.inventory(self._settings["gpus"])
         uids = UidRanges(self._home / "node" / "uids.json")
         images = ImageStore(
@@ -78,8 +79,7 @@ class Node:
         containers = Containers(starts, self._outbox.put, self._guest)
         execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
         self._exits.unexpected = lambda exited: self._ended(exited, templates)
-        self._containers = containers
-        memory_mib = int(self.can["memory_mib"])
+        memory_mib = int(can["memory_mib"])
         inventory = wire.Inventory(cpu=float(len(os.sched_getaffinity(0))), memory_mib=memory_mib, gpus=cards)
         hello = wire.NodeHello(self.id, inventory)
         self._agent = Agent(
@@ -88,15 +88,18 @@ class Node:
 
     def attach(self, deliver: Deliver) -> None:
         """The link to the server is up: the agent says hello."""
+        assert self._agent is not None
         self._agent.start(deliver)
 
     def receive(self, batch: list[ToNode]) -> None:
         """The server's orders."""
+        assert self._agent is not None
         self._agent.receive(batch)
 
     async def stop(self, grace_s: float) -> None:
         """Ends all containers, then the launcher; nothing of either is left."""
-        await self._agent.stop(grace_s)
+        if self._agent is not None:
+            await self._agent.stop(grace_s)
         self._unwatch_launcher()
         await self._launcher.close()
 
@@ -114,7 +117,8 @@ class Node:
 
     def _launcher_died(self) -> None:
         self._unwatch_launcher()
-        self._containers.lose_all("the launcher of its node ended")
+        if self._agent is not None:
+            self._agent.lose_all("the launcher of its node ended")
         self._exits.all_gone()
         self._lost(
             "the launcher ended by itself, and all containers with it; `inrush doctor` says what this machine can do"

@@ -76,6 +76,10 @@ class Agent:
             except Exception:
                 log.exception("a defect: %s could not be carried out", type(order).__name__)
 
+    def lose_all(self, why: str) -> None:
+        """What runs containers is gone, and they with it."""
+        self._containers.lose_all(why)
+
     async def stop(self, grace_s: float) -> None:
         """Ends everything that this agent started. Orders to start more are passed over from now on."""
         self._containers.closing = True
