@@ -171,8 +171,6 @@ async def drive(coroutine: Coroutine[Any, Any, R]) -> R:
 class Dual(Generic[P, R]):
     """A bound method with a blocking face (call it) and an async one (`.aio`)."""
 
-    __slots__ = ("__doc__", "_function")
-
     def __init__(self, function: Callable[P, Coroutine[Any, Any, R]], doc: str | None = None) -> None:
         self._function = function
         self.__doc__ = doc or function.__doc__
@@ -200,8 +198,6 @@ class dual(Generic[S, P, R]):
 
 class DualIter(Generic[P, R]):
     """The same for streams: `for x in f.map(xs)` and `async for x in f.map.aio(xs)`."""
-
-    __slots__ = ("__doc__", "_function")
 
     def __init__(self, function: Callable[P, AsyncGenerator[R, None]], doc: str | None = None) -> None:
         self._function = function
@@ -283,8 +279,6 @@ class Scope(Generic[R]):
 
 class DualScope(Generic[P, R]):
     """A bound method that opens a `Scope`; `.aio` does too, so that programs may write either."""
-
-    __slots__ = ("__doc__", "_function")
 
     def __init__(self, function: Callable[P, AsyncGenerator[R, None]], doc: str | None = None) -> None:
         self._function = function

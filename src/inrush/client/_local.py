@@ -72,7 +72,8 @@ def _starting(home: Path) -> Iterator[None]:
     """Only one client at a time starts a server."""
     import fcntl
 
-    (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (home, home / "run"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / "run" / "starting").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-_call: Callable[[], str | None] = lambda: None
-_input: Callable[[], str | None] = lambda: None
+
+def _nothing() -> None:
+    return None
+
+
+_call: Callable[[], str | None] = _nothing
+_input: Callable[[], str | None] = _nothing
 
 
 def provide(call: Callable[[], str | None], input: Callable[[], str | None]) -> None:
