@@ -175,6 +175,7 @@ class Starts:
                 hostname=order.container,
                 env=site.env,
                 devices=site.devices.devices,
+                cwd=site.ground.workdir,
             )
             launching = self._launcher.fork(spec, stdio.guest, stdio.stdout, stdio.stderr)
             process, started = await self._launched(order.container, launching)
@@ -262,6 +263,7 @@ class Starts:
             sys_path_end=ground.sys_path_end,
             env=env,
             boot=boot,
+            cwd=ground.workdir,
             limits=limits(order.spec.resources),
             network=_network(order.spec),
             timeout_s=order.spec.startup_timeout_s,

@@ -25,6 +25,7 @@ class Job:
 
     id: str
     env: dict[str, str]
+    cwd: str
     hostname: str
     tmp_mib: int | None
     asked: float
@@ -47,7 +48,7 @@ def job(body: dict[str, Any], fds: list[int]) -> Job:
     binds = [(rest.pop(0), path, is_directory) for path, is_directory in body["binds"]]
     devices = dict(zip(body["devices"], rest, strict=True))
     return Job(
-        body["fork"], body["env"], body["hostname"], body["tmp_mib"], body["asked"],
+        body["fork"], body["env"], body["cwd"], body["hostname"], body["tmp_mib"], body["asked"],
         report, root, guest, stdout, stderr, joins, netns, binds, devices,
     )  # fmt: skip
 
@@ -70,6 +71,7 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     os.environ.clear()
     os.environ.update(job.env)
     confine.confine(filter_code)
+    os.chdir(job.cwd)
     times.append(("confine", clock()))
     phases = [(name, round((at - before) * 1e3, 3)) for (name, at), (_, before) in zip(times[1:], times, strict=False)]
     with socket.socket(fileno=job.report) as report:

@@ -11,7 +11,7 @@ import struct
 _REQUEST, _ACK, _CREATE, _EXCL = 1, 4, 0x400, 0x200
 _NEWLINK, _DELLINK, _SETLINK, _NEWADDR, _NEWROUTE = 16, 17, 19, 20, 24
 _NESTED = 0x8000
-_IFNAME, _MASTER, _LINKINFO, _PROTINFO, _NS_FD = 3, 10, 18, 12, 28
+_IFNAME, _MTU, _MASTER, _LINKINFO, _PROTINFO, _NS_FD = 3, 4, 10, 18, 12, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BRPORT_ISOLATED = 1, 2, 1, 33
 _UP = 1
 
@@ -38,12 +38,12 @@ class Netlink:
         info = _nest(_LINKINFO, _attribute(_INFO_KIND, b"bridge"))
         self._do(_NEWLINK, _CREATE | _EXCL, _link(flags=_UP) + _text(_IFNAME, name) + info, f"bridge {name}")
 
-    def add_veth(self, name: str, bridge: int, peer: str, peer_netns: int) -> None:
+    def add_veth(self, name: str, bridge: int, peer: str, peer_netns: int, mtu: int) -> None:
         """A pair: `name` here, up and on `bridge` (an index), and `peer` in another network namespace."""
-        there = _link() + _text(_IFNAME, peer) + _number(_NS_FD, peer_netns)
+        there = _link() + _text(_IFNAME, peer) + _number(_MTU, mtu) + _number(_NS_FD, peer_netns)
         data = _nest(_INFO_DATA, _nest(_VETH_PEER, there))
         info = _nest(_LINKINFO, _attribute(_INFO_KIND, b"veth") + data)
-        body = _link(flags=_UP) + _text(_IFNAME, name) + _number(_MASTER, bridge) + info
+        body = _link(flags=_UP) + _text(_IFNAME, name) + _number(_MTU, mtu) + _number(_MASTER, bridge) + info
         self._do(_NEWLINK, _CREATE | _EXCL, body, f"veth {name}")
 
     def up(self, index: int) -> None:

@@ -145,7 +145,7 @@ class Launch:
         self._drain()
         program = os.read(self._status_read, 32)
         if self._started:
-            self.ended(int(program) if program else status or signal.SIGKILL)
+            self.ended(int(program) if program else status)
         self._close()
 
     def _close(self) -> None:

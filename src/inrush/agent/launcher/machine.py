@@ -89,6 +89,11 @@ class Machine:
             raise
         return held
 
+    def expect(self, uid_base: int) -> None:
+        """Containers of this app will start soon: make networks ahead."""
+        if self.network:
+            self.network.expect(self.users.get(uid_base))
+
     def _connect(self, held: Held, userns: int) -> None:
         if self.network is None:
             held.why = f"no network: {self.why['nat']}"

@@ -72,6 +72,8 @@ def _launcher(control: int, state: Path, rootless: bool, reserve_mib: int) -> No
         signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "running", False))
         lost = userns.enter_own() if rootless else ""
         process.die_with_parent(signal.SIGTERM)
+        if os.getppid() == 1:
+            raise OSError("the janitor died")
         namespaces.unshare(namespaces.NEWNS)
         mounts.make_private()
         machine = Machine(state, loop, rootless, lost, reserve_mib)

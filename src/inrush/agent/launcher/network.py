@@ -72,6 +72,7 @@ class Network:
         self._netlink: links.Netlink | None = None
         self._bridge_index = 0
         self._gateway = ""
+        self._mtu = 1500
         self._home = -1
 
     def take(self, userns: int) -> Net:
@@ -88,6 +89,10 @@ class Network:
             self._discard(net)
         else:
             ready.append(net)
+
+    def expect(self, userns: int) -> None:
+        """Begin to keep some ready for an app."""
+        self._ready.setdefault(userns, deque())
 
     def refill(self, userns: int) -> None:
         """Make one more for an app that has fewer than `READY`; call when nothing else is to do."""
@@ -117,7 +122,7 @@ class Network:
         link = f"{self.bridge}-{self._count % 0x10000:x}"
         address = self._free.popleft()
         route = self._route()
-        route.add_veth(link, self._bridge_index, "eth0", fd)
+        route.add_veth(link, self._bridge_index, "eth0", fd, self._mtu)
         route.isolate(socket.if_nametoindex(link))
         namespaces.setns(fd, namespaces.NEWNET)
         try:
@@ -138,6 +143,7 @@ class Network:
             hosts = (str(subnet.network_address + n) for n in range(2, subnet.num_addresses - 1))
             self._free = deque(hosts)
             self._gateway = str(subnet.network_address + 1)
+            self._mtu = _outbound_mtu()
             self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             self._netlink = links.Netlink()
             self._set_up(self._netlink, str(subnet))
@@ -161,13 +167,15 @@ def sweep(tag: str) -> None:
     node is left.
     """
     bridge, table = f"inrush{tag}", f"inrush_{tag}"
-    with contextlib.suppress(OSError):
-        route = links.Netlink()
-        for name in links.names(f"{bridge}-") + links.names(bridge):
-            route.delete(name)
-        route.close()
-    with contextlib.suppress(OSError):
-        nft(f"table inet {table} {{}}\ndelete table inet {table}\n")
+    left = links.names(f"{bridge}-") + links.names(bridge)
+    if left:
+        with contextlib.suppress(OSError):
+            nft(f"table inet {table} {{}}\ndelete table inet {table}\n")
+        with contextlib.suppress(OSError):
+            route = links.Netlink()
+            for name in left:  # the bridge is last: while it is there, so may the table be
+                route.delete(name)
+            route.close()
     if _CHANGED.exists() and not links.names("inrush"):
         with contextlib.suppress(OSError):
             _FORWARD.write_text("0")
@@ -205,6 +213,15 @@ def _routes() -> list[str]:
             network, bits = (int.from_bytes(bytes.fromhex(x), "little") for x in (destination, mask))
             found.append(f"{ipaddress.IPv4Address(network)}/{bits.bit_count()}")
     return found
+
+
+def _outbound_mtu() -> int:
+    """That of the link of the default route: a larger one inside would make packets that must be cut on their way."""
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        link, destination, *_ = line.split()
+        if destination == "00000000":
+            return int(Path(f"/sys/class/net/{link}/mtu").read_text())
+    return 1500
 
 
 def _resolvers() -> list[str]:

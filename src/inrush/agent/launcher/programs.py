@@ -73,6 +73,9 @@ def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container:
     program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, spec.tty, keep, filter_code)
     try:
         launch.begin(lambda report, status: spawn.start(sandbox, program, report, status))
+    except OSError:
+        machine.release(held)
+        raise
     finally:
         for fd in joins:
             os.close(fd)

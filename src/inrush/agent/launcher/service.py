@@ -72,8 +72,11 @@ class Service:
         except Refusal as refusal:
             self._refuse(rid, refusal.failure)
         except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            self._refuse(rid, Failure("system", f"{body['do']}: {error.strerror or error}{where}"))
+            self._refuse(rid, Failure("system", f"{body['do']}: {_words(error)}"))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            self._refuse(
+                rid, Failure("refused", f"{body.get('do')}: not a request that the launcher knows ({error!r})")
+            )
         finally:
             messages.close_all(fds)
 
@@ -120,6 +123,8 @@ class Service:
     def _open_template(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         spec = specs.template_from(data)
         self._check_root(spec.root)
+        if not _is_name(spec.key):
+            raise Refusal("refused", f"template key {spec.key!r} is not a plain name")
         stdio = (os.dup(fds[0]), os.dup(fds[1]))
         self._with_layers(
             rid, spec.root, spec.uid_base, list(stdio), lambda: self._templates.open(spec, stdio, self._answerer(rid))
@@ -194,8 +199,7 @@ class Service:
                 self._refuse(rid, refusal.failure)
             except OSError as error:
                 undo()
-                where = f" ({error.filename})" if error.filename else ""
-                self._refuse(rid, Failure("root", f"{error.strerror or error}{where}"))
+                self._refuse(rid, Failure("root", _words(error)))
             finally:
                 messages.close_all(kept)
 
@@ -257,6 +261,11 @@ class Service:
         if not parent.is_relative_to(self._machine.state) or Path(path).name in ("", ".", ".."):
             raise Refusal("refused", f"{path} is not below {self._machine.state}, where alone the launcher writes")
         return str(parent / Path(path).name)
+
+
+def _words(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}"
 
 
 def _is_name(name: str) -> bool:

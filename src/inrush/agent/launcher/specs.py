@@ -73,6 +73,7 @@ class TemplateSpec:
     env: dict[str, str] = field(default_factory=dict)
     boot: dict[str, Any] | None = None
     entry: str = "inrush.guest.main"
+    cwd: str = "/"
     limits: Limits = Limits()
     network: str = "none"
     timeout_s: float = 300.0
@@ -90,6 +91,7 @@ class ForkSpec:
     hostname: str = ""
     env: dict[str, str] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
+    cwd: str = "/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,9 @@ class Template:
         netns = held.net.fd if held.net else -1
         sandbox = spawn.Sandbox(held.root, self._userns, joins, netns, spec.root.hostname, (), spec.root.disk_mib)
         argv = (spec.python, "-I", "-c", _BOOT)
-        program = spawn.Program(argv, {**spec.env, **_ONE_THREAD}, "/", (null, *stdio), inherit=self._theirs.fileno())
+        program = spawn.Program(
+            argv, {**spec.env, **_ONE_THREAD}, spec.cwd, (null, *stdio), inherit=self._theirs.fileno()
+        )
         launch = self._launch
         launch.up = lambda pid, phases: self._executed()
         launch.failed = self._failed
@@ -121,9 +123,13 @@ class Template:
         launch.gone = self._release
         try:
             launch.begin(lambda report, status: spawn.start(sandbox, program, report, status))
+        except OSError:
+            machine.release(held)
+            raise
         finally:
             messages.close_all([null, *joins])
             self._theirs.close()
+        machine.expect(spec.uid_base)
         machine.loop.watch(self._control.fileno(), self._hear)
         machine.loop.later(spec.timeout_s, self._timed_out)
 
@@ -138,6 +144,7 @@ class Template:
         body = {
             "fork": spec.id,
             "env": spec.env,
+            "cwd": spec.cwd,
             "hostname": spec.hostname or spec.root.hostname,
             "tmp_mib": spec.root.disk_mib,
             "asked": asked,
