@@ -46,9 +46,11 @@ def test_why_calls_wait_is_told_once_and_again_when_it_changes(capsys):
 LIVE = """
 import time
 from inrush.cli.output import shown
+from inrush.client import _output
 from inrush.wire import Log, Progress, State
 
-with shown() as output:
+with shown():
+    output = _output.current()
     output.progress(Progress(1, "step", "pip_install numpy"))
     output.progress(Progress(1, "line", "Resolved 1 package"))
     output.state(State(1, "container", "co-1", "starting"))

@@ -36,6 +36,14 @@ def local_server() -> dict[str, Any] | None:
     return told
 
 
+def start_if_none() -> None:
+    """Has a local server, where no other is configured: as for a program, one is started in the background."""
+    if not settings.load()["server_url"].value:
+        from inrush.client import _local
+
+        _local.local().close()
+
+
 def address() -> Address:
     """The server to ask. Raises `ConnectionError` when none is configured and none runs here."""
     values = settings.load()

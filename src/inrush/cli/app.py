@@ -16,7 +16,8 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(as_json: bool) -> None:
     """Apps that run or are deployed."""
-    screen.listing(api.get("/apps"), as_json)
+    columns = ("name", "id", "state", "version", "functions", "containers", "created", "urls")
+    screen.listing(api.get("/apps"), as_json, columns)
 
 
 @command.command()

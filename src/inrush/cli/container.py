@@ -17,7 +17,8 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(app: str | None, as_json: bool) -> None:
     """Containers that run or start."""
-    screen.listing(api.get("/containers", app=app), as_json)
+    columns = ("id", "app_name", "function_name", "state", "how", "start_ms", "gpu_type", "created", "why")
+    screen.listing(api.get("/containers", app=app), as_json, columns)
 
 
 @command.command()

@@ -7,6 +7,7 @@ type keeps its default, and is refused if it has none.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
@@ -25,12 +26,13 @@ def parse(function: Callable[..., Any], args: Sequence[str], name: str) -> tuple
     signature = inspect.signature(function)
     if any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
         return tuple(args), {}
-    hints = _hints(function)
-    params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD and p.name != "self"]
+    plain = function.func if isinstance(function, functools.partial) else function
+    hints = _hints(plain)
+    params = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     made: list[click.Parameter] = [
         option for p in params if (option := _option(p, hints.get(p.name, p.annotation), name)) is not None
     ]
-    command = click.Command(name, params=made, help=inspect.getdoc(function), callback=lambda **given: given)
+    command = click.Command(name, params=made, help=inspect.getdoc(plain), callback=lambda **given: given)
     given = command.main(list(args), prog_name=f"inrush run {name}", standalone_mode=False)
     if not isinstance(given, dict):  # --help was asked for and shown
         raise click.exceptions.Exit(0)

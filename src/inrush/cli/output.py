@@ -11,10 +11,11 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
+from inrush.client._output import use
 from inrush.wire import Log, Progress, State
 
 if TYPE_CHECKING:
@@ -25,28 +26,17 @@ _WAITS_SHOWN = 5
 _LINE_CHARACTERS = 200
 
 
-class Output(Protocol):
-    """Takes what the server tells; called from the link's thread."""
-
-    def log(self, line: Log) -> None:
-        """A line that a container printed."""
-
-    def progress(self, told: Progress) -> None:
-        """A step or a line of an image build."""
-
-    def state(self, told: State) -> None:
-        """A container changed, or calls wait (no longer)."""
-
-
 @contextlib.contextmanager
-def shown() -> Iterator[Output]:
-    """The output for where we are."""
+def shown() -> Iterator[None]:
+    """Apps that are started in the block show what they do, as it fits where we are."""
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
-        yield Plain()
+        with use(Plain()):
+            yield
         return
     live = Live()
     try:
-        yield live
+        with use(live):
+            yield
     finally:
         live.close()
 

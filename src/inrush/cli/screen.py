@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from inrush import App
 
 
 def is_terminal() -> bool:
@@ -51,19 +54,31 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
+def note(text: str) -> None:
+    """What we have to say beside the program's own output."""
+    click.echo(click.style(text, dim=True), err=True)
+
+
+def endpoints(app: App) -> Iterator[str]:
+    """A line for each URL of a running or deployed app."""
+    for name, url in app.urls.items():
+        yield f"{name} is at {url}"
+
+
 def warn(text: str) -> None:
     """Something people should see that is no error."""
     click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
 
 
-def listing(rows: Sequence[dict[str, Any]], machine: bool) -> None:
-    """Objects of one kind, a row each."""
+def listing(rows: Sequence[dict[str, Any]], machine: bool, columns: Sequence[str]) -> None:
+    """Objects of one kind, a row each: for machines all of them, for people these columns."""
     if machine:
         as_json(rows)
     elif not rows:
         click.echo("none")
     else:
-        table(list(rows[0]), [[_cell(row.get(column)) for column in rows[0]] for row in rows])
+        titles = [column.replace("_", " ") for column in columns]
+        table(titles, [[_named_cell(column, row.get(column)) for column in columns] for row in rows])
 
 
 def facts(told: dict[str, Any], indent: int = 0) -> None:
@@ -79,7 +94,7 @@ def facts(told: dict[str, Any], indent: int = 0) -> None:
             for item in value:
                 click.echo(" " * (indent + 2) + "  ".join(_cell(v) for v in item.values() if v not in (None, "", [])))
         else:
-            click.echo(f"{label}  {_cell(value)}")
+            click.echo(f"{label}  {_named_cell(name, value)}")
 
 
 def log_line(line: dict[str, Any], machine: bool) -> None:
@@ -89,6 +104,13 @@ def log_line(line: dict[str, Any], machine: bool) -> None:
         return
     text = line["text"].rstrip("\n")
     click.echo(f"{click.style(line['container'], fg='cyan')} {click.style(text, dim=line['stream'] == 'stderr')}")
+
+
+def _named_cell(name: str, value: Any) -> str:
+    """Times are told as people read them."""
+    if name in ("created", "started", "updated", "time") and isinstance(value, (int, float)):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else ""
+    return _cell(value)
 
 
 def _cell(value: Any) -> str:

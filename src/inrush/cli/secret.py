@@ -13,6 +13,7 @@ from inrush.cli import api, screen
 @click.group()
 def command() -> None:
     """Create, list and delete secrets."""
+    api.start_if_none()
 
 
 @command.command()
@@ -36,7 +37,7 @@ def create(name: str, pairs: tuple[str, ...], from_dotenv: Path | None, force: b
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(as_json: bool) -> None:
     """Names of secrets and of their keys."""
-    screen.listing(api.get("/secrets"), as_json)
+    screen.listing(api.get("/secrets"), as_json, ("name", "keys", "created", "updated"))
 
 
 @command.command()

@@ -23,7 +23,8 @@ def command(function: str, as_json: bool) -> None:
     if as_json:
         screen.as_json(told)
     else:
-        screen.facts(told)
+        for line in told["lines"]:
+            click.echo(line)
 
 
 def _find(function: str) -> tuple[str, str]:
@@ -41,4 +42,4 @@ def _find(function: str) -> tuple[str, str]:
 
 
 def _names(app: dict[str, Any]) -> list[str]:
-    return [f if isinstance(f, str) else f["name"] for f in app.get("functions", ())]
+    return list(app["functions"])

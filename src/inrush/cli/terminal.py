@@ -1,0 +1,126 @@
+"""A command in a container, joined to our own terminal (or pipes) over a WebSocket.
+
+First goes what to run, as JSON text; then our input as binary messages and changes of the terminal's size as text. Back
+come output as binary messages and at the end, as text, with which status the command ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from inrush.cli import api
+from inrush.errors import ConnectionError, ExecutionError
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
+_PIECE_BYTES = 64 * 1024
+_STDIN, _STDOUT = 0, 1
+
+
+def attach(path: str, argv: Sequence[str] = (), **query: str) -> int:
+    """Runs a command and returns its status. With a terminal when there is one on both sides of us."""
+    tty = os.isatty(_STDIN) and os.isatty(_STDOUT)
+    columns, rows = shutil.get_terminal_size()
+    with _connected(path, query) as socket, _raw() if tty else contextlib.nullcontext():
+        socket.send(json.dumps({"argv": list(argv), "tty": tty, "rows": rows, "columns": columns}))
+        with _resized() as resizes:
+            threading.Thread(target=_send_input, args=(socket, resizes), daemon=True).start()
+            return _show_output(socket)
+
+
+@contextlib.contextmanager
+def _connected(path: str, query: dict[str, str]) -> Iterator[ClientConnection]:
+    from websockets.exceptions import WebSocketException
+    from websockets.sync.client import connect
+
+    where = api.address()
+    url = f"{where.url.replace('http', 'ws', 1)}/api/v1{path}{'?' + urlencode(query) if query else ''}"
+    try:
+        socket = connect(
+            url,
+            additional_headers={"Authorization": f"Bearer {where.token}"},
+            proxy=None,
+            compression=None,
+            max_size=None,
+        )
+    except (OSError, WebSocketException) as error:
+        raise ConnectionError(
+            f"no terminal at {where.url}: {error}; `inrush server status` tells whether it runs"
+        ) from None
+    with socket:
+        yield socket
+
+
+def _show_output(socket: ClientConnection) -> int:
+    for message in socket:
+        if isinstance(message, bytes):
+            os.write(_STDOUT, message)
+            continue
+        told = json.loads(message)
+        if told.get("error"):
+            raise ExecutionError(told["error"])
+        return int(told["code"])
+    raise ConnectionError("the server closed the connection before the command ended; `inrush server logs` may say why")
+
+
+def _send_input(socket: ClientConnection, resizes: int) -> None:
+    """Until our input or the connection ends. Sizes go from here too: a signal handler must not touch the socket."""
+    from websockets.exceptions import ConnectionClosed
+
+    sources = [_STDIN, resizes]
+    with contextlib.suppress(ConnectionClosed, OSError):
+        while sources:
+            for source in select.select(sources, [], [])[0]:
+                data = os.read(source, _PIECE_BYTES)
+                if source == resizes:
+                    columns, rows = shutil.get_terminal_size()
+                    socket.send(json.dumps({"rows": rows, "columns": columns}))
+                elif data:
+                    socket.send(data)
+                else:
+                    socket.send(json.dumps({"close": True}))
+                    sources.remove(_STDIN)
+
+
+@contextlib.contextmanager
+def _resized() -> Iterator[int]:
+    """A descriptor that becomes readable when the terminal has another size."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def tell(number: int, frame: Any) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(writing, b"x")
+
+    before = signal.signal(signal.SIGWINCH, tell)
+    try:
+        yield reading
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+        os.close(writing)
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[None]:
+    """Every key goes to the container, Ctrl-C too."""
+    import termios
+    import tty
+
+    before = termios.tcgetattr(_STDIN)
+    tty.setraw(_STDIN)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(_STDIN, termios.TCSADRAIN, before)
+        sys.stdout.flush()
