@@ -1,9 +1,9 @@
 """Calls, their inputs and attempts: what they are, and the tables of what may happen to them.
 
-An input is no object: ten thousand of them arrive in a few events and leave in a few. Where an input stands is told by the
-collection of its call that holds its index: `queue` (ranges, so that a million waiting inputs are a few entries),
-`running` (index → the attempt at it), `delayed` (waits for its next try); an index that is `known` and in none of them is
-done. `INPUT` says how an index may move; the property tests hold every step to it.
+An input is no object: ten thousand of them arrive in a few events and leave in a few. Where an input stands is told
+by the collection of its call that holds its index: `queue` (ranges, so that a million waiting inputs are a few
+entries), `running` (index → the attempt at it), `delayed` (waits for its next try); an index that is `known` and in
+none of them is done. `INPUT` says how an index may move; the property tests hold every step to it.
 
 An `Attempt` is shared by all inputs of one dispatch: they went to one container at one time.
 """

@@ -1,4 +1,5 @@
-"""The core's face: `Cluster.step(event, now)` takes what happened and returns what has to be done. It is the only mutator.
+"""The core's face: `Cluster.step(event, now)` takes what happened and returns what has to be done. It is the only
+mutator.
 
 A step has four parts, always in this order:
 
@@ -10,12 +11,13 @@ A step has four parts, always in this order:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from heapq import heappop
 from types import MappingProxyType
 from typing import Any
 
-from inrush.core import events, explain
+from inrush.core import check, events, explain
 from inrush.core.calls import Call
 from inrush.core.containers import Container
 from inrush.core.effects import Effect, WakeAt
@@ -33,7 +35,8 @@ from inrush.core.state import State
 
 
 def _tick(state: State, event: events.Tick) -> None:
-    """Only time passed; the timers do the rest."""
+    """Only time passed: timers do the rest, and the shell, whose alarm may have rung, is told the next one anew."""
+    state.told = math.inf
 
 
 HANDLERS: dict[type, Callable[[State, Any], None]] = {
@@ -57,7 +60,8 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
 
 
 class Cluster:
-    """Everything the core knows, and its decisions. The same events at the same times, with the same seed, give the same effects.
+    """Everything the core knows, and its decisions. The same events at the same times, with the same seed, give the
+    same effects.
 
     `functions`, `containers`, `nodes` and `calls` are views by id for shells to read; only `step` changes anything.
     """
@@ -70,7 +74,8 @@ class Cluster:
         self.calls: Mapping[str, Call] = MappingProxyType(self._state.calls)
 
     def step(self, event: events.Event, now: float) -> list[Effect]:
-        """Take an event at `now` (seconds, of any epoch; a clock that goes back is held still) and return what to do, in order."""
+        """Take an event at `now` (seconds, of any epoch; a clock that goes back is held still) and return what to do,
+        in order."""
         state = self._state
         if now > state.now:
             state.now = now
@@ -91,8 +96,13 @@ class Cluster:
         return explain.explain(self._state, function)
 
     def stats(self, function: str) -> dict[str, int]:
-        """`backlog`, `containers`, `running_inputs` and `input_headroom` of a function; KeyError when it is not known."""
+        """`backlog`, `containers`, `running_inputs` and `input_headroom` of a function; KeyError when it is not
+        known."""
         return explain.stats(self._state.functions[function])
+
+    def violations(self) -> list[str]:
+        """Sentences about what in the state contradicts itself; always empty, or the core has a defect."""
+        return check.violations(self._state)
 
 
 def _settle(state: State) -> None:
@@ -112,13 +122,11 @@ def _fire(state: State) -> None:
     while state.timers and state.timers[0].at <= state.now:
         timer = heappop(state.timers)
         if timer.kind == "retry":
-            retry_due(state, timer.key, timer.index)
+            retry_due(state, timer.key, timer.input)
         elif timer.kind == "review":
             function = state.functions.get(timer.key)
             if function is not None and function.review_at == timer.at:
                 state.touch(function, poke=True)
-    if state.told <= state.now:
-        state.told = float("inf")
 
 
 def _wake(state: State) -> None:

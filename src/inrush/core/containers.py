@@ -3,8 +3,8 @@
     starting ──ready──▶ ready ──drain──▶ draining ──stop──▶ stopping ──ended──▶ ended
         └──────stop / ended       └──stop──────────────────────▲
 
-Only a `ready` container takes inputs. A `draining` one finishes what it runs and is then stopped by us; a `stopping` one was told
-to go. Its share of the node is held until it has ended.
+Only a `ready` container takes inputs. A `draining` one finishes what it runs and is then stopped by us; a `stopping`
+one was told to go. Its share of the node is held until it has ended.
 """
 
 from __future__ import annotations

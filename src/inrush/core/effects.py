@@ -47,8 +47,8 @@ class CancelRun(Effect, frozen=True):
 
 
 class Resolve(Effect, frozen=True):
-    """Final results of inputs: tell the owner. `refs` are payloads as the events brought them, or bytes made by the core's shell for
-    ends that have none (then None, and `why` says what happened)."""
+    """Final results of inputs: tell the owner. `refs` are payloads as the events brought them, or bytes made by the
+    core's shell for ends that have none (then None, and `why` says what happened)."""
 
     call: str
     indexes: tuple[int, ...]

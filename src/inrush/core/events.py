@@ -18,8 +18,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, tag=True, omit_defaults=True)
 
 
 class FunctionAdded(Event, frozen=True):
-    """A function of an app version, or the pool of one parameter set of a class, may take calls from now on. The same id again
-    replaces its spec (policies), and keeps its queue."""
+    """A function of an app version, or the pool of one parameter set of a class, may take calls from now on. The same
+    id again replaces its spec (policies), and keeps its queue."""
 
     function: str
     app: str
@@ -29,7 +29,8 @@ class FunctionAdded(Event, frozen=True):
 
 
 class FunctionRemoved(Event, frozen=True):
-    """Its queued inputs end as cancelled, its containers are stopped with grace (`drain`: first they finish what they run)."""
+    """Its queued inputs end as cancelled, its containers are stopped with grace (`drain`: first they finish what they
+    run)."""
 
     function: str
     why: str
@@ -108,8 +109,8 @@ class ContainerReady(Event, frozen=True):
 
 
 class ContainerEnded(Event, frozen=True):
-    """`status` is a `wire.Status`; OK is an ordinary end. `ref`, when not None, is the failure that waiting inputs get if the
-    function cannot start at all."""
+    """`status` is a `wire.Status`; OK is an ordinary end. `ref`, when not None, is the failure that waiting inputs
+    get if the function cannot start at all."""
 
     container: str
     status: int
@@ -132,8 +133,8 @@ class Tick(Event, frozen=True):
 
 
 class Restored(Event, frozen=True):
-    """First event after a restart: what rows say. Functions, then durable calls with the ranges [a, b) of inputs that have no
-    result yet."""
+    """First event after a restart: what rows say. Functions, then durable calls with the ranges [a, b) of inputs that
+    have no result yet."""
 
     functions: tuple[FunctionAdded, ...]
     calls: tuple[tuple[CallArrived, tuple[tuple[int, int], ...]], ...]

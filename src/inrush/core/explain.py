@@ -18,7 +18,7 @@ def waiting_for(state: State, function: Function) -> str:
         return "no node has joined yet"
     trouble, starting, ready = function.trouble, function.counts["starting"], function.counts["ready"]
     if state.now < trouble.blocked_until and not function.live:
-        return f"{_times(trouble.failures)} its container could not start ({trouble.why}); the next try comes after a while"
+        return f"its container could not start, {_times(trouble.failures)} ({trouble.why}); tried again after a while"
     if starting and not ready:
         return f"{_count(starting)} starting"
     if function.refusal and not ready:
@@ -103,8 +103,8 @@ def _containers(state: State, function: Function) -> list[str]:
         gpus = f" with {container.gpu_type} {','.join(map(str, container.gpus))}" if container.gpus else ""
         how = f" by {container.how}" if container.how else ""
         lines.append(
-            f"{container.id} is {container.state} on {container.node}{gpus}, started {_ago(state, container.started_at)}{how}, "
-            f"runs {container.busy}, has run {container.served}"
+            f"{container.id} is {container.state} on {container.node}{gpus}, "
+            f"started {_ago(state, container.started_at)}{how}, runs {container.busy}, has run {container.served}"
         )
     if len(function.containers) > 16:
         lines.append(f"and {len(function.containers) - 16} more")

@@ -1,8 +1,9 @@
-"""Functions as the core knows them: a spec, the calls that wait in turn, the containers, and on which shelf each stands.
+"""Functions as the core knows them: a spec, the calls that wait in turn, the containers, and on which shelf each
+stands.
 
-The shelves make routing O(1): `below_target` and `below_max` hold the ready containers with room, the last used at the end, which
-is the one to take next, so that those no longer needed fall idle and are let go. `idle` holds those that run nothing, the longest
-idle first.
+The shelves make routing O(1): `below_target` and `below_max` hold the ready containers with room, the last used at
+the end, which is the one to take next, so that those no longer needed fall idle and are let go. `idle` holds those
+that run nothing, the longest idle first.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Function:
     order: int
     slots: int = 1
     """Inputs at once in one container."""
+    slots_most: int = 1
+    """The most that `slots` has been; a container may still run so many."""
     target: int = 1
     """Inputs at once in one container that scaling aims at."""
     removed: str = ""
@@ -85,6 +88,7 @@ class Function:
         """Take over a policy, and put every container on its shelf anew."""
         self.policy = policy
         self.slots, self.target = slots_of(policy), target_of(policy)
+        self.slots_most = max(self.slots_most, self.slots)
         for container in self.containers.values():
             self.shelve(container)
 

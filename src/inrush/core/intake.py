@@ -30,7 +30,8 @@ def call_arrived(state: State, event: CallArrived) -> None:
 
 
 def inputs_arrived(state: State, event: InputsArrived) -> None:
-    """Inputs of a call; those already known are passed over, and so are those of a call that is not known (any more)."""
+    """Inputs of a call; those already known are passed over, and so are those of a call that is not known (any
+    more)."""
     call = state.calls.get(event.call)
     if call is None:
         return

@@ -1,4 +1,5 @@
-"""Nodes: what each has to give, and what of it is free. Whole thousandths of a core, so that what is taken and given back adds up."""
+"""Nodes: what each has to give, and what of it is free. Whole thousandths of a core, so that what is taken and given
+back adds up."""
 
 from __future__ import annotations
 
@@ -21,12 +22,15 @@ class Node:
     gpus: dict[str, list[int]] = field(default_factory=dict)
     gpus_free: int = 0
     containers: dict[str, Container] = field(default_factory=dict)
+    shrunk: bool = False
+    """It came back with less than before, so that what is held may be more than it has."""
 
     def __post_init__(self) -> None:
         self.measure(self.inventory)
 
     def measure(self, inventory: Inventory) -> None:
         """Take over an inventory, and count anew what the containers here leave free."""
+        self.shrunk = self.shrunk or (inventory != self.inventory and bool(self.containers))
         self.inventory = inventory
         self.cpu_milli = round(inventory.cpu * 1000)
         self.memory_mib = inventory.memory_mib

@@ -1,9 +1,9 @@
 """On which node: filter, rank, plan.
 
-Filter: the node is of the wanted cloud and region, and has cpu, memory and devices of the wanted type free. Rank: a GPU container goes
-where the fewest GPUs stay free (so that whole nodes stay whole for those who want many), one without GPUs to where fewest
-GPUs are; then where fewest containers of the same function are; then where most is free. Plan: a `Planner` ranks all nodes once and
-then hands out one placement after the other, best first, in O(log n).
+Filter: the node is of the wanted cloud and region, and has cpu, memory and devices of the wanted type free. Rank: a
+GPU container goes where the fewest GPUs stay free (so that whole nodes stay whole for those who want many), one
+without GPUs to where fewest GPUs are; then where fewest containers of the same function are; then where most is free.
+Plan: a `Planner` ranks all nodes once and then hands out one placement after the other, best first, in O(log n).
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def free_type(request: GpuRequest, node: Node) -> str | None:
 
 
 def can_ever(resources: Resources, nodes: Iterable[Node], spec: FunctionSpec | None = None) -> str | None:
-    """None when some node, were it empty, could run such a container; else a sentence that says what lacks. Give the `spec` too to heed its cloud and region."""
+    """None when some node, were it empty, could run such a container; else a sentence that says what lacks. Give the
+    `spec` too to heed its cloud and region."""
     found = list(nodes)
     if not found:
         return None

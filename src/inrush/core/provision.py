@@ -1,7 +1,7 @@
 """Serving the hungry: functions that want more containers than they have get them in turn, the app with fewest first.
 
-What cannot be placed is refused with a sentence, and what stands idle in its way is let go (`reclaim`). A step places a bounded
-number of containers; the rest is carried over to the next.
+What cannot be placed is refused with a sentence, and what stands idle in its way is let go (`reclaim`). A step places
+a bounded number of containers; the rest is carried over to the next.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def provision(state: State) -> None:
 
 
 def _turn(state: State, function: Function) -> _Turn:
-    """Priority first, then the app with fewest containers, then the function with fewest; the older function when all is equal."""
+    """Priority first, then the app with fewest containers, then the function with fewest; the older function when all
+    is equal."""
     app = state.per_app.get(function.app, 0)
     return (-function.spec.priority, app, function.live, function.order, function)
 

@@ -1,4 +1,5 @@
-"""Sets of whole numbers that mostly come in long runs: a million indexes of a map are one pair, not a million entries."""
+"""Sets of whole numbers that mostly come in long runs: a million indexes of a map are one pair, not a million
+entries."""
 
 from __future__ import annotations
 

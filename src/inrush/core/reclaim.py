@@ -1,8 +1,8 @@
 """Letting idle containers go because somebody waits for what they hold.
 
-Two functions that share the same few GPUs would else stand in each other's way until `scaledown_window` is over. A container may be
-taken when it runs nothing and its function stays at or above its minimum. What stopping containers will give back is counted
-first, so that no more are let go than are needed.
+Two functions that share the same few GPUs would else stand in each other's way until `scaledown_window` is over. A
+container may be taken when it runs nothing and its function stays at or above its minimum. What stopping containers
+will give back is counted first, so that no more are let go than are needed.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def _make_room(
 
 
 def _enough(state: State, function: Function, room: _Room, candidates: list[Container]) -> list[Container]:
-    """The fewest, longest idle containers whose going makes room; empty (and nothing changed) when all together do not."""
+    """The fewest, longest idle containers whose going makes room; empty (and nothing changed) when all together do
+    not."""
     taken: list[Container] = []
     going: dict[str, int] = {}
     for container in candidates:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from inrush.core.containers import Container
 from inrush.core.functions import Function
 from inrush.core.nodes import Node
@@ -55,7 +57,7 @@ def _seated(nodes: list[Node]) -> list[Container]:
     return [container for node in nodes for container in node.containers.values()]
 
 
-def _holders(state: State, held: dict[str, float]) -> str:
+def _holders(state: State, held: Mapping[str, float]) -> str:
     """`eval (8), other (2)`: who holds how much, most first."""
     amounts: dict[str, float] = {}
     for container_id, amount in held.items():

@@ -2,11 +2,13 @@
 
 - User code failed (ERROR, TIMEOUT, …): the user's `Retries` decide; the n-th retry waits
   `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`.
-- The node or the link went away (LOST): tried again at once, and no retry is spent, for it says nothing about the input. Yet an
-  input during which node after node disappears is given up at last.
-- The container died (CRASHED, OUT_OF_MEMORY): if the input was alone in it, it is charged like any failure of user code. If
-  others ran beside it nobody knows who did it: all are tried again at once, free of charge, but only so often.
-- What yields to somebody (a generator, a web request) is never tried again once it was started: half of it may have been seen.
+- The node or the link went away (LOST): tried again at once, and no retry is spent, for it says nothing about the
+  input. Yet an input during which node after node disappears is given up at last.
+- The container died (CRASHED, OUT_OF_MEMORY): if the input was alone in it, it is charged like any failure of user
+  code. If others ran beside it nobody knows who did it: all are tried again at once, free of charge, but only so
+  often.
+- What yields to somebody (a generator, a web request) is never tried again once it was started: half of it may have
+  been seen.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which container takes which inputs, in O(1) each.
 
-Calls of a function take turns, so that a map of a million does not starve a single `.remote()`. A container with room is taken from
-the end of its shelf: the one used last, so that the others fall idle and can go; those below the target come before those that would
-burst to their maximum. A batch is spread evenly over all that have room.
+Calls of a function take turns, so that a map of a million does not starve a single `.remote()`. A container with room
+is taken from the end of its shelf: the one used last, so that the others fall idle and can go; those below the target
+come before those that would burst to their maximum. A batch is spread evenly over all that have room.
 """
 
 from __future__ import annotations

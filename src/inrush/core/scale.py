@@ -1,12 +1,13 @@
 """How many containers, and why. Pure: a `Load` and a policy in, a `Decision` out. The theory is in `docs/scaling.md`.
 
-In short: let N inputs wait or run, each taking s seconds, t of them at once in a container. They are `N * s / t` seconds of work for
-one container, and the containers wanted are as many as drain that within a horizon H tied to what a start costs; never
-more than `N / t`, for a slot without an input is of no use. Ten thousand waiting 1 ms inputs are ten seconds of work; ten thousand
-waiting 60 s inputs are a week.
+In short: let N inputs wait or run, each taking s seconds, t of them at once in a container. They are `N * s / t`
+seconds of work for one container, and the containers wanted are as many as drain that within a horizon H tied to what
+a start costs; never more than `N / t`, for a slot without an input is of no use. Ten thousand waiting 1 ms inputs are
+ten seconds of work; ten thousand waiting 60 s inputs are a week.
 
-While s is unknown, few are started, and twice as many once those run and nothing has come back; `stall_s`, the time in which nothing
-came back though something ran, is a lower bound of s at all times, so a wrong estimate corrects itself.
+While s is unknown, few are started, and twice as many once those run and nothing has come back; `stall_s`, the time
+in which nothing came back though something ran, is a lower bound of s at all times, so a wrong estimate corrects
+itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ FIRST_STARTS = 2
 """Containers started at once for a function of which nothing is known."""
 
 KEEP_RATIO = 20.0
-"""An idle container stays for this many times its start: a caller who waits is that much dearer than a container that does."""
+"""An idle container stays for this many times its start: a caller who waits is that much dearer than a container that
+does."""
 
 KEEP_MIN_S = 2.0
 """However cheap a start is, an idle container stays for this long (but never past `scaledown_window_s`)."""

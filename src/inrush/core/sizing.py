@@ -1,4 +1,5 @@
-"""Applying `scale`: what a function has to do goes in, and its containers follow: more are asked for, idle ones are let go."""
+"""Applying `scale`: what a function has to do goes in, and its containers follow: more are asked for, idle ones are
+let go."""
 
 from __future__ import annotations
 

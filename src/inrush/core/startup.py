@@ -1,4 +1,5 @@
-"""What containers tell of themselves: that they are ready, that they ended; and what a start that failed means for what waits."""
+"""What containers tell of themselves: that they are ready, that they ended; and what a start that failed means for
+what waits."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def container_ready(state: State, event: ContainerReady) -> None:
 
 
 def container_ended(state: State, event: ContainerEnded) -> None:
-    """A container is gone. What it ran is tried again or given up; a failed start may mean that what waits cannot run."""
+    """A container is gone. What it ran is tried again or given up; a failed start may mean that what waits cannot
+    run."""
     container = state.containers.get(event.container)
     if container is None:
         return

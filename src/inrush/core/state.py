@@ -17,14 +17,14 @@ from inrush.core.nodes import Node
 
 
 class Timer(NamedTuple):
-    """Something to look at again; `serial` keeps equal times in order of setting. `kind` is `review` (a function), `retry` (an input
-    of a call) or `provision`."""
+    """Something to look at again; `serial` keeps equal times in order of setting. `kind` is `review` (a function),
+    `retry` (an `input` of a call) or `provision`."""
 
     at: float
     serial: int
     kind: str
     key: str = ""
-    index: int = 0
+    input: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -67,9 +67,9 @@ class State:
         digest = blake2b(f"{self.seed}:{self.next_serial()}".encode(), digest_size=10).digest()
         return "co-" + b32encode(digest).decode().lower()
 
-    def timer(self, at: float, kind: str, key: str = "", index: int = 0) -> None:
+    def timer(self, at: float, kind: str, key: str = "", input: int = 0) -> None:
         """Look at this again at `at`."""
-        heappush(self.timers, Timer(at, self.next_serial(), kind, key, index))
+        heappush(self.timers, Timer(at, self.next_serial(), kind, key, input))
 
     def review_by(self, function: Function, at: float) -> None:
         """Think about its scale at `at`, or earlier if that was already planned."""

@@ -1,4 +1,5 @@
-"""Following a state table: tables are data, `dict[(state, event)] -> state`, and what is not in the table must not happen."""
+"""Following a state table: tables are data, `dict[(state, event)] -> state`, and what is not in the table must not
+happen."""
 
 from __future__ import annotations
 

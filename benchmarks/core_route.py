@@ -1,0 +1,93 @@
+"""What the core costs: µs per input of a map, and µs per placed container on a large fleet. Prints one line each.
+
+    python benchmarks/core_route.py
+
+The shell here only hands effects back as events: every dispatch ends at once, as one event. So what is timed is the
+core, and the creation of its events.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from inrush.core import effects, events
+from inrush.core.cluster import Cluster
+from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources, ScalePolicy
+
+CHUNK = 256
+
+
+def warm(containers: int, slots: int) -> Cluster:
+    """A cluster in which one function has so many ready containers."""
+    cluster = Cluster("bench")
+    cluster.step(events.NodeJoined("no-1", Inventory(cpu=1e4, memory_mib=10**8)), 0.0)
+    scale = ScalePolicy(min_containers=containers, max_containers=containers, max_inputs=slots)
+    pending = deque(cluster.step(events.FunctionAdded("fn-1", "ap-1", FunctionSpec(name="f", scale=scale)), 0.0))
+    while pending:
+        effect = pending.popleft()
+        if isinstance(effect, effects.StartContainer):
+            pending.extend(cluster.step(events.ContainerReady(effect.container, "fork", 5.0), 0.005))
+    return cluster
+
+
+def drive_map(cluster: Cluster, inputs: int, window: int = 4 * CHUNK) -> tuple[float, int]:
+    """Seconds and steps for a map of no-ops, with a window of inputs in flight as a client would keep it."""
+    began = time.perf_counter()
+    now = 1.0
+    steps, sent, done = 1, 0, 0
+    pending = deque(cluster.step(events.CallArrived("ca-1", "fn-1", "map", inputs), now))
+    while done < inputs:
+        while sent < inputs and sent - done <= window - CHUNK:
+            pending.extend(cluster.step(events.InputsArrived("ca-1", sent, CHUNK), now))
+            sent += CHUNK
+            steps += 1
+        effect = pending.popleft()
+        if isinstance(effect, effects.Dispatch):
+            count = len(effect.indexes)
+            now += 1e-5 * count
+            ended = events.AttemptsEnded(effect.container, effect.call, effect.indexes, (0,) * count, effect.indexes)
+            pending.extend(cluster.step(ended, now))
+            steps += 1
+        elif isinstance(effect, effects.Resolve):
+            done += len(effect.indexes)
+    return time.perf_counter() - began, steps
+
+
+def place(nodes: int, containers: int) -> tuple[float, float]:
+    """Seconds to place so many containers of one GPU each on nodes of eight, and the longest step."""
+    cluster = Cluster("bench")
+    inventory = Inventory(cpu=64, memory_mib=512_000, gpus=tuple(Gpu(type="A100", index=i) for i in range(8)))
+    for number in range(nodes):
+        cluster.step(events.NodeJoined(f"no-{number}", inventory), 0.0)
+    spec = FunctionSpec(
+        name="f",
+        resources=Resources(gpu=(GpuRequest(type="A100"),)),
+        scale=ScalePolicy(min_containers=containers),
+    )
+    began = last = time.perf_counter()
+    cluster.step(events.FunctionAdded("fn-1", "ap-1", spec), 0.0)
+    longest = 0.0
+    while len(cluster.containers) < containers:
+        longest = max(longest, time.perf_counter() - last)
+        last = time.perf_counter()
+        cluster.step(events.Tick(), 0.0)
+    return time.perf_counter() - began, longest
+
+
+def main() -> None:
+    for containers, slots, inputs in ((1, 64, 102_400), (10, 64, 102_400), (50, 1, 51_200)):
+        runs = [drive_map(warm(containers, slots), inputs) for _ in range(5)]
+        seconds, steps = sorted(runs)[2]
+        each, step = seconds / inputs * 1e6, seconds / steps * 1e6
+        print(f"map {containers:3} x {slots:2}: {each:6.2f} µs/input, {step:6.2f} µs/step")
+    for nodes, containers in ((1250, 64), (1250, 10_000)):
+        seconds, longest = place(nodes, containers)
+        print(
+            f"place {containers:6} on {nodes} nodes: {seconds / containers * 1e6:7.1f} µs/container, "
+            f"{seconds:.3f} s in all, longest step {longest * 1e3:.1f} ms"
+        )
+
+
+if __name__ == "__main__":
+    main()

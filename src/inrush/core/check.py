@@ -1,0 +1,146 @@
+"""Invariants of the whole state. Checked after every step in tests, and now and then in production; the cost is
+O(everything).
+
+Each check yields sentences about what is wrong; a sound state yields none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inrush.core.calls import CALL, Call
+from inrush.core.containers import CONTAINER, Container
+from inrush.core.functions import Function
+from inrush.core.nodes import Node
+from inrush.core.state import State
+from inrush.core.transitions import states
+
+
+def violations(state: State) -> list[str]:
+    """What is wrong with the state, in sentences; empty when nothing is."""
+    found: list[str] = []
+    for call in state.calls.values():
+        found += (f"call {call.id}: {text}" for text in _call(state, call))
+    for container in state.containers.values():
+        found += (f"container {container.id}: {text}" for text in _container(state, container))
+    for function in state.functions.values():
+        found += (f"function {function.id}: {text}" for text in _function(state, function))
+    for node in state.nodes.values():
+        found += (f"node {node.id}: {text}" for text in _node(state, node))
+    found += _totals(state)
+    return found
+
+
+def _call(state: State, call: Call) -> Iterator[str]:
+    queued = [index for span in call.queue for index in span]
+    places = [*queued, *call.running, *call.delayed]
+    if call.state not in states(CALL) or call.state == "done":
+        yield f"is in state {call.state!r}"
+    if len(places) != len(set(places)):
+        yield "an input stands in two places"
+    if len(queued) != call.queued:
+        yield f"counts {call.queued} queued inputs, has {len(queued)}"
+    if call.done + len(places) != len(call.known):
+        yield f"{len(call.known)} known inputs, but {call.done} done and {len(places)} not"
+    if not all(index in call.known for index in places):
+        yield "an input that never arrived stands somewhere"
+    if call.total >= 0 and call.done == call.total:
+        yield "all its inputs are done, and it is still here"
+    if not set(call.tries) <= set(places):
+        yield "tries are kept of inputs that are done"
+    if (call.queue or call.delayed) and call.state in ("cancelled", "forgotten"):
+        yield f"inputs wait although it is {call.state}"
+    for index, attempt in call.running.items():
+        if state.containers.get(attempt.container.id) is not attempt.container:
+            yield f"input {index} runs in {attempt.container.id}, which is gone"
+
+
+def _container(state: State, container: Container) -> Iterator[str]:
+    function, node = state.functions.get(container.function), state.nodes.get(container.node)
+    if container.state not in states(CONTAINER) or container.state == "ended":
+        yield f"is in state {container.state!r}"
+    if function is None or function.containers.get(container.id) is not container:
+        yield f"its function {container.function} does not know it"
+    elif container.busy > function.slots_most:
+        yield f"runs {container.busy} inputs in {function.slots_most} slots"
+    if node is None or node.containers.get(container.id) is not container:
+        yield f"its node {container.node} does not know it"
+    if container.busy != sum(container.calls.values()):
+        yield f"counts {container.busy} inputs, and {container.calls} by call"
+    if container.busy and container.state == "starting":
+        yield "runs inputs before it is ready"
+    for call_id, count in container.calls.items():
+        call = state.calls.get(call_id)
+        running = 0 if call is None else sum(a.container is container for a in call.running.values())
+        if running != count or not count:
+            yield f"counts {count} inputs of {call_id}, which knows {running}"
+
+
+def _function(state: State, function: Function) -> Iterator[str]:
+    containers = function.containers.values()
+    calls = function.calls.values()
+    counted = {name: sum(c.state == name for c in containers) for name in function.counts}
+    if counted != function.counts:
+        yield f"counts {function.counts}, has {counted}"
+    if function.running != sum(c.busy for c in containers):
+        yield f"counts {function.running} running inputs, its containers {sum(c.busy for c in containers)}"
+    if function.queued != sum(c.queued for c in calls):
+        yield f"counts {function.queued} queued inputs, its calls {sum(c.queued for c in calls)}"
+    if function.delayed != sum(len(c.delayed) for c in calls):
+        yield f"counts {function.delayed} delayed inputs, its calls {sum(len(c.delayed) for c in calls)}"
+    turns = [call.id for call in function.turns]
+    if sorted(turns) != sorted(call.id for call in calls if call.queue):
+        yield f"the turns {turns} are not the calls with queued inputs"
+    yield from _shelves(function)
+    if function.queued and function.turns and (function.below_target or function.below_max):
+        yield "inputs wait although there is a free slot"
+    if function.removed and (function.queued or function.delayed or function.id in state.hungry):
+        yield "is removed, and still has or wants something"
+
+
+def _shelves(function: Function) -> Iterator[str]:
+    ready = [c for c in function.containers.values() if c.state == "ready"]
+    below_target = {c.id for c in ready if c.busy < function.target}
+    below_max = {c.id for c in ready if function.target <= c.busy < function.slots}
+    idle = {c.id for c in ready if not c.busy}
+    for name, right in (("below_target", below_target), ("below_max", below_max), ("idle", idle)):
+        if set(getattr(function, name)) != right:
+            yield f"shelf {name} holds {sorted(getattr(function, name))}, should hold {sorted(right)}"
+
+
+def _node(state: State, node: Node) -> Iterator[str]:
+    containers = node.containers.values()
+    if any(state.containers.get(c.id) is not c for c in containers):
+        yield "holds a container that is gone"
+    if node.cpu_milli != round(node.inventory.cpu * 1000) - sum(c.cpu_milli for c in containers):
+        yield "its free cpu does not add up"
+    if node.memory_mib != node.inventory.memory_mib - sum(c.memory_mib for c in containers):
+        yield "its free memory does not add up"
+    if node.gpus_free != sum(len(free) for free in node.gpus.values()):
+        yield "its free GPUs do not add up"
+    held = [(c.gpu_type, index) for c in containers for index in c.gpus]
+    free = [(gpu_type, index) for gpu_type, indexes in node.gpus.items() for index in indexes]
+    if len(set(held)) != len(held):
+        yield f"a GPU is held twice: {sorted(held)}"
+    if set(held) & set(free):
+        yield f"GPUs are both held and free: {sorted(set(held) & set(free))}"
+    there = {(gpu.type, gpu.index) for gpu in node.inventory.gpus}
+    if there - set(held) != set(free):
+        yield f"free GPUs are {sorted(free)}, should be {sorted(there - set(held))}"
+    if not node.shrunk and (node.cpu_milli < 0 or node.memory_mib < 0 or not set(held) <= there):
+        yield "more is held than the node has"
+
+
+def _totals(state: State) -> Iterator[str]:
+    per_app: dict[str, int] = {}
+    for container in state.containers.values():
+        function = state.functions.get(container.function)
+        if function is not None:
+            per_app[function.app] = per_app.get(function.app, 0) + 1
+    if per_app != state.per_app:
+        yield f"containers by app are {per_app}, counted {state.per_app}"
+    for function_id, function in state.hungry.items():
+        if state.functions.get(function_id) is not function:
+            yield f"function {function_id} is hungry and gone"
+    if state.touched:
+        yield f"functions {list(state.touched)} were touched and not settled"
