@@ -12,7 +12,8 @@
     def main() -> None:
         print(square.remote(7), list(square.map(range(10))))
 
-`inrush run hello.py` runs it. Public names are loaded when they are first used, so that `import inrush` costs next to nothing.
+`inrush run hello.py` runs it. Public names are loaded when they are first used, so that `import inrush` costs next to
+nothing.
 """
 
 from __future__ import annotations

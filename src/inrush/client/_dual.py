@@ -1,10 +1,10 @@
 """Each method is written once and has two faces: `f.remote(3)` blocks, `await f.remote.aio(3)` awaits.
 
-A method is a coroutine that awaits nothing but `Waiter`s: values that the link's thread will bring. So there is no loop of
-our own to hand work to. The blocking face drives the coroutine in the caller's thread and waits on a plain lock; the async face
-drives it in the caller's task and waits on a future of the caller's loop. The difference between the two is `Waiter.wait` and
-`Waiter.wait_in_loop`; asyncio is imported by the second alone. Ctrl-C and task cancellation are thrown into the coroutine, whose
-`finally` then gives up what it asked for.
+A method is a coroutine that awaits nothing but `Waiter`s: values that the link's thread will bring. So there is no loop
+of our own to hand work to. The blocking face drives the coroutine in the caller's thread and waits on a plain lock; the
+async face drives it in the caller's task and waits on a future of the caller's loop. The difference between the two is
+`Waiter.wait` and `Waiter.wait_in_loop`; asyncio is imported by the second alone. Ctrl-C and task cancellation are
+thrown into the coroutine, whose `finally` then gives up what it asked for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ T = TypeVar("T")
 
 
 class Waiter(Generic[T]):
-    """A value to come, set once by another thread. With `timeout_s` the await raises `TimeoutError` if it came too late."""
+    """A value to come, set once by another thread. With `timeout_s` the await raises `TimeoutError` if it came too
+    late."""
 
     __slots__ = ("_error", "_lock", "_value", "_wakes", "done", "timeout_s")
 

@@ -1,4 +1,5 @@
-"""Which local files are left out when a folder is sent: patterns as in a .dockerignore file, or any function of a path."""
+"""Which local files are left out when a folder is sent: patterns as in a .dockerignore file, or any function of a
+path."""
 
 from __future__ import annotations
 
@@ -10,10 +11,11 @@ Pattern = Sequence[str] | Callable[[Path], bool]
 
 
 class FilePatternMatcher:
-    """`FilePatternMatcher("*.pyc", "**/data/**", "!keep.txt")(path)`: is the path (relative to the folder sent) matched?
+    """`FilePatternMatcher("*.pyc", "**/data/**", "!keep.txt")(path)`: is the path (relative to the folder sent)
+    matched?
 
-    `*` stays inside one part of the path, `**` spans parts, a leading `!` takes back, and the last pattern that matches decides. A folder that matches
-    takes all below it along. `~matcher` is its opposite.
+    `*` stays inside one part of the path, `**` spans parts, a leading `!` takes back, and the last pattern that matches
+    decides. A folder that matches takes all below it along. `~matcher` is its opposite.
     """
 
     def __init__(self, *patterns: str) -> None:

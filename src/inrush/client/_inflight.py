@@ -1,7 +1,8 @@
-"""Calls that are in flight: what the link keeps of each, so that it can be resumed on another connection, or on another server process.
+"""Calls that are in flight: what the link keeps of each, so that it can be resumed on another connection, or on another
+server process.
 
-The link's thread hands messages in; one coroutine waits for what comes out. All of a call that has no result yet stays here, so that
-`resend` can send it again: that is what makes `.remote` and `.map` survive a restart of the server.
+The link's thread hands messages in; one coroutine waits for what comes out. All of a call that has no result yet stays
+here, so that `resend` can send it again: that is what makes `.remote` and `.map` survive a restart of the server.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ class Stream(InFlight):
 
 
 class Fan(InFlight):
-    """A call of many inputs whose results the caller waits for. Inputs have no result yet while they are in `_unanswered`."""
+    """A call of many inputs whose results the caller waits for. Inputs have no result yet while they are in
+    `_unanswered`."""
 
     def __init__(self, call: str, function: str, method: str, parent: str) -> None:
         self.call = call

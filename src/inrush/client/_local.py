@@ -1,7 +1,7 @@
 """The local server: found by its socket under the home, started in the background where none answers.
 
-One client starts it, the others wait: a file lock decides. It outlives the client (its own idle time ends it), and a client that still waits
-for a result starts it again after a crash.
+One client starts it, the others wait: a file lock decides. It outlives the client (its own idle time ends it), and a
+client that still waits for a result starts it again after a crash.
 """
 
 from __future__ import annotations
@@ -23,13 +23,6 @@ _TAIL_LINES = 15
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 
 
-def version() -> str:
-    """Of this installation."""
-    from inrush import __version__
-
-    return __version__
-
-
 def connect() -> tuple[Transport, str]:
     """A connection to the server that the settings name, and the token for it; without one, to this machine's own."""
     values = settings.load()
@@ -46,7 +39,8 @@ def connect() -> tuple[Transport, str]:
 
 
 def local() -> UnixTransport:
-    """A connection to this machine's server, which is started if it does not answer. Raises `ConnectionError` with the end of its log."""
+    """A connection to this machine's server, which is started if it does not answer. Raises `ConnectionError` with
+    the end of its log."""
     home = settings.home()
     socket = home / "run" / "server.sock"
     found = _try(socket)

@@ -1,8 +1,8 @@
 """Calls of many inputs: pulled from the caller's iterators, sent in chunks, results in order or as they come.
 
-The caller's iterators are read by a thread of their own, since they may block, and no further than the server's window allows. What has
-been read is sent by a second thread, which takes whatever is there, so that a slow iterator's inputs leave at once and a fast
-one's in large chunks. Lists that fit into one chunk need neither.
+The caller's iterators are read by a thread of their own, since they may block, and no further than the server's window
+allows. What has been read is sent by a second thread, which takes whatever is there, so that a slow iterator's inputs
+leave at once and a fast one's in large chunks. Lists that fit into one chunk need neither.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from inrush.client._connection import Link
 from inrush.client._dual import block, drive
 from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan
-from inrush.client._link import Link
 from inrush.client._payload import dump_input, load, pack, value_of
 from inrush.errors import InvalidError
 
@@ -23,7 +23,8 @@ Encode = Callable[[Sequence[Any]], bytes]
 async def outputs(
     link: Link, fan: Fan, name: str, rows: Any, kwargs: Mapping[str, Any], ordered: bool, keep_errors: bool
 ) -> AsyncGenerator[Any, None]:
-    """Runs the map; yields values, or raises the first exception, unless they are kept as values. Leaving early cancels the rest."""
+    """Runs the map; yields values, or raises the first exception, unless they are kept as values. Leaving early
+    cancels the rest."""
     link.open(fan)
     finished = False
     try:

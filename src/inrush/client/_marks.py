@@ -1,8 +1,8 @@
 """Decorators that only mark: what `@enter`, `@method`, `@fastapi_endpoint` and their like leave on a function.
 
-The mark is the attribute `__inrush__`, read when the class or function is registered, and by the guest. Hooks stay plain functions; methods
-and endpoints become a `Method`, so that `obj.name` can offer `.remote`, `.local` and the rest, and `self.name(…)` inside the class
-still calls the method itself.
+The mark is the attribute `__inrush__`, read when the class or function is registered, and by the guest. Hooks stay
+plain functions; methods and endpoints become a `Method`, so that `obj.name` can offer `.remote`, `.local` and the rest,
+and `self.name(…)` inside the class still calls the method itself.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ def _only_called(thing: object, decorator: str) -> None:
 def enter(_used_bare: object = None, /, *, snap: bool = False) -> Callable[[F], F]:
     """Marks a method of a class that runs once in each container, before its first input.
 
-    Hooks of base classes run first. With `snap=True`, and `enable_memory_snapshot=True` on the class, it runs once before the memory
-    snapshot is taken, and every container starts from there: load models in it, but touch neither CUDA nor sockets.
+    Hooks of base classes run first. With `snap=True`, and `enable_memory_snapshot=True` on the class, it runs once
+    before the memory snapshot is taken, and every container starts from there: load models in it, but touch neither
+    CUDA nor sockets.
     """
     _only_called(_used_bare, "enter")
     return lambda function: _add(function, "enter", enter=True, snap=snap)
@@ -156,8 +157,8 @@ def concurrent(
 ) -> _ConcurrentDecorator:
     """Lets one container run `max_inputs` inputs at once: plain functions in threads, async ones as tasks.
 
-    Scaling aims at `target_inputs` (default: `max_inputs`) and bursts to `max_inputs` while more containers start. It goes below `@app.function`
-    or `@app.cls`. Raises `InvalidError` unless 1 ≤ target_inputs ≤ max_inputs.
+    Scaling aims at `target_inputs` (default: `max_inputs`) and bursts to `max_inputs` while more containers start. It
+    goes below `@app.function` or `@app.cls`. Raises `InvalidError` unless 1 ≤ target_inputs ≤ max_inputs.
     """
     _only_called(_used_bare, "concurrent")
     if not isinstance(max_inputs, int) or max_inputs < 1:
@@ -215,8 +216,8 @@ def fastapi_endpoint(
 ) -> _WebDecorator:
     """Serves the function at a URL, as a FastAPI handler at `/`: its parameters come from the query or the JSON body.
 
-    `method` is the HTTP method, `label` replaces the last part of the URL, `docs=True` adds `/docs`. The image must hold fastapi. Goes below
-    `@app.function` or on a method of a class; `get_web_url()` tells the URL.
+    `method` is the HTTP method, `label` replaces the last part of the URL, `docs=True` adds `/docs`. The image must
+    hold fastapi. Goes below `@app.function` or on a method of a class; `get_web_url()` tells the URL.
     """
     _only_called(_used_bare, "fastapi_endpoint")
     if method.upper() not in _METHODS:
@@ -237,7 +238,8 @@ def asgi_app(
     custom_domains: Iterable[str] | None = None,
     requires_proxy_auth: bool = False,
 ) -> _WebDecorator:
-    """Serves the ASGI app that the function returns (FastAPI, Starlette, …) at a URL; lifespan and web sockets included.
+    """Serves the ASGI app that the function returns (FastAPI, Starlette, …) at a URL; lifespan and web sockets
+    included.
 
     `label` replaces the last part of the URL.
     """
@@ -253,6 +255,7 @@ def wsgi_app(
     custom_domains: Iterable[str] | None = None,
     requires_proxy_auth: bool = False,
 ) -> _WebDecorator:
-    """Serves the WSGI app that the function returns (Flask, Django, …) at a URL. `label` replaces the last part of the URL."""
+    """Serves the WSGI app that the function returns (Flask, Django, …) at a URL. `label` replaces the last part of
+    the URL."""
     _only_called(_used_bare, "wsgi_app")
     return _web("wsgi_app", Web(kind="wsgi", label=label or ""), custom_domains, requires_proxy_auth)

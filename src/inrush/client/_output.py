@@ -1,6 +1,7 @@
 """What a running program shows beside its own output: log lines of containers, image builds, and why calls wait.
 
-The link's thread calls an `Output`; the command line has one that draws. `enable_output()` shows log lines as plain text.
+The link's thread calls an `Output`; the command line has one that draws. `enable_output()` shows log lines as plain
+text.
 """
 
 from __future__ import annotations

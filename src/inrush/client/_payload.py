@@ -1,8 +1,9 @@
 """From Python values to payloads and back.
 
-Plain pickle first, because it is ten times faster; cloudpickle where that cannot (lambdas, local classes). What the program defines in `__main__` goes by
-reference to the program's own module name, so that it is the same class in the container and when it comes back.
-Payloads over the inline limit become blobs, in pieces, and the message carries their id.
+Plain pickle first, because it is ten times faster; cloudpickle where that cannot (lambdas, local classes). What the
+program defines in `__main__` goes by reference to the program's own module name, so that it is the same class in the
+container and when it comes back. Payloads over the inline limit become blobs, in pieces, and the message carries their
+id.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from inrush import errors
 from inrush.wire import INLINE_LIMIT_BYTES, GetBlob, HasBlobs, PutBlob, Status
 
 if TYPE_CHECKING:
-    from inrush.client._link import Link
+    from inrush.client._connection import Link
     from inrush.client._tar import Blob
 
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -118,7 +119,8 @@ async def pack(link: Link, payload: bytes) -> bytes:
     limit_mib = settings.load()["max_payload_mib"].value
     if len(payload) > limit_mib * 1024 * 1024:
         raise errors.RequestSizeError(
-            f"the arguments are {len(payload) / 1024**2:.0f} MiB pickled, and the limit is {limit_mib} MiB (setting max_payload_mib); "
+            f"the arguments are {len(payload) / 1024**2:.0f} MiB pickled, and the limit is {limit_mib} MiB "
+            "(setting max_payload_mib); "
             "put large data into the image or fetch it inside the function"
         )
     id = await put_blob(link, payload)

@@ -11,14 +11,16 @@ from inrush.errors import InvalidError, NotFoundError
 from inrush.wire import FindFunction, FunctionSpec
 
 if TYPE_CHECKING:
-    from inrush.client._link import Link
+    from inrush.client._connection import Link
 
 
 class Reference:
-    """Bound by its app while that runs or is deployed; otherwise looked up by name: in another app, or, in a container, in its own."""
+    """Bound by its app while that runs or is deployed; otherwise looked up by name: in another app, or, in a
+    container, in its own."""
 
     def __init__(self, app: str, name: str, foreign: bool) -> None:
-        """`foreign`: made by `from_name`, so the server is asked. Else `app` is the name of the app that it was defined in."""
+        """`foreign`: made by `from_name`, so the server is asked. Else `app` is the name of the app that it was
+        defined in."""
         self.app = app
         self.name = name
         self.id = ""
@@ -50,8 +52,8 @@ class Reference:
             return await link.ask(FindFunction(self.app, self.name))
         if not own:
             raise InvalidError(
-                f"{self.name} cannot be called: app {self.app or '(without a name)'!r} is not running. Call it inside `with app.run():` or "
-                f"in a program started by `inrush run`; or deploy the app and look it up by name with from_name"
+                f"{self.name} cannot be called: its app {self.app!r} is not running. Call it inside "
+                "`with app.run():`, or in a program started by `inrush run`; or deploy the app, and use from_name"
             )
         try:
             return await link.ask(FindFunction(own, self.name))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inrush import settings
 from inrush.client import _output, _spec
-from inrush.client._link import Link
+from inrush.client._connection import Link
 from inrush.client._payload import main_name
 from inrush.client.image import Image
 from inrush.errors import Error

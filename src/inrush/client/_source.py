@@ -1,7 +1,9 @@
-"""A program's own code, as the container needs it: the file that defines a function, and the local modules that it imports.
+"""A program's own code, as the container needs it: the file that defines a function, and the local modules that it
+imports.
 
-Imports are read from the syntax tree, so those inside functions count too and nothing is run. A module is local when it is found on a part of `sys.path` that
-belongs neither to Python itself nor to installed packages. Of a local package all Python files go along.
+Imports are read from the syntax tree, so those inside functions count too and nothing is run. A module is local when it
+is found on a part of `sys.path` that belongs neither to Python itself nor to installed packages. Of a local package all
+Python files go along.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ _OWN = "inrush"
 
 
 class Place(NamedTuple):
-    """Where code is defined: the name under which a container imports it; an empty one where it must be sent by value."""
+    """Where code is defined: the name under which a container imports it; an empty one where it must be sent by
+    value."""
 
     module: str
     file: Path | None
@@ -154,7 +157,8 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 
 def package_files(name: str, ignore: Callable[[Path], bool]) -> list[tuple[str, Path]]:
-    """A local module or package by name, for `add_local_python_source`: everything in its folder but what is ignored."""
+    """A local module or package by name, for `add_local_python_source`: everything in its folder but what is
+    ignored."""
     spec = importlib.machinery.PathFinder.find_spec(name, sys.path)
     if spec is None:
         raise InvalidError(f"add_local_python_source: there is no module {name!r} on sys.path")
@@ -169,8 +173,8 @@ def package_files(name: str, ignore: Callable[[Path], bool]) -> list[tuple[str, 
 def pack_function(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], include_source: bool
 ) -> list[tuple[str, Blob]]:
-    """The files of a `run_function` step. The function goes by value, so that editing its file elsewhere does not run it again; the
-    local modules that the file imports go along as they are."""
+    """The files of a `run_function` step. The function goes by value, so that editing its file elsewhere does not
+    run it again; the local modules that the file imports go along as they are."""
     import cloudpickle
 
     where = place(function)

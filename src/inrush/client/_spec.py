@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from inrush.client._link import Link
+from inrush.client._connection import Link
 from inrush.client._marks import mark_of
 from inrush.client._payload import put_missing
 from inrush.client._source import pack_source, place
@@ -78,7 +78,8 @@ async def _spec(
     code = _code(thing, included)
     if code.pickled is not None and built.python not in ("", MINOR):
         raise InvalidError(
-            f"{thing.name} is sent pickled, which only the same Python can read: here is {MINOR}, its image has {built.python}; "
+            f"{thing.name} is sent pickled, which only the same Python can read: "
+            f"here is {MINOR}, its image has {built.python}; "
             f'use Image.debian_slim(python_version="{MINOR}"), or put the code into a file'
         )
     await put_missing(link, [blob for blob in (code.source, code.pickled) if blob is not None])
@@ -115,8 +116,8 @@ def _code(thing: Any, include_source: bool) -> Code:
         return Code(pickled=_pickled(thing.name, raw))
     if "<locals>" in raw.__qualname__:
         raise InvalidError(
-            f"{thing.name} is defined inside a function, where a container cannot import it; move it to the top of {where.file}, "
-            "or say serialized=True"
+            f"{thing.name} is defined inside a function, where a container cannot import it; "
+            f"move it to the top of {where.file}, or say serialized=True"
         )
     return Code(where.module, raw.__qualname__, pack_source(where) if include_source else None)
 

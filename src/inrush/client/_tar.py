@@ -1,4 +1,5 @@
-"""Local files as a tar whose bytes depend on nothing but the files: sorted, without times and owners. Equal content is one blob."""
+"""Local files as a tar whose bytes depend on nothing but the files: sorted, without times and owners. Equal content
+is one blob."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Blob:
 
 
 def pack(files: Iterable[tuple[str, Path]]) -> Blob:
-    """`(name in the container, local file)`, names relative to `/`. Raises `InvalidError` for what cannot be read or is too much."""
+    """`(name in the container, local file)`, names relative to `/`. Raises `InvalidError` for what cannot be read or
+    is too much."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for count, (name, path) in enumerate(sorted(files)):

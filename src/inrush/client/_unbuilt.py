@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from inrush.errors import UnimplementedError
 
@@ -49,3 +49,52 @@ class Unbuilt:
         if name.startswith("_"):
             raise AttributeError(name)
         raise UnimplementedError(self._message)
+
+
+class UnbuiltSteps:
+    """What an image cannot begin with, and steps it cannot have, yet."""
+
+    @staticmethod
+    def from_registry(*args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "Image.from_registry is not built yet: begin with Image.debian_slim() and install what you need"
+        )
+
+    @staticmethod
+    def from_dockerfile(*args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "Image.from_dockerfile is not built yet: write its steps as apt_install, pip_install and run_commands"
+        )
+
+    from_aws_ecr = from_gcp_artifact_registry = from_scratch = from_id = from_name = from_registry
+
+    @staticmethod
+    def micromamba(*args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "micromamba images are not built yet: use Image.debian_slim() with pip_install and apt_install"
+        )
+
+    def dockerfile_commands(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "this step is not built yet: use run_commands, env, workdir and add_local_file(copy=True)"
+        )
+
+    def pip_install_from_pyproject(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "this step is not built yet: export a requirements file and use pip_install_from_requirements"
+        )
+
+    def publish(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not built yet."""
+        raise UnimplementedError(
+            "this is not built yet: images are built when an app that uses them starts, and kept by content"
+        )
+
+    entrypoint = shell = cmd = dockerfile_commands
+    micromamba_install = uv_sync = poetry_install_from_file = pip_install_private_repos = pip_install_from_pyproject
+    build = publish

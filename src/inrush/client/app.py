@@ -51,8 +51,9 @@ class _FunctionDecorator:
 class App:
     """`app = inrush.App("name")`, then `@app.function()` and `@app.cls()`.
 
-    `tags` are labels for people. `image` is for functions that name none, `secrets` are for all functions, before their own. With `include_source=False` the
-    program's files are not sent: the image has to hold them. An app without a name is called after its program.
+    `tags` are labels for people. `image` is for functions that name none, `secrets` are for all functions, before their
+    own. With `include_source=False` the program's files are not sent: the image has to hold them. An app without a name
+    is called after its program.
     """
 
     def __init__(
@@ -102,16 +103,25 @@ class App:
     ) -> _FunctionDecorator:
         """Makes a function one that runs in containers: `f.remote(…)`, `f.map(…)`, `f.spawn(…)`.
 
-        What it runs in: `image` (default: the app's, else `Image.host()`), `env` (variables), `secrets`, `gpu` (`"A10G"`, `"A100:2"`, `"any"`, or a
-        list in order of preference), `cpu` (cores, default 0.125, or `(request, limit)`), `memory` (MiB, default 128, or `(request,
-        limit)`), `ephemeral_disk` (MiB), `cloud`, `region`, `nonpreemptible`, `block_network` (no network), `restrict_access` (no calls from inside),
+        What it runs in: `image` (default: the app's, else `Image.host()`), `env` (variables), `secrets`, `gpu`
+        (`"A10G"`, `"A100:2"`, `"any"`, or a list in order of preference), `cpu` (cores, default 0.125, or `(request,
+        limit)`), `memory` (MiB, default 128, or `(request, limit)`), `ephemeral_disk` (MiB), `cloud`, `region`,
+        `nonpreemptible`, `block_network` (no network), `restrict_access` (no calls from inside),
         `enable_memory_snapshot` (start containers from a copy of memory after imports and `@enter(snap=True)`).
-        How many: `min_containers` (default 0), `max_containers`, `buffer_containers` (more than needed while active), `scaledown_window` (the longest an idle
-        container stays, seconds, default 60), `single_use_containers` (one input each), `priority` (higher goes first, default 0). How many inputs one container runs at once: `@concurrent` or `concurrency_limit`.
-        How long: `timeout` (seconds an attempt, default 300, up to 24 h), `startup_timeout` (imports and hooks, default `timeout`), `retries` (a number, or `Retries`).
-        How it gets there: `name`, `serialized` (by value, for notebooks and nested functions), `include_source`, `is_generator`.
-        Older names are understood: `keep_warm`, `container_idle_timeout`, `allow_concurrent_inputs`. Raises `InvalidError` for a value that cannot
-        be, and `UnimplementedError` for a parameter that is known but not built.
+
+        How many: `min_containers` (default 0), `max_containers`, `buffer_containers` (more than needed while active),
+        `scaledown_window` (the longest an idle container stays, seconds, default 60), `single_use_containers` (one
+        input each), `priority` (higher goes first, default 0). How many inputs one container runs at once:
+        `@concurrent` or `concurrency_limit`.
+
+        How long: `timeout` (seconds an attempt, default 300, up to 24 h), `startup_timeout` (imports and hooks, default
+        `timeout`), `retries` (a number, or `Retries`).
+
+        How it gets there: `name`, `serialized` (by value, for notebooks and nested functions), `include_source`,
+        `is_generator`.
+
+        Older names are understood: `keep_warm`, `container_idle_timeout`, `allow_concurrent_inputs`. Raises
+        `InvalidError` for a value that cannot be, and `UnimplementedError` for a parameter that is known but not built.
         """
         if _used_bare is not None:
             raise InvalidError("write @app.function() with parentheses")
@@ -122,8 +132,9 @@ class App:
     def cls(self, _used_bare: object = None, /, **options: Unpack[FunctionOptions]) -> Callable[[C], C]:
         """Makes a class one whose objects live in containers: `Model().generate.remote(…)`.
 
-        Takes what `function` takes. Methods to be called carry `@inrush.method()`, what runs once in each container `@inrush.enter()`, and values that
-        tell its containers apart are `inrush.parameter()`. `__init__` takes no arguments.
+        Takes what `function` takes. Methods to be called carry `@inrush.method()`, what runs once in each container
+        `@inrush.enter()`, and values that tell its containers apart are `inrush.parameter()`. `__init__` takes no
+        arguments.
         """
         if _used_bare is not None:
             raise InvalidError("write @app.cls() with parentheses")
@@ -132,7 +143,8 @@ class App:
     def local_entrypoint(
         self, _used_bare: object = None, /, *, name: str | None = None
     ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
-        """Marks the function that `inrush run FILE` calls, here, while the app runs. Its parameters become options of the command."""
+        """Marks the function that `inrush run FILE` calls, here, while the app runs. Its parameters become options
+        of the command."""
         if _used_bare is not None:
             raise InvalidError("write @app.local_entrypoint() with parentheses")
 
@@ -144,7 +156,8 @@ class App:
         return add
 
     def include(self, other_app: App, /, inherit_tags: bool = True) -> App:
-        """Adds another app's functions and classes to this one; a name that both have is warned of, and the other's taken."""
+        """Adds another app's functions and classes to this one; a name that both have is warned of, and the other's
+        taken."""
         for name in {**other_app._functions, **other_app._classes}:
             mine = self._functions.pop(name, None) or self._classes.pop(name, None)
             if mine is not None and mine not in (other_app._functions.get(name), other_app._classes.get(name)):
@@ -169,8 +182,9 @@ class App:
     ) -> AsyncGenerator[App, None]:
         """`with app.run():` runs the app for the time of the block; `async with app.run():` does too.
 
-        Builds its images and sends its code; at the end its calls are cancelled and its containers stopped, unless `detach`. It also ends with this process. Raises
-        `ImageBuildError` for an image that does not build, `InvalidError` for what no node can run.
+        Builds its images and sends its code; at the end its calls are cancelled and its containers stopped, unless
+        `detach`. It also ends with this process. Raises `ImageBuildError` for an image that does not build,
+        `InvalidError` for what no node can run.
         """
         if interactive:
             raise UnimplementedError(
@@ -214,7 +228,8 @@ class App:
     def lookup(
         name: str, *, client: Any = None, environment_name: str | None = None, create_if_missing: bool = False
     ) -> App:
-        """The app of this name (or id) that runs or is deployed, for `stop()`. Its functions: `Function.from_name`. Raises `NotFoundError`."""
+        """The app of this name (or id) that runs or is deployed, for `stop()`. Its functions: `Function.from_name`.
+        Raises `NotFoundError`."""
         if create_if_missing:
             raise UnimplementedError("App.lookup(create_if_missing=True) is not built yet: deploy an app of that name")
         made = App(name)
@@ -313,7 +328,8 @@ class App:
         parsed = _options.parse(title, options, mark)
         if parsed.retries.max_retries and (mark.web or mark.is_generator):
             raise InvalidError(
-                f"{title}: retries are for functions that return; this one {'yields' if mark.is_generator else 'serves the web'}"
+                f"{title}: retries are for functions that return, and this one "
+                f"{'yields' if mark.is_generator else 'serves the web'}"
             )
         made: Function[..., Any, Any] = Function(
             title, raw, Reference(self.name or "", title, foreign=False), app=self, options=parsed, mark=mark

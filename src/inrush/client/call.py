@@ -6,9 +6,10 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Generic, NoReturn, TypeVar
 
+from inrush.client._connection import Link
 from inrush.client._dual import Dual, Mailbox, dual, dual_iter
 from inrush.client._inflight import Awaited, Chunk, Result
-from inrush.client._link import Link, current
+from inrush.client._link import current
 from inrush.client._payload import value_of
 from inrush.errors import InvalidError, TimeoutError, UnimplementedError
 from inrush.wire import CancelCall, FindCall
@@ -32,7 +33,8 @@ class FunctionCall(Generic[R]):
 
     @staticmethod
     def from_id(function_call_id: str, client: Any = None) -> FunctionCall[Any]:
-        """The call of this id (`ca-…`), from any process that uses the same server. Its existence is checked by the first question."""
+        """The call of this id (`ca-…`), from any process that uses the same server. Its existence is checked by the
+        first question."""
         if not isinstance(function_call_id, str) or not function_call_id.startswith("ca-"):
             raise InvalidError(f"a call's id starts with ca-, not {function_call_id!r}")
         return FunctionCall(function_call_id)
@@ -41,8 +43,9 @@ class FunctionCall(Generic[R]):
     async def get(self, timeout: float | None = None, *, index: int = 0) -> R:
         """The result of input `index`, or the exception that it raised.
 
-        Waits up to `timeout` seconds, without end by default; 0 only looks. Raises `TimeoutError` when there is no result by then,
-        `OutputExpiredError` when it was there and its time is over, `NotFoundError` for an unknown call.
+        Waits up to `timeout` seconds, without end by default; 0 only looks. Raises `TimeoutError` when there is no
+        result by then, `OutputExpiredError` when it was there and its time is over, `NotFoundError` for an unknown
+        call.
         """
         link = await current()
         if index not in self._results:
@@ -60,7 +63,8 @@ class FunctionCall(Generic[R]):
 
     @dual_iter
     async def iter(self, *, start: int = 0, end: int | None = None) -> AsyncGenerator[R, None]:
-        """Results of a `spawn_map` in the order of its inputs, from `start` on, before `end`, as they become available."""
+        """Results of a `spawn_map` in the order of its inputs, from `start` on, before `end`, as they become
+        available."""
         link = await current()
         last = end if end is not None else await self._count(link)
         held: dict[int, Result] = {}

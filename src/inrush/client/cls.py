@@ -1,7 +1,8 @@
 """Classes that run elsewhere: their methods, hooks and parameters.
 
-`@app.cls` turns a class into a `Cls`. Calling that makes an `Obj`, a handle whose methods have `.remote` and the rest; the class itself
-(`Cls.raw`) is made only in containers (`instantiate`), or here by `.local`. Each set of parameters is a pool of containers of its own.
+`@app.cls` turns a class into a `Cls`. Calling that makes an `Obj`, a handle whose methods have `.remote` and the rest;
+the class itself (`Cls.raw`) is made only in containers (`instantiate`), or here by `.local`. Each set of parameters is
+a pool of containers of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from inrush import wire
+from inrush.client._connection import Link
 from inrush.client._dual import dual
-from inrush.client._link import Link, current
+from inrush.client._link import current
 from inrush.client._marks import Mark, Method, mark_of, raw_of
 from inrush.client._reference import Reference
 from inrush.client.function import Function, Target
@@ -49,10 +51,12 @@ class Parameter:
 
 
 def parameter(*, default: Any = _NOTHING, init: bool = True) -> Any:
-    """A parameter of an `@app.cls` class: `model: str = inrush.parameter(default="small")`, then `Server(model="large")`.
+    """A parameter of an `@app.cls` class: `model: str = inrush.parameter(default="small")`, then
+    `Server(model="large")`.
 
-    The annotation is str, int, bool or bytes; all values together take up to 16 KiB. Without a `default` it must be given. Each set of values has
-    containers of its own. With `init=False` it is an attribute with a default that cannot be given.
+    The annotation is str, int, bool or bytes; all values together take up to 16 KiB. Without a `default` it must be
+    given. Each set of values has containers of its own. With `init=False` it is an attribute with a default that cannot
+    be given.
     """
     return Parameter(default, init)
 
@@ -66,7 +70,8 @@ def parameters_of(raw: type) -> dict[str, Parameter]:
 
 
 def members_of(raw: type) -> dict[str, Any]:
-    """Everything in the class that carries marks, base classes first; an override takes the place of what it overrides."""
+    """Everything in the class that carries marks, base classes first; an override takes the place of what it
+    overrides."""
     found: dict[str, Any] = {}
     for base in reversed(raw.__mro__):
         for name, value in vars(base).items():
@@ -97,7 +102,8 @@ def encode_parameters(values: dict[str, Any]) -> bytes:
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     if len(text) > PARAMETERS_LIMIT_BYTES:
         raise InvalidError(
-            f"the parameters take {len(text)} bytes, and the limit is {PARAMETERS_LIMIT_BYTES}; pass large values to the method"
+            f"the parameters take {len(text)} bytes, and the limit is {PARAMETERS_LIMIT_BYTES}; "
+            "pass large values to the method"
         )
     return text
 
@@ -159,7 +165,8 @@ class Cls:
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Obj:
-        """An instance, with the values of its parameters. Raises `InvalidError` for unknown, missing or wrongly typed ones."""
+        """An instance, with the values of its parameters. Raises `InvalidError` for unknown, missing or wrongly
+        typed ones."""
         if args:
             raise InvalidError(
                 f"{self.name} takes its parameters by name: {self.name}({', '.join(self._parameters) or ''}=…)"
@@ -261,13 +268,15 @@ def _again(cls: Cls, values: dict[str, Any]) -> Obj:
 
 
 def hooks(raw: type, wanted: Callable[[Mark], bool]) -> list[Callable[[Any], Any]]:
-    """Hooks of a class in the order in which they run: base classes first, then as written; those before the snapshot before the rest."""
+    """Hooks of a class in the order in which they run: base classes first, then as written; those before the
+    snapshot before the rest."""
     found = [member for member in members_of(raw).values() if wanted(mark_of(member))]
     return sorted((raw_of(member) for member in found), key=lambda hook: not mark_of(hook).snap)
 
 
 def bound_method(instance: object, method: Method[Any, Any, Any]) -> Function[Any, Any, Any]:
-    """`self.method` inside the class: calls itself, and offers `.remote` and the rest on the pool of this instance's parameters."""
+    """`self.method` inside the class: calls itself, and offers `.remote` and the rest on the pool of this instance's
+    parameters."""
     cls: Cls | None = getattr(type(instance), _HANDLE, None)
     run = functools.partial(method.raw, instance)
     if cls is None:

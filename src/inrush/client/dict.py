@@ -8,8 +8,9 @@ import pickle
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from inrush.client._connection import Link
 from inrush.client._dual import DualScope, dual, dual_iter
-from inrush.client._link import Link, current
+from inrush.client._link import current
 from inrush.client._payload import dump, load
 from inrush.errors import InvalidError, NotFoundError, RequestSizeError, SerializationError
 from inrush.wire import DeleteDict, DictOp, OpenDict
@@ -24,8 +25,8 @@ _NOTHING: Any = object()
 class Dict:
     """Keys and values are anything that pickles; a value takes up to 32 MiB. Writes are on disk when they return.
 
-    `d[key]`, `d[key] = value`, `key in d`, `del d[key]` and `len(d)` block; the methods have async twins (`await d.get.aio(key)`).
-    Keys are the same when they pickle to the same bytes: 1 and 1.0 are two keys.
+    `d[key]`, `d[key] = value`, `key in d`, `del d[key]` and `len(d)` block; the methods have async twins (`await
+    d.get.aio(key)`). Keys are the same when they pickle to the same bytes: 1 and 1.0 are two keys.
     """
 
     def __init__(self, name: str, create: bool = False) -> None:
@@ -43,7 +44,8 @@ class Dict:
     def from_name(
         name: str, *, environment_name: str | None = None, create_if_missing: bool = False, client: Any = None
     ) -> Dict:
-        """The Dict of this name, looked up when it is used first. Raises `NotFoundError` then, unless `create_if_missing`."""
+        """The Dict of this name, looked up when it is used first. Raises `NotFoundError` then, unless
+        `create_if_missing`."""
         if not isinstance(name, str) or not name:
             raise InvalidError(f"a Dict has a name, not {name!r}")
         return Dict(name, create_if_missing)
@@ -220,6 +222,6 @@ def _value(key: Any, value: Any) -> bytes:
         ) from error
     if len(data) > VALUE_LIMIT_BYTES:
         raise RequestSizeError(
-            f"the value for {key!r} takes {len(data) >> 20} MiB, and a Dict's value {VALUE_LIMIT_BYTES >> 20} MiB at most"
+            f"the value for {key!r} takes {len(data) >> 20} MiB; the limit is {VALUE_LIMIT_BYTES >> 20} MiB"
         )
     return data

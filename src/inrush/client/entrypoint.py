@@ -16,7 +16,8 @@ R = TypeVar("R")
 
 
 class LocalEntrypoint(Generic[P, R]):
-    """Made by `@app.local_entrypoint()`; calling it calls the function. `raw` is the function, `app` what must run meanwhile."""
+    """Made by `@app.local_entrypoint()`; calling it calls the function. `raw` is the function, `app` what must run
+    meanwhile."""
 
     def __init__(self, raw: Callable[P, R], app: App, name: str | None = None) -> None:
         if not callable(raw) or not hasattr(raw, "__name__"):

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
 
 from inrush.client import context
+from inrush.client._connection import Link
 from inrush.client._dual import dual, dual_iter
 from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan, One, Result, Spawn, Stream
-from inrush.client._link import Link, current, new_call
+from inrush.client._link import current, new_call
 from inrush.client._map import outputs, zipped
 from inrush.client._marks import Mark, is_generator
 from inrush.client._payload import dump_input, pack, value_of
@@ -51,9 +52,11 @@ class Target(NamedTuple):
 
 
 class Function(Generic[P, R, O]):
-    """A function of an app, or a method of a class of one. Made by `@app.function`, `Function.from_name`, or `obj.method`.
+    """A function of an app, or a method of a class of one. Made by `@app.function`, `Function.from_name`, or
+    `obj.method`.
 
-    Every method that talks to the server blocks, and has an async twin: `await f.remote.aio(3)`, `async for x in f.map.aio(xs)`.
+    Every method that talks to the server blocks, and has an async twin: `await f.remote.aio(3)`, `async for x in
+    f.map.aio(xs)`.
     """
 
     raw: Callable[..., Any] | None
@@ -96,8 +99,8 @@ class Function(Generic[P, R, O]):
     def from_name(
         app_name: str, name: str, *, version: int | None = None, environment_name: str | None = None, client: Any = None
     ) -> Function[..., Any, Any]:
-        """A function of a deployed app, by name. It is looked up when it is used first (`hydrate` does it at once), and not finding
-        it raises `NotFoundError` then. A method of a class: `Cls.from_name`."""
+        """A function of a deployed app, by name. It is looked up when it is used first (`hydrate` does it at once),
+        and not finding it raises `NotFoundError` then. A method of a class: `Cls.from_name`."""
         if version is not None:
             raise UnimplementedError("Function.from_name(version=…) is not built yet: calls go to the newest version")
         return Function(name, None, Reference(app_name, name, foreign=True))
@@ -106,18 +109,20 @@ class Function(Generic[P, R, O]):
 
     @dual
     async def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs it in a container and returns its result, or raises what it raised, with the traceback from there as its cause.
+        """Runs it in a container and returns its result, or raises what it raised, with the traceback from there as its
+        cause.
 
-        Raises `SerializationError` for an argument that cannot be pickled, `RequestSizeError` for one too large, `FunctionTimeoutError` after
-        the function's timeout, `ExecutionError` when its container died, `InvalidError` when its app does not run.
+        Raises `SerializationError` for an argument that cannot be pickled, `RequestSizeError` for one too large,
+        `FunctionTimeoutError` after the function's timeout, `ExecutionError` when its container died, `InvalidError`
+        when its app does not run.
         """
         if self.mark.is_generator:
             raise InvalidError(f"{self.name} yields; iterate over {self.name}.remote_gen(…)")
         link = await current()
         call = One(await self._start(link, "remote", args, kwargs))
-        link.open(call)
         finished = False
         try:
+            link.open(call)
             result = await call.result
             finished = True
         finally:
@@ -132,10 +137,10 @@ class Function(Generic[P, R, O]):
         """
         link = await current()
         stream = Stream(await self._start(link, "gen", args, kwargs))
-        link.open(stream)
-        link.post(Grant(stream.call, ITEMS_AHEAD))
         finished, taken = False, 0
         try:
+            link.open(stream)
+            link.post(Grant(stream.call, ITEMS_AHEAD))
             while not isinstance(item := await stream.out.get(), Result):
                 if not isinstance(item, bytes):
                     raise item
@@ -163,12 +168,13 @@ class Function(Generic[P, R, O]):
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
     ) -> AsyncGenerator[R, None]:
-        """Runs it for each element of the iterators (one a parameter, the shortest ends it), in parallel; yields the results.
+        """Runs it for each element of the iterators (one a parameter, the shortest ends it), in parallel; yields the
+        results.
 
-        `kwargs` are further arguments, the same for all. Results come in the order of the inputs, or with `order_outputs=False` as they are
-        ready. The first exception is raised here and cancels the rest; with `return_exceptions=True` it takes the place of its
-        result. The iterators are read no further than the server's window (2,048 without a result) allows; `.map.aio` takes
-        async ones too. Each input is retried on its own.
+        `kwargs` are further arguments, the same for all. Results come in the order of the inputs, or with
+        `order_outputs=False` as they are ready. The first exception is raised here and cancels the rest; with
+        `return_exceptions=True` it takes the place of its result. The iterators are read no further than the server's
+        window (2,048 without a result) allows; `.map.aio` takes async ones too. Each input is retried on its own.
         """
         if not input_iterators:
             raise InvalidError(f"{self.name}.map needs something to iterate over")
@@ -200,15 +206,16 @@ class Function(Generic[P, R, O]):
     async def for_each(
         self, *input_iterators: Any, kwargs: Mapping[str, Any] | None = None, ignore_exceptions: bool = False
     ) -> None:
-        """Like `map`, for functions whose results do not matter. The first exception is raised, unless `ignore_exceptions`."""
+        """Like `map`, for functions whose results do not matter. The first exception is raised, unless
+        `ignore_exceptions`."""
         async with aclosing(self._fan(zipped(input_iterators), kwargs, False, ignore_exceptions)) as results:
             async for _ in results:
                 pass
 
     @dual
     async def spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
-        """Starts it and returns at once. The server owns the call from then on: it runs to its end whatever becomes of the
-        caller, and its result is kept for 7 days (setting `result_ttl_s`)."""
+        """Starts it and returns at once. The server owns the call from then on: it runs to its end whatever becomes
+        of the caller, and its result is kept for 7 days (setting `result_ttl_s`)."""
         self._no_generator("spawn")
         link = await current()
         start = await self._start(link, "spawn", args, kwargs)
@@ -219,7 +226,8 @@ class Function(Generic[P, R, O]):
     async def spawn_map(
         self, *input_iterators: Iterable[Any], kwargs: Mapping[str, Any] | None = None
     ) -> FunctionCall[R]:
-        """Starts it for each element of the iterators and returns at once; `get(index=…)` and `iter()` of the call give the results."""
+        """Starts it for each element of the iterators and returns at once; `get(index=…)` and `iter()` of the call
+        give the results."""
         self._no_generator("spawn_map")
         link = await current()
         target = await self._find(link)
@@ -277,7 +285,8 @@ class Function(Generic[P, R, O]):
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
     ) -> None:
-        """Changes its scaling at once, until the next deploy. None leaves a value as it is. `scaledown_window` is in seconds."""
+        """Changes its scaling at once, until the next deploy. None leaves a value as it is. `scaledown_window` is in
+        seconds."""
         link = await current()
         function = (await self._find(link)).function
         await link.ask(OverrideScale(function, min_containers, max_containers, buffer_containers, scaledown_window))

@@ -1,7 +1,7 @@
 """Images: a base and a list of steps, each of which is built once and kept.
 
-An `Image` is a value: each method returns a new one. Local files are read when an app that uses the image starts, not before, so that
-the same lines also run in the container, where those files are not.
+An `Image` is a value: each method returns a new one. Local files are read when an app that uses the image starts, not
+before, so that the same lines also run in the container, where those files are not.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import contextlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from inrush.client import _ignore, _source, _tar
 from inrush.client._marks import raw_of
+from inrush.client._unbuilt import UnbuiltSteps
 from inrush.client.context import is_local
 from inrush.client.secret import Secret
 from inrush.core import layers
@@ -53,11 +54,12 @@ def _no_files() -> list[tuple[str, Blob]]:
     return []
 
 
-class Image:
+class Image(UnbuiltSteps):
     """For `@app.function(image=…)` and `App(image=…)`. Begin with `Image.debian_slim()` or `Image.host()`.
 
-    Steps that take `env` or `secrets` see those variables while they run; neither stays in the image. `force_build=True` builds the step, and all
-    that follow, anew. A step that fails raises `ImageBuildError` with the end of its output.
+    Steps that take `env` or `secrets` see those variables while they run; neither stays in the image.
+    `force_build=True` builds the step, and all that follow, anew. A step that fails raises `ImageBuildError` with the
+    end of its output.
     """
 
     def __init__(self, base: str, python: str, steps: tuple[_Step, ...] = (), mounts: tuple[Files, ...] = ()) -> None:
@@ -73,8 +75,8 @@ class Image:
 
     @staticmethod
     def debian_slim(python_version: str | None = None, force_build: bool = False) -> Image:
-        """A small Debian with Python of this minor version (`"3.12"`), by default the version of this program. A version that cannot be had is an error of the build,
-        which names those that can."""
+        """A small Debian with Python of this minor version (`"3.12"`), by default the version of this program. A
+        version that cannot be had is an error of the build, which names those that can."""
         version = MINOR if python_version is None else str(python_version)
         if not version.startswith("3.") or not all(part.isdigit() for part in version.split(".")):
             raise InvalidError(f'python_version is a minor version such as "3.12", not {python_version!r}')
@@ -83,7 +85,8 @@ class Image:
 
     @staticmethod
     def host() -> Image:
-        """The node's own system and Python, read-only, without its installed Python packages. Needs no build; what functions without an image run in."""
+        """The node's own system and Python, read-only, without its installed Python packages. Needs no build; what
+        functions without an image run in."""
         return Image("host", "")
 
     # -- packages --
@@ -101,8 +104,8 @@ class Image:
         secrets: Collection[Secret] | None = None,
         gpu: Any = None,
     ) -> Image:
-        """Installs Python packages, as pip would: `pip_install("torch==2.4.0", "numpy")`. `extra_options` is added to the command line, `pre` allows
-        pre-releases, the others name where packages come from."""
+        """Installs Python packages, as pip would: `pip_install("torch==2.4.0", "numpy")`. `extra_options` is added
+        to the command line, `pre` allows pre-releases, the others name where packages come from."""
         options = _pip(find_links, index_url, extra_index_url, pre, extra_options)
         names = _flat("pip_install", packages)
         return self._with("pip", env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names, **options)
@@ -198,8 +201,8 @@ class Image:
         kwargs: Mapping[str, Any] | None = None,
         include_source: bool = True,
     ) -> Image:
-        """Runs a Python function in the image and keeps what it leaves on disk, such as downloaded weights. `timeout` is in seconds. It runs again when
-        its code, its arguments, or the steps before it change."""
+        """Runs a Python function in the image and keeps what it leaves on disk, such as downloaded weights.
+        `timeout` is in seconds. It runs again when its code, its arguments, or the steps before it change."""
         _no_volumes("run_function", volumes or network_file_systems)
         for name, value in {"cpu": cpu, "memory": memory, "cloud": cloud, "region": region}.items():
             if value is not None:
@@ -242,7 +245,9 @@ class Image:
     def add_local_file(self, local_path: str | Path, remote_path: str, *, copy: bool = False) -> Image:
         """Puts a local file at an absolute path (one that ends with / is a folder for it).
 
-        By default it is laid over the image when a container starts, so that changing it builds nothing; steps cannot follow then. With `copy=True` it is a step of the image."""
+        By default it is laid over the image when a container starts, so that changing it builds nothing; steps cannot
+        follow then. With `copy=True` it is a step of the image.
+        """
         target = remote_path + Path(local_path).name if remote_path.endswith("/") else remote_path
         _absolute("add_local_file", target)
         return self._add(f"{local_path} -> {target}", copy, lambda: _tar.pack([(target, _existing(local_path, False))]))
@@ -250,7 +255,8 @@ class Image:
     def add_local_dir(
         self, local_path: str | Path, remote_path: str, *, copy: bool = False, ignore: _ignore.Pattern = ()
     ) -> Image:
-        """Puts what is in a local folder at an absolute path. `ignore` are patterns as in a .dockerignore file, or a function of the path; `copy` as for `add_local_file`."""
+        """Puts what is in a local folder at an absolute path. `ignore` are patterns as in a .dockerignore file, or a
+        function of the path; `copy` as for `add_local_file`."""
         _absolute("add_local_dir", remote_path)
         skip = _ignore.ignore(ignore)
         return self._add(
@@ -262,8 +268,8 @@ class Image:
     def add_local_python_source(
         self, *modules: str, copy: bool = False, ignore: _ignore.Pattern = _ignore.not_python
     ) -> Image:
-        """Makes local modules or packages, by name, importable in the container. What the program itself imports goes along without it. `ignore` and
-        `copy` as for `add_local_dir`; only .py files by default."""
+        """Makes local modules or packages, by name, importable in the container. What the program itself imports
+        goes along without it. `ignore` and `copy` as for `add_local_dir`; only .py files by default."""
         if not modules or not all(isinstance(m, str) for m in modules):
             raise InvalidError("add_local_python_source takes names of modules")
         skip = _ignore.ignore(ignore)
@@ -277,7 +283,8 @@ class Image:
 
     @contextlib.contextmanager
     def imports(self) -> Iterator[None]:
-        """`with image.imports(): import torch` at the top of a program: imports that only the image can do. Here an ImportError in it is passed over; in the container it is raised."""
+        """`with image.imports(): import torch` at the top of a program: imports that only the image can do. Here an
+        ImportError in it is passed over; in the container it is raised."""
         try:
             yield
         except ImportError:
@@ -289,7 +296,8 @@ class Image:
         return func(self, *args, **kwargs)
 
     def definition(self) -> Definition:
-        """Reads the local files, and tells what the server has to know. Raises `InvalidError` for a file that is not there."""
+        """Reads the local files, and tells what the server has to know. Raises `InvalidError` for a file that is not
+        there."""
         steps: list[Step] = []
         blobs: list[Blob] = []
         secrets: dict[Secret, None] = {}
@@ -327,7 +335,8 @@ class Image:
             raise UnimplementedError("gpu= on a step of an image is not built: do it in an @inrush.enter() method")
         if self._mounts:
             raise InvalidError(
-                "local files that are laid over the image come last; put copy=True on those, or move them below this step"
+                "local files that are laid over the image come last; "
+                "put copy=True on those, or move them below this step"
             )
         for secret in secrets or ():
             if not secret.keys:
@@ -345,53 +354,6 @@ class Image:
         if copy:
             return self._with("copy", files, name=name)
         return Image(self._base, self._python, self._steps, (*self._mounts, files))
-
-    # -- known, and not built --
-
-    @staticmethod
-    def from_registry(*args: Any, **kwargs: Any) -> NoReturn:
-        """Not built yet."""
-        raise UnimplementedError(
-            "Image.from_registry is not built yet: begin with Image.debian_slim() and install what you need"
-        )
-
-    @staticmethod
-    def from_dockerfile(*args: Any, **kwargs: Any) -> NoReturn:
-        """Not built yet."""
-        raise UnimplementedError(
-            "Image.from_dockerfile is not built yet: write its steps as apt_install, pip_install and run_commands"
-        )
-
-    from_aws_ecr = from_gcp_artifact_registry = from_scratch = from_id = from_name = from_registry
-
-    @staticmethod
-    def micromamba(*args: Any, **kwargs: Any) -> NoReturn:
-        """Not built yet."""
-        raise UnimplementedError(
-            "micromamba images are not built yet: use Image.debian_slim() with pip_install and apt_install"
-        )
-
-    def dockerfile_commands(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not built yet."""
-        raise UnimplementedError(
-            "this step is not built yet: use run_commands, env, workdir and add_local_file(copy=True)"
-        )
-
-    def pip_install_from_pyproject(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not built yet."""
-        raise UnimplementedError(
-            "this step is not built yet: export a requirements file and use pip_install_from_requirements"
-        )
-
-    def publish(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not built yet."""
-        raise UnimplementedError(
-            "this is not built yet: images are built when an app that uses them starts, and kept by content"
-        )
-
-    entrypoint = shell = cmd = dockerfile_commands
-    micromamba_install = uv_sync = poetry_install_from_file = pip_install_private_repos = pip_install_from_pyproject
-    build = publish
 
 
 def _flat(method: str, given: Sequence[str | Sequence[str]]) -> list[str]:

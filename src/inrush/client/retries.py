@@ -11,11 +11,13 @@ _DAY_S = 24 * 3600.0
 
 
 class Retries:
-    """For `@app.function(retries=…)`. The n-th retry waits `initial_delay · backoff_coefficient ** (n - 1)`, at most `max_delay`.
+    """For `@app.function(retries=…)`. The n-th retry waits `initial_delay · backoff_coefficient ** (n - 1)`, at most
+    `max_delay`.
 
-    `max_retries`: tries after the first one, 0 or more. `backoff_coefficient`: 1.0 to 10.0, default 2.0. `initial_delay` and
-    `max_delay`: seconds or a `timedelta`, 0 to 60 s (default 1) and up to 24 h (default 60). Only what user code raises, a
-    timeout and a crash count; a lost machine does not. Raises `InvalidError` outside of these limits.
+    `max_retries`: tries after the first one, 0 or more. `backoff_coefficient`: 1.0 to 10.0, default 2.0.
+    `initial_delay` and `max_delay`: seconds or a `timedelta`, 0 to 60 s (default 1) and up to 24 h (default 60). Only
+    what user code raises, a timeout and a crash count; a lost machine does not. Raises `InvalidError` outside of these
+    limits.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from inrush.errors import InvalidError, NotFoundError, UnimplementedError
 from inrush.wire import FindSecret, PutSecret
 
 if TYPE_CHECKING:
-    from inrush.client._link import Link
+    from inrush.client._connection import Link
 
 
 class Secret:
@@ -40,7 +40,8 @@ class Secret:
 
     @staticmethod
     def from_local_environ(env_keys: Sequence[str]) -> Secret:
-        """An anonymous secret of variables of this process. Raises `InvalidError` for one that is not set. Empty in a container."""
+        """An anonymous secret of variables of this process. Raises `InvalidError` for one that is not set. Empty in
+        a container."""
         from inrush.client.context import is_local
 
         missing = [key for key in env_keys if key not in os.environ]
@@ -50,8 +51,8 @@ class Secret:
 
     @staticmethod
     def from_dotenv(path: str | Path | None = None, *, filename: str = ".env", client: Any = None) -> Secret:
-        """An anonymous secret of the variables of a `.env` file: `path` itself, or the first `filename` in the folder `path` (default: the working
-        directory) or above it. Raises `NotFoundError` if there is none."""
+        """An anonymous secret of the variables of a `.env` file: `path` itself, or the first `filename` in the
+        folder `path` (default: the working directory) or above it. Raises `NotFoundError` if there is none."""
         from inrush.client.context import is_local
 
         if not is_local():
@@ -67,8 +68,8 @@ class Secret:
     def from_name(
         name: str, *, environment_name: str | None = None, required_keys: Sequence[str] = (), client: Any = None
     ) -> Secret:
-        """A secret that the server has, as made by `inrush secret create`; looked up when the app starts. Raises `NotFoundError` then if it is not
-        there, or lacks one of `required_keys`."""
+        """A secret that the server has, as made by `inrush secret create`; looked up when the app starts. Raises
+        `NotFoundError` then if it is not there, or lacks one of `required_keys`."""
         return Secret({}, name, required_keys)
 
     @dual
@@ -99,7 +100,8 @@ class Secret:
 
 
 def parse_dotenv(text: str, where: str) -> dict[str, str]:
-    """`NAME=value` lines; `export` before, quotes around and comments behind are left out. Raises `InvalidError` with the line's number."""
+    """`NAME=value` lines; `export` before, quotes around and comments behind are left out. Raises `InvalidError`
+    with the line's number."""
     values = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip().removeprefix("export ").strip()

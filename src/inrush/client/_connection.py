@@ -1,0 +1,321 @@
+"""The link to the server: one connection, one thread that reads, and all that waits for an answer.
+
+Sending happens in the caller's thread: it puts its message into the outbox and, if nobody is sending, sends all that is
+there; if somebody is, that thread takes it along. Receiving happens in the link's own thread, which sets the `Waiter`
+or fills the `Mailbox` of whoever waits. A broken connection is made again under the same client id as long as somebody
+waits: asks are asked again and calls resumed (`_inflight`). In a container the guest brings the frames, and there is no
+thread of ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from inrush import __version__, wire
+from inrush.client._dual import Waiter
+from inrush.client._inflight import InFlight
+from inrush.client._transport import Transport
+from inrush.errors import AuthError, ConnectionError, Error, VersionError, from_code
+
+_BATCH = 12
+"""Messages a frame: each is at most about `CHUNK_BYTES`, and a frame is limited."""
+
+_RECONNECT_S = 60.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 1.0
+
+Callback = Callable[[Any], None]
+Connect = Callable[[], tuple[Transport, str]]
+"""Opens a connection, and tells the token for it."""
+
+
+class _Ask:
+    """A question in flight. `callback` takes what arrives before (or, of a follow, instead of) the answer."""
+
+    __slots__ = ("answer", "body", "callback")
+
+    def __init__(self, body: Any, callback: Callback | None) -> None:
+        self.body = body
+        self.callback = callback
+        self.answer: Waiter[Any] = Waiter()
+
+    @property
+    def repeatable(self) -> bool:
+        """May it be asked twice, when nobody knows whether the first one arrived?"""
+        return not (isinstance(self.body, wire.DictOp) and (self.body.op == "pop" or self.body.if_absent))
+
+
+class Link:
+    """See the top of the file. `holders` keep it alive while nothing is asked: apps that run."""
+
+    def __init__(self, connect: Connect | None, client: str) -> None:
+        self.client = client
+        self.ready: Waiter[None] = Waiter()
+        self.alive = True
+        self.calls: dict[str, InFlight] = {}
+        self.holders: dict[object, Callable[[Link], list[Any]]] = {}
+        """Each with what it has to tell a server that was started anew."""
+        self._connect = connect
+        self._transport: Transport | None = None
+        self._online = False
+        self._boot = ""
+        self._asks: dict[int, _Ask] = {}
+        self._rids = itertools.count(1)
+        self._outbox: deque[Any] = deque()
+        self._sending = threading.Lock()
+        self._state = threading.Lock()
+        self._handlers: dict[type, Callback] = {
+            wire.Results: self._on_results,
+            wire.Items: lambda m: self._of(m, lambda call: call.items(m.first, m.payloads)),
+            wire.Accepted: lambda m: self._of(m, lambda call: call.accepted(m.window)),
+            wire.CallRefused: lambda m: self._of(m, lambda call: call.fail(from_code(m.code, m.message))),
+            wire.Resend: lambda m: self._of(m, lambda call: self.post(*call.resend(m.unknown, m.ranges))),
+            wire.Answer: self._on_answer,
+            wire.Refused: self._on_refused,
+            wire.Progress: self._on_tagged,
+            wire.Log: self._on_tagged,
+            wire.State: self._on_tagged,
+        }
+
+    # -- for callers --
+
+    async def ask(self, body: wire.Request, progress: Callback | None = None, timeout_s: float | None = None) -> Any:
+        """The answer to a request; raises the error that the server refuses it with. `progress` is called with what
+        it tells before."""
+        rid, ask = self._register(body, progress)
+        ask.answer.timeout_s = timeout_s
+        try:
+            return await ask.answer
+        finally:
+            self._asks.pop(rid, None)
+
+    def follow(self, body: wire.Request, callback: Callback) -> int:
+        """Has `callback` called, in the link's thread, with what the server tells; until `unfollow` of the number it
+        returns."""
+        return self._register(body, callback)[0]
+
+    def unfollow(self, rid: int) -> None:
+        if self._asks.pop(rid, None) is not None:
+            self.post(wire.Unfollow(rid))
+
+    def open(self, call: InFlight) -> None:
+        """Begins a call."""
+        with self._state:
+            self._check_alive()
+            self.calls[call.call] = call
+            self._outbox.extend(call.start())
+        self._flush()
+
+    def close(self, call: InFlight, at_once: bool = False) -> None:
+        """Nobody waits for it any more. The server hears it with the next message, or `at_once` where something may
+        still run."""
+        self.calls.pop(call.call, None)
+        self._outbox.append(wire.ForgetCall(call.call))
+        if at_once:
+            self._flush()
+
+    def post(self, *messages: Any) -> None:
+        """Sends, soon, in this order."""
+        self._outbox.extend(messages)
+        self._flush()
+
+    def shut(self) -> None:
+        """Closes the connection for good."""
+        with self._state:
+            self.alive = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def drop(self) -> None:
+        """In a forked child: the connection is the parent's."""
+        self.alive = False
+        transport, self._transport, self._online = self._transport, None, False
+        if transport is not None:
+            transport.drop()
+
+    # -- sending --
+
+    def _register(self, body: wire.Request, callback: Callback | None) -> tuple[int, _Ask]:
+        ask = _Ask(body, callback)
+        rid = next(self._rids)
+        with self._state:
+            self._check_alive()
+            self._asks[rid] = ask
+            self._outbox.append(wire.Ask(rid, body))
+        self._flush()
+        return rid, ask
+
+    def _check_alive(self) -> None:
+        if not self.alive:
+            raise ConnectionError("the connection to the inrush server is closed; call again to open a new one")
+
+    def _flush(self) -> None:
+        while self._outbox and self._online:
+            if not self._sending.acquire(blocking=False):
+                return  # whoever is sending takes ours along: it looks again after it has let the lock go
+            try:
+                self._send_batch()
+            finally:
+                self._sending.release()
+
+    def _send_batch(self) -> None:
+        outbox, transport = self._outbox, self._transport
+        if not outbox or not self._online or transport is None:
+            return
+        batch = [outbox.popleft() for _ in range(min(_BATCH, len(outbox)))]
+        try:
+            transport.send(wire.encode(batch))
+        except OSError:
+            self._online = False  # the reader meets the end of the connection, and resumes what was in flight
+
+    # -- the link's thread --
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="inrush-link", daemon=True).start()
+
+    def attach(self, transport: Transport) -> None:
+        """The transport of a container: always there, no greeting, frames come by `deliver`."""
+        self._transport = transport
+        self._online = True
+        self.ready.set(None)
+
+    def deliver(self, frame: bytes) -> None:
+        """Takes a frame from the server."""
+        handlers = self._handlers
+        for message in wire.to_client_decoder.decode(frame):
+            handler = handlers.get(type(message))
+            if handler is not None:
+                handler(message)
+
+    def _run(self) -> None:
+        try:
+            transport = self._greet()
+            while True:
+                self._read(transport)
+                if not self._wanted():
+                    return
+                transport = self._greet_again()
+        except Error as error:
+            self._end(error)
+        except BaseException as error:
+            self._end(ConnectionError(f"the link to the inrush server broke: {type(error).__name__}: {error}"))
+
+    def _read(self, transport: Transport) -> None:
+        while (frame := transport.receive()) is not None:
+            self.deliver(frame)
+        self._online = False
+        transport.close()
+
+    def _wanted(self) -> bool:
+        """After the end of a connection: does anybody need another?"""
+        with self._state:
+            self.alive = self.alive and bool(self._asks or self.calls or self.holders)
+            return self.alive
+
+    def _greet(self) -> Transport:
+        assert self._connect is not None
+        transport, token = self._connect()
+        try:
+            transport.send(wire.encode([wire.Hello(self.client, token, version=__version__)]))
+            welcome = self._welcome(transport)
+            self._resume(transport, welcome.boot)
+        except BaseException:
+            transport.close()
+            raise
+        return transport
+
+    def _welcome(self, transport: Transport) -> wire.Welcome:
+        frame = transport.receive()
+        if frame is None:
+            raise ConnectionError("the inrush server closed the connection; `inrush server logs` says why")
+        messages = wire.to_client_decoder.decode(frame)
+        first = messages[0] if messages else None
+        if isinstance(first, wire.Rejected):
+            raise from_code(first.code, first.message)
+        if not isinstance(first, wire.Welcome):
+            raise VersionError(
+                "the server answered in another protocol; client and server should have the same version of inrush"
+            )
+        return first
+
+    def _resume(self, transport: Transport, boot: str) -> None:
+        """What the connection before took with it is sent again; only then may others send."""
+        with self._sending, self._state:
+            kept = [m for m in self._outbox if isinstance(m, wire.CancelCall | wire.ForgetCall | wire.Unfollow)]
+            self._outbox.clear()
+            again: list[Any] = []
+            if boot != self._boot:
+                again += [m for tell in list(self.holders.values()) for m in tell(self)]
+            for call in list(self.calls.values()):
+                again += call.resume()
+            again += self._asks_again()
+            self._outbox.extend([*again, *kept])
+            self._boot, self._transport, self._online = boot, transport, True
+        self.ready.set(None)
+        self._flush()
+
+    def _asks_again(self) -> list[Any]:
+        again = []
+        for rid, ask in list(self._asks.items()):
+            if not ask.repeatable:
+                what = (
+                    "the connection broke during an operation that cannot be repeated blindly: look whether it was done"
+                )
+                ask.answer.fail(ConnectionError(what))
+            else:
+                again.append(wire.Ask(rid, ask.body))
+        return again
+
+    def _greet_again(self) -> Transport:
+        deadline = time.monotonic() + _RECONNECT_S
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return self._greet()
+            except (AuthError, VersionError):
+                raise
+            except (Error, OSError):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+
+    def _end(self, error: Error) -> None:
+        with self._state:
+            self.alive = False
+        self.ready.fail(error)
+        for ask in list(self._asks.values()):
+            ask.answer.fail(error)
+        for call in list(self.calls.values()):
+            call.fail(error)
+
+    # -- what arrives --
+
+    def _of(self, message: Any, act: Callable[[InFlight], object]) -> None:
+        call = self.calls.get(message.call)
+        if call is not None:
+            act(call)
+
+    def _on_results(self, message: wire.Results) -> None:
+        call = self.calls.get(message.call)
+        if call is not None:
+            call.results(message.indexes, message.statuses, message.payloads)
+
+    def _on_answer(self, message: wire.Answer) -> None:
+        ask = self._asks.get(message.rid)
+        if ask is not None:
+            ask.answer.set(message.result)
+
+    def _on_refused(self, message: wire.Refused) -> None:
+        ask = self._asks.get(message.rid)
+        if ask is not None:
+            ask.answer.fail(from_code(message.code, message.message))
+
+    def _on_tagged(self, message: Any) -> None:
+        ask = self._asks.get(message.rid)
+        if ask is not None and ask.callback is not None:
+            ask.callback(message)
