@@ -1,8 +1,8 @@
 """The node's apt settings, and the files by which builds use them.
 
 Two things matter to a build of another Debian release: the mirror (and the security mirror) that the node uses, and how
-it is reached (proxy, certificates, passwords, retries). Both go into files that builds see and layers do not hold; an image's
-own `/etc/apt/sources.list` names Debian's public servers.
+it is reached (proxy, certificates, passwords, retries). Both go into files that builds see and layers do not hold; an
+image's own `/etc/apt/sources.list` names Debian's public servers.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ _REACHING = re.compile(
     r"^Acquire::(http|https|ftp|Retries|Check-|Max-|ForceIPv|Languages|AllowInsecure)", re.IGNORECASE
 )
 _FILE_VALUE = re.compile(r'^(Acquire::https[^ ]*::(?:CaInfo|SslCert|SslKey)) "(/[^"]+)";$', re.IGNORECASE)
-_OURS = (
+OURS = (
     'APT::Sandbox::User "root";',  # a build's user namespace has its own root, and nobody else to be
     'APT::Install-Recommends "0";',
     'Acquire::Languages "none";',
     'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";',
+    'Dir::Cache::pkgcache "";',
+    'Dir::Cache::srcpkgcache "";',
     'DPkg::Options:: "--force-unsafe-io";',
     'DPkg::Options:: "--force-confold";',
 )
@@ -70,11 +72,11 @@ def inherit(root: Path = Path("/")) -> AptSettings:
 
 
 def write(settings: AptSettings, directory: Path, release: str) -> tuple[dict[str, str], tuple[Bind, ...]]:
-    """Write the build's files below `directory`; gives the variables and binds by which a build of `release` uses them."""
+    """Write the files that builds on `release` use below `directory`; gives the variables and binds to use them by."""
     inside = f"{BUILD}/apt"
     place = directory / f"apt-{release}"
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
-    lines = [*_OURS, *settings.conf]
+    lines = [*OURS, *settings.conf]
     if (settings.mirror, settings.security) != (PUBLIC, PUBLIC_SECURITY):
         (place / "sources.list").write_text(settings.sources(release))
         lines.append(f'Dir::Etc::sourcelist "{inside}/sources.list";')

@@ -129,7 +129,7 @@ class _Places:
             yield Bind(source, inside)
 
     def _inside(self, path: str, with_parent: bool = False) -> str:
-        """An index refers to files beside it (`../../files/…`): of a `file://` URL, the directory around is shown too."""
+        """An index refers to files beside it (`../../files/…`): of a URL, the directory around it is shown too."""
         source = self._root / path.lstrip("/")
         if not source.exists():
             return ""

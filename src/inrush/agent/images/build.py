@@ -1,0 +1,218 @@
+"""Runs one command of a build in a container of its own, follows its output, and keeps what it wrote.
+
+The container has the parent's layers below and an upper directory above that is kept; what builds see beside (package
+settings, caches, `uv`) is bound in, and leaves no trace in the upper directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from inrush.agent.images.once import Progress
+from inrush.agent.launcher.specs import Bind, Exited, Limits, RootSpec, RunSpec, Started
+from inrush.errors import ImageBuildError, InternalError
+
+MAX_LINES = 10_000
+"""Lines of one command that are passed on as they come; the rest is counted."""
+MAX_LINE_CHARS = 2_000
+TAIL_LINES = 40
+DEFAULT_TIMEOUT_S = 3_600.0
+
+_CHUNK_BYTES = 1 << 16
+_PIECE = re.compile(rb"[^\r\n]*[\r\n]+")
+_CREDENTIALS = re.compile(r"(://)[^/@\s]+@")
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)|[\x00-\x08\x0b-\x1f\x7f]")
+_END_S = 30.0
+
+
+class Launcher(Protocol):
+    """The part of the launcher's face that builds use."""
+
+    async def run(self, spec: RunSpec, stdin_fd: int, stdout_fd: int, stderr_fd: int) -> Started: ...
+    async def kill(self, id: str) -> None: ...
+    async def normalise(self, upper: str, base_uid: int, layer: str) -> None: ...
+    async def remove_tree(self, path: str) -> None: ...
+
+
+class Exits(Protocol):
+    """Ends of containers, as the launcher reports them, for whoever waits for one."""
+
+    def expect(self, id: str) -> asyncio.Future[Exited]: ...
+    def forget(self, id: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run, and on what. Layers are directories, top first."""
+
+    argv: tuple[str, ...]
+    layers: tuple[str, ...]
+    uid_base: int
+    binds: tuple[Bind, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "/"
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+
+class Builder:
+    """Runs commands through the launcher."""
+
+    def __init__(self, launcher: Launcher, exits: Exits) -> None:
+        self._launcher = launcher
+        self._exits = exits
+        self._started = 0
+
+    async def layer(self, command: Command, layer: Path, progress: Progress, upper: str = "") -> None:
+        """Run `command`, and make what it wrote the layer at `layer`. Nothing else is left, however it ends.
+
+        `upper` is where it writes meanwhile; something may be there already.
+        """
+        upper = upper or f"{layer}.upper"
+        try:
+            await self.run(command, upper, progress)
+            await self._launcher.normalise(upper, command.uid_base, str(layer))
+        finally:
+            await asyncio.shield(self.discard(upper, upper + ".work"))
+
+    async def discard(self, *paths: str) -> None:
+        """Remove trees, those that there are."""
+        for path in paths:
+            if os.path.lexists(path):
+                await self._launcher.remove_tree(path)
+
+    async def run(self, command: Command, upper: str, progress: Progress) -> None:
+        """Run `command` to its end; what it writes stays in `upper`. An `ImageBuildError` ends with its last output."""
+        self._started += 1
+        name = f"build-{os.getpid()}-{self._started}"
+        root = RootSpec(command.layers, command.binds, upper, hostname="build")
+        spec = RunSpec(
+            id=name,
+            root=root,
+            argv=command.argv,
+            uid_base=command.uid_base,
+            env=dict(command.env),
+            cwd=command.cwd,
+            limits=Limits(cpu_request=1.0),
+            caps="build",
+        )
+        output = _Output(progress)
+        event = await self._follow(spec, output, command.timeout_s)
+        if event.code or event.signal:
+            raise ImageBuildError(output.why(event))
+
+    async def _follow(self, spec: RunSpec, output: _Output, timeout_s: float) -> Exited:
+        end = self._exits.expect(spec.id)
+        try:
+            reading = await self._start(spec, output)
+        except BaseException:
+            self._exits.forget(spec.id)
+            raise
+        try:
+            async with asyncio.timeout(timeout_s):
+                await reading
+            return await self._end(end)
+        except TimeoutError:
+            raise ImageBuildError(output.text(f"it ran longer than {timeout_s:g} s and was stopped")) from None
+        finally:
+            reading.cancel()
+            if not end.done():
+                with suppress(Exception):  # the launcher may be gone, and the container with it
+                    await asyncio.shield(self._stop(spec.id, end))
+
+    async def _end(self, end: asyncio.Future[Exited]) -> Exited:
+        """Its output has ended, so it has, or is about to."""
+        done, _ = await asyncio.wait([end], timeout=_END_S)
+        if not done:
+            raise InternalError(
+                "a build's container ended and nobody said so: has the launcher ended? See the server's log"
+            )
+        return end.result()
+
+    async def _stop(self, name: str, end: asyncio.Future[Exited]) -> None:
+        await self._launcher.kill(name)
+        await asyncio.wait([end], timeout=_END_S)
+
+    async def _start(self, spec: RunSpec, output: _Output) -> asyncio.Task[None]:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        try:
+            with open(os.devnull, "rb") as nothing:
+                await self._launcher.run(spec, nothing.fileno(), write, write)
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            os.close(write)
+        return asyncio.create_task(_read(read, output))
+
+
+async def _read(descriptor: int, output: _Output) -> None:
+    """Feed what arrives at the pipe to `output` until its end."""
+    reader = asyncio.StreamReader(limit=_CHUNK_BYTES)
+    pipe = os.fdopen(descriptor, "rb", buffering=0)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    try:
+        while chunk := await reader.read(_CHUNK_BYTES):
+            output.feed(chunk)
+        output.finish()
+    finally:
+        transport.close()
+
+
+class _Output:
+    """A command's output: passed on by line, its end kept for the error message."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._rest = b""
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._count = 0
+
+    def feed(self, data: bytes) -> None:
+        self._rest += data
+        end = 0
+        for piece in _PIECE.finditer(self._rest):
+            self._line(piece.group())
+            end = piece.end()
+        self._rest = self._rest[end:]
+        if len(self._rest) > 4 * MAX_LINE_CHARS:
+            self._line(self._rest)
+            self._rest = b""
+
+    def finish(self) -> None:
+        self._line(self._rest)
+        if self._count > MAX_LINES:
+            self._progress("line", f"… and {self._count - MAX_LINES} more lines")
+
+    def _line(self, raw: bytes) -> None:
+        for line in clean(raw):
+            self._count += 1
+            self._tail.append(line)
+            if self._count <= MAX_LINES:
+                self._progress("line", line)
+
+    def why(self, event: Exited) -> str:
+        if event.oom:
+            return self.text("it ran out of memory")
+        if event.signal:
+            return self.text(f"it was killed by signal {event.signal}")
+        return self.text(f"it ended with status {event.code}")
+
+    def text(self, ending: str) -> str:
+        """`ending`, then the last lines."""
+        return "\n".join([ending + (", after this output:" if self._tail else ", without any output"), *self._tail])
+
+
+def clean(raw: bytes) -> Iterator[str]:
+    """A piece of output as a line for people: no control sequences, no credentials, not too long; none if blank."""
+    text = _CREDENTIALS.sub(r"\1", _ESCAPES.sub("", raw.decode(errors="replace").strip("\r\n")))
+    if text.strip():
+        yield text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"

@@ -1,0 +1,75 @@
+"""An image as a chain of layers: followed step by step while it is built or looked up, then handed out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inrush.agent.images.base import Base
+from inrush.agent.images.layerstore import LayerStore
+from inrush.agent.launcher.specs import Bind
+from inrush.core import layers
+from inrush.wire import Step
+
+_ENV = {"LANG": "C.UTF-8", "HOME": "/root"}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image that is there. `layers` are directories of the node, top first; `python` is a path in the image."""
+
+    id: str
+    layers: tuple[str, ...]
+    binds: tuple[Bind, ...]
+    env: Mapping[str, str]
+    workdir: str
+    python: str
+    python_version: str
+    base: Base
+
+
+@dataclass(slots=True)
+class Chain:
+    """An image as far as it has been followed. `names` are those of its layers, top first."""
+
+    base: Base
+    parent: str
+    """What the next step's digest rests on: the name of the layer below, or the digest of a step without a layer."""
+    names: tuple[str, ...]
+    steps: list[Step] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, base: Base) -> Chain:
+        """The chain that has only its base."""
+        return cls(base, base.layers[0], base.layers)
+
+    def advance(self, step: Step, found: str) -> None:
+        """One step further; `found` is the name of its layer, or its digest if it has none."""
+        self.steps.append(step)
+        self.parent = found
+        if layers.makes_layer(step):
+            self.names = (found, *self.names)
+
+    def env(self) -> dict[str, str]:
+        """What processes have in their environment."""
+        return {**_ENV, **self.base.env, **layers.environment(self.steps)}
+
+    def workdir(self) -> str:
+        """Where processes start."""
+        return layers.workdir(self.steps)
+
+    def image(self, store: LayerStore) -> BuiltImage:
+        """The image that the chain is."""
+        env, workdir = self.env(), self.workdir()
+        seen = "\0".join([*self.names, workdir, *(f"{k}={v}" for k, v in sorted(env.items()))])
+        return BuiltImage(
+            id=f"im-{hashlib.sha256(seen.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}",
+            layers=store.paths(self.names),
+            binds=self.base.binds,
+            env=env,
+            workdir=workdir,
+            python=self.base.python,
+            python_version=self.base.python_version,
+            base=self.base,
+        )

@@ -1,0 +1,241 @@
+"""The layers of this node: directories by digest, each one whole or not there.
+
+    layers/<digest>[.<n>]     a layer; n counts forced rebuilds, since one in use is never written again
+    layers/.meta/<name>       its size and the boot it was made in; written last, so a layer without it is not there
+    layers/.tmp-…             one in the making; swept at start
+
+A layer is built in a temporary directory and renamed into place. The rename does not wait for the disk: until a sync
+has gone through, the meta file names the boot, and after a crash of the machine a layer of an earlier boot without a
+sync is thrown away. The meta file's modification time is the last use. Over the budget the least recently used go
+first, never one that is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from inrush.agent.images.once import Once, Progress
+from inrush.errors import ResourceExhaustedError
+
+FRESH_S = 600
+"""A layer used this recently is not evicted, so that whoever was just given it has time to hold it."""
+
+Fill = Callable[[Path, Progress], Awaitable[None]]
+"""Makes a layer at a path that does not exist yet."""
+
+
+class Trees(Protocol):
+    """The part of the launcher that this needs: files of other owners can be removed by it alone."""
+
+    async def remove_tree(self, path: str) -> None: ...
+
+
+@dataclass(slots=True)
+class _Meta:
+    bytes: int
+    used: float
+
+
+class LayerStore:
+    """All layers of a node. Call `sweep` once before anything else."""
+
+    def __init__(self, root: Path, trees: Trees, *, budget_bytes: int, floor_bytes: int) -> None:
+        self.root = root
+        self._meta_dir = root / ".meta"
+        self._trees = trees
+        self._budget_bytes = budget_bytes
+        self._floor_bytes = floor_bytes
+        self._known: dict[str, _Meta] = {}
+        self._held: Counter[str] = Counter()
+        self._once: Once[str] = Once()
+        self._made = 0
+        self._syncing: set[asyncio.Task[None]] = set()
+
+    async def sweep(self) -> None:
+        """Learn what is there, and remove what an earlier life of the node left half-done."""
+        self._meta_dir.mkdir(parents=True, exist_ok=True)
+        boot = _boot_id()
+        for path in self._meta_dir.iterdir():
+            meta = _read_meta(path)
+            if meta and meta[1] in ("", boot) and (self.root / path.name).is_dir():
+                self._known[path.name] = _Meta(meta[0], path.stat().st_mtime)
+            else:
+                path.unlink()
+        for path in self.root.iterdir():
+            if path != self._meta_dir and path.name not in self._known:
+                await self._trees.remove_tree(str(path))
+
+    def find(self, digest: str) -> str | None:
+        """Name of the newest layer of this digest, if there is one; that counts as a use."""
+        names = [name for name in self._known if name.partition(".")[0] == digest]
+        name = max(names, key=_number, default="")
+        if not name or not (self.root / name).is_dir():
+            return None
+        self._touch(name)
+        return name
+
+    def path(self, name: str) -> Path:
+        """Where the layer of this name is."""
+        return self.root / name
+
+    def paths(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Where the layers of these names are."""
+        return tuple(str(self.root / name) for name in names)
+
+    async def make(self, digest: str, fill: Fill, progress: Progress, *, force: bool = False) -> str:
+        """Name of the layer of this digest, built by `fill` unless there is one; once, however many ask at once.
+
+        Raises what `fill` raises, and `ResourceExhaustedError` when the disk is full; nothing is left behind then.
+        """
+        if not force and (name := self.find(digest)):
+            return name
+        return await self._once.run(digest, lambda say: self._make(digest, fill, say, force), progress)
+
+    async def _make(self, digest: str, fill: Fill, progress: Progress, force: bool) -> str:
+        name = self.find(digest)
+        if name and not force:
+            return name
+        self.check_room()
+        self._made += 1
+        temporary = self.root / f".tmp-{os.getpid()}-{self._made}"
+        try:
+            await fill(temporary, progress)
+            return await self._keep(temporary, f"{digest}.{_number(name) + 1}" if name else digest)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self.full() from None
+            raise
+        finally:
+            if os.path.lexists(temporary):
+                await asyncio.shield(self._trees.remove_tree(str(temporary)))
+
+    async def _keep(self, temporary: Path, name: str) -> str:
+        size = await asyncio.to_thread(tree_bytes, temporary)
+        target = self.root / name
+        if os.path.lexists(target):  # without its meta file, so no layer
+            await self._trees.remove_tree(str(target))
+        temporary.rename(target)
+        self._write_meta(name, size, _boot_id())
+        self._known[name] = _Meta(size, time.time())
+        task = asyncio.create_task(self._settle(name, size))
+        self._syncing.add(task)
+        task.add_done_callback(self._syncing.discard)
+        await self.evict()
+        return name
+
+    async def _settle(self, name: str, size: int) -> None:
+        """Once the disk has it, the layer survives a crash of the machine."""
+        await asyncio.to_thread(os.sync)
+        if name in self._known:
+            self._write_meta(name, size, "")
+
+    def _write_meta(self, name: str, size: int, boot: str) -> None:
+        part = self._meta_dir / f"{name}.part"
+        part.write_text(json.dumps({"bytes": size, "boot": boot}))
+        part.rename(self._meta_dir / name)
+
+    def _touch(self, name: str) -> None:
+        meta, now = self._known[name], time.time()
+        if now - meta.used > 1:
+            meta.used = now
+            os.utime(self._meta_dir / name)
+
+    @contextmanager
+    def holding(self, names: Iterable[str]) -> Iterator[None]:
+        """Layers of these names stay while inside."""
+        names = list(names)
+        self.hold(names)
+        try:
+            yield
+        finally:
+            self.release(names)
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Keep these layers until `release` is called as often."""
+        self._held.update(names)
+
+    def release(self, names: Iterable[str]) -> None:
+        """Let go of layers that were held; that counts as a use."""
+        for name in names:
+            self._held[name] -= 1
+            if self._held[name] <= 0:
+                del self._held[name]
+            if name in self._known:
+                self._touch(name)
+
+    async def evict(self) -> None:
+        """Remove the least recently used layers until the rest fits the budget."""
+        total = sum(meta.bytes for meta in self._known.values())
+        for name in sorted(self._known, key=lambda n: self._known[n].used):
+            if total <= self._budget_bytes:
+                return
+            if self._held[name] or time.time() - self._known[name].used < FRESH_S:
+                continue
+            total -= self._known.pop(name).bytes
+            (self._meta_dir / name).unlink(missing_ok=True)
+            await self._trees.remove_tree(str(self.root / name))
+
+    def check_room(self) -> None:
+        """Raises `ResourceExhaustedError` when less than the floor is free."""
+        if shutil.disk_usage(self.root).free < self._floor_bytes:
+            raise self.full()
+
+    def is_full(self) -> bool:
+        """Whether the disk has next to nothing left."""
+        return shutil.disk_usage(self.root).free < max(self._floor_bytes // 8, 1 << 20)
+
+    def full(self) -> ResourceExhaustedError:
+        """The error that says so."""
+        free_mib = shutil.disk_usage(self.root).free >> 20
+        return ResourceExhaustedError(
+            f"the disk that holds {self.root} is full: {free_mib} MiB are free, and {self._floor_bytes >> 20} MiB must "
+            f"stay free; make room there, or lower the setting layers_gib so that unused layers go earlier"
+        )
+
+
+def tree_bytes(top: Path) -> int:
+    """Bytes on disk of all that is below `top` and can be read."""
+    total, pending, seen = 0, [str(top)], set()
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    info = entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    elif info.st_nlink > 1:
+                        if info.st_ino in seen:
+                            continue
+                        seen.add(info.st_ino)
+                    total += info.st_blocks * 512
+        except PermissionError:
+            continue
+    return total
+
+
+def _number(name: str) -> int:
+    return int(name.partition(".")[2] or 1)
+
+
+def _read_meta(path: Path) -> tuple[int, str] | None:
+    """(bytes, boot); None for a file that is none of ours, or half-written."""
+    try:
+        meta = json.loads(path.read_text())
+        return int(meta["bytes"]), str(meta["boot"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

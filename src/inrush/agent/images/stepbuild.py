@@ -1,0 +1,95 @@
+"""Builds the layer of one step: by unpacking what the user sent, or by running a program upon the layers below."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from inrush.agent.blobs import BlobReader
+from inrush.agent.images.build import DEFAULT_TIMEOUT_S, Builder, Command
+from inrush.agent.images.chain import BuiltImage, Chain
+from inrush.agent.images.layerstore import LayerStore
+from inrush.agent.images.once import Progress
+from inrush.agent.images.steps import Program, program
+from inrush.agent.images.unpack import unpack
+from inrush.agent.images.workshop import Supplies, Workshop
+from inrush.wire import Step
+
+Runtime = Callable[[BuiltImage, int], Awaitable[tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """For whom a step is built: the app's uid range, the secrets that it may name, and where its files are."""
+
+    uid_base: int
+    secrets: Mapping[str, str]
+    blobs: BlobReader
+
+
+class StepBuilder:
+    """Builds layers of steps. `runtime` gives the layers with the platform's own packages for an image."""
+
+    def __init__(self, store: LayerStore, workshop: Workshop, builder: Builder, runtime: Runtime) -> None:
+        self._store = store
+        self._workshop = workshop
+        self._builder = builder
+        self._runtime = runtime
+
+    async def build(self, chain: Chain, step: Step, layer: Path, order: Order, progress: Progress) -> None:
+        """Make the layer of `step`, the next of `chain`."""
+        if step.kind == "copy":
+            await asyncio.to_thread(unpack_blobs, [blob for _, blob in step.files], order.blobs, layer)
+            return
+        supplies = await asyncio.to_thread(self._workshop.supplies, order.uid_base, chain.base.release)
+        async with AsyncExitStack() as stack:
+            files = stack.enter_context(self._workshop.files(step, order.blobs))
+            what = program(step, chain.base, files)
+            above = await self._above(what, files, chain, order)
+            if step.kind == "apt":
+                await stack.enter_async_context(self._workshop.apt_turn(order.uid_base))
+            await self._builder.layer(self._command(chain, step, what, supplies, order, above), layer, progress)
+
+    async def _above(
+        self, what: Program, files: Mapping[str, Sequence[Path]], chain: Chain, order: Order
+    ) -> tuple[str, ...]:
+        """Layers that only this step sees: the user's source, and what the platform brings along."""
+        if not what.needs_runtime:
+            return ()
+        found = await self._runtime(chain.image(self._store), order.uid_base)
+        for number, path in enumerate(files.get("source", ())):
+            into = path.with_name(f"source-{number}")
+            into.mkdir()
+            with path.open("rb") as stream:
+                await asyncio.to_thread(unpack, stream, into, name="the source of the function")
+            found = (str(into), *found)
+        return found
+
+    def _command(
+        self, chain: Chain, step: Step, what: Program, supplies: Supplies, order: Order, above: tuple[str, ...]
+    ) -> Command:
+        secrets = {name: order.secrets[name] for name in step.secrets if name in order.secrets}
+        return Command(
+            argv=what.argv,
+            layers=(*above, *self._store.paths(chain.names)),
+            uid_base=order.uid_base,
+            binds=(*chain.base.binds, *supplies.binds, *what.binds),
+            env={**supplies.env, **chain.env(), **secrets, **what.env},
+            cwd=chain.workdir(),
+            timeout_s=what.timeout_s or DEFAULT_TIMEOUT_S,
+        )
+
+
+def unpack_blobs(ids: Sequence[str], blobs: BlobReader, layer: Path) -> None:
+    """Unpack tar blobs, one over the other, as a layer."""
+    layer.mkdir()
+    layer.chmod(0o755)
+    for id in ids:
+        stream = blobs.open(id)
+        try:
+            unpack(stream, layer, name=f"the archive {id}")
+        finally:
+            stream.close()

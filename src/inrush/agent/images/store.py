@@ -1,0 +1,175 @@
+"""The images of a node: from a recipe to layers that a container can be started on.
+
+    base (host | debian_slim)  ─▶  layer of step 1  ─▶  layer of step 2  ─▶  …      each built once, kept by digest
+    archives (sources, mounts) and the runtime are layers too, put above an image by whoever starts a container
+
+`ensure` builds what is missing, `find` only looks. Whoever starts containers from layers holds them (`hold`,
+`release`), so that they are not evicted meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from inrush.agent.blobs import BlobReader
+from inrush.agent.images import bases, runtime
+from inrush.agent.images.base import Base
+from inrush.agent.images.bases import Bases
+from inrush.agent.images.build import Builder, Exits, Launcher
+from inrush.agent.images.chain import BuiltImage, Chain
+from inrush.agent.images.layerstore import Fill, LayerStore
+from inrush.agent.images.once import Progress, silent
+from inrush.agent.images.stepbuild import Order, StepBuilder, unpack_blobs
+from inrush.agent.images.workshop import Workshop
+from inrush.core import layers
+from inrush.errors import ImageBuildError, InternalError
+from inrush.wire import Recipe, Step
+
+_GIB, _MIB = 1 << 30, 1 << 20
+_NO_SPACE = "No space left on device"
+
+
+class ImageStore:
+    """All images of a node, below its directory `root`. Call `start` once before anything else."""
+
+    def __init__(
+        self,
+        root: Path,
+        launcher: Launcher,
+        exits: Exits,
+        *,
+        budget_gib: float = 50,
+        free_floor_mib: int = 512,
+        cache_gib: float = 10,
+    ) -> None:
+        budget, floor = int(budget_gib * _GIB), free_floor_mib * _MIB
+        self._layers = LayerStore(root / "layers", launcher, budget_bytes=budget, floor_bytes=floor)
+        self._workshop = Workshop(root / "cache", launcher, int(cache_gib * _GIB))
+        self._builder = Builder(launcher, exits)
+        self._bases = Bases(self._layers, self._workshop, self._builder)
+        self._steps = StepBuilder(self._layers, self._workshop, self._builder, self.runtime)
+
+    async def start(self) -> None:
+        """Learn what there is; remove what an earlier life of the node left half-done."""
+        await self._layers.sweep()
+        await self._workshop.sweep()
+
+    async def ensure(
+        self,
+        recipe: Recipe,
+        *,
+        app: str,
+        uid_base: int,
+        env: Mapping[str, str],
+        blobs: BlobReader,
+        force: bool = False,
+        progress: Progress = silent,
+    ) -> BuiltImage:
+        """The image of a recipe, its missing layers built in the uid range of `app`. `env` are secrets, by name.
+
+        Raises `InvalidError` for a recipe that cannot be, `ImageBuildError` naming the step that failed, with the end
+        of its output, `ResourceExhaustedError` for a full disk.
+        """
+        began = time.monotonic()
+        order = Order(uid_base, env, blobs)
+        for step in recipe.steps:
+            layers.parameters(step)
+        with ExitStack() as held:
+            held.enter_context(self._workshop.using_cache(uid_base))
+            chain = Chain.on(await self._base(recipe, uid_base, force, progress))
+            held.enter_context(self._layers.holding(chain.names))
+            for number, step in enumerate(recipe.steps, 1):
+                force = force or step.force
+                await self._step(chain, step, f"{number}/{len(recipe.steps)}", order, force, progress)
+                held.enter_context(self._layers.holding(chain.names[:1]))
+            image = chain.image(self._layers)
+        progress("done", f"image {image.id} of {app} is ready after {time.monotonic() - began:.1f} s")
+        return image
+
+    def find(self, recipe: Recipe) -> BuiltImage | None:
+        """The image of a recipe if all of it is there; looks, and builds nothing."""
+        name = self._layers.find(bases.digest(recipe))
+        if name is None:
+            return None
+        chain = Chain.on(bases.base(recipe, name))
+        for step in recipe.steps:
+            digest = layers.digest(chain.parent, step)
+            found = self._layers.find(digest) if layers.makes_layer(step) else digest
+            if found is None:
+                return None
+            chain.advance(step, found)
+        return chain.image(self._layers)
+
+    async def archive(self, digest: str, blobs: BlobReader) -> str:
+        """The directory of a tar blob, unpacked as a layer."""
+
+        async def fill(layer: Path, progress: Progress) -> None:
+            await asyncio.to_thread(unpack_blobs, (digest,), blobs, layer)
+
+        name = await self._layers.make(layers.base_digest("archive", [digest]), fill, silent)
+        return str(self._layers.path(name))
+
+    async def runtime(self, image: BuiltImage, uid_base: int) -> tuple[str, ...]:
+        """Layers, top first, that hold `/opt/inrush/lib` and `/opt/inrush/deps` for the Python of an image."""
+
+        async def fill(layer: Path, progress: Progress) -> None:
+            supplies = await asyncio.to_thread(self._workshop.supplies, uid_base, "")
+            with self._workshop.using_cache(uid_base), self._layers.holding(image.base.layers):
+                under = self._layers.paths(image.base.layers)
+                await runtime.make(image.base, under, layer, uid_base, self._builder, supplies, progress)
+
+        digest = await asyncio.to_thread(runtime.digest, image.python_version)
+        return self._layers.paths([await self._make(digest, fill, "the runtime", "", False, silent)])
+
+    def hold(self, paths: Iterable[str]) -> None:
+        """Keep these layers until `release` is called as often with them."""
+        self._layers.hold([Path(path).name for path in paths])
+
+    def release(self, paths: Iterable[str]) -> None:
+        """Let go of layers that were held."""
+        self._layers.release([Path(path).name for path in paths])
+
+    async def _base(self, recipe: Recipe, uid_base: int, force: bool, progress: Progress) -> Base:
+        digest = bases.digest(recipe)
+        if recipe.base == "host":
+            return await self._bases.host()
+
+        async def fill(layer: Path, say: Progress) -> None:
+            await self._bases.make(recipe, layer, uid_base, say)
+
+        what = f"Debian with Python {bases.python_of(recipe)}"
+        return bases.base(recipe, await self._make(digest, fill, what, "base", force, progress))
+
+    async def _step(self, chain: Chain, step: Step, place: str, order: Order, force: bool, progress: Progress) -> None:
+        digest = layers.digest(chain.parent, step)
+        if not layers.makes_layer(step):
+            chain.advance(step, digest)
+            return
+
+        async def fill(layer: Path, say: Progress) -> None:
+            await self._steps.build(chain, step, layer, order, say)
+
+        chain.advance(step, await self._make(digest, fill, layers.title(step), place, force, progress))
+
+    async def _make(self, digest: str, fill: Fill, what: str, place: str, force: bool, progress: Progress) -> str:
+        """Name of a layer, with its progress and its errors in terms of the recipe."""
+        if not force and (name := self._layers.find(digest)):
+            progress("cached", f"[{place}] {what}")
+            return name
+
+        async def told(layer: Path, say: Progress) -> None:
+            say("step", f"[{place}] {what}")
+            await fill(layer, say)
+
+        try:
+            name = await self._layers.make(digest, told, progress, force=force)
+        except (ImageBuildError, InternalError) as error:
+            if _NO_SPACE in str(error) or self._layers.is_full():
+                raise self._layers.full() from None
+            raise ImageBuildError(f"image step {place} ({what}) failed: {error}") from error
+        await self._workshop.trim()
+        return name
