@@ -102,8 +102,8 @@ def log_line(line: dict[str, Any], machine: bool) -> None:
     if machine:
         click.echo(json.dumps(line))
         return
-    text = line["text"].rstrip("\n")
-    click.echo(f"{click.style(line['container'], fg='cyan')} {click.style(text, dim=line['stream'] == 'stderr')}")
+    text = click.style(line["text"].rstrip("\n"), dim=line["stream"] != "stdout")
+    click.echo(f"{click.style(line['container'], fg='cyan')} {text}" if line["container"] else text)
 
 
 def _named_cell(name: str, value: Any) -> str:

@@ -35,5 +35,5 @@ def command(ctx: click.Context, /, target: str, argv: tuple[str, ...], **given: 
     if wanted.partition(".")[0] not in names:
         raise click.UsageError("say of which function: " + ", ".join(f"{path}::{name}" for name in names))
     with output.shown(), app.run():
-        status = terminal.attach("/shell", argv, app=app.app_id, name=wanted.partition(".")[0])
+        status = terminal.attach("/shell", argv, app=app.app_id or "", name=wanted.partition(".")[0])
     ctx.exit(status)

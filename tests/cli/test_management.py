@@ -1,0 +1,102 @@
+"""The verbs that look after a server, against a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .conftest import run_in
+
+
+def test_with_no_server_the_verbs_say_so_and_what_would_start_one(tmp_path):
+    for verb in (("app", "list"), ("container", "list"), ("server", "status"), ("why", "f")):
+        done = run_in(tmp_path, *verb)
+        assert done.returncode == 1
+        assert "`inrush server` starts one" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_secret_is_created_in_a_server_that_is_started_for_it_and_its_value_is_never_shown(inrush):
+    assert inrush("secret", "create", "keys", "API=swordfish", "OTHER=-", input="from stdin\n").returncode == 0
+    shown = inrush("secret", "list")
+    assert "keys" in shown.stdout
+    assert "API, OTHER" in shown.stdout
+    assert "swordfish" not in shown.stdout + inrush("secret", "list", "--json").stdout
+    assert inrush("secret", "create", "keys", "API=2").returncode == 1
+    assert inrush("secret", "create", "keys", "API=2", "--force").returncode == 0
+    assert inrush("secret", "delete", "keys").returncode == 0
+    missing = inrush("secret", "delete", "keys")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "no secret 'keys'" in missing.stderr
+
+
+def test_the_server_tells_what_it_is(inrush, server_home):
+    inrush("secret", "list")
+    told = json.loads(inrush("server", "status", "--json").stdout)
+    assert told["nodes"] == 1
+    assert told["url"] in inrush("server", "status").stdout
+    assert json.loads((server_home / "run" / "server.json").read_text())["pid"] == told["pid"]
+    assert "serves at" in inrush("server", "logs").stdout
+
+
+def test_a_wrong_token_is_refused(inrush):
+    inrush("secret", "list")
+    done = inrush("app", "list", env={"INRUSH_TOKEN": "wrong"})
+    assert done.returncode == 1
+    assert "token" in done.stderr
+
+
+def test_lists_are_json_for_machines(inrush):
+    inrush("secret", "list")
+    for verb in ("app", "container", "secret", "dict"):
+        assert json.loads(inrush(verb, "list", "--json").stdout) == []
+
+
+def test_the_doctor_finds_what_a_container_needs(inrush):
+    checks = {check["name"]: check for check in json.loads(inrush("doctor", "--json").stdout)}
+    assert checks["system"]["verdict"] == "ok"
+    assert "2 × A10G (declared)" in checks["gpus"]["found"]
+    assert all(check["advice"] for check in checks.values() if check["verdict"] == "no")
+
+
+def test_a_second_server_for_one_home_is_refused(inrush):
+    inrush("secret", "list")
+    done = inrush("server")
+    assert done.returncode == 1
+    assert "already runs" in done.stderr
+
+
+def test_a_server_in_the_foreground_ends_with_its_signal_and_takes_its_files_along(tmp_path_factory):
+    home = tmp_path_factory.mktemp("h")
+    env = {**os.environ, "INRUSH_HOME": str(home)}
+    server = subprocess.Popen([sys.executable, "-m", "inrush", "server"], env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (home / "run" / "server.json").exists():
+            assert server.poll() is None, server.stderr.read()
+            assert time.monotonic() < deadline, "the server did not start in time"
+            time.sleep(0.05)
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(str(home / "run" / "server.sock"))
+        assert run_in(home, "server", "status").returncode == 0
+    finally:
+        server.terminate()
+        _, said = server.communicate(timeout=90)
+    assert server.returncode == 0, said
+    assert not (home / "run" / "server.json").exists()
+
+
+def test_stopping_a_server_waits_for_its_end(inrush, server_home):
+    inrush("secret", "list")
+    pid = json.loads((server_home / "run" / "server.json").read_text())["pid"]
+    assert inrush("server", "stop").stdout == "stopped\n"
+    stat = Path(f"/proc/{pid}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    again = inrush("server", "stop")
+    assert again.returncode == 0
+    assert "nothing to stop" in again.stdout
