@@ -87,6 +87,10 @@ def parameters(step: Step) -> dict[str, Any]:
     _refuse_unknown(step.kind, given, defaults)
     for name, value in given.items():
         _check_type(step.kind, name, value, defaults[name])
+    if step.kind == "env" and (bad := [n for n, v in given.get("variables", {}).items() if not _is_variable(n, v)]):
+        raise InvalidError(f"image step 'env': {bad[0]!r} cannot be set: a name has no '=', and neither has a NUL byte")
+    if step.kind == "workdir" and not _is_path(given.get("path", "")):
+        raise InvalidError(f"image step 'workdir': the path must be absolute, not {given.get('path', '')!r}")
     return {**defaults, **given}
 
 
@@ -171,6 +175,14 @@ def _check_type(kind: str, name: str, value: Any, default: Any) -> None:
         fits = all(isinstance(item, str) for item in value.values())
     if not fits:
         raise InvalidError(f"image step {kind!r}: {name} must be like {default!r}, not {value!r}")
+
+
+def _is_variable(name: str, value: str) -> bool:
+    return bool(name) and "=" not in name and "\0" not in name + value
+
+
+def _is_path(path: str) -> bool:
+    return path.startswith("/") and "\0" not in path
 
 
 def _hash(parts: list[Any]) -> str:

@@ -78,13 +78,20 @@ def write(settings: AptSettings, directory: Path, release: str) -> tuple[dict[st
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
     lines = [*OURS, *settings.conf]
     if (settings.mirror, settings.security) != (PUBLIC, PUBLIC_SECURITY):
-        (place / "sources.list").write_text(settings.sources(release))
+        _replace(place / "sources.list", settings.sources(release))
         lines.append(f'Dir::Etc::sourcelist "{inside}/sources.list";')
     if settings.auth:
-        (place / "auth.conf").write_text(settings.auth)
+        _replace(place / "auth.conf", settings.auth)
         lines.append(f'Dir::Etc::netrc "{inside}/auth.conf";')
-    (place / "apt.conf").write_text("\n".join(lines) + "\n")
+    _replace(place / "apt.conf", "\n".join(lines) + "\n")
     return {"APT_CONFIG": f"{inside}/apt.conf"}, (Bind(str(place), inside), *settings.binds)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Builds under way may be reading the file."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.rename(path)
 
 
 def _mirrors(found: Iterable[tuple[str, str]]) -> tuple[str, str]:

@@ -57,6 +57,7 @@ class LayerStore:
         self._budget_bytes = budget_bytes
         self._floor_bytes = floor_bytes
         self._known: dict[str, _Meta] = {}
+        self._newest: dict[str, str] = {}
         self._held: Counter[str] = Counter()
         self._once: Once[str] = Once()
         self._made = 0
@@ -69,7 +70,7 @@ class LayerStore:
         for path in self._meta_dir.iterdir():
             meta = _read_meta(path)
             if meta and meta[1] in ("", boot) and (self.root / path.name).is_dir():
-                self._known[path.name] = _Meta(meta[0], path.stat().st_mtime)
+                self._learn(path.name, _Meta(meta[0], path.stat().st_mtime))
             else:
                 path.unlink()
         for path in self.root.iterdir():
@@ -78,9 +79,8 @@ class LayerStore:
 
     def find(self, digest: str) -> str | None:
         """Name of the newest layer of this digest, if there is one; that counts as a use."""
-        names = [name for name in self._known if name.partition(".")[0] == digest]
-        name = max(names, key=_number, default="")
-        if not name or not (self.root / name).is_dir():
+        name = self._newest.get(digest)
+        if name is None or not (self.root / name).is_dir():
             return None
         self._touch(name)
         return name
@@ -127,12 +127,26 @@ class LayerStore:
             await self._trees.remove_tree(str(target))
         temporary.rename(target)
         self._write_meta(name, size, _boot_id())
-        self._known[name] = _Meta(size, time.time())
+        self._learn(name, _Meta(size, time.time()))
         task = asyncio.create_task(self._settle(name, size))
         self._syncing.add(task)
         task.add_done_callback(self._syncing.discard)
         await self.evict()
         return name
+
+    def _learn(self, name: str, meta: _Meta) -> None:
+        self._known[name] = meta
+        digest = name.partition(".")[0]
+        self._newest[digest] = max(self._newest.get(digest, name), name, key=_number)
+
+    def _forget(self, name: str) -> None:
+        del self._known[name]
+        digest = name.partition(".")[0]
+        if self._newest[digest] == name:
+            others = [n for n in self._known if n.partition(".")[0] == digest]
+            del self._newest[digest]
+            if others:
+                self._newest[digest] = max(others, key=_number)
 
     async def _settle(self, name: str, size: int) -> None:
         """Once the disk has it, the layer survives a crash of the machine."""
@@ -182,7 +196,8 @@ class LayerStore:
                 return
             if self._held[name] or time.time() - self._known[name].used < FRESH_S:
                 continue
-            total -= self._known.pop(name).bytes
+            total -= self._known[name].bytes
+            self._forget(name)
             (self._meta_dir / name).unlink(missing_ok=True)
             await self._trees.remove_tree(str(self.root / name))
 

@@ -6,6 +6,7 @@ it), and compiled to bytecode there.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 from importlib.metadata import version
@@ -47,6 +48,7 @@ chmod -R a+rX /opt/inrush/lib /opt/inrush/deps
 """
 
 
+@functools.cache
 def digest(python_version: str) -> str:
     """The digest of the layer for this version of Python."""
     content = hashlib.sha256()

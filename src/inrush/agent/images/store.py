@@ -29,6 +29,8 @@ from inrush.core import layers
 from inrush.errors import ImageBuildError, InternalError
 from inrush.wire import Recipe, Step
 
+__all__ = ["BuiltImage", "ImageStore"]
+
 _GIB, _MIB = 1 << 30, 1 << 20
 _NO_SPACE = "No space left on device"
 
@@ -123,7 +125,8 @@ class ImageStore:
                 await runtime.make(image.base, under, layer, uid_base, self._builder, supplies, progress)
 
         digest = await asyncio.to_thread(runtime.digest, image.python_version)
-        return self._layers.paths([await self._make(digest, fill, "the runtime", "", False, silent)])
+        what = f"the packages of inrush for Python {image.python_version}"
+        return self._layers.paths([await self._make(digest, fill, what, "runtime", False, silent)])
 
     def hold(self, paths: Iterable[str]) -> None:
         """Keep these layers until `release` is called as often with them."""
