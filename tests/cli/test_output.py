@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 
 from inrush.cli.output import Plain
 from inrush.wire import Log, Progress, State
@@ -32,15 +33,31 @@ def test_a_build_tells_its_steps_and_their_output_on_stderr(capsys):
     assert capsys.readouterr() == ("", "building: pip_install numpy\n  Installed 1 package\n")
 
 
-def test_why_calls_wait_is_told_once_and_again_when_it_changes(capsys):
-    output = Plain()
-    for why in ("no A10G free", "no A10G free", "", "no A10G free", "starting"):
+def test_why_calls_wait_is_told_when_it_lasts_and_once(capsys):
+    output = Plain(patience_s=0.02)
+    told = ""
+    for why in ("no A10G free", "no A10G free", "starting"):
         output.state(State(1, "waiting", "f", "waiting", why))
-    assert capsys.readouterr().err.splitlines() == [
-        "waiting: f: no A10G free",
-        "waiting: f: no A10G free",
-        "waiting: f: starting",
-    ]
+        told += until_told(capsys, why, told)
+    assert told.splitlines() == ["waiting: f: no A10G free", "waiting: f: starting"]
+
+
+def test_a_wait_that_is_over_at_once_is_not_told(capsys):
+    output = Plain(patience_s=0.02)
+    for function in ("f", "g"):
+        output.state(State(1, "waiting", function, "waiting", "starting"))
+    output.state(State(1, "waiting", "f", ""))
+    assert until_told(capsys, "g: starting", "") == "waiting: g: starting\n"
+
+
+def until_told(capsys, text: str, before: str) -> str:
+    """What has been told by the time that `text` was, now or before."""
+    told, deadline = "", time.monotonic() + 10
+    while text not in before + told:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        told += capsys.readouterr().err
+    return told
 
 
 LIVE = """

@@ -42,10 +42,13 @@ def shown() -> Iterator[None]:
 
 
 class Plain:
-    """Lines, for files and pipes."""
+    """Lines, for files and pipes. What calls wait for is told when it lasts, since a start of milliseconds is no news."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = 1.0) -> None:
+        self._patience_s = patience_s
         self._waiting: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self._pending: set[str] = set()
 
     def log(self, line: Log) -> None:
         text = line.text.rstrip("\n")
@@ -58,10 +61,21 @@ class Plain:
             click.echo(f"  {told.text.rstrip()}", err=True)
 
     def state(self, told: State) -> None:
-        if told.kind == "waiting" and told.why and self._waiting.get(told.subject) != told.why:
-            click.echo(f"waiting: {told.subject}: {told.why}", err=True)
-        if told.kind == "waiting":
-            self._waiting[told.subject] = told.why
+        if told.kind != "waiting":
+            return
+        self._waiting[told.subject] = told.why
+        if told.why and told.subject not in self._pending:
+            self._pending.add(told.subject)
+            timer = threading.Timer(self._patience_s, self._tell, [told.subject])
+            timer.daemon = True
+            timer.start()
+
+    def _tell(self, function: str) -> None:
+        self._pending.discard(function)
+        why = self._waiting[function]
+        if why and self._told.get(function) != why:
+            click.echo(f"waiting: {function}: {why}", err=True)
+        self._told[function] = why
 
 
 class Live:

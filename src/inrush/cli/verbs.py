@@ -12,7 +12,7 @@ import click
 VERBS = {
     "run": "Run a program: its functions in containers, for as long as it runs.",
     "deploy": "Make an app stay: its functions and endpoints can be called from now on.",
-    "serve": "Deploy while you edit: reloads on every change, ends with Ctrl-C.",
+    "serve": "Serve endpoints while you edit: reloads on every change, ends with Ctrl-C.",
     "app": "List apps, follow their logs, stop them.",
     "container": "List containers, follow their logs, run commands in them, stop them.",
     "shell": "A shell in a fresh container of a function.",
