@@ -144,7 +144,8 @@ class _ConcurrentDecorator:
         self._target_inputs = target_inputs
 
     def __call__(self, thing: F) -> F:
-        if mark_of(thing).method and not isinstance(thing, type):
+        in_class = "." in getattr(raw_of(thing), "__qualname__", "").rpartition("<locals>.")[2]
+        if mark_of(thing).method and in_class and not isinstance(thing, type):
             raise InvalidError("@concurrent goes on the class, not on one of its methods: they share the container")
         if isinstance(thing, type):
             setattr(thing, ATTRIBUTE, Mark(max_inputs=self._max_inputs, target_inputs=self._target_inputs))
