@@ -28,12 +28,8 @@ class GuestProcess:
     """`frames` are all that it has said so far."""
 
     def __init__(self, root: Path, argv: list[str] | None = None) -> None:
-        self.root = root
         ours, theirs = socket.socketpair()
-        self.socket = ours
-        self.frames: list[tuple[dict[str, Any], list[bytes]]] = []
-        self._parser = frames.Parser()
-        self._ended = False
+        self.attach(ours, root)
         command = argv or [sys.executable, "-m", "inrush.guest"]
         self.process = subprocess.Popen(
             [*command, str(theirs.fileno())],
@@ -45,21 +41,38 @@ class GuestProcess:
         )
         theirs.close()
 
+    def attach(self, sock: socket.socket, root: Path) -> None:
+        """Speak with the guest at the other end of `sock`."""
+        self.socket = sock
+        self.root = root
+        self.frames: list[tuple[dict[str, Any], list[bytes]]] = []
+        self._parser = frames.Parser()
+        self._ended = False
+
     # ── to the guest ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, header: dict[str, Any], *payloads: bytes) -> None:
         self.socket.sendall(frames.pack(header, payloads))
 
-    def load(self, source: str, qualname: str = "f", pickled: bytes = b"", **spec: Any) -> GuestProcess:
+    def load(self, source: str, qualname: str = "f", **spec: Any) -> GuestProcess:
         """Write the module, and wait until it is ready."""
-        self.begin(source, qualname, pickled, **spec)
+        self.begin(source, qualname, **spec)
         self.expect("ready")
         return self
 
-    def begin(self, source: str, qualname: str = "f", pickled: bytes = b"", **spec: Any) -> None:
+    def begin(self, source: str, qualname: str = "f", code: bytes = b"", **spec: Any) -> None:
+        """The same, without waiting. `code`: a pickle of the function, instead of a module."""
         (self.root / "program.py").write_text(source)
-        defaults = {"module": "program", "qualname": qualname, "root": str(self.root), "function": qualname}
-        self.send({"t": "load", "spec": {**defaults, "max_inputs": 1, "timeout_s": 300, **spec}}, *filter(None, [pickled]))
+        defaults = {
+            "module": "program",
+            "qualname": qualname,
+            "root": str(self.root),
+            "function": qualname,
+            "pickled": bool(code),
+            "max_inputs": 1,
+            "timeout_s": 300,
+        }
+        self.send({"t": "load", "spec": {**defaults, **spec}}, *filter(None, [code]))
 
     def run(self, call: str, *payloads: bytes, method: str = "", kind: str = "map", first: int = 0) -> None:
         indexes = list(range(first, first + len(payloads)))
@@ -99,7 +112,9 @@ class GuestProcess:
             self.frames += self._parser.feed(data)
 
     def expect(self, kind: str) -> tuple[dict[str, Any], list[bytes]]:
-        return self.until(lambda: next((frame for frame in self.frames if frame[0]["t"] == kind), None), f"a frame {kind}")
+        return self.until(
+            lambda: next((frame for frame in self.frames if frame[0]["t"] == kind), None), f"a frame {kind}"
+        )
 
     def result(self, call: str, index: int = 0) -> tuple[int, bytes]:
         return self.until(lambda: self.results(call).get(index), f"the end of {call}[{index}]")

@@ -28,7 +28,7 @@ class Channel:
         self.lock = threading.RLock()
         self.broken = False
         self.patient = True
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.woken_fd, self.wake_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._room = threading.Condition(self.lock)
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
@@ -112,16 +112,13 @@ class Channel:
 
     def wake(self) -> None:
         """End the pump's sleep."""
-        os.eventfd_write(self.wake_fd, 1)
-
-    def rest(self) -> None:
-        """The pump has woken."""
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.wake_fd)
+            os.write(self.wake_fd, b"\0")
 
     def abandon(self) -> None:
         """In a child that user code forked: let go of the descriptors, so that the agent sees the end of the real
         guest."""
         self.broken = True
         self.socket.close()
+        os.close(self.woken_fd)
         os.close(self.wake_fd)

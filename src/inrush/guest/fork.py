@@ -1,38 +1,22 @@
-"""What a container forked from a zygote or a snapshot has to make its own: chance, environment, thread counts.
+"""What a container forked from a zygote or a snapshot has to make its own: chance, environment, torch's threads.
 
 All children of one template start with the same state of every generator of random numbers, and OpenSSL's too when
-their process ids are equal, as they are in namespaces of their own. Zygotes and snapshots run with one thread per
-library (`HELD_THREADS`), since threads do not survive a fork; the user's own counts are put back here.
+their process ids are equal, as they are in namespaces of their own. Templates run with one thread per library, since
+threads do not survive a fork; a torch that a snapshot has imported gets more in its children.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from typing import Any
+from types import ModuleType
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-HELD_THREADS = "INRUSH_HELD_THREADS"
-"""Set where those are held at 1: the user's values, as JSON."""
-
-
-def hold_threads(environ: dict[str, str]) -> dict[str, str]:
-    """The environment for a zygote or a snapshot."""
-    users = {name: environ[name] for name in THREAD_VARIABLES if name in environ}
-    return {**environ, **dict.fromkeys(THREAD_VARIABLES, "1"), HELD_THREADS: json.dumps(users)}
+from inrush.guest.imports import after_import
 
 
 def renew(env: dict[str, str]) -> None:
     """Make this process its own, with the container's environment."""
-    _restore_threads(env)
     os.environ.update(env)
     if "TZ" in env:
         time.tzset()
@@ -40,8 +24,7 @@ def renew(env: dict[str, str]) -> None:
 
 
 def reseed() -> None:
-    """Fresh randomness in every generator that is loaded. Generators that user code has made itself are its own
-    affair."""
+    """Fresh randomness in every loaded generator. Those that user code has made itself are its own affair."""
     loaded = sys.modules
     if "random" in loaded:
         loaded["random"].seed()
@@ -53,23 +36,38 @@ def reseed() -> None:
         loaded["_ssl"].RAND_add(os.urandom(32), 32.0)
 
 
-def _restore_threads(env: dict[str, str]) -> None:
-    held = os.environ.pop(HELD_THREADS, None)
-    if held is None:
-        return
-    users: dict[str, str] = {**json.loads(held), **{name: env[name] for name in THREAD_VARIABLES if name in env}}
-    for name in THREAD_VARIABLES:
-        os.environ.pop(name, None)
-    os.environ.update(users)
-    _raise_torch(sys.modules.get("torch"), users)
+class TorchThreads:
+    """How many threads torch gets in the children of a snapshot.
 
+    A template that ran a region on several threads would not have settled to one, so raising the number is safe. A
+    number that user code set while the snapshot was made stays.
+    """
 
-def _raise_torch(torch: Any, users: dict[str, str]) -> None:
-    """More threads for a torch that the template has imported: safe, since a template that had run a region on
-    several threads would not have been one. A count that user code chose while the template was made stays."""
-    if torch is None or not hasattr(torch, "get_num_threads") or getattr(torch, "_inrush_chosen", False):
-        return
-    wanted = users.get("OMP_NUM_THREADS", "")
-    count = int(wanted) if wanted.isdigit() else len(os.sched_getaffinity(0))
-    if torch.get_num_threads() == 1 and count > 1:
-        torch.set_num_threads(count)
+    def __init__(self) -> None:
+        self._torch: ModuleType | None = None
+        self._chosen = False
+        after_import("torch", self._watch)
+
+    def _watch(self, torch: ModuleType) -> None:
+        self._torch = torch
+        set_number = getattr(torch, "set_num_threads", None)
+        if set_number is None:
+            return
+
+        def chosen(number: int) -> None:
+            self._chosen = True
+            set_number(number)
+
+        torch.__dict__["set_num_threads"] = chosen
+        self._set_number = set_number
+
+    def restore(self) -> None:
+        """In a child, after its environment has been set."""
+        torch = self._torch
+        if torch is None or not hasattr(self, "_set_number"):
+            return
+        torch.__dict__["set_num_threads"] = self._set_number
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
+        number = int(wanted) if wanted.isdigit() else len(os.sched_getaffinity(0))
+        if not self._chosen and number > 1:
+            self._set_number(number)

@@ -29,6 +29,7 @@ class Interrupter:
         self._attempt: Attempt | None = None
         self._wanted = False
         self._owed = False
+        self._raised = False
         self._depth = 0
         self._by_signal = threading.current_thread() is threading.main_thread()
         if self._by_signal:
@@ -43,7 +44,7 @@ class Interrupter:
     def open(self, attempt: Attempt) -> None:
         """User code of `attempt` begins."""
         with self._lock:
-            self._attempt, self._wanted, self._owed, self._depth = attempt, False, False, 0
+            self._attempt, self._wanted, self._owed, self._raised, self._depth = attempt, False, False, False, 0
         attempt.interrupter = self
 
     def close(self) -> None:
@@ -54,9 +55,10 @@ class Interrupter:
                 _raise_in(self._thread, None)
 
     def interrupt(self, attempt: Attempt) -> None:
-        """From another thread: end this attempt, if it is still the one that runs."""
+        """From another thread: end this attempt, if it is still the one that runs. It is to be repeated until that has
+        ended: a signal is lost on a thread that is just about to block."""
         with self._lock:
-            if self._attempt is not attempt or self._wanted:
+            if self._attempt is not attempt or self._raised or (self._wanted and not self._by_signal):
                 return
             self._wanted = True
             if self._depth:
@@ -80,15 +82,17 @@ class Interrupter:
             self._depth -= 1
             owed = self._owed and not self._depth
             self._owed = self._owed and not owed
-        if owed and self._attempt is not None:
+        if owed and self._attempt is not None and not self._raised:
+            self._raised = True
             raise InputCancellation(_WHY)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._attempt is None or not self._wanted:
+        if self._attempt is None or not self._wanted or self._raised:
             return
         if self._depth:
             self._owed = True
         else:
+            self._raised = True
             raise InputCancellation(_WHY)
 
 

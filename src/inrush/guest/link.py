@@ -6,10 +6,7 @@ hook in the import system.
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -17,8 +14,7 @@ from inrush import frames
 from inrush.errors import PermissionDeniedError
 from inrush.guest.channel import Channel
 from inrush.guest.context import current, current_call_id, current_input_id
-
-_LINK, _CONTEXT = "inrush.client._link", "inrush.client.context"
+from inrush.guest.imports import after_import
 
 
 class Link:
@@ -28,11 +24,8 @@ class Link:
         self._channel = channel
         self._restricted = restricted
         self._deliver: Callable[[bytes], None] | None = None
-        for name, attach in ((_LINK, self._attach_link), (_CONTEXT, _attach_context)):
-            if name in sys.modules:
-                attach(sys.modules[name])
-            else:
-                sys.meta_path.insert(0, _AfterImport(name, attach))
+        after_import("inrush.client._link", self._attach_link)
+        after_import("inrush.client.context", _attach_context)
 
     def on_link(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         """From the pump: a frame for the SDK."""
@@ -58,29 +51,3 @@ class Link:
 
 def _attach_context(module: ModuleType) -> None:
     module.provide(current_call_id, current_input_id)
-
-
-class _AfterImport:
-    """A finder that finds nothing itself, and calls `attach` when the module has been loaded by another."""
-
-    def __init__(self, name: str, attach: Callable[[ModuleType], None]) -> None:
-        self._name = name
-        self._attach = attach
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != self._name:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        loader: Any = spec and spec.loader
-        if loader is not None:
-            run = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                run(module)
-                self._attach(module)
-
-            loader.exec_module = exec_module
-        return spec

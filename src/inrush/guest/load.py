@@ -17,6 +17,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from inrush.errors import StartupError
+from inrush.guest.fork import TorchThreads
 from inrush.guest.target import Target
 
 RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -32,6 +33,7 @@ class Loaded:
         self.targets: dict[str, Target] = {}
         self.phases: list[tuple[str, float]] = []
         started = time.monotonic()
+        self.torch_threads: TorchThreads | None = None
         self._thing = _find(spec, pickled)
         self._object = _make(self._thing, spec.get("parameters")) if spec.get("is_class") else None
         self._hooks = hooks(self._object) if self._object is not None else []
@@ -106,14 +108,16 @@ def raw(thing: Any) -> Any:
 
 
 def hooks(instance: object) -> list[tuple[Callable[[], Any], Any]]:
-    """Bound hooks with their marks, base classes first, each in the order of definition; an overridden one counts
-    once."""
+    """Bound hooks with their marks: base classes first, each in the order of definition. An override takes the place of
+    what it overrides."""
     found: dict[str, Any] = {}
     for cls in reversed(type(instance).__mro__):
         for name, value in vars(cls).items():
             mark = getattr(value, "__inrush__", None)
-            if mark is not None and (getattr(mark, "enter", False) or getattr(mark, "exit", False)):
+            if getattr(mark, "enter", False) or getattr(mark, "exit", False):
                 found[name] = mark
+            else:
+                found.pop(name, None)
     return [(getattr(instance, name), mark) for name, mark in found.items()]
 
 
@@ -136,12 +140,10 @@ def _find(spec: dict[str, Any], pickled: bytes) -> Any:
     return raw(thing)
 
 
-def _make(cls: type, parameters: str | dict[str, Any] | None) -> object:
-    """The user's object. Parameters become attributes, in place of a constructor."""
-    if parameters is None:
-        return cls()
-    instance: object = object.__new__(cls)
-    for name, value in parameters.items():  # type: ignore[union-attr]
+def _make(cls: type, parameters: dict[str, Any] | None) -> object:
+    """The user's object, with its parameters as attributes, before any hook."""
+    instance: object = cls()
+    for name, value in (parameters or {}).items():
         setattr(instance, name, base64.b64decode(value["b64"]) if isinstance(value, dict) else value)
     return instance
 

@@ -25,7 +25,7 @@ from inrush.guest.load import Loaded
 from inrush.guest.outbox import Outbox
 from inrush.guest.output import Output
 from inrush.guest.process import Process
-from inrush.guest.protocol import PICKLE
+from inrush.guest.protocol import MAX_PAYLOAD_BYTES, PICKLE
 from inrush.guest.pump import Pump
 from inrush.guest.runner import Runner
 from inrush.guest.settle import settle
@@ -50,7 +50,9 @@ def template(boot: dict[str, Any]) -> tuple[Template | None, dict[str, Any]]:
     os.environ.update(spec.get("env") or {})
     started = time.monotonic()
     try:
-        loaded = Loaded(spec, boot.get("pickled") or b"")
+        threads = fork.TorchThreads()
+        loaded = Loaded(spec, b"")
+        loaded.torch_threads = threads
         loaded.enter(True, _run_alone)
     except BaseException as error:
         return None, {"ok": False, "why": f"{type_name(error)}: {error}", "traceback": traceback_text(error), "ms": {}}
@@ -77,6 +79,7 @@ class Guest:
         self._output = Output(self._outbox)
         self._process = Process(self._channel, self._outbox, self._output, self._on_term)
         self._pump = Pump(self._channel, self._on_end)
+        self._pump.on_signals = self._process.on_signals
         self._outbox.on_hold = self._pump.nudge
         self._specs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
         self._runner: Runner | None = None
@@ -108,6 +111,7 @@ class Guest:
     def _load(self, runner: Runner, spec: dict[str, Any], pickled: bytes) -> None:
         env = {name: str(value) for name, value in (spec.get("env") or {}).items()}
         fork.renew(env)
+        self._outbox.max_payload_bytes = int(spec.get("max_payload_bytes") or MAX_PAYLOAD_BYTES)
         link = Link(self._channel, bool(spec.get("restrict_access")))
         self._pump.handlers["link"] = link.on_link
         loaded = self._template or Loaded(spec, pickled)
@@ -115,6 +119,8 @@ class Guest:
             loaded.enter(True, runner.tasks.run)
         else:
             loaded.phases.clear()
+            if loaded.torch_threads is not None:
+                loaded.torch_threads.restore()
         loaded.enter(False, runner.tasks.run)
         loaded.open(runner.tasks.run)
         runner.loaded = loaded
@@ -161,8 +167,9 @@ class Guest:
         process.leave(0)
 
     def _on_term(self) -> None:
-        self._terminated = True
-        self._channel.wake()
+        if not self._terminated:
+            self._terminated = True
+            self._channel.wake()
 
     def _on_end(self, why: str) -> None:
         process.leave(AGENT_GONE)

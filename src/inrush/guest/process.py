@@ -18,6 +18,8 @@ REAP_EVERY_S = 30.0
 TERM_GRACE_S = 30.0
 """What runs when SIGTERM arrives may go on so long."""
 
+TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT})
+
 leave = os._exit
 """The real one."""
 
@@ -32,8 +34,9 @@ class Process:
         self._output = output
         self._on_term = on_term
         self._zombies: set[int] = set()
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        for number in TERMINATING:
+            signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(channel.wake_fd, warn_on_full_buffer=False)
         os._exit = self._exit
         os.register_at_fork(after_in_child=self._forked)
 
@@ -57,6 +60,11 @@ class Process:
             os.waitpid(pid, os.WNOHANG)
         self._zombies = dead - self._zombies
 
+    def on_signals(self, numbers: bytes) -> None:
+        """From the pump, which is told of signals while the main thread is deep in native code."""
+        if not TERMINATING.isdisjoint(numbers):
+            self._on_term()
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._on_term()
 
@@ -71,6 +79,7 @@ class Process:
         self._channel.abandon()
         self._output.restore()
         os._exit = leave
+        signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,6 +4,7 @@ never runs user code."""
 from __future__ import annotations
 
 import math
+import os
 import select
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ class Pump:
     def __init__(self, channel: Channel, on_end: Callable[[str], None]) -> None:
         self.handlers: dict[str, Handler] = {}
         self.tick: Callable[[], float] = lambda: math.inf
+        self.on_signals: Callable[[bytes], None] = lambda numbers: None
         self._channel = channel
         self._on_end = on_end
         self._parser = frames.Parser()
@@ -45,12 +47,12 @@ class Pump:
 
     def _serve(self) -> str:
         poll, socket_fd = select.poll(), self._channel.socket.fileno()
-        poll.register(self._channel.wake_fd, select.POLLIN)
+        poll.register(self._channel.woken_fd, select.POLLIN)
         while True:
             poll.register(socket_fd, select.POLLIN | (select.POLLOUT if self._channel.backed_up else 0))
             for fd, events in poll.poll(self._sleep_ms()):
-                if fd == self._channel.wake_fd:
-                    self._channel.rest()
+                if fd == self._channel.woken_fd:
+                    self.on_signals(os.read(fd, 4096))
                 if fd == socket_fd and events & select.POLLOUT:
                     self._channel.drain()
                 if fd == socket_fd and events & ~select.POLLOUT and not self._read():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LET_GO_S = 2.0
 EXIT_HOOKS_S = 30.0
+INSIST_S = 0.05
 
 
 class Runner:
@@ -46,6 +47,7 @@ class Runner:
         self._timeout_s = timeout_s
         self._look_at = 0.0
         self._forced: list[tuple[float, Attempt]] = []
+        """Attempts that are to end, and by when."""
         self._mailboxes: dict[tuple[str, int], Attempt] = {}
         self._blobs = Received()
         self._stopping = False
@@ -128,10 +130,12 @@ class Runner:
             attempt.answered = True
             self.outbox.ended(attempt.call, attempt.index, status, payload)
 
-    def _force(self, attempt: Attempt, status: int) -> None:
+    def _force(self, attempt: Attempt, status: int, due: float = math.inf) -> None:
         if attempt.forced:
             return
         attempt.forced = status
+        self._forced.append((due, attempt))
+        self._look_at = 0.0
         if isinstance(attempt.mailbox, Credit):
             attempt.mailbox.end()
         if attempt.target.is_async:
@@ -167,7 +171,7 @@ class Runner:
             return STUCK_S
         if self._stopping:
             return 0.1
-        return max(0.0, self._look_at - now) if self.inputs.active else math.inf
+        return max(0.0, self._look_at - now) if self.inputs.active or self._forced else math.inf
 
     def _expire(self, now: float) -> float:
         """Force what is out of time; returns when to look again: nothing that starts from now on is due before."""
@@ -177,15 +181,16 @@ class Runner:
             if attempt.forced or attempt.started == 0.0:
                 continue
             if due <= now:
-                self._force(attempt, TIMEOUT)
-                self._forced.append((now + LET_GO_S, attempt))
+                self._force(attempt, TIMEOUT, now + LET_GO_S)
             else:
                 look_at = min(look_at, due)
         self._forced = [(due, attempt) for due, attempt in self._forced if not attempt.answered]
         for due, attempt in self._forced:
             if due <= now:
                 self._abandon(attempt)
-            look_at = min(look_at, due)
+            elif attempt.interrupter is not None:
+                attempt.interrupter.interrupt(attempt)
+            look_at = now + INSIST_S
         return look_at
 
     def _abandon(self, attempt: Attempt) -> None:

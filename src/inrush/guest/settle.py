@@ -7,7 +7,6 @@ starts plainly.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
@@ -30,8 +29,6 @@ def settle() -> str:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized():
         return "an enter(snap=True) hook has touched CUDA, which does not survive a fork; move it to an enter() hook"
-    gc.collect()
-    gc.freeze()
     return ""
 
 

@@ -12,6 +12,7 @@ from inrush.guest import results
 from inrush.guest.attempt import Attempt
 from inrush.guest.context import current
 from inrush.guest.generators import Credit, iterate_async
+from inrush.guest.outbox import LATENCY_S
 from inrush.guest.protocol import INLINE_LIMIT_BYTES, OK
 from inrush.guest.results import Result
 from inrush.guest.tracebacks import traceback_text
@@ -29,6 +30,8 @@ class Tasks:
         self._runner = runner
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: list[Attempt] = []
+        self._thread = 0
+        self._flushing = False
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -44,6 +47,7 @@ class Tasks:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         import asyncio
 
+        self._thread = threading.get_ident()
         asyncio.set_event_loop(loop)
         loop.run_forever()
 
@@ -55,6 +59,9 @@ class Tasks:
 
     def start(self, attempt: Attempt) -> None:
         """From any thread: run this input. Those that come together cross to the loop together."""
+        if threading.get_ident() == self._thread:
+            self._start(attempt)
+            return
         self._starting.append(attempt)
         if len(self._starting) == 1:
             self.loop.call_soon_threadsafe(self._start_all)
@@ -66,9 +73,12 @@ class Tasks:
     def _start_all(self) -> None:
         starting, self._starting = self._starting, []
         for attempt in starting:
-            task = self.loop.create_task(self._run(attempt))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._start(attempt)
+
+    def _start(self, attempt: Attempt) -> None:
+        task = self.loop.create_task(self._run(attempt))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     def _cancel(self, attempt: Attempt) -> None:
         if attempt.task is not None:
@@ -91,7 +101,14 @@ class Tasks:
             await asyncio.to_thread(runner.answer, attempt, status, payload)
         else:
             runner.answer(attempt, status, payload)
-        runner.outbox.promise()
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_later(LATENCY_S if runner.inputs.pending else 0, self._flush)
+
+    def _flush(self) -> None:
+        """Results of tasks that end together share a frame."""
+        self._flushing = False
+        self._runner.outbox.flush()
 
     async def _call(self, attempt: Attempt) -> Result:
         if attempt.target.site is not None:

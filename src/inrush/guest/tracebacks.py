@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import traceback
 
+from inrush.errors import Error
+
 _OURS = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen importlib", "<frozen runpy")
 
 
@@ -21,14 +23,15 @@ def traceback_text(error: BaseException) -> str:
     while pending:
         part = pending.pop()
         if part is not None:
-            _trim(part.stack)
+            _trim(part.stack, isinstance(error, Error | SyntaxError | ImportError))
             pending += [part.__cause__, part.__context__]
     return "".join(whole.format())
 
 
-def _trim(stack: traceback.StackSummary) -> None:
+def _trim(stack: traceback.StackSummary, may_be_all: bool) -> None:
+    """Where nothing but frames of ours is left, they stay, unless the message says it all."""
     kept = [
         frame for frame in stack if not frame.filename.startswith(_OURS) and "importlib/__init__" not in frame.filename
     ]
-    if kept:
+    if kept or may_be_all:
         stack[:] = kept

@@ -1,0 +1,46 @@
+"""Doing something when user code has imported a module, without importing it for those who do not."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+Attach = Callable[[ModuleType], None]
+
+
+def after_import(name: str, attach: Attach) -> None:
+    """Call `attach` with the module `name`: now, if it is loaded, else right after it is."""
+    if name in sys.modules:
+        attach(sys.modules[name])
+    else:
+        sys.meta_path.insert(0, _Watcher(name, attach))
+
+
+class _Watcher:
+    """A finder that finds nothing itself: it has the others find its module, and adds a step to the loading."""
+
+    def __init__(self, name: str, attach: Attach) -> None:
+        self._name = name
+        self._attach = attach
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != self._name or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        loader: Any = spec and spec.loader
+        if loader is not None:
+            load = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                load(module)
+                self._attach(module)
+
+            loader.exec_module = exec_module
+        return spec

@@ -1,0 +1,253 @@
+"""How an attempt can end: values and exceptions of all kinds, cancellation, timeouts."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from guest_process import CANCELLED, ERROR, OK, TIMEOUT, GuestProcess, arguments, failure, value
+
+CLASSES = """
+class Odd(Exception):
+    def __init__(self, code, why):
+        super().__init__(f"{code}: {why}")
+        self.code = code
+class Plain(Exception):
+    pass
+"""
+
+
+def test_an_exception_comes_back_as_itself_with_the_traceback_of_user_code_alone(guest: GuestProcess) -> None:
+    guest.load("def inner():\n    raise KeyError('who')\ndef f():\n    inner()\n")
+    error, traceback = guest.call()
+    assert isinstance(error, KeyError)
+    assert error.args == ("who",)
+    assert "in f\n" in traceback
+    assert "in inner\n" in traceback
+    assert "inrush/guest" not in traceback
+
+
+def test_the_traceback_tells_the_cause_too(guest: GuestProcess) -> None:
+    guest.load(
+        "def f():\n    try:\n        1 / 0\n    except ZeroDivisionError as e:\n        raise ValueError('no') from e\n"
+    )
+    error, traceback = guest.call()
+    assert isinstance(error, ValueError)
+    assert "ZeroDivisionError" in traceback
+    assert "direct cause" in traceback
+
+
+def test_an_exception_that_cannot_be_unpickled_comes_back_in_words(guest: GuestProcess) -> None:
+    guest.load(CLASSES + "def f():\n    raise Odd(7, 'seven')\n")
+    failed = guest.call()
+    assert failed["code"] == "RemoteError"
+    assert failed["type"] == "program.Odd"
+    assert failed["message"] == "program.Odd: 7: seven"
+    assert "raise Odd(7, 'seven')" in failed["traceback"]
+
+
+def test_an_exception_that_cannot_be_pickled_comes_back_in_words(guest: GuestProcess) -> None:
+    guest.load("import threading\ndef f():\n    raise ValueError(threading.Lock())\n")
+    assert guest.call()["type"] == "ValueError"
+
+
+def test_sys_exit_in_an_input_is_an_error_and_the_guest_goes_on(guest: GuestProcess) -> None:
+    guest.load("import sys\ndef f(x):\n    x and sys.exit(3)\n    return 'here'\n")
+    assert "sys.exit(3)" in guest.call(1)["message"]
+    assert guest.call(0) == "here"
+
+
+def test_a_result_that_does_not_pickle_names_its_type(guest: GuestProcess) -> None:
+    guest.load("import threading\ndef f():\n    return threading.Lock()\n")
+    failed = guest.call()
+    assert failed["code"] == "SerializationError"
+    assert "_thread.lock" in failed["message"]
+
+
+def test_a_lambda_comes_back_by_value(guest: GuestProcess) -> None:
+    guest.load("def f(n):\n    return lambda x: x + n\n")
+    assert guest.call(3)(4) == 7
+
+
+def test_arguments_that_do_not_unpickle_are_an_error_that_says_so(guest: GuestProcess) -> None:
+    guest.load("def f(x):\n    return x\n")
+    guest.run("ca-1", b"Pcnot_there\nThing\n.")
+    status, payload = guest.result("ca-1")
+    assert status == ERROR
+    assert failure(payload)["code"] == "DeserializationError"
+    assert "not_there" in failure(payload)["message"]
+
+
+BLOCKERS = {
+    "sleep": "import time\ndef f():\n    print('in', flush=True)\n    time.sleep(1000)\n",
+    "loop": "def f():\n    print('in', flush=True)\n    while True:\n        pass\n",
+    "lock": "import threading\ndef f():\n    print('in', flush=True)\n    threading.Event().wait()\n",
+    "async": "import asyncio\nasync def f():\n    print('in', flush=True)\n    await asyncio.sleep(1000)\n",
+}
+
+
+@pytest.mark.parametrize("kind", BLOCKERS)
+def test_a_running_input_is_cancelled_and_the_next_one_runs(guest: GuestProcess, kind: str) -> None:
+    guest.load(BLOCKERS[kind])
+    guest.run("ca-1", arguments())
+    guest.expect_log("in", call="ca-1")
+    guest.run("ca-2", arguments())
+    guest.send({"t": "cancel", "c": "ca-1", "i": [0]})
+    status, payload = guest.result("ca-1")
+    assert status == CANCELLED
+    assert failure(payload)["code"] == "CancelledError"
+    guest.expect_log("in", call="ca-2")
+
+
+def test_user_code_sees_input_cancellation_and_can_clean_up(guest: GuestProcess) -> None:
+    source = """
+import time
+from inrush.errors import InputCancellation
+seen = []
+def f(x):
+    if x:
+        return seen
+    try:
+        print("in")
+        time.sleep(1000)
+    except Exception:
+        seen.append("swallowed")
+    except InputCancellation:
+        seen.append("cancelled")
+        print("cleaning")
+        raise
+    finally:
+        seen.append("finally")
+"""
+    guest.load(source)
+    guest.run("ca-1", arguments(0))
+    guest.expect_log("in")
+    guest.send({"t": "cancel", "c": "ca-1", "i": [0]})
+    assert guest.result("ca-1")[0] == CANCELLED
+    assert guest.call(1) == ["cancelled", "finally"]
+    assert "cleaning" in guest.logs(call="ca-1")
+
+
+def test_async_user_code_sees_cancelled_error(guest: GuestProcess) -> None:
+    source = """
+import asyncio
+seen = []
+async def f(x):
+    if x:
+        return seen
+    try:
+        print("in")
+        await asyncio.sleep(1000)
+    except asyncio.CancelledError:
+        seen.append("cancelled")
+        raise
+"""
+    guest.load(source)
+    guest.run("ca-1", arguments(0))
+    guest.expect_log("in")
+    guest.send({"t": "cancel", "c": "ca-1", "i": [0]})
+    assert guest.result("ca-1")[0] == CANCELLED
+    assert guest.call(1) == ["cancelled"]
+
+
+def test_an_input_that_waits_is_cancelled_without_running(guest: GuestProcess) -> None:
+    source = """
+import threading
+ran = []
+def f(x):
+    ran.append(x)
+    x or threading.Event().wait(20)
+    return ran
+"""
+    guest.load(source)
+    guest.run("ca-1", arguments(0), arguments(1), arguments(2))
+    guest.send({"t": "cancel", "c": "ca-1", "i": [1]})
+    assert guest.result("ca-1", 1)[0] == CANCELLED
+    guest.send({"t": "cancel", "c": "ca-1", "i": [0]})
+    assert value(guest.result("ca-1", 2)[1]) == [0, 2]
+
+
+def test_one_of_many_threads_is_cancelled_and_the_others_go_on(guest: GuestProcess) -> None:
+    source = """
+import threading
+barrier, go = threading.Barrier(5), threading.Event()
+def f(x):
+    if x == 9:
+        return go.set()
+    barrier.wait(20)
+    print("past", x)
+    while not go.wait(0.005):
+        pass
+    return x
+"""
+    guest.load(source, max_inputs=6)
+    guest.run("ca-1", *(arguments(n) for n in range(4)))
+    guest.run("ca-2", arguments(4))
+    for n in range(5):
+        guest.expect_log(f"past {n}\n")
+    guest.send({"t": "cancel", "c": "ca-1", "i": [2]})
+    assert guest.result("ca-1", 2)[0] == CANCELLED
+    guest.call(9)
+    assert [guest.result("ca-1", n)[0] for n in (0, 1, 3)] == [OK] * 3
+    assert guest.result("ca-2")[0] == OK
+
+
+def test_cancelling_while_user_code_prints_tears_no_frame(guest: GuestProcess) -> None:
+    source = "def f():\n    print('in')\n    while True:\n        print('x' * 50)\n"
+    guest.load(source, max_inputs=3)
+    for round_ in range(12):
+        call = f"ca-{round_}"
+        guest.run(call, arguments(), arguments())
+        guest.expect_log("in\n", call=call)
+        guest.send({"t": "cancel", "c": call, "i": [0, 1]})
+        assert [guest.result(call, n)[0] for n in (0, 1)] == [CANCELLED] * 2
+        guest.frames.clear()
+
+
+@pytest.mark.parametrize("kind", ["sleep", "loop", "async"])
+def test_an_input_over_its_timeout_is_ended_and_the_next_one_runs(guest: GuestProcess, kind: str) -> None:
+    guest.load(BLOCKERS[kind], timeout_s=0.3)
+    guest.run("ca-1", arguments(), arguments())
+    for index in (0, 1):
+        status, payload = guest.result("ca-1", index)
+        assert status == TIMEOUT
+        assert failure(payload)["code"] == "FunctionTimeoutError"
+        assert "0.3 s" in failure(payload)["message"]
+    assert guest.process.poll() is None
+
+
+def test_the_clock_of_an_input_starts_when_it_runs(guest: GuestProcess) -> None:
+    guest.load("import time\ndef f():\n    time.sleep(0.15)\n", timeout_s=1)
+    guest.run("ca-1", *(arguments() for _ in range(10)))
+    assert {status for status, _ in guest.all_results("ca-1", 10).values()} == {OK}
+
+
+@pytest.mark.parametrize("max_inputs", [1, 2])
+def test_an_input_that_ignores_its_timeout_is_answered_for_and_the_guest_leaves(
+    guest: GuestProcess, max_inputs: int
+) -> None:
+    source = """
+import time
+def f():
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass
+"""
+    guest.load(source, timeout_s=0.2, max_inputs=max_inputs)
+    guest.run("ca-1", arguments())
+    assert guest.result("ca-1")[0] == TIMEOUT
+    assert guest.wait() == 3
+    assert "ran on 2 s after its timeout of 0.2 s" in guest.logs("stderr", "ca-1")
+
+
+def test_the_guest_leaves_when_its_agent_is_gone(guest: GuestProcess) -> None:
+    guest.load("import time\ndef f():\n    time.sleep(1000)\n")
+    guest.run("ca-1", arguments())
+    guest.socket.close()
+    deadline = time.monotonic() + 20
+    while guest.process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert guest.process.poll() == 2

@@ -1,0 +1,255 @@
+"""Snapshots: a template that imports and settles, and containers forked from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guest_process import GuestProcess
+
+FORKER = """
+import json, os, socket, sys
+from inrush.guest.main import serve, template
+boot, fd = json.loads(sys.argv[1]), int(sys.argv[2])
+made, report = template(boot)
+print(json.dumps(report), flush=True)
+control = socket.socket(fileno=fd)
+if not report["ok"]:
+    sys.exit(0)
+while received := socket.recv_fds(control, 1, 1)[1]:
+    if not os.fork():
+        control.close()
+        os._exit(serve(socket.socket(fileno=received[0]), made))
+    os.close(received[0])
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
+"""
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""As templates are started."""
+
+PROGRAM = """
+import random
+import numpy
+import ssl
+from inrush.client._marks import enter
+class C:
+    @enter(snap=True)
+    def load(self):
+        self.model = list(range(1000))
+        self.pid = __import__("os").getpid()
+        random.seed(1)
+        numpy.random.seed(1)
+        ssl.RAND_bytes(8)
+    @enter()
+    def connect(self):
+        self.connected = True
+    def chance(self):
+        return random.random(), float(numpy.random.random()), ssl.RAND_bytes(8)
+    def look(self):
+        import os
+        return len(self.model), self.connected, self.pid != os.getpid(), os.environ.get("WHO")
+"""
+
+
+class Templates:
+    """A process that made a template, and guests forked from it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.guests: list[GuestProcess] = []
+
+    def make(self, source: str, qualname: str = "C", **spec: Any) -> dict[str, Any]:
+        (self.root / "program.py").write_text(source)
+        self.spec = {"module": "program", "qualname": qualname, "root": str(self.root), "is_class": True, **spec}
+        self.control, theirs = socket.socketpair()
+        command = [sys.executable, "-c", FORKER, json.dumps({"spec": self.spec}), str(theirs.fileno())]
+        self.process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, text=True, env={**os.environ, **ONE_THREAD}
+        )
+        theirs.close()
+        assert self.process.stdout is not None
+        report: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return report
+
+    def fork(self, **spec: Any) -> GuestProcess:
+        guest = GuestProcess.__new__(GuestProcess)
+        ours, theirs = socket.socketpair()
+        socket.send_fds(self.control, [b"f"], [theirs.fileno()])
+        theirs.close()
+        guest.attach(ours, self.root)
+        self.guests.append(guest)
+        guest.send({"t": "load", "spec": {**self.spec, "max_inputs": 1, "timeout_s": 60, **spec}})
+        guest.expect("ready")
+        return guest
+
+    def close(self) -> None:
+        for guest in self.guests:
+            guest.socket.close()
+        self.control.close()
+        self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def templates(tmp_path: Path) -> Iterator[Templates]:
+    made = Templates(tmp_path)
+    yield made
+    made.close()
+
+
+def test_containers_start_from_the_template_and_run_the_other_hooks(templates: Templates) -> None:
+    report = templates.make(PROGRAM, methods=["look"])
+    assert (report["ok"], report["why"]) == (True, "")
+    assert {"import", "snap hooks", "settle", "total"} <= set(report["ms"])
+    guest = templates.fork(env={"WHO": "child"})
+    assert guest.call(method="look") == (1000, True, True, "child")
+    assert [name for name, _ in guest.expect("ready")[0]["phases"]] == ["enter hooks"]
+
+
+def test_chance_differs_between_containers_of_one_template(templates: Templates) -> None:
+    assert templates.make(PROGRAM, methods=["chance"])["ok"]
+    first, second = (templates.fork().call(method="chance") for _ in range(2))
+    assert all(a != b for a, b in zip(first, second, strict=True))
+
+
+def test_async_methods_and_hooks_work_in_a_container_of_a_template_that_had_a_loop(templates: Templates) -> None:
+    source = """
+import asyncio
+from inrush.client._marks import enter
+class C:
+    @enter(snap=True)
+    async def load(self):
+        await asyncio.sleep(0)
+        self.loaded = True
+    @enter()
+    async def connect(self):
+        self.lock = asyncio.Lock()
+    async def get(self):
+        async with self.lock:
+            return self.loaded
+"""
+    assert templates.make(source, methods=["get"])["ok"]
+    assert templates.fork().call(method="get") is True
+
+
+def test_a_template_with_a_thread_that_does_not_end_names_it(templates: Templates) -> None:
+    source = """
+import threading
+class C:
+    def __init__(self):
+        threading.Thread(target=threading.Event().wait, name="lingerer", daemon=True).start()
+"""
+    report = templates.make(source)
+    assert not report["ok"]
+    assert "2 threads" in report["why"]
+    assert "lingerer" in report["why"]
+
+
+def test_threads_that_end_soon_do_not_matter(templates: Templates) -> None:
+    source = """
+import threading, time
+class C:
+    def __init__(self):
+        threading.Thread(target=time.sleep, args=(0.3,)).start()
+"""
+    assert templates.make(source)["ok"]
+
+
+def test_tqdm_s_monitor_is_stopped(templates: Templates) -> None:
+    (templates.root / "tqdm").mkdir()
+    (templates.root / "tqdm" / "__init__.py").write_text("from .std import tqdm\n")
+    (templates.root / "tqdm" / "std.py").write_text("""
+import threading
+class Monitor(threading.Thread):
+    def __init__(self):
+        super().__init__(daemon=True, name="tqdm_monitor")
+        self.was_killed = threading.Event()
+        self.start()
+    def exit(self):
+        self.was_killed.set()
+        self.join()
+    def run(self):
+        self.was_killed.wait()
+class tqdm:
+    monitor_interval = 10
+    monitor = None
+    def __init__(self):
+        tqdm.monitor = Monitor()
+""")
+    report = templates.make("import tqdm\nclass C:\n    def __init__(self):\n        tqdm.tqdm()\n")
+    assert (report["ok"], report["why"]) == (True, "")
+
+
+def test_a_template_whose_hook_raises_says_so_with_the_traceback(templates: Templates) -> None:
+    source = """
+from inrush.client._marks import enter
+class C:
+    @enter(snap=True)
+    def load(self):
+        raise LookupError("no weights")
+"""
+    report = templates.make(source)
+    assert not report["ok"]
+    assert report["why"] == "LookupError: no weights"
+    assert "in load" in report["traceback"]
+    assert "inrush/guest" not in report["traceback"]
+
+
+FAKE_TORCH = """
+threads, chosen = 1, []
+def get_num_threads():
+    return threads
+def set_num_threads(n):
+    global threads
+    threads = n
+def manual_seed(n):
+    pass
+class cuda:
+    @staticmethod
+    def is_initialized():
+        return {cuda}
+"""
+USES_TORCH = """
+from inrush.client._marks import enter
+class C:
+    @enter(snap=True)
+    def load(self):
+        import torch
+        {choose}
+    def threads(self):
+        import torch
+        return torch.get_num_threads()
+"""
+
+
+def with_torch(templates: Templates, cuda: bool = False, choose: str = "pass") -> dict[str, Any]:
+    (templates.root / "torch.py").write_text(FAKE_TORCH.format(cuda=cuda))
+    return templates.make(USES_TORCH.format(choose=choose), methods=["threads"])
+
+
+def test_torch_gets_more_threads_in_a_container_than_in_its_template(templates: Templates) -> None:
+    assert with_torch(templates)["ok"]
+    assert templates.fork(env={"OMP_NUM_THREADS": "7"}).call(method="threads") == 7
+
+
+def test_a_number_of_threads_that_user_code_set_stays(templates: Templates) -> None:
+    assert with_torch(templates, choose="torch.set_num_threads(1)")["ok"]
+    assert templates.fork(env={"OMP_NUM_THREADS": "7"}).call(method="threads") == 1
+
+
+def test_a_template_that_touched_cuda_is_not_forked(templates: Templates) -> None:
+    report = with_torch(templates, cuda=True)
+    assert not report["ok"]
+    assert "CUDA" in report["why"]
