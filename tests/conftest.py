@@ -15,7 +15,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ class RunningServer:
     home: Path
     env: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
-    children: set[int] = field(default_factory=set)
+    pid: int = 0
 
     def start(self) -> dict[str, object]:
         """Starts it and waits until it can be used; what `server.json` says."""
@@ -43,28 +43,35 @@ class RunningServer:
             self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, start_new_session=True)
         poll(lambda: self.process is None or self.process.poll() is not None or _complete(described), START_S, self.log)
         assert self.process.poll() is None, f"the server did not start:\n{self.log()}"
+        self.pid = self.process.pid
         return dict(json.loads(described.read_text()))
 
+    def adopt(self) -> None:
+        """Waits for a server that somebody else starts for this home, and looks after that one from now on."""
+        described = self.home / "run" / "server.json"
+        poll(lambda: _complete(described) and _pid_in(described) != self.pid, START_S, self.log)
+        self.process, self.pid = None, _pid_in(described)
+
     def stop(self) -> int:
-        """Asks it to stop, waits for its end and that of all it started; its exit status."""
-        assert self.process is not None
-        family = descendants(self.process.pid)
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(STOP_S)
-        poll(lambda: not alive(family), 15.0, lambda: f"left behind: {commands(alive(family))}\n{self.log()}")
+        """Asks it to stop, waits for its end and that of all it started; its exit status (0 for an adopted one)."""
+        family = descendants(self.pid)
+        os.kill(self.pid, signal.SIGTERM)
+        status = self.process.wait(STOP_S) if self.process is not None else 0
+        poll(lambda: not alive(family), STOP_S, lambda: f"left behind: {commands(alive(family))}\n{self.log()}")
+        self.pid = 0
         return status
 
     def kill(self) -> None:
         """`kill -9`, as a crash would; what it started must end by itself."""
-        assert self.process is not None
-        family = descendants(self.process.pid)
-        self.process.kill()
-        self.process.wait()
-        poll(lambda: not alive(family), 15.0, lambda: f"left behind: {commands(alive(family))}")
+        family = descendants(self.pid)
+        os.kill(self.pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+        poll(lambda: not alive(family), STOP_S, lambda: f"left behind: {commands(alive(family))}")
 
     def log(self) -> str:
-        return (self.home / "test.log").read_text()[-6000:]
+        texts = [path.read_text() for name in ("test.log", "server.log") if (path := self.home / name).exists()]
+        return "\n".join(texts)[-6000:]
 
     def run(
         self, program: str, *arguments: str, timeout_s: float = 120.0, **env: str
@@ -77,7 +84,18 @@ class RunningServer:
     def try_run(
         self, program: str, *arguments: str, timeout_s: float = 120.0, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "inrush", "run", str(self.write(program)), *arguments]
+        return self._run(self.write(program), arguments, timeout_s, env)
+
+    def run_file(self, path: Path, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """The same with a program that is a file."""
+        done = self._run(path, arguments, timeout_s, {})
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n--- server ---\n{self.log()}"
+        return done
+
+    def _run(
+        self, path: Path, arguments: tuple[str, ...], timeout_s: float, env: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "inrush", "run", str(path), *arguments]
         return subprocess.run(command, env={**self.env, **env}, capture_output=True, text=True, timeout=timeout_s)
 
     def begin(self, program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -87,15 +105,18 @@ class RunningServer:
 
     def containers(self) -> list[dict[str, object]]:
         """Those that have not ended, as the command line tells."""
-        command = [sys.executable, "-m", "inrush", "container", "list", "--json"]
+        return [row for row in self.all_containers() if row["state"] != "ended"]
+
+    def all_containers(self) -> list[dict[str, object]]:
+        """With those that ended lately."""
+        command = [sys.executable, "-m", "inrush", "container", "list", "--all", "--json"]
         told = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
         assert told.returncode == 0, told.stderr
-        return [row for row in json.loads(told.stdout) if row["state"] != "ended"]
+        return list(json.loads(told.stdout))
 
     def launcher_pid(self) -> int:
         """The process that makes containers, by its name."""
-        assert self.process is not None
-        family = descendants(self.process.pid) - {self.process.pid}
+        family = descendants(self.pid) - {self.pid}
         named = [pid for pid in family if Path(f"/proc/{pid}/comm").read_text().strip().startswith("inrush-launch")]
         assert len(named) == 1, commands(family)
         return named[0]
@@ -138,7 +159,7 @@ def _server(home: Path, env: Mapping[str, str]) -> Iterator[RunningServer]:
     try:
         yield running
     finally:
-        if running.process is not None and running.process.poll() is None:
+        if running.pid and alive({running.pid}):
             running.stop()
     assert left_on_machine(home) == []
 
@@ -187,6 +208,10 @@ def poll(condition: Callable[[], object], timeout_s: float, why: Callable[[], st
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s; {why()}"
         time.sleep(0.02)
+
+
+def _pid_in(path: Path) -> int:
+    return int(json.loads(path.read_text())["pid"])
 
 
 def _complete(path: Path) -> bool:

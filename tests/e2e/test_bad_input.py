@@ -47,7 +47,8 @@ def main():
     except BaseException as error:
         print("RAISED", ",".join(t.__name__ for t in type(error).__mro__), ":", str(error)[:3000])
 """
-    return server.run(program, **env).stdout
+    done = server.run(program, **env)
+    return done.stdout + done.stderr
 
 
 def test_a_gpu_type_that_no_node_has_is_refused_with_those_that_are(server: RunningServer) -> None:
@@ -81,10 +82,8 @@ def test_an_image_step_that_fails_is_named_with_its_output(server: RunningServer
 
 
 def test_a_module_that_does_not_import_in_the_container_is_a_startup_error(server: RunningServer) -> None:
-    program = STILL_WORKS.replace(
-        'app = inrush.App("still-works")',
-        'import os\nif "INRUSH_IS_REMOTE" in os.environ:\n    import nowhere_to_be_found\napp = inrush.App("no-import")',
-    )
+    bad = 'import os\nif "INRUSH_IS_REMOTE" in os.environ:\n    import nowhere_to_be_found\n'
+    program = STILL_WORKS.replace('app = inrush.App("still-works")', f'{bad}app = inrush.App("no-import")')
     out = server.try_run(program)
     assert out.returncode != 0
     assert "nowhere_to_be_found" in out.stdout + out.stderr

@@ -51,7 +51,7 @@ def test_a_map_in_flight_over_a_killed_server_ends_with_every_result_once(own_se
     try:
         read_until(program, "UNDER WAY")
         own_server.kill()
-        own_server.start()
+        own_server.adopt()  # the waiting client starts it again
         rest, _ = program.communicate(timeout=120)
     finally:
         program.kill()
@@ -61,7 +61,6 @@ def test_a_map_in_flight_over_a_killed_server_ends_with_every_result_once(own_se
 
 def test_a_spawn_that_was_acknowledged_runs_after_the_server_was_killed(own_server: RunningServer) -> None:
     own_server.start()
-    own_server.env["INRUSH_DURABLE"] = "1"
     deploy = own_server.write(
         """
         import time
@@ -135,7 +134,7 @@ def test_a_server_that_is_stopped_leaves_nothing(own_server: RunningServer) -> N
     program = own_server.begin(MAP.replace("0.05", "5"))
     try:
         poll(lambda: own_server.containers(), 60, own_server.log)
-        assert len(descendants(own_server.process.pid)) > 2  # type: ignore[union-attr]
+        assert len(descendants(own_server.pid)) > 2
         assert own_server.stop() == 0
     finally:
         program.kill()

@@ -215,6 +215,7 @@ class Container:
         self, call: str, indexes: tuple[int, ...], statuses: tuple[int, ...], payloads: tuple[bytes, ...]
     ) -> None:
         self.deadlines.remove(call, indexes, time.monotonic())
+        self._output.tell_dropped()
         self._put(wire.Ran(self.order.container, call, indexes, statuses, payloads))
 
     def yielded(self, call: str, index: int, first: int, payloads: tuple[bytes, ...]) -> None:

@@ -18,6 +18,8 @@ from inrush.wire import ContainerLog
 
 BURST_BYTES = 8 * 1024 * 1024
 RATE_BYTES_PER_S = 1024 * 1024
+RESUME_BYTES = 512 * 1024
+"""Once lines are dropped, none passes until so much may, so that what is shown are whole stretches."""
 MAX_LINE_BYTES = 16 * 1024
 """A longer line is cut."""
 COLLECTED_LINES = 1000
@@ -39,7 +41,7 @@ class OutputLimit:
         now = time.monotonic()
         self._tokens = min(BURST_BYTES, self._tokens + (now - self._refilled) * RATE_BYTES_PER_S)
         self._refilled = now
-        if len(text) > self._tokens:
+        if len(text) > self._tokens - (RESUME_BYTES if self._dropped else 0):
             self._dropped += len(text)
             return
         self._tokens -= len(text)

@@ -1,0 +1,40 @@
+"""The programs that the project exists for, run unchanged by the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunningServer
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(os.environ.get("INRUSH_ACCEPTANCE_DIR") or REPOSITORY.parent / "shared" / "acceptance")
+
+
+def program(name: str) -> Path:
+    path = PROGRAMS / name
+    assert path.exists(), f"{path} is missing; set INRUSH_ACCEPTANCE_DIR to the directory of the acceptance programs"
+    return path
+
+
+def test_ten_thousand_scores_and_spawned_calls_with_retries(server: RunningServer) -> None:
+    done = server.run_file(program("seed_eval.py"), timeout_s=240)
+    score = round(sum(len(f"prompt {i}") / 10 for i in range(10_000)), 1)
+    assert f"score {score}" in done.stdout
+    assert "[1, 2, 3, 4]" in done.stdout
+    assert "gave up after try 4" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_real_model_answers_and_the_second_time_from_its_snapshot(server: RunningServer) -> None:
+    path = program("seed_llm.py")
+    first = server.run_file(path, "--prompt", "What is the capital of France?", timeout_s=1700)
+    assert "Paris" in first.stdout, first.stdout + first.stderr
+    second = server.run_file(path, "--prompt", "What is the capital of Italy?", timeout_s=120)
+    assert re.search("Rome|Italy", second.stdout), second.stdout + second.stderr
+    starts = [row for row in server.all_containers() if row["function_name"] == "LLMServer"]
+    assert {row["how"] for row in starts} == {"snapshot"}, starts
