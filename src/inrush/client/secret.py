@@ -25,7 +25,6 @@ class Secret:
         self.keys = tuple(sorted(values)) or tuple(required)
         self._values = dict(values)
         self._required = tuple(required)
-        self._id = ""
 
     def __repr__(self) -> str:
         return f"Secret({self.name!r})" if self.name else f"Secret({', '.join(self.keys)})"
@@ -91,12 +90,10 @@ class Secret:
         raise UnimplementedError("Secret.info is not built yet; `inrush secret list` shows names and keys")
 
     async def resolve(self, link: Link) -> str:
-        """Its id on the server. An anonymous one is sent."""
+        """Its id on the server. An anonymous one is sent each time: it goes with the app that it was sent for."""
         if self.name:
             return str(await link.ask(FindSecret(self.name, self._required)))
-        if not self._id:
-            self._id = str(await link.ask(PutSecret(tuple(sorted(self._values.items())))))
-        return self._id
+        return str(await link.ask(PutSecret(tuple(sorted(self._values.items())))))
 
 
 def parse_dotenv(text: str, where: str) -> dict[str, str]:
