@@ -20,7 +20,7 @@ from inrush.wire import (
     ScalePolicy,
     Status,
 )
-from tests.properties.shell import Shell, drain
+from properties.shell import Shell, drain
 
 A10G = Resources(gpu=(GpuRequest(type="A10G"),))
 SPECS = (

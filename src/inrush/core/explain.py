@@ -23,9 +23,11 @@ def waiting_for(state: State, function: Function) -> str:
         return f"{_count(starting)} starting"
     if function.refusal and not ready:
         return function.refusal
+    if not function.live:
+        return "max_containers is 0" if function.policy.max_containers == 0 else function.waiting
     if state.now - function.queued_since < PATIENCE_S:
         return function.waiting
-    return _busy(function, starting, ready)
+    return _busy(function, starting)
 
 
 def explain(state: State, function_id: str) -> list[str]:
@@ -62,13 +64,14 @@ def stats(function: Function) -> dict[str, int]:
     }
 
 
-def _busy(function: Function, starting: int, ready: int) -> str:
-    text = f"all {ready} containers are busy" if ready != 1 else "its container is busy"
+def _busy(function: Function, starting: int) -> str:
+    """Without counts, so that it is no news with each container that comes."""
     most = function.policy.max_containers
     if starting:
-        return f"{text}, {_count(starting)} starting"
+        return "all its containers are busy, more are starting"
     if most is not None and function.live >= most:
-        return f"{text}, and max_containers is {most}"
+        return f"all its containers are busy, and max_containers is {most}"
+    text = "all its containers are busy"
     return f"{text}; {function.refusal}" if function.refusal else text
 
 

@@ -146,7 +146,11 @@ def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], alone: b
         verdict_why = _again(state, call, function, index, End(status, alone), again)
         if verdict_why is None:
             continue
-        columns = final.setdefault("; ".join(filter(None, [why, verdict_why])), _Columns())
+        if status != Status.OK and call.state == "cancelled":
+            text = call.why
+        else:
+            text = "; ".join(filter(None, [why, verdict_why]))
+        columns = final.setdefault(text, _Columns())
         columns.indexes.append(index)
         columns.statuses.append(_told(call, status))
         columns.refs.append(ref)

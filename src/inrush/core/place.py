@@ -95,10 +95,14 @@ class Planner:
         self._last = node
         self._own[node.id] += 1
         if request is None:
-            return Placement(node.id, "", (), f"on {node.id}: fits best of {len(self._heap) + 1}")
+            return Placement(node.id, "", (), f"{node.id} is the best of {self._nodes_with('room')}")
         gpus = tuple(node.gpus[gpu_type][: request.count])
-        why = f"on {node.id}: {name(request)} free, fits best of {len(self._heap) + 1}"
+        why = f"{node.id} is the best of {self._nodes_with(f'{name(request)} free')}"
         return Placement(node.id, gpu_type, gpus, why)
+
+    def _nodes_with(self, what: str) -> str:
+        count = len(self._heap) + 1
+        return f"{count} nodes with {what}" if count > 1 else f"1 node with {what}"
 
     def _fit(self, node: Node, request: GpuRequest | None) -> str | None:
         """The device type a container would get here (empty without GPUs), or None when it does not fit."""

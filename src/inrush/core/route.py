@@ -52,6 +52,8 @@ def pick(function: Function) -> tuple[Container, int] | None:
 def _dispatch(state: State, function: Function, container: Container, call: Call, span: range) -> None:
     count = len(span)
     function.measured.observe(function.running, state.now)
+    if not function.running:
+        function.measured.progress_at = state.now
     call.running.update(dict.fromkeys(span, Attempt(container, state.now)))
     container.calls[call.id] = container.calls.get(call.id, 0) + count
     container.busy += count

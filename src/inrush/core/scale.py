@@ -5,9 +5,8 @@ seconds of work for one container, and the containers wanted are as many as drai
 a start costs; never more than `N / t`, for a slot without an input is of no use. Ten thousand waiting 1 ms inputs are
 ten seconds of work; ten thousand waiting 60 s inputs are a week.
 
-While s is unknown, few are started, and twice as many once those run and nothing has come back; `stall_s`, the time
-in which nothing came back though something ran, is a lower bound of s at all times, so a wrong estimate corrects
-itself.
+While s is unknown, few are started, and twice as many once those run and no result has come back. The time without any
+result, `stall_s`, is a lower bound of s, so it also tells when an estimate is no longer true.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Load(NamedTuple):
     service_s: float | None = None
     start_s: float | None = None
     stall_s: float = 0.0
-    """For how long inputs have waited while ready containers finished nothing."""
+    """For how long something has run and nothing has ended."""
 
 
 class Decision(NamedTuple):
@@ -78,7 +77,7 @@ class Measured:
     concurrency: float = 0.0
     seen_at: float = 0.0
     progress_at: float = 0.0
-    """When an attempt last ended or a container last became ready."""
+    """When an attempt last ended, a container last became ready, or the first input was dispatched after a pause."""
 
     def started(self, seconds: float, now: float) -> None:
         """A container became ready, so long after it was placed."""
@@ -145,31 +144,32 @@ def slots_of(policy: ScalePolicy) -> int:
 def _need(load: Load, policy: ScalePolicy, memo: Memo) -> tuple[int, str, Memo]:
     """Containers for the load alone, whatever the bounds of the policy."""
     target = target_of(policy)
-    steady = math.ceil(round(load.concurrency / target, 3)) if load.running else 0
-    if not load.queued:
-        doing = f"{load.running} running" if load.running else "nothing waits"
-        return steady, doing, Memo()
+    above = max(0, load.running - target * load.ready)
+    if not load.queued and not above:
+        steady = math.ceil(round(load.concurrency / target, 3)) if load.running else 0
+        return max(load.ready - load.idle, steady), f"{load.running} running" if load.running else "nothing waits", Memo()
+    waiting = f"{load.queued} waiting" if load.queued else f"{above} running above the target"
     most = math.ceil((load.queued + load.running) / target)
-    if load.service_s is None:
-        return _unknown(load, most, target, memo)
-    service_s = max(load.service_s, load.stall_s)
     within_s = horizon_s(load.start_s)
-    work_s = (load.queued + load.running) * service_s / target
-    need = min(most, max(1, steady, math.ceil(work_s / within_s)))
-    why = f"{load.queued} waiting, {_seconds(service_s)} each, {_slots(target)}, to drain in {_seconds(within_s)}"
+    if load.service_s is None or load.stall_s > 2 * load.service_s + within_s:
+        need, why, memo = _unknown(load, most, target, memo)
+        return need, f"{waiting}, {_slots(target)}, {why}", memo
+    work_s = (load.queued + load.running) * load.service_s / target
+    need = min(most, max(1, math.ceil(work_s / within_s)))
+    why = f"{waiting}, {_slots(target)}, {_seconds(load.service_s)} an input, to drain in {_seconds(within_s)}"
     return need, why, Memo()
 
 
 def _unknown(load: Load, most: int, target: int, memo: Memo) -> tuple[int, str, Memo]:
-    """Nothing has come back yet: few first, and double while what was started runs and keeps silent."""
+    """Nothing is known, or what was known is no longer true: few first, and double while all that runs keeps silent."""
     have = load.starting + load.ready
-    why = f"{load.queued} waiting, {_slots(target)}, service time unknown"
     if load.ready == 0:
-        return min(most, max(have, FIRST_STARTS)), why, memo
+        return min(most, max(have, FIRST_STARTS)), "service time unknown", memo
     work_s = (load.queued + load.running) * load.stall_s / target
     enough = math.ceil(work_s / horizon_s(load.start_s))
+    why = f"no result for {_seconds(load.stall_s)}"
     if load.starting == 0 and load.ready > memo.doubled_at and enough > have:
-        return min(most, enough, 2 * load.ready), f"{why}, silent for {_seconds(load.stall_s)}", Memo(load.ready)
+        return min(most, enough, 2 * load.ready), why, Memo(load.ready)
     return min(most, have), why, memo
 
 

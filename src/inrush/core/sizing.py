@@ -40,7 +40,6 @@ def load_of(state: State, function: Function) -> Load:
     """What `scale` needs to know of a function now."""
     measured, now = function.measured, state.now
     measured.observe(function.running, now)
-    silent_since = max(measured.progress_at, function.queued_since)
     return Load(
         valid=bool(state.nodes),
         queued=function.queued,
@@ -51,7 +50,7 @@ def load_of(state: State, function: Function) -> Load:
         idle=len(function.idle),
         service_s=measured.service_s,
         start_s=measured.start_s,
-        stall_s=max(0.0, now - silent_since) if function.counts["ready"] and function.queued else 0.0,
+        stall_s=now - measured.progress_at if function.running else 0.0,
     )
 
 
@@ -73,7 +72,8 @@ def plan_idle(state: State, function: Function) -> None:
 
 def _record(state: State, function: Function, decision: Decision) -> None:
     last = function.decisions[-1][1] if function.decisions else Decision(0, 0, "")
-    if (decision.wanted, decision.have) != (last.wanted, last.have):
+    changed = (decision.wanted, decision.have) != (last.wanted, last.have)
+    if decision.wanted != last.wanted or (changed and decision.wanted > decision.have):
         function.decisions.append((state.now, decision))
         state.out.append(Decided(function.id, decision.wanted, decision.have, decision.why))
 
@@ -104,7 +104,7 @@ def _plan_next(state: State, function: Function, blocked: bool) -> None:
     """When to look again."""
     if blocked and (function.queued or function.policy.min_containers):
         state.review_by(function, function.trouble.blocked_until)
-    elif function.queued:
+    elif function.queued or function.running > function.target * function.live:
         wait_s = horizon_s(function.measured.start_s) / 8
         state.review_by(function, state.now + min(max(wait_s, REVIEW_MIN_S), REVIEW_MAX_S))
     plan_idle(state, function)
