@@ -17,7 +17,7 @@ Inrush = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def server_home() -> Iterator[Path]:
-    """A home; whatever server its clients started is stopped at the end. The path is short, since sockets lie below it."""
+    """A home with a short path, for sockets; the server that its clients started is stopped at the end."""
     home = Path(tempfile.mkdtemp(prefix="ih-"))
     yield home
     run_in(home, "server", "stop")

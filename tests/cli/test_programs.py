@@ -9,7 +9,7 @@ import click
 import pytest
 
 from inrush.cli import entries, programs
-from inrush.cli.failures import ProgramError
+from inrush.cli.failures import ProgramError, readable
 
 numbers = itertools.count()
 
@@ -101,6 +101,16 @@ def test_a_program_that_does_not_import_raises_its_own_error(program):
     with pytest.raises(ProgramError) as caught:
         program("1 / 0\n")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_program_with_a_wrong_syntax_is_shown_where_it_is_wrong_and_nothing_of_ours(program):
+    with pytest.raises(ProgramError) as caught:
+        program("f(\n")
+    assert caught.value.__cause__ is not None
+    shown = readable(caught.value.__cause__)
+    assert "line 3" in shown
+    assert "was never closed" in shown
+    assert "programs.py" not in shown
 
 
 def test_a_program_may_not_hide_a_module_of_python(tmp_path):

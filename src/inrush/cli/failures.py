@@ -68,6 +68,8 @@ def _keep_users_frames(described: traceback.TracebackException) -> None:
     users = _users_frames(described.stack)
     if users:
         described.stack = traceback.StackSummary.from_list(users)
+    elif described.exc_type is SyntaxError:  # it says itself where it is; only our import stands around it
+        described.stack = traceback.StackSummary()
     for inner in (described.__cause__, described.__context__, *(described.exceptions or ())):
         if inner is not None:
             _keep_users_frames(inner)

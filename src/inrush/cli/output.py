@@ -42,7 +42,7 @@ def shown() -> Iterator[None]:
 
 
 class Plain:
-    """Lines, for files and pipes. What calls wait for is told when it lasts, since a start of milliseconds is no news."""
+    """Lines, for files and pipes. What calls wait for is told when it lasts: a start of milliseconds is no news."""
 
     def __init__(self, patience_s: float = 1.0) -> None:
         self._patience_s = patience_s
