@@ -1,0 +1,2 @@
+"""A second shell for the core: virtual time, simulated nodes, faults and traffic. Nothing in it waits or draws
+chance."""

@@ -1,0 +1,31 @@
+"""Chance without luck: a number told by a seed and a key, the same on every machine and in every run.
+
+Each draw is named (`("service", call, 3)`), not taken from a stream, so that a changed decision somewhere does not
+change what happens everywhere after it.
+"""
+
+from __future__ import annotations
+
+import math
+from hashlib import blake2b
+
+
+def uniform(seed: int, *key: object) -> float:
+    """A number in [0, 1)."""
+    text = f"{seed}:" + ":".join(map(str, key))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) / 2**64
+
+
+def exponential(seed: int, *key: object) -> float:
+    """A positive number with mean 1: the gap to the next of events that do not know of each other."""
+    return -math.log1p(-uniform(seed, *key))
+
+
+def around(mean: float, spread: float, seed: int, *key: object) -> float:
+    """A positive number with this mean, log-normal; `spread` is the standard deviation of its logarithm (0: always
+    the mean)."""
+    if spread <= 0:
+        return mean
+    radius = math.sqrt(2 * exponential(seed, *key, "radius"))
+    normal = radius * math.cos(2 * math.pi * uniform(seed, *key, "angle"))
+    return mean * math.exp(spread * normal - spread * spread / 2)
