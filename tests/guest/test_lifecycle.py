@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 from guest_process import CANCELLED, OK, GuestProcess, arguments, value
@@ -92,3 +96,92 @@ def f():
 """
     guest.load(source)
     assert guest.call() == ([1], 0)
+
+
+TUNED = """
+import runpy, sys
+from inrush.guest import process, runner
+{settings}
+sys.argv = ["inrush.guest", sys.argv[1]]
+runpy.run_module("inrush.guest", run_name="__main__")
+"""
+
+
+def tuned(root: Path, settings: str, *before: str) -> GuestProcess:
+    """A guest with shorter times than those that people wait for."""
+    return GuestProcess(root, [*before, sys.executable, "-c", TUNED.format(settings=settings)])
+
+
+def test_exit_hooks_that_do_not_end_are_cut_off(tmp_path: Path) -> None:
+    source = """
+import time
+from inrush.client._marks import exit
+class C:
+    @exit()
+    def close(self):
+        print("closing", flush=True)
+        time.sleep(1000)
+"""
+    guest = tuned(tmp_path, "import inrush.guest.main as main\nmain.EXIT_HOOKS_S = 0.3")
+    try:
+        guest.load(source, "C", is_class=True)
+        assert guest.stop() == 3
+        assert guest.logs() == "closing\n"
+    finally:
+        guest.close()
+
+
+ORPHANS = """
+import os, subprocess, sys, time
+from pathlib import Path
+def f():
+    # a child whose own child outlives it: that one becomes an orphan of pid 1
+    subprocess.run([sys.executable, "-c", "import os; os.fork() or os.execlp('sleep', 'sleep', '0.05')"])
+    mine = subprocess.Popen(["true"])
+    return os.getpid()
+def zombies():
+    stats = [p.read_text().rpartition(")")[2].split() for p in Path("/proc").glob("[0-9]*/stat")]
+    return sum(1 for state, parent, *_ in stats if state == "Z" and parent == "1")
+class C:
+    f = staticmethod(f)
+    zombies = staticmethod(zombies)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root to make a pid namespace")
+def test_as_pid_1_it_reaps_orphans(tmp_path: Path) -> None:
+    namespace = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    guest = tuned(tmp_path, "process.REAP_EVERY_S = 0.2", *namespace)
+    try:
+        guest.load(ORPHANS, "C", is_class=True, methods=["f", "zombies"])
+        assert guest.call(method="f") == 1
+        guest.until(lambda: True if guest.call(method="zombies") == 0 else None, "no zombies")
+    finally:
+        guest.close()
+
+
+def test_a_signal_is_heard_while_the_main_thread_is_in_native_code(tmp_path: Path) -> None:
+    source = """
+import ctypes
+libc = ctypes.CDLL(None)
+def f():
+    print("in", flush=True)
+    while True:
+        libc.sleep(1000)
+"""
+    guest = tuned(tmp_path, "process.TERM_GRACE_S = 0.1")
+    try:
+        guest.load(source)
+        guest.run("ca-1", arguments())
+        guest.expect_log("in")
+        guest.process.send_signal(signal.SIGTERM)
+        assert guest.wait() in (0, 3)
+    finally:
+        guest.close()
+
+
+def test_a_frame_that_cannot_be_understood_ends_the_guest_with_a_reason(guest: GuestProcess) -> None:
+    guest.load("def f():\n    pass\n")
+    guest.send({"t": "run", "c": "ca-1"})
+    assert guest.wait() == 2
+    assert "KeyError" in guest.leftovers()

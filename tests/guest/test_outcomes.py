@@ -156,11 +156,13 @@ import threading
 ran = []
 def f(x):
     ran.append(x)
+    print("ran", x)
     x or threading.Event().wait(20)
     return ran
 """
     guest.load(source)
     guest.run("ca-1", arguments(0), arguments(1), arguments(2))
+    guest.expect_log("ran 0")
     guest.send({"t": "cancel", "c": "ca-1", "i": [1]})
     assert guest.result("ca-1", 1)[0] == CANCELLED
     guest.send({"t": "cancel", "c": "ca-1", "i": [0]})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inrush.guest.tasks import Tasks
     from inrush.guest.threads import Workers
 
-LONG_S = 0.001
+LONG_S = 0.0003
 """Inputs that take longer run side by side."""
 
 STUCK_S = 0.002
@@ -47,6 +47,8 @@ class Inputs:
     def add(self, attempts: list[Attempt]) -> None:
         """From the pump: inputs have arrived."""
         with self._lock:
+            if self.closed:
+                return
             self.pending.extend(attempts)
             self._count_slow()
             self._advance()
@@ -114,7 +116,7 @@ class Inputs:
         slow = [a for a in self.active if not a.target.is_async and a.started < before]
         self._slow = len(slow)
         for attempt in slow:
-            attempt.target.typical_s = max(attempt.target.typical_s, LONG_S * 2)
+            attempt.target.typical_s = max(attempt.target.typical_s, STUCK_S)
 
     def _advance(self) -> None:
         while self.pending and len(self.active) < self.limit and self.pending[0].target.is_async:

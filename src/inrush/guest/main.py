@@ -27,7 +27,7 @@ from inrush.guest.output import Output
 from inrush.guest.process import Process
 from inrush.guest.protocol import MAX_PAYLOAD_BYTES, PICKLE
 from inrush.guest.pump import Pump
-from inrush.guest.runner import Runner
+from inrush.guest.runner import EXIT_HOOKS_S, Runner
 from inrush.guest.settle import settle
 from inrush.guest.tracebacks import traceback_text, type_name
 
@@ -148,6 +148,7 @@ class Guest:
     def _finish(self, runner: Runner) -> None:
         while runner.inputs.active:
             time.sleep(0.005)
+        runner.leave_by = time.monotonic() + EXIT_HOOKS_S
         runner.loaded.exit(runner.tasks.run)
         runner.loaded.close(runner.tasks.run)
         atexit._run_exitfuncs()
@@ -172,6 +173,8 @@ class Guest:
             self._channel.wake()
 
     def _on_end(self, why: str) -> None:
+        if why:
+            os.write(2, f"inrush: the guest ends: {why}\n".encode())
         process.leave(AGENT_GONE)
 
     def _tick(self) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 from inrush import frames
 from inrush.guest.channel import Channel
-from inrush.guest.protocol import BLOB, ERROR, INLINE_LIMIT_BYTES, MAX_PAYLOAD_BYTES, OK, system_failure
+from inrush.guest.protocol import ASGI, BLOB, ERROR, INLINE_LIMIT_BYTES, MAX_PAYLOAD_BYTES, OK, system_failure
 
 LATENCY_S = 0.0003
 MAX_HELD_ENTRIES = 256
@@ -52,8 +52,8 @@ class Outbox:
             self._entries.append((("out", call), (index, status), payload))
 
     def item(self, call: str, index: int, number: int, payload: bytes) -> None:
-        """What a generator yielded, or a piece of a web response."""
-        if len(payload) > INLINE_LIMIT_BYTES:
+        """What a generator yielded, or a piece of a web response (which is never a blob: a gateway passes it on)."""
+        if len(payload) > INLINE_LIMIT_BYTES and payload[:1] != ASGI:
             _, payload = self.blob(OK, payload)
         self._put((("item", call, index), number, payload))
         self.promise()

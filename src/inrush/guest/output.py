@@ -77,6 +77,9 @@ class Stream(io.TextIOBase):
         for line in lines:
             self.write(line)
 
+    def reconfigure(self, **options: Any) -> None:
+        """Accepted, and without effect: output is UTF-8, a line at a time."""
+
     def flush(self) -> None:
         attempt = current.get()
         part = self._parts.pop(attempt or threading.get_ident(), "")

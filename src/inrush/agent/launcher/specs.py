@@ -72,7 +72,7 @@ class TemplateSpec:
     sys_path_end: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     boot: dict[str, Any] | None = None
-    entry: str = "inrush.guest.main"
+    entry: str = "inrush.guest.warm"
     cwd: str = "/"
     limits: Limits = Limits()
     network: str = "none"
