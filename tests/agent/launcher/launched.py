@@ -139,6 +139,7 @@ class Node:
         options.setdefault("root", self.root())
         options.setdefault("uid_base", UID_BASE)
         options.setdefault("entry", "rig")
+        options.setdefault("env", {"LD_LIBRARY_PATH": "/opt/inrush/python/lib"})
         spec = TemplateSpec(key, python=PYTHON, sys_path=("/root",), **options)
         return await self.launcher.open_template(spec, 2, 2)
 

@@ -31,6 +31,7 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 """A thread pool made before a fork is not there after it: templates get none, and children the user's values."""
 
 _RESEND_S = 0.005
+_LAST_WORDS_S = 1.0
 
 Answer = Callable[[TemplateUp | Started | Failure], None]
 
@@ -42,6 +43,7 @@ class Templates:
         self._machine = machine
         self._ended = ended
         self._open: dict[str, Template] = {}
+        self._numbers = 0
 
     def get(self, key: str) -> Template | None:
         """An open template."""
@@ -52,7 +54,9 @@ class Templates:
         if spec.key in self._open:
             answer(Failure("busy", f"template {spec.key!r} is open already"))
             return
-        self._open[spec.key] = template = Template(self._machine, spec, answer, self._gone)
+        self._numbers += 1
+        group = f"template-{spec.key}-{self._numbers}"  # an earlier one of the key may still be on its way out
+        self._open[spec.key] = template = Template(self._machine, spec, group, answer, self._forget, self._gone)
         try:
             template.begin(stdio)
         except OSError:
@@ -65,10 +69,16 @@ class Templates:
         if template:
             template.close()
 
+    def _forget(self, template: Template) -> bool:
+        """Whether it was still open."""
+        if self._open.get(template.key) is not template:
+            return False
+        del self._open[template.key]
+        return True
+
     def _gone(self, template: Template, status: int) -> None:
-        """A template has ended, by itself unless it is no longer in the table."""
-        if self._open.get(template.key) is template:
-            del self._open[template.key]
+        """A template has ended, by itself if it was still open."""
+        if self._forget(template):
             code, signum = (
                 (128 + os.WTERMSIG(status), os.WTERMSIG(status))
                 if os.WIFSIGNALED(status)
@@ -83,13 +93,21 @@ class Template:
     """One process to fork from."""
 
     def __init__(
-        self, machine: Machine, spec: TemplateSpec, answer: Answer, gone: Callable[[Template, int], None]
+        self,
+        machine: Machine,
+        spec: TemplateSpec,
+        group: str,
+        answer: Answer,
+        failed: Callable[[Template], object],
+        gone: Callable[[Template, int], None],
     ) -> None:
         self.key = spec.key
         self.uid_base = spec.uid_base
         self._machine = machine
         self._spec = spec
         self._answer: Answer | None = answer
+        self._group = group
+        self._never_up = failed
         self._gone = gone
         self._began = time.monotonic()
         self._forks: dict[str, Fork] = {}
@@ -105,9 +123,7 @@ class Template:
     def begin(self, stdio: tuple[int, int]) -> None:
         """Start the process."""
         spec, machine = self._spec, self._machine
-        held = self._held = machine.hold(
-            f"template-{spec.key}"[:200], spec.root, spec.limits, spec.network, spec.uid_base
-        )
+        held = self._held = machine.hold(self._group, spec.root, spec.limits, spec.network, spec.uid_base)
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         joins = held.joins()
         netns = held.net.fd if held.net else -1
@@ -140,6 +156,7 @@ class Template:
         held = self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, below)
         made = Fork(self._machine, container, held, self._userns, self._launch.pid, answer, self._forget)
         self._forks[spec.id] = made
+        container.uid_base = self.uid_base
         joins, nodes = held.joins(), roots.take_nodes(roots.relative(spec.devices))
         body = {
             "fork": spec.id,
@@ -208,7 +225,7 @@ class Template:
             body = None
         if not isinstance(body, dict):
             self._machine.loop.unwatch(self._control.fileno())
-            self._launch.kill()
+            self._machine.loop.later(_LAST_WORDS_S, self._launch.kill)  # unless it ends, and its init tells how
             return
         try:
             self._heard(body)
@@ -235,6 +252,9 @@ class Template:
             answer(result)
 
     def _failed(self, failure: Failure) -> None:
+        """It will not be ready: its key is free again before anybody hears of it."""
+        if self._answer:
+            self._never_up(self)
         self._settle(failure)
         self._closing = True
 
@@ -250,7 +270,8 @@ class Template:
         oom = bool(self._held and self._held.group and self._held.group.oom_kills())
         how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else "ended"
         more = ", out of memory" if oom else ""
-        self._settle(Failure("template", f"the template {how}{more} before it was ready"))
+        if self._answer:
+            self._failed(Failure("template", f"the template {how}{more} before it was ready"))
 
     def _release(self) -> None:
         self._machine.loop.unwatch(self._control.fileno())
