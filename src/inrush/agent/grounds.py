@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inrush import wire
 from inrush.agent.images.store import BuiltImage, ImageStore
@@ -70,6 +71,11 @@ class Grounds:
             workdir=image.workdir or HOME,
             python=image.python,
         )
+
+    def hold(self, root: RootSpec, until: asyncio.Future[Any]) -> None:
+        """Keeps the layers of a container that runs."""
+        self._images.hold(root.layers)
+        until.add_done_callback(lambda _: self._images.release(root.layers))
 
     async def archives(self, spec: wire.FunctionSpec) -> list[Path]:
         """The function's own layers, top first: its source, then its mounts, of which later ones win."""

@@ -65,7 +65,7 @@ class Node:
             self._home / "node", self._launcher, self._exits, budget_gib=float(self._settings["layers_gib"])
         )
         await images.start()
-        templates = Templates(self._launcher, float(self._settings["snapshot_memory_mib"]))
+        templates = Templates(self._launcher, images, float(self._settings["snapshot_memory_mib"]))
         starts = Starts(
             self._launcher,
             self._exits,

@@ -27,9 +27,9 @@ from inrush.agent.environment import BASE, container_env, guest_version, load_of
 from inrush.agent.exits import Exits
 from inrush.agent.grounds import Ground, Grounds
 from inrush.agent.launcher.client import Launcher
-from inrush.agent.launcher.specs import Exited, ForkSpec, Limits, RunSpec, Started, TemplateSpec
+from inrush.agent.launcher.specs import Exited, ForkSpec, Limits, RootSpec, RunSpec, Started, TemplateSpec
 from inrush.agent.processes import Begun, Stdio
-from inrush.agent.templates import Template, TemplateFailed, Templates
+from inrush.agent.templates import Templates
 from inrush.agent.uids import UidRanges
 from inrush.errors import Error
 
@@ -122,7 +122,7 @@ class Starts:
                 return await self._fork(site, template, stdio, why)
             except Error as error:
                 why = f"it could not be forked from its {_kind(template)}: {error}"
-                self._note(order.function, f"{order.spec.name}: {why}")
+                self._note(order.function, why)
         return await self._exec(site, stdio, why)
 
     async def prepare(self, order: wire.Prepare) -> None:
@@ -165,7 +165,6 @@ class Starts:
     async def _fork(self, site: Site, template: TemplateSpec, stdio: Stdio, why: str) -> Begun:
         order = site.order
         async with self._templates.use(template, self._ttl_s(template)) as opened:
-            _check(opened)
             spec = ForkSpec(
                 id=order.container,
                 template=template.key,
@@ -178,7 +177,7 @@ class Starts:
                 cwd=site.ground.workdir,
             )
             launching = self._launcher.fork(spec, stdio.guest, stdio.stdout, stdio.stderr)
-            process, started = await self._launched(order.container, launching)
+            process, started = await self._launched(order.container, spec.root, launching)
         reasons = "; ".join(filter(None, (why, started.why)))
         how = "fork" if template.boot is None else "snapshot"
         printed = tuple(opened.printed.take())
@@ -199,25 +198,30 @@ class Starts:
             devices=site.devices.devices,
         )
         launching = self._launcher.run(spec, stdio.guest, stdio.stdout, stdio.stderr)
-        process, started = await self._launched(order.container, launching)
+        process, started = await self._launched(order.container, spec.root, launching)
         reasons = "; ".join(filter(None, (why, started.why)))
         return Begun(process, "exec", site.load, site.payloads, started.phases, reasons)
 
-    async def _launched(self, id: str, launching: Coroutine[Any, Any, Started]) -> tuple[Contained, Started]:
+    async def _launched(
+        self, id: str, root: RootSpec, launching: Coroutine[Any, Any, Started]
+    ) -> tuple[Contained, Started]:
         """The container, once it runs. If whoever wants it no longer does, it is ended first."""
-        process = Contained(self._launcher, id, self._exits.expect(id))
+        exited = self._exits.expect(id)
+        self._grounds.hold(root, exited)
+        process = Contained(self._launcher, id, exited)
         task = asyncio.ensure_future(launching)
         try:
             return process, await asyncio.shield(task)
         except asyncio.CancelledError:
-            with suppress(Error, OSError):
-                await task
+            await asyncio.wait({task})
+            if task.exception() is None:
                 process.kill()
                 await process.wait()
             raise
-        except (Error, OSError):
-            self._exits.forget(id)
-            raise
+        finally:
+            if task.done() and task.exception() is not None:
+                self._exits.forget(id)
+                exited.cancel()
 
     async def _start_process(
         self, order: wire.StartContainer, cards: Sequence[wire.Gpu], payloads: tuple[bytes, ...], stdio: Stdio
@@ -284,15 +288,6 @@ def _network(spec: wire.FunctionSpec) -> str:
 
 def _kind(template: TemplateSpec) -> str:
     return "zygote" if template.boot is None else "snapshot"
-
-
-def _check(opened: Template) -> None:
-    """Whether it is safe to fork from. Raises `TemplateFailed` naming what is not."""
-    up = opened.opening.result()
-    if not up.report.get("ok", True):
-        raise TemplateFailed(str(up.report.get("why") or "its hooks failed"))
-    if up.threads != 1:
-        raise TemplateFailed(f"it has {up.threads} threads, and only a process with one can be forked safely")
 
 
 def _ground_truth() -> tuple[str, str]:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,9 +23,16 @@ from inrush.errors import Error, StartupError
 log = logging.getLogger(__name__)
 
 SWEEP_S = 5.0
-FAILED_S = 60.0
+FAILED_S = 300.0
 """How long a template that failed is not tried again."""
 MAX_FAILED = 256
+
+
+class Layers(Protocol):
+    """The part of the image store that templates need: what is held is not evicted."""
+
+    def hold(self, paths: Iterable[str], /) -> None: ...
+    def release(self, paths: Iterable[str], /) -> None: ...
 
 
 class Opener(Protocol):
@@ -44,6 +51,7 @@ class Template:
     """One template. `printed` is what its process wrote; whoever starts the first container from it may take it."""
 
     opening: asyncio.Task[TemplateUp]
+    layers: tuple[str, ...]
     ttl_s: float
     printed: Collected = field(default_factory=Collected)
     users: int = 0
@@ -55,8 +63,9 @@ class Template:
 class Templates:
     """All templates of a node, by key."""
 
-    def __init__(self, opener: Opener, budget_mib: float) -> None:
+    def __init__(self, opener: Opener, layers: Layers, budget_mib: float) -> None:
         self._opener = opener
+        self._layers = layers
         self._budget_mib = budget_mib
         self._open: dict[str, Template] = {}
         self._failed: dict[str, tuple[float, str]] = {}
@@ -82,7 +91,7 @@ class Templates:
 
     def died(self, key: str) -> bool:
         """It ended by itself; whether it was one of these."""
-        return self._open.pop(key, None) is not None
+        return self._remove(key)
 
     async def close(self) -> None:
         """Lets all go."""
@@ -102,7 +111,8 @@ class Templates:
             self._sweeper = asyncio.create_task(self._sweep())
         opening = asyncio.create_task(self._opening(spec))
         opening.add_done_callback(lambda task: task.cancelled() or task.exception())  # asked for, whoever waits
-        template = self._open[spec.key] = Template(opening, ttl_s)
+        template = self._open[spec.key] = Template(opening, spec.root.layers, ttl_s)
+        self._layers.hold(template.layers)
         return template
 
     async def _opening(self, spec: TemplateSpec) -> TemplateUp:
@@ -110,7 +120,7 @@ class Templates:
         try:
             up = await self._open_with_output(spec, template)
         except (Error, OSError) as error:
-            self._open.pop(spec.key, None)
+            self._remove(spec.key)
             self._remember(spec.key, f"{error}{template.printed.said()}")
             raise TemplateFailed(f"{error}{template.printed.said()}") from None
         template.memory_mib = _memory_mib(up.pid)
@@ -125,9 +135,9 @@ class Templates:
         finally:
             os.close(out)
             os.close(err)
-        if up.why:
+        if why := _unsafe(up):
             await self._opener.close_template(spec.key)
-            raise TemplateFailed(up.why)
+            raise TemplateFailed(why)
         return up
 
     def _remember(self, key: str, why: str) -> None:
@@ -157,9 +167,25 @@ class Templates:
         return gone
 
     async def _let_go(self, key: str) -> None:
-        if self._open.pop(key, None) is not None:
+        if self._remove(key):
             with suppress(Error, OSError):
                 await self._opener.close_template(key)
+
+    def _remove(self, key: str) -> bool:
+        template = self._open.pop(key, None)
+        if template is None:
+            return False
+        self._layers.release(template.layers)
+        return True
+
+
+def _unsafe(up: TemplateUp) -> str:
+    """Why it may not be forked from; empty when it may."""
+    if not up.report.get("ok", True):
+        return str(up.report.get("why") or "its hooks failed")
+    if up.threads != 1:
+        return f"it has {up.threads} threads, and only a process with one can be forked safely"
+    return ""
 
 
 def _memory_mib(pid: int) -> float:

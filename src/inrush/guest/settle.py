@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 SETTLE_S = 2.0
 
@@ -55,12 +56,15 @@ def _others() -> list[threading.Thread]:
 
 
 def _stop_tqdm() -> None:
-    """tqdm's monitor is a thread that never ends by itself; without its interval it does not come back."""
+    """tqdm's monitors are threads that never end by themselves, one for each class derived from `tqdm` that showed a
+    bar; without its interval none comes back."""
     std = sys.modules.get("tqdm.std")
     if std is None:
         return
-    monitor = std.tqdm.monitor
     std.tqdm.monitor_interval = 0
-    if monitor is not None:
-        monitor.exit()
-        std.tqdm.monitor = None
+    for thread in _others():
+        if type(thread).__name__ == "TMonitor":
+            shown_by: Any = vars(thread)["tqdm_cls"]
+            shown_by.monitor_interval = 0
+            vars(thread)["was_killed"].set()
+            shown_by.monitor = None
