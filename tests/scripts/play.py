@@ -60,7 +60,9 @@ class Player:
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _pool(self, kind: str, nodes: str, gpus: str = "0", cpu: str = "64", memory: str = "65536", region: str = "") -> None:
+    def _pool(
+        self, kind: str, nodes: str, gpus: str = "0", cpu: str = "64", memory: str = "65536", region: str = ""
+    ) -> None:
         for _ in range(int(nodes)):
             node = f"no-{len(self.inventories) + 1}"
             devices = tuple(Gpu(type=kind.upper(), index=i, declared=True) for i in range(int(gpus)))

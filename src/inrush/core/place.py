@@ -8,10 +8,12 @@ Plan: a `Planner` ranks all nodes once and then hands out one placement after th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from inrush.core.containers import Container
 from inrush.core.nodes import Node
 from inrush.wire import FunctionSpec, GpuRequest, Resources
 
@@ -47,14 +49,13 @@ def name(request: GpuRequest) -> str:
 class Planner:
     """Places for containers of one function, best first. Claim a placement on its node before asking for the next."""
 
-    def __init__(self, spec: FunctionSpec, function: str, nodes: Iterable[Node]) -> None:
-        self._function = function
+    def __init__(self, spec: FunctionSpec, nodes: Iterable[Node], own: Iterable[Container] = ()) -> None:
+        """`own` are the containers that the function has already."""
         self._cpu, self._memory = cpu_milli(spec.resources), spec.resources.memory_mib
         self._requests: list[GpuRequest | None] = list(spec.resources.gpu) or [None]
-        self._nodes = [node for node in nodes if in_bounds(spec, node)]
-        self._own: dict[str, int] = {}
-        for node in self._nodes:
-            self._own[node.id] = sum(c.function == function for c in node.containers.values())
+        anywhere = not spec.cloud and not spec.region
+        self._nodes = [node for node in nodes if anywhere or in_bounds(spec, node)]
+        self._own = Counter(container.node for container in own)
         self._heap: list[tuple[tuple[int, ...], int, Node]] = []
         self._last: Node | None = None
         self._fill()

@@ -33,7 +33,8 @@ def provision(state: State) -> None:
         function = heappop(heap)[-1]
         planner = planners.get(function.id)
         if planner is None:
-            planner = planners[function.id] = Planner(function.spec, function.id, state.nodes.values())
+            planner = Planner(function.spec, state.nodes.values(), function.containers.values())
+            planners[function.id] = planner
         placement = planner.next()
         if placement is None:
             refused.append(function)

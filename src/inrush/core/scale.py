@@ -147,7 +147,8 @@ def _need(load: Load, policy: ScalePolicy, memo: Memo) -> tuple[int, str, Memo]:
     above = max(0, load.running - target * load.ready)
     if not load.queued and not above:
         steady = math.ceil(round(load.concurrency / target, 3)) if load.running else 0
-        return max(load.ready - load.idle, steady), f"{load.running} running" if load.running else "nothing waits", Memo()
+        doing = f"{load.running} running" if load.running else "nothing waits"
+        return max(load.ready - load.idle, steady), doing, Memo()
     waiting = f"{load.queued} waiting" if load.queued else f"{above} running above the target"
     most = math.ceil((load.queued + load.running) / target)
     within_s = horizon_s(load.start_s)

@@ -1,0 +1,129 @@
+"""How many containers: bounds hold for every load, and the shape of the policy is as documented."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inrush.core.scale import (
+    FIRST_STARTS,
+    KEEP_MIN_S,
+    KEEP_RATIO,
+    Load,
+    Measured,
+    Memo,
+    desired,
+    horizon_s,
+    keep_s,
+)
+from inrush.wire import ScalePolicy
+
+seconds = st.floats(0.0001, 1000)
+loads = st.builds(
+    Load,
+    valid=st.just(True),
+    idle=st.just(0),
+    queued=st.integers(0, 10**6),
+    running=st.integers(0, 10**4),
+    concurrency=st.floats(0, 10**4),
+    starting=st.integers(0, 100),
+    ready=st.integers(0, 100),
+    service_s=st.none() | seconds,
+    start_s=st.none() | seconds,
+    stall_s=st.floats(0, 1000),
+)
+policies = st.builds(
+    ScalePolicy,
+    min_containers=st.integers(0, 5),
+    max_containers=st.none() | st.integers(5, 50),
+    buffer_containers=st.integers(0, 3),
+    max_inputs=st.integers(1, 64),
+    target_inputs=st.none() | st.integers(1, 64),
+)
+
+
+ANY = ScalePolicy()
+FRESH = Memo()
+
+
+def wanted(load: Load, policy: ScalePolicy = ANY, memo: Memo = FRESH) -> int:
+    return desired(load, policy, memo, 0.0)[0].wanted
+
+
+@given(loads, policies)
+def test_the_policys_bounds_hold_and_there_is_always_a_why(load: Load, policy: ScalePolicy) -> None:
+    decision, _ = desired(load, policy, Memo(), 0.0)
+    assert decision.wanted >= policy.min_containers
+    assert policy.max_containers is None or decision.wanted <= policy.max_containers
+    assert decision.have == load.starting + load.ready
+    assert str(decision.wanted) in decision.why
+
+
+@given(loads, policies)
+def test_what_waits_gets_a_container_and_no_slot_is_wanted_without_an_input(load: Load, policy: ScalePolicy) -> None:
+    count = wanted(load, policy)
+    if load.queued:
+        assert count >= 1 or load.starting + load.ready >= 1
+        most = load.queued + load.running + policy.buffer_containers + load.ready
+        assert count <= max(most, policy.min_containers)
+
+
+@given(loads, st.integers(1, 1000))
+def test_more_waiting_never_means_fewer_containers(load: Load, more: int) -> None:
+    load = load._replace(queued=max(1, load.queued))
+    assert wanted(load._replace(queued=load.queued + more)) >= wanted(load)
+
+
+def test_work_decides_not_the_number_of_inputs() -> None:
+    short = Load(queued=10_000, ready=1, running=1, service_s=0.001, start_s=0.01)
+    assert wanted(short) == 39
+    assert wanted(short._replace(service_s=60.0)) == 10_001
+
+
+def test_costly_starts_are_given_a_longer_horizon() -> None:
+    load = Load(queued=100, ready=1, running=1, service_s=1.0, start_s=0.01)
+    assert wanted(load) > 2 * wanted(load._replace(start_s=40.0))
+    assert horizon_s(40.0) > 40.0
+
+
+def test_of_the_unknown_few_are_started_and_doubled_only_when_all_run_and_are_silent() -> None:
+    assert wanted(Load(queued=1)) == 1
+    assert wanted(Load(queued=1000)) == FIRST_STARTS
+    silent = Load(queued=998, running=2, ready=2, stall_s=0.5)
+    assert wanted(silent) == 4
+    assert wanted(silent._replace(starting=1)) == 3
+    assert wanted(silent._replace(stall_s=0.0)) == 2
+    _, memo = desired(silent, ScalePolicy(), Memo(), 0.0)
+    assert wanted(silent, memo=memo) == 2, "once for each size"
+
+
+def test_an_estimate_that_silence_disproves_is_not_trusted() -> None:
+    load = Load(queued=100, running=4, ready=4, service_s=0.001, start_s=0.01, stall_s=0.1)
+    assert wanted(load) == 1
+    assert wanted(load._replace(stall_s=10.0)) == 8
+
+
+def test_no_data_is_not_zero() -> None:
+    decision, _ = desired(Load(valid=False, ready=3), ScalePolicy(min_containers=1), Memo(), 0.0)
+    assert decision.wanted == 3
+
+
+def test_an_idle_container_is_kept_for_what_its_start_is_worth() -> None:
+    policy = ScalePolicy(scaledown_window_s=60.0)
+    assert keep_s(policy, None) == 60.0
+    assert keep_s(policy, 0.01) == KEEP_MIN_S
+    assert keep_s(policy, 1.0) == KEEP_RATIO
+    assert keep_s(policy, 40.0) == 60.0
+    assert keep_s(ScalePolicy(scaledown_window_s=1.0), 0.01) == 1.0
+
+
+def test_measures_follow_what_happens() -> None:
+    measured = Measured()
+    measured.served(1.0, 1, now=1.0)
+    assert measured.service_s == 1.0
+    for now in range(2, 40):
+        measured.served(0.1, 1, float(now))
+    assert 0.1 <= measured.service_s < 0.11
+    for now in range(40, 60):
+        measured.observe(8, float(now))
+    assert 7.9 < measured.concurrency <= 8.0
