@@ -8,10 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from desk import Desk
 
 from inrush import wire
 from inrush.wire import Status
-from tests.agent.conftest import Desk
 
 ECHO = """
     import os, time

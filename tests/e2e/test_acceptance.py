@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RunningServer
+from running_server import RunningServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(os.environ.get("INRUSH_ACCEPTANCE_DIR") or REPOSITORY.parent / "shared" / "acceptance")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.conftest import RunningServer
+from running_server import RunningServer
 
 STILL_WORKS = """
 import inrush

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.conftest import RunningServer
+from running_server import RunningServer
 
 
 def test_a_remote_call_runs_in_a_container_and_not_here(server: RunningServer) -> None:

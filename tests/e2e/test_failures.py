@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from tests.conftest import RunningServer, descendants, poll
+from running_server import RunningServer, descendants, poll
 
 MAP = """
 import os, time

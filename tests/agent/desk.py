@@ -1,0 +1,99 @@
+"""Where a server would sit: the test gives orders to a whole agent and hears what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import pickle
+import tarfile
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from inrush import settings, wire
+from inrush.agent.launcher.process import start_launcher
+from inrush.agent.node import Node
+from inrush.server.blobs import Blobs
+
+M = TypeVar("M")
+
+
+class Desk:
+    """Where a server would sit: gives orders to the agent and keeps what it says."""
+
+    def __init__(self, home: Path, values: dict[str, Any]) -> None:
+        self.home = home
+        self.settings = {name: value.value for name, value in settings.load({}, {"INRUSH_HOME": str(home)}).items()}
+        self.settings.update({"gpus": "A10G:4", **values})
+        self.blobs = Blobs(home / "blobs", 1 << 30, 1 << 28, 3600.0)
+        self.said: list[Any] = []
+        self.lost: list[str] = []
+        self.handle = start_launcher(home)
+        self.node = Node(home, self.handle, self.blobs, self.settings, self.lost.append)
+        self._news = asyncio.Event()
+
+    async def open(self) -> None:
+        await self.node.start()
+        self.node.attach(self._deliver)
+
+    def _deliver(self, batch: list[Any]) -> None:
+        self.said += batch
+        self._news.set()
+
+    def tell(self, *orders: Any) -> None:
+        self.node.receive(list(orders))
+
+    async def hear(self, kind: type[M], where: Callable[[M], bool] = lambda message: True, timeout_s: float = 60) -> M:
+        """The first message of a kind that there is or comes."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                for message in self.said:
+                    if isinstance(message, kind) and where(message):
+                        return message
+                self._news.clear()
+                await self._news.wait()
+
+    def spec(self, code: str, qualname: str = "f", **more: Any) -> wire.FunctionSpec:
+        """A function whose source is this module."""
+        content = textwrap.dedent(code).encode()
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            entry = tarfile.TarInfo("root/program.py")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+        data = stream.getvalue()
+        source = self.blobs.put(data, hashlib.sha256(data).hexdigest())
+        return wire.FunctionSpec(name=qualname, module="program", qualname=qualname, source=source, **more)
+
+    def start(self, id: str, spec: wire.FunctionSpec, **more: Any) -> None:
+        self.tell(wire.StartContainer(id, "fn-1", more.pop("app", "app"), spec, **more))
+
+    async def started(self, id: str, spec: wire.FunctionSpec, **more: Any) -> wire.ContainerReady:
+        """Starts one and waits until it is ready."""
+        self.start(id, spec, **more)
+        ready_or_ended = await self.hear(
+            wire.ContainerReady | wire.ContainerEnded,  # type: ignore[arg-type]
+            lambda message: message.container == id,
+        )
+        assert isinstance(ready_or_ended, wire.ContainerReady), ready_or_ended
+        return ready_or_ended
+
+    def run(self, id: str, call: str, *arguments: Any, method: str = "", kind: str = "map") -> None:
+        payloads = tuple(b"P" + pickle.dumps(((argument,), {})) for argument in arguments)
+        self.tell(wire.Run(id, call, method, kind, tuple(range(len(arguments))), payloads))
+
+    async def result(self, call: str, index: int = 0, timeout_s: float = 60) -> tuple[int, Any]:
+        """Status and value (or payload, where that is no pickle) of one input."""
+        ran = await self.hear(wire.Ran, lambda ran: ran.call == call and index in ran.indexes, timeout_s)
+        at = ran.indexes.index(index)
+        payload = ran.payloads[at]
+        return ran.statuses[at], pickle.loads(payload[1:]) if payload[:1] == b"P" else payload
+
+    async def ended(self, id: str, timeout_s: float = 60) -> wire.ContainerEnded:
+        return await self.hear(wire.ContainerEnded, lambda message: message.container == id, timeout_s)
+
+    def ends(self, id: str) -> int:
+        """How often the end of a container was said."""
+        return sum(isinstance(m, wire.ContainerEnded) and m.container == id for m in self.said)
