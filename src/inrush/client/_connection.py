@@ -26,11 +26,13 @@ _BATCH = 12
 """Messages a frame: each is at most about `CHUNK_BYTES`, and a frame is limited."""
 
 _RECONNECT_S = 60.0
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 1.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.5
+_PATIENCE_S = 3.0
+"""After a crash whoever supervises the server may start it again; only then do we."""
 
 Callback = Callable[[Any], None]
-Connect = Callable[[], tuple[Transport, str]]
-"""Opens a connection, and tells the token for it."""
+Connect = Callable[[bool], tuple[Transport, str]]
+"""Opens a connection, and tells the token for it; told whether it may start a server where none answers."""
 
 
 class _Ask:
@@ -193,7 +195,7 @@ class Link:
 
     def _run(self) -> None:
         try:
-            transport = self._greet()
+            transport = self._greet(start=True)
             while True:
                 self._read(transport)
                 if not self._wanted():
@@ -216,9 +218,9 @@ class Link:
             self.alive = self.alive and bool(self._asks or self.calls or self.holders)
             return self.alive
 
-    def _greet(self) -> Transport:
+    def _greet(self, start: bool) -> Transport:
         assert self._connect is not None
-        transport, token = self._connect()
+        transport, token = self._connect(start)
         try:
             transport.send(wire.encode([wire.Hello(self.client, token, version=__version__)]))
             welcome = self._welcome(transport)
@@ -271,15 +273,16 @@ class Link:
         return again
 
     def _greet_again(self) -> Transport:
-        deadline = time.monotonic() + _RECONNECT_S
+        lost_at = time.monotonic()
         pause_s = _FIRST_PAUSE_S
         while True:
+            waited_s = time.monotonic() - lost_at
             try:
-                return self._greet()
+                return self._greet(start=waited_s > _PATIENCE_S)
             except (AuthError, VersionError):
                 raise
             except (Error, OSError):
-                if time.monotonic() > deadline:
+                if waited_s > _RECONNECT_S:
                     raise
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, _LAST_PAUSE_S)

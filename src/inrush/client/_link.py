@@ -1,4 +1,4 @@
-"""The one link of this process: opened when first needed, given by the guest in a container, dropped by a forked child."""
+"""The one link of this process: opened when first needed, given by the guest in a container, never shared by a fork."""
 
 from __future__ import annotations
 

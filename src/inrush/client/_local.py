@@ -23,8 +23,9 @@ _TAIL_LINES = 15
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 
 
-def connect() -> tuple[Transport, str]:
-    """A connection to the server that the settings name, and the token for it; without one, to this machine's own."""
+def connect(start: bool = True) -> tuple[Transport, str]:
+    """A connection to the server that the settings name, and the token for it; without one, to this machine's own,
+    which is started if it does not answer, unless `start` is False."""
     values = settings.load()
     url, token = str(values["server_url"].value), str(values["token"].value)
     if url:
@@ -35,17 +36,18 @@ def connect() -> tuple[Transport, str]:
         if not token:
             raise AuthError(f"the server at {url} wants a token: set INRUSH_TOKEN, or token in config.toml")
         return WebSocketTransport(url), token
-    return local(), token
+    return local(start), token
 
 
-def local() -> UnixTransport:
-    """A connection to this machine's server, which is started if it does not answer. Raises `ConnectionError` with
-    the end of its log."""
+def local(start: bool) -> UnixTransport:
+    """A connection to this machine's server. Raises `ConnectionError`, with the end of its log if it does not start."""
     home = settings.home()
     socket = home / "run" / "server.sock"
     found = _try(socket)
     if found is not None:
         return found
+    if not start:
+        raise ConnectionError(f"no server answers at {socket}")
     with _starting(home):
         return _try(socket) or _start(home, socket)
 
@@ -96,7 +98,7 @@ def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> UnixTran
         found = _try(socket)
         if found is not None:
             return found
-        if process.poll() is not None:
+        if process.poll() is not None and not _is_locked(socket.parent / "lock"):
             raise ConnectionError(
                 f"the local server ended with status {process.returncode} while it started.{_tail(log)}"
             )
@@ -104,6 +106,20 @@ def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> UnixTran
     raise ConnectionError(
         f"the local server (process {process.pid}) did not answer within {_START_S:.0f} s.{_tail(log)}"
     )
+
+
+def _is_locked(lock: Path) -> bool:
+    """Does another server run already, one that does not answer yet?"""
+    import fcntl
+
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def _tail(log: Path) -> str:

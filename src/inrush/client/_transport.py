@@ -82,7 +82,7 @@ class WebSocketTransport:
         try:
             self._socket = connect(
                 address, compression=None, max_size=wire.FRAME_LIMIT_BYTES, open_timeout=_CONNECT_S, close_timeout=1
-            )
+            ).__enter__()
         except (OSError, WebSocketException, ValueError) as error:
             raise ConnectionError(f"no inrush server answers at {url}: {error}; check INRUSH_SERVER_URL") from error
 

@@ -357,7 +357,9 @@ class Image(UnbuiltSteps):
 
 
 def _flat(method: str, given: Sequence[str | Sequence[str]]) -> list[str]:
-    names = [name for item in given for name in ([item] if isinstance(item, str) else item)]
+    names: list[str] = []
+    for item in given:
+        names += item if isinstance(item, list | tuple) else [item]  # type: ignore[list-item]
     if not names or not all(isinstance(name, str) and name for name in names):
         raise InvalidError(f"{method} takes strings, or lists of strings, not {given!r}")
     return names

@@ -1,0 +1,83 @@
+"""The server dies under a program: nothing is lost, nothing comes twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = """
+    import sys, time
+    import inrush
+    app = inrush.App("through")
+
+    @app.function()
+    @inrush.concurrent(max_inputs=8)
+    def slow(x):
+        time.sleep(0.02)
+        return x
+
+    @app.function()
+    def once(x):
+        time.sleep(3)
+        return x
+
+    if __name__ == "__main__":
+        with app.run():
+            slow.remote(0)
+            got = []
+            for x in slow.map(range(1500)):
+                got.append(x)
+                if len(got) == 200:
+                    print("half", flush=True)
+                    sys.stdin.readline()
+            print(got == list(range(1500)), len(got), once.remote(7), flush=True)
+"""
+
+
+def begin(home: Path, env: dict[str, str]) -> subprocess.Popen[str]:
+    path = home / "through.py"
+    path.write_text(textwrap.dedent(PROGRAM))
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, str(path)], env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_map_goes_on_when_the_server_is_killed_and_started_again(own_server: Any, home: Path) -> None:
+    own_server.start()
+    process = begin(home, own_server.env)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    own_server.kill()
+    own_server.start()
+    out, err = process.communicate("go\n", timeout=240)
+    assert out == "True 1500 7\n", err + own_server.log()
+
+
+def test_a_waiting_program_starts_the_local_server_again_itself(own_server: Any, home: Path) -> None:
+    own_server.start()
+    process = begin(home, own_server.env)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    own_server.kill()
+    out, err = process.communicate("go\n", timeout=240)
+    subprocess.run([sys.executable, "-m", "inrush", "server", "stop"], env=own_server.env, check=True, timeout=120)
+    assert out == "True 1500 7\n", err
+
+
+def test_ctrl_c_ends_the_program_and_its_app(own_server: Any, home: Path) -> None:
+    own_server.start()
+    process = begin(home, own_server.env)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "half\n"
+    os.kill(process.pid, signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert "KeyboardInterrupt" in err
+    assert "has ended: it was stopped" in own_server.log()
