@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import Desk
+
+from agent.desk import Desk
 
 
 @pytest.fixture

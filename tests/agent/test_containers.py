@@ -8,8 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from desk import Desk
 
+from agent.desk import Desk
 from inrush import wire
 from inrush.wire import Status
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import RunningServer, poll
+from running_server import RunningServer, poll
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
