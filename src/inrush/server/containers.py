@@ -17,6 +17,7 @@ class Container:
     """One container. `state` is `starting`, `ready`, `stopping` or `ended`; times are seconds since the epoch."""
 
     __slots__ = (
+        "by_hand",
         "created", "ended", "function", "gpu_type", "gpus", "how", "how_why", "id", "node", "phases_ms", "ready",
         "start_ms", "state", "why",
     )  # fmt: skip
@@ -26,6 +27,7 @@ class Container:
         self.why, self.state, self.how, self.how_why = why, "starting", "", ""
         self.created, self.ready, self.ended = time.time(), 0.0, 0.0
         self.start_ms = 0.0
+        self.by_hand = False
         self.phases_ms: tuple[tuple[str, float], ...] = ()
 
     def describe(self) -> dict[str, Any]:

@@ -104,6 +104,7 @@ class Http(uvicorn.Server):
         config = uvicorn.Config(
             site,
             log_config=None,
+            log_level="warning",
             access_log=False,
             lifespan="off",
             ws="websockets-sansio",

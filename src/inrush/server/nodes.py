@@ -16,6 +16,7 @@ from inrush.core import effects, events
 from inrush.errors import Error
 from inrush.server.containers import Container, Containers
 from inrush.server.functions import Function, Functions
+from inrush.wire import Status
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ class Nodes:
         self._post, self._turn = post, turn
         self._functions, self._containers, self._environment = functions, containers, environment
         self._nodes: dict[str, Node] = {}
+        self.ending = False
+        """The server ends, and containers with it: what that cuts short has no result, and runs after the next start."""
         self.handlers: dict[type, Callable[[Any], None]] = {
             wire.ContainerReady: self._ready,
             wire.ContainerEnded: self._ended,
@@ -128,11 +131,17 @@ class Nodes:
         self._post(events.ContainerReady(message.container, message.how, message.start_ms))
 
     def _ended(self, message: wire.ContainerEnded) -> None:
-        self._containers.end(message.container, message.why)
-        ref = message.payload or None
-        self._post(events.ContainerEnded(message.container, message.status, message.why, ref))
+        container = self._containers.end(message.container, message.why)
+        if self.ending:
+            return
+        status, ref = message.status, message.payload or None
+        if container is not None and container.by_hand:
+            status, ref = int(Status.LOST), None
+        self._post(events.ContainerEnded(message.container, status, message.why, ref))
 
     def _ran(self, message: wire.Ran) -> None:
+        if self.ending:
+            message = _own_ends(message)
         self._post(
             events.AttemptsEnded(message.container, message.call, message.indexes, message.statuses, message.payloads)
         )
@@ -170,6 +179,8 @@ class Nodes:
 
     def start_container(self, effect: effects.StartContainer) -> None:
         """An effect of the core."""
+        if self.ending:
+            return
         function, node = self._functions.get(effect.function), self._nodes.get(effect.node)
         if function is None or node is None:
             self._post(events.ContainerEnded(effect.container, wire.Status.LOST, "its function or node is gone"))
@@ -206,10 +217,18 @@ class Nodes:
             node.send(wire.StopContainer(effect.container, effect.grace_s, effect.kill))
 
     def stop_by_hand(self, container: Container, grace_s: float = 30.0) -> None:
-        """Somebody wants it gone: the core learns of it when it has ended."""
+        """Somebody wants it gone: the core learns of it when it has ended, and tries what it ran elsewhere."""
+        container.by_hand = True
         self._containers.became(container, "stopping", "it was stopped by hand")
         self.to_container(container.id, wire.StopContainer(container.id, grace_s))
 
     def cancel_run(self, effect: effects.CancelRun) -> None:
         """An effect of the core."""
         self.to_container(effect.container, wire.CancelRun(effect.container, effect.call, effect.indexes))
+
+
+def _own_ends(message: wire.Ran) -> wire.Ran:
+    """Only those attempts that came to an end of their own."""
+    own = [i for i, status in enumerate(message.statuses) if status in (Status.OK, Status.ERROR, Status.TIMEOUT)]
+    indexes, statuses = tuple([message.indexes[i] for i in own]), tuple([message.statuses[i] for i in own])
+    return wire.Ran(message.container, message.call, indexes, statuses, tuple([message.payloads[i] for i in own]))

@@ -236,6 +236,7 @@ class Server:
         """Has `wait_closed` return."""
         log.info("ending: %s", why)
         self.sessions.closing = "the server is ending; it can be started again"
+        self.nodes.ending = True
         self._end.set()
 
     async def wait_closed(self) -> None:
@@ -245,7 +246,8 @@ class Server:
     async def stop(self) -> None:
         """Takes no more calls, lets containers end within their grace, saves what is to be saved, and removes its
         files. The agent may go after that."""
-        self._end.set()
+        if not self._end.is_set():
+            self.ask_to_end("its process ends")
         for path in ("server.json", "server.sock"):
             (self.home / "run" / path).unlink(missing_ok=True)
         if self._unix is not None:

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from pathlib import Path
-from typing import Any, cast, cast
+from typing import Any, cast
 
 import msgspec
 

@@ -1,0 +1,186 @@
+"""What outlives a link, and what outlives the server's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from inrush import wire
+from inrush.server.serve import Server
+from inrush.wire import FunctionSpec, ScalePolicy, Status
+
+from .peers import Agent, Client
+
+Opened = Callable[..., AbstractAsyncContextManager[Server]]
+F = FunctionSpec(name="f", module="m", qualname="f", scale=ScalePolicy(max_inputs=64))
+
+
+def echo(method: str, payload: bytes) -> bytes:
+    return payload
+
+
+def socket_of(server: Server) -> Path:
+    return server.home / "run" / "server.sock"
+
+
+async def test_results_that_were_lost_with_a_link_are_sent_again(server: Server) -> None:
+    agent = Agent(server, echo)
+    agent.hold = True
+    first = await Client(socket_of(server)).connect()
+    app = await first.start_app(F)
+    first.send(wire.StartCall("ca-1", app["functions"]["f"], payloads=(b"P1",)))
+    await first.wait(lambda: agent.held)
+    await first.close()
+    agent.release()
+    again = await Client(socket_of(server)).connect()
+    assert again.boot == first.boot
+    again.send(wire.ResumeCall("ca-1"))
+    assert await again.results("ca-1", 1) == {0: (Status.OK, b"P1")}
+    assert len(agent.got(wire.Run)) == 1
+    await again.close()
+
+
+async def test_inputs_that_were_lost_with_a_link_are_asked_for(server: Server) -> None:
+    Agent(server, echo)
+    first = await Client(socket_of(server)).connect()
+    app = await first.start_app(F)
+    first.send(wire.StartCall("ca-1", app["functions"]["f"], "map", "", (b"P0", b"P1"), 0, 6))
+    await first.results("ca-1", 2)
+    await first.close()
+    again = await Client(socket_of(server)).connect()
+    again.send(wire.ResumeCall("ca-1", ((0, 2),)))
+    resend = await again.until(wire.Resend)
+    assert (resend.unknown, resend.ranges) == (False, ((2, 6),))
+    again.send(wire.Inputs("ca-1", 2, tuple(b"P%d" % i for i in range(2, 6))))
+    again.messages = [m for m in again.messages if not isinstance(m, wire.Results)]
+    assert sorted(await again.results("ca-1", 4)) == [2, 3, 4, 5]
+    await again.close()
+
+
+async def test_an_input_that_is_sent_twice_runs_once(server: Server, client: Client) -> None:
+    agent = Agent(server, echo)
+    agent.hold = True
+    app = await client.start_app(F)
+    call = wire.StartCall("ca-1", app["functions"]["f"], payloads=(b"P1",))
+    client.send(call)
+    client.send(call)
+    await client.wait(lambda: agent.held)
+    agent.release()
+    await client.results("ca-1", 1)
+    await client.ask(wire.FunctionStats(app["functions"]["f"]))
+    assert len(agent.got(wire.Run)) == 1
+    assert not [m for m in client.messages if isinstance(m, wire.Results)]
+
+
+async def test_items_of_a_generator_that_were_lost_with_a_link_are_sent_again(server: Server) -> None:
+    agent = Agent(server, echo)
+    agent.hold = True
+    first = await Client(socket_of(server)).connect()
+    app = await first.start_app(F)
+    first.send(wire.StartCall("ca-g", app["functions"]["f"], "gen", payloads=(b"P",)), wire.Grant("ca-g", 8))
+    await first.wait(lambda: agent.held)
+    run = agent.held[0]
+    assert agent.got(wire.GrantRun)[0].credit == 8
+    await first.close()
+    agent.say(wire.Yielded(run.container, "ca-g", 0, 0, (b"Pa", b"Pb")))
+    again = await Client(socket_of(server)).connect()
+    again.send(wire.ResumeCall("ca-g"))
+    items = await again.until(wire.Items)
+    assert (items.first, items.payloads) == (0, (b"Pa", b"Pb"))
+    await again.close()
+
+
+async def test_a_map_over_a_restart_ends_with_every_result_once(opened: Opened) -> None:
+    async with opened() as server:
+        agent = Agent(server, echo)
+        client = await Client(socket_of(server)).connect()
+        app = await client.start_app(F)
+        function = app["functions"]["f"]
+        client.send(wire.StartCall("ca-m", function, "map", "", tuple(b"P%d" % i for i in range(10)), 0, 20))
+        got = await client.results("ca-m", 10)
+        agent.hold = True
+        client.send(wire.Inputs("ca-m", 10, tuple(b"P%d" % i for i in range(10, 20))))
+        await client.wait(lambda: agent.held)
+        boot = client.boot
+    async with opened() as server:
+        Agent(server, echo)
+        client = await Client(socket_of(server)).connect()
+        assert client.boot != boot
+        client.send(wire.ResumeCall("ca-m", ((0, 10),)))
+        assert (await client.until(wire.Resend)).unknown
+        client.send(wire.StartCall("ca-m", function, "map", "", (), 0, 20))
+        client.send(wire.Inputs("ca-m", 10, tuple(b"P%d" % i for i in range(10, 20))), wire.EndInputs("ca-m", 20))
+        got |= await client.results("ca-m", 10)
+        assert got == {i: (Status.OK, b"P%d" % i) for i in range(20)}
+        await client.wait(lambda: len(server.calls) == 0)
+        await client.close()
+
+
+async def test_a_spawned_call_is_acknowledged_when_saved_and_runs_after_a_restart(opened: Opened) -> None:
+    async with opened() as server:
+        Agent(server, echo).hold = True
+        client = await Client(socket_of(server)).connect()
+        app = await client.start_app(F, deploy=True)
+        client.send(wire.StartCall("ca-s", app["functions"]["f"], "spawn", payloads=(b"P7",)))
+        await client.until(wire.Accepted)
+    async with opened() as server:
+        Agent(server, echo)
+        other = await Client(socket_of(server), "cl-other").connect()
+        other.send(wire.AwaitCall("ca-s"))
+        assert await other.results("ca-s", 1) == {0: (Status.OK, b"P7")}
+        await other.close()
+    async with opened() as server:
+        later = await Client(socket_of(server), "cl-later").connect()
+        assert await later.ask(wire.FindCall("ca-s")) == {
+            "function": app["functions"]["f"],
+            "kind": "spawn",
+            "inputs": 1,
+            "done": 1,
+        }
+        later.send(wire.AwaitCall("ca-s"))
+        assert await later.results("ca-s", 1) == {0: (Status.OK, b"P7")}
+        await later.close()
+
+
+async def test_a_spawned_map_keeps_the_results_it_had_before_a_restart(opened: Opened) -> None:
+    async with opened() as server:
+        agent = Agent(server, echo)
+        client = await Client(socket_of(server)).connect()
+        function = (await client.start_app(F, deploy=True))["functions"]["f"]
+        client.send(wire.StartCall("ca-s", function, "spawn", "", (b"P0", b"P1"), 0, 4), wire.AwaitCall("ca-s"))
+        await client.results("ca-s", 2)
+        assert not [m for m in client.messages if isinstance(m, wire.Accepted)], "not all inputs are there yet"
+        agent.hold = True
+        client.send(wire.Inputs("ca-s", 2, (b"P2", b"P3")))
+        await client.until(wire.Accepted)
+    async with opened() as server:
+        agent = Agent(server, echo)
+        client = await Client(socket_of(server)).connect()
+        client.send(wire.AwaitCall("ca-s"))
+        assert await client.results("ca-s", 4) == {i: (Status.OK, b"P%d" % i) for i in range(4)}
+        assert [index for run in agent.got(wire.Run) for index in run.indexes] == [2, 3]
+        await client.close()
+
+
+async def test_a_cancelled_spawn_stays_cancelled(server: Server, client: Client) -> None:
+    function = (await client.start_app(F, deploy=True))["functions"]["f"]
+    client.send(wire.StartCall("ca-s", function, "spawn", payloads=(b"P",)))
+    await client.until(wire.Accepted)
+    client.send(wire.CancelCall("ca-s"), wire.AwaitCall("ca-s"))
+    assert (await client.results("ca-s", 1))[0][0] == Status.CANCELLED
+
+
+async def test_a_call_that_never_was_is_not_found(client: Client) -> None:
+    client.send(wire.AwaitCall("ca-never"))
+    assert (await client.until(wire.CallRefused)).code == "NotFoundError"
+    assert (await client.ask(wire.FindCall("ca-never"))).code == "NotFoundError"
+
+
+async def test_containers_of_before_are_stopped_when_their_agent_comes_back(server: Server) -> None:
+    agent = Agent(server, echo)
+    agent.say(wire.NodeHello(agent.node, wire.Inventory(cpu=8, memory_mib=16384), ("co-unknown",)))
+    watcher = await Client(socket_of(server)).connect()
+    await watcher.wait(lambda: agent.got(wire.StopContainer))
+    assert agent.got(wire.StopContainer)[0].container == "co-unknown"
+    await watcher.close()
