@@ -100,7 +100,7 @@ def f():
 
 TUNED = """
 import runpy, sys
-from inrush.guest import process, runner
+from inrush.guest import orphans, process
 {settings}
 sys.argv = ["inrush.guest", sys.argv[1]]
 runpy.run_module("inrush.guest", run_name="__main__")
@@ -137,25 +137,32 @@ from pathlib import Path
 def f():
     # a child whose own child outlives it: that one becomes an orphan of pid 1
     subprocess.run([sys.executable, "-c", "import os; os.fork() or os.execlp('sleep', 'sleep', '0.05')"])
-    mine = subprocess.Popen(["true"])
+    mine.append(subprocess.Popen(["false"]))
+    while zombies() < 2:
+        time.sleep(0.005)
     return os.getpid()
+def ends():
+    return [child.poll() for child in mine]
+mine = []
 def zombies():
     stats = [p.read_text().rpartition(")")[2].split() for p in Path("/proc").glob("[0-9]*/stat")]
     return sum(1 for state, parent, *_ in stats if state == "Z" and parent == "1")
 class C:
     f = staticmethod(f)
+    ends = staticmethod(ends)
     zombies = staticmethod(zombies)
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root to make a pid namespace")
-def test_as_pid_1_it_reaps_orphans(tmp_path: Path) -> None:
+def test_as_pid_1_it_reaps_orphans_and_leaves_the_children_of_user_code_to_it(tmp_path: Path) -> None:
     namespace = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-    guest = tuned(tmp_path, "process.REAP_EVERY_S = 0.2", *namespace)
+    guest = tuned(tmp_path, "orphans.REAP_EVERY_S = 0.2", *namespace)
     try:
-        guest.load(ORPHANS, "C", is_class=True, methods=["f", "zombies"])
+        guest.load(ORPHANS, "C", is_class=True, methods=["f", "ends", "zombies"])
         assert guest.call(method="f") == 1
-        guest.until(lambda: True if guest.call(method="zombies") == 0 else None, "no zombies")
+        guest.until(lambda: True if guest.call(method="zombies") == 1 else None, "the orphan's end")
+        assert guest.call(method="ends") == [1]
     finally:
         guest.close()
 

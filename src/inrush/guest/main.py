@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from inrush.errors import StartupError
-from inrush.guest import fork, process, results
+from inrush.guest import fork, orphans, process, results
 from inrush.guest.channel import Channel
 from inrush.guest.link import Link
 from inrush.guest.load import Loaded
@@ -78,6 +78,7 @@ class Guest:
         self._outbox = Outbox(self._channel)
         self._output = Output(self._outbox)
         self._process = Process(self._channel, self._outbox, self._output, self._on_term)
+        self._orphans = orphans.Orphans()
         self._pump = Pump(self._channel, self._on_end)
         self._pump.on_signals = self._process.on_signals
         self._outbox.on_hold = self._pump.nudge
@@ -190,12 +191,12 @@ class Guest:
         if runner.stuck or now > runner.leave_by:
             self._process.flush()
             process.leave(STUCK)
-        return min(seconds, process.REAP_EVERY_S)
+        return min(seconds, orphans.REAP_EVERY_S)
 
     def _look_after(self, now: float) -> None:
         if now >= self._reap_at:
-            self._reap_at = now + process.REAP_EVERY_S
-            self._process.reap()
+            self._reap_at = now + orphans.REAP_EVERY_S
+            self._orphans.reap()
         if self._terminated and self._runner is None:
             self._process.flush()
             process.leave(0)

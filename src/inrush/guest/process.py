@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -14,7 +13,6 @@ from inrush.guest.channel import Channel
 from inrush.guest.outbox import Outbox
 from inrush.guest.output import Output
 
-REAP_EVERY_S = 30.0
 TERM_GRACE_S = 30.0
 """What runs when SIGTERM arrives may go on so long."""
 
@@ -33,7 +31,6 @@ class Process:
         self._outbox = outbox
         self._output = output
         self._on_term = on_term
-        self._zombies: set[int] = set()
         for number in TERMINATING:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(channel.wake_fd, warn_on_full_buffer=False)
@@ -45,20 +42,6 @@ class Process:
         self._output.flush()
         self._outbox.flush(wait=False)
         self._channel.finish()
-
-    def reap(self) -> None:
-        """As pid 1: collect orphans. A child that user code started is its own to wait for, and cannot be told
-        from an orphan, so only what has been dead since the last look is taken."""
-        if self._pid != 1:
-            return
-        dead = {
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and _is_zombie_of(entry, self._pid)
-        }
-        for pid in dead & self._zombies:
-            os.waitpid(pid, os.WNOHANG)
-        self._zombies = dead - self._zombies
 
     def on_signals(self, numbers: bytes) -> None:
         """From the pump, which is told of signals while the main thread is deep in native code."""
@@ -83,11 +66,3 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _is_zombie_of(entry: Path, parent: int) -> bool:
-    try:
-        state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-    except (OSError, ValueError):
-        return False
-    return state == "Z" and int(ppid) == parent

@@ -1,0 +1,65 @@
+"""The duty of pid 1: orphans become its children, and stay as zombies until it collects them.
+
+A child that user code started is user code's to wait for, and must not be taken from it. To the kernel both look the
+same, so what starts processes in Python is wrapped to note their ids. Processes that native code started are not
+noted; against taking those, only what has been dead since the look before is collected.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from inrush.guest.imports import after_import
+
+REAP_EVERY_S = 30.0
+
+
+class Orphans:
+    """Of this process, if it is pid 1; else there are none."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._own: set[int] = set()
+        self._zombies: set[int] = set()
+        if self._pid == 1:
+            for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
+                self._note(os, name)
+            after_import("_posixsubprocess", lambda module: self._note(module, "fork_exec"))
+            after_import("subprocess", lambda module: self._note(module, "_fork_exec"))
+
+    def reap(self) -> None:
+        """Collect the orphans that have ended."""
+        if self._pid != 1:
+            return
+        there = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+        self._own &= there
+        dead = {pid for pid in there - self._own if _is_zombie_of(pid, self._pid)}
+        for pid in dead & self._zombies:
+            os.waitpid(pid, os.WNOHANG)
+        self._zombies = dead - self._zombies
+
+    def _note(self, module: ModuleType, name: str) -> None:
+        start: Callable[..., Any] | None = getattr(module, name, None)
+        if start is None or hasattr(start, "__wrapped__"):
+            return
+
+        @functools.wraps(start)
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            started = start(*args, **kwargs)
+            self._own.add(started[0] if isinstance(started, tuple) else started)
+            return started
+
+        setattr(module, name, noted)
+
+
+def _is_zombie_of(pid: int, parent: int) -> bool:
+    try:
+        state, ppid = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (OSError, ValueError):
+        return False
+    return state == "Z" and int(ppid) == parent
