@@ -242,6 +242,11 @@ class Link:
             raise VersionError(
                 "the server answered in another protocol; client and server should have the same version of inrush"
             )
+        if first.version.split(".")[:2] != __version__.split(".")[:2]:
+            raise VersionError(
+                f"the server runs inrush {first.version} and this program {__version__}; "
+                "end it by `inrush server stop`, and the next call starts one of this version"
+            )
         return first
 
     def _resume(self, transport: Transport, boot: str) -> None:

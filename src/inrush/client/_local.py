@@ -39,7 +39,7 @@ def connect(start: bool = True) -> tuple[Transport, str]:
     return local(start), token
 
 
-def local(start: bool) -> UnixTransport:
+def local(start: bool = True) -> UnixTransport:
     """A connection to this machine's server. Raises `ConnectionError`, with the end of its log if it does not start."""
     home = settings.home()
     socket = home / "run" / "server.sock"
