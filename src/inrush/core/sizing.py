@@ -16,6 +16,9 @@ REVIEW_MIN_S = 0.02
 REVIEW_MAX_S = 1.0
 """While inputs wait, a function is looked at again after an eighth of its horizon, within these."""
 
+REFUSED_REVIEW_S = 0.25
+"""A function without a place is looked at no more often; room that comes free is offered to it at once anyway."""
+
 
 def review(state: State, function: Function) -> None:
     """Decide how many containers the function should have, and act on it."""
@@ -105,6 +108,7 @@ def _plan_next(state: State, function: Function, blocked: bool) -> None:
     if blocked and (function.queued or function.policy.min_containers):
         state.review_by(function, function.trouble.blocked_until)
     elif function.queued or function.running > function.target * function.live:
+        least_s = REFUSED_REVIEW_S if function.refusal else REVIEW_MIN_S
         wait_s = horizon_s(function.measured.start_s) / 8
-        state.review_by(function, state.now + min(max(wait_s, REVIEW_MIN_S), REVIEW_MAX_S))
+        state.review_by(function, state.now + min(max(wait_s, least_s), REVIEW_MAX_S))
     plan_idle(state, function)
