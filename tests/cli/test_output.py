@@ -43,7 +43,7 @@ def test_why_calls_wait_is_told_when_it_lasts_and_once(capsys):
 
 
 def test_a_wait_that_is_over_at_once_is_not_told(capsys):
-    output = Plain(patience_s=0.02)
+    output = Plain(patience_s=1.0)
     for function in ("f", "g"):
         output.state(State(1, "waiting", function, "waiting", "starting"))
     output.state(State(1, "waiting", "f", ""))

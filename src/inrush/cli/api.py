@@ -41,7 +41,7 @@ def start_if_none() -> None:
     if not settings.load()["server_url"].value:
         from inrush.client import _local
 
-        _local.local().close()
+        _local.local(start=True).close()
 
 
 def address() -> Address:

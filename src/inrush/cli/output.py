@@ -2,6 +2,7 @@
 
 On a terminal a few lines at the bottom tell what goes on now, and everything else scrolls above them. Elsewhere there
 are plain lines: what containers print goes to the stream that they printed it to, what inrush has to say to stderr.
+Lines that tell of the app itself (it has ended) are for `inrush app logs`: who runs it knows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 _COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
+_TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _WAITS_SHOWN = 5
 _LINE_CHARACTERS = 200
 
@@ -51,8 +54,8 @@ class Plain:
         self._pending: set[str] = set()
 
     def log(self, line: Log) -> None:
-        text = line.text.rstrip("\n")
-        click.echo(text if line.stream == "system" else f"{line.container} {text}", err=line.stream != "stdout")
+        if line.container:
+            click.echo(f"{line.container} {line.text.rstrip(chr(10))}", err=line.stream != "stdout")
 
     def progress(self, told: Progress) -> None:
         if told.kind == "step":
@@ -96,9 +99,10 @@ class Live:
     def log(self, line: Log) -> None:
         from rich.text import Text
 
-        text = Text(line.text.rstrip("\n"), style="dim" if line.stream != "stdout" else "")
-        colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
-        self._console.print(Text(line.container, style=colour), text) if line.container else self._console.print(text)
+        if line.container:
+            text = Text(line.text.rstrip("\n"), style="dim" if line.stream != "stdout" else "")
+            colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
+            self._console.print(Text(line.container, style=colour), text)
 
     def progress(self, told: Progress) -> None:
         with self._lock:
@@ -144,16 +148,16 @@ class Live:
 
     def _draw(self) -> Group:
         from rich.console import Group
-        from rich.spinner import Spinner
         from rich.text import Text
 
         # Rich's thread calls this under rich's lock; to take ours too could lock both up, so copies must do.
-        steps = [Spinner("dots", Text.assemble(("building ", "bold"), text)) for text in list(self._steps.values())]
+        turning = _TURNING[int(time.monotonic() * 10) % len(_TURNING)]
+        steps = [Text.assemble(turning, (" building ", "bold"), text) for text in list(self._steps.values())]
         lines = [
             Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in list(self._lines.values())
         ]
         waits = [
-            Spinner("dots", Text.assemble(("waiting ", "bold yellow"), f"{function}: {why}"))
+            Text.assemble(turning, (" waiting ", "bold yellow"), f"{function}: {why}")
             for function, why in list(self._waiting.items())[:_WAITS_SHOWN]
         ]
         counts = Counter(list(self._containers.values()))
