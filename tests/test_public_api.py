@@ -145,8 +145,8 @@ PARAMETERS = {
     "force_build env secrets gpu",
     "Image.apt_install": "packages force_build env secrets gpu",
     "Image.run_commands": "commands env secrets volumes gpu force_build",
-    "Image.run_function": "raw_f env secrets volumes network_file_systems gpu cpu memory timeout cloud region force_build "
-    "args kwargs include_source",
+    "Image.run_function": "raw_f env secrets volumes network_file_systems gpu cpu memory timeout cloud region "
+    "force_build args kwargs include_source",
     "Image.env": "vars",
     "Image.workdir": "path",
     "Image.add_local_file": "local_path remote_path copy",

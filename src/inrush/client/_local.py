@@ -80,6 +80,7 @@ def _start(home: Path, socket: Path) -> UnixTransport:
     if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
         log.replace(home / "server.log.1")
     with log.open("ab") as output:
+        before = output.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "inrush", "server", "--background"],
             stdin=subprocess.DEVNULL,
@@ -89,10 +90,10 @@ def _start(home: Path, socket: Path) -> UnixTransport:
             cwd=home,
             env={**os.environ, "INRUSH_HOME": str(home)},
         )
-    return _wait(process, socket, log)
+    return _wait(process, socket, log, before)
 
 
-def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> UnixTransport:
+def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path, before: int) -> UnixTransport:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         found = _try(socket)
@@ -100,11 +101,11 @@ def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path) -> UnixTran
             return found
         if process.poll() is not None and not _is_locked(socket.parent / "lock"):
             raise ConnectionError(
-                f"the local server ended with status {process.returncode} while it started.{_tail(log)}"
+                f"the local server ended with status {process.returncode} while it started.{_tail(log, before)}"
             )
         time.sleep(0.01)
     raise ConnectionError(
-        f"the local server (process {process.pid}) did not answer within {_START_S:.0f} s.{_tail(log)}"
+        f"the local server (process {process.pid}) did not answer within {_START_S:.0f} s.{_tail(log, before)}"
     )
 
 
@@ -122,6 +123,9 @@ def _is_locked(lock: Path) -> bool:
     return False
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-    return f" The end of {log}:\n" + "\n".join(f"  {line}" for line in lines) if lines else f" {log} is empty."
+def _tail(log: Path, before: int) -> str:
+    """The last lines of a log that came after so many bytes."""
+    lines = log.read_bytes()[before:].decode(errors="replace").splitlines()[-_TAIL_LINES:]
+    return (
+        f" The end of {log}:\n" + "\n".join(f"  {line}" for line in lines) if lines else f" It wrote nothing to {log}."
+    )
