@@ -31,9 +31,6 @@ from inrush.guest.runner import EXIT_HOOKS_S, Runner
 from inrush.guest.settle import settle
 from inrush.guest.tracebacks import traceback_text, type_name
 
-FAILED, AGENT_GONE, STUCK = 1, 2, 3
-"""Exit codes of a guest that did not end in order."""
-
 Template = Loaded
 """User code that is already imported, with the hooks of before the snapshot run."""
 
@@ -101,7 +98,7 @@ class Guest:
             self._load(runner, spec, pickled)
         except BaseException as error:
             self._fail(error)
-            return FAILED
+            return process.FAILED
         self._runner = runner
         runner.workers.work()
         self._finish(runner)
@@ -176,7 +173,7 @@ class Guest:
     def _on_end(self, why: str) -> None:
         if why:
             os.write(2, f"inrush: the guest ends: {why}\n".encode())
-        process.leave(AGENT_GONE)
+        process.leave(process.AGENT_GONE)
 
     def _tick(self) -> float:
         now = time.monotonic()
@@ -190,7 +187,7 @@ class Guest:
         seconds = runner.tick()
         if runner.stuck or now > runner.leave_by:
             self._process.flush()
-            process.leave(STUCK)
+            process.leave(process.STUCK)
         return min(seconds, orphans.REAP_EVERY_S)
 
     def _look_after(self, now: float) -> None:
@@ -204,4 +201,4 @@ class Guest:
             why = f"its imports and enter hooks took longer than startup_timeout={self._startup_s:g} s"
             self._outbox.say({"t": "failed", "code": "StartupError", "message": why, "type": "", "tb": ""})
             self._process.flush()
-            process.leave(FAILED)
+            process.leave(process.FAILED)

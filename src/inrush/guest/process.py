@@ -18,6 +18,9 @@ TERM_GRACE_S = 30.0
 
 TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT})
 
+FAILED, AGENT_GONE, STUCK, BROKEN = 1, 2, 3, 4
+"""Exit codes of a guest that did not end in order; the last means a defect of ours."""
+
 leave = os._exit
 """The real one."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ class Tasks:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._starting: list[Attempt] = []
+        self._starting: deque[Attempt] = deque()
+        self._crossing = False
         self._thread = 0
         self._flushing = False
         self._running: set[asyncio.Task[None]] = set()
@@ -63,7 +65,8 @@ class Tasks:
             self._start(attempt)
             return
         self._starting.append(attempt)
-        if len(self._starting) == 1:
+        if not self._crossing:
+            self._crossing = True
             self.loop.call_soon_threadsafe(self._start_all)
 
     def interrupt(self, attempt: Attempt) -> None:
@@ -71,9 +74,9 @@ class Tasks:
         self.loop.call_soon_threadsafe(self._cancel, attempt)
 
     def _start_all(self) -> None:
-        starting, self._starting = self._starting, []
-        for attempt in starting:
-            self._start(attempt)
+        self._crossing = False
+        while self._starting:
+            self._start(self._starting.popleft())
 
     def _start(self, attempt: Attempt) -> None:
         task = self.loop.create_task(self._run(attempt))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
+import traceback
 from typing import TYPE_CHECKING
 
 from inrush.errors import DeserializationError, InputCancellation
-from inrush.guest import results
+from inrush.guest import process, results
 from inrush.guest.attempt import Attempt
 from inrush.guest.context import current
 from inrush.guest.generators import Credit, iterate
@@ -30,7 +32,15 @@ class Workers:
         """At least so many threads."""
         while self.count < wanted:
             self.count += 1
-            threading.Thread(target=self.work, name=f"inrush-input-{self.count}", daemon=True).start()
+            threading.Thread(target=self._work_or_leave, name=f"inrush-input-{self.count}", daemon=True).start()
+
+    def _work_or_leave(self) -> None:
+        """A worker that broke would keep its slot, and its input, for ever."""
+        try:
+            self.work()
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+            process.leave(process.BROKEN)
 
     def work(self) -> None:
         """Run inputs until the guest ends."""
