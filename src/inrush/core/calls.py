@@ -1,9 +1,9 @@
 """Calls, their inputs and attempts: what they are, and the tables of what may happen to them.
 
 An input is no object: ten thousand of them arrive in a few events and leave in a few. Where an input stands is told
-by the collection of its call that holds its index: `queue` (ranges, so that a million waiting inputs are a few
-entries), `running` (index → the attempt at it), `delayed` (waits for its next try); an index that is `known` and in
-none of them is done. `INPUT` says how an index may move; the property tests hold every step to it.
+by the collection of its call that holds its index: `queue` or `suspects` (ranges, so that a million waiting inputs
+are a few entries), `running` (index → the attempt at it), `delayed` (waits for its next try); an index that is
+`known` and in none of them is done. `INPUT` says how an index may move; the property tests hold every step to it.
 
 An `Attempt` is shared by all inputs of one dispatch: they went to one container at one time.
 """
@@ -76,7 +76,10 @@ class Call:
     """Of a cancelled call: by whom or what."""
     known: Ranges = field(default_factory=Ranges)
     queue: deque[range] = field(default_factory=deque)
+    suspects: deque[int] = field(default_factory=deque)
+    """Queued, to be run alone: containers died under them while others ran beside them."""
     queued: int = 0
+    """Of `queue` and of `suspects`."""
     running: dict[int, Attempt] = field(default_factory=dict)
     delayed: dict[int, float] = field(default_factory=dict)
     tries: dict[int, Tries] = field(default_factory=dict)
@@ -110,8 +113,9 @@ class Call:
 
     def drop_waiting(self) -> list[int]:
         """Take all queued and delayed inputs out; returns their indexes in order."""
-        indexes = sorted([*(index for span in self.queue for index in span), *self.delayed])
+        indexes = sorted([*(index for span in self.queue for index in span), *self.suspects, *self.delayed])
         self.queue.clear()
+        self.suspects.clear()
         self.queued = 0
         self.delayed.clear()
         return indexes
@@ -124,4 +128,5 @@ class Call:
             return "running"
         if index in self.delayed:
             return "delayed"
-        return "queued" if any(index in span for span in self.queue) else "done"
+        waits = index in self.suspects or any(index in span for span in self.queue)
+        return "queued" if waits else "done"

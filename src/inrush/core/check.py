@@ -32,7 +32,7 @@ def violations(state: State) -> list[str]:
 
 
 def _call(state: State, call: Call) -> Iterator[str]:
-    queued = [index for span in call.queue for index in span]
+    queued = [*(index for span in call.queue for index in span), *call.suspects]
     places = [*queued, *call.running, *call.delayed]
     if call.state not in states(CALL) or call.state == "done":
         yield f"is in state {call.state!r}"
@@ -48,7 +48,7 @@ def _call(state: State, call: Call) -> Iterator[str]:
         yield "all its inputs are done, and it is still here"
     if not set(call.tries) <= set(places):
         yield "tries are kept of inputs that are done"
-    if (call.queue or call.delayed) and call.state in ("cancelled", "forgotten"):
+    if (queued or call.delayed) and call.state in ("cancelled", "forgotten"):
         yield f"inputs wait although it is {call.state}"
     for index, attempt in call.running.items():
         if state.containers.get(attempt.container.id) is not attempt.container:
@@ -91,6 +91,8 @@ def _function(state: State, function: Function) -> Iterator[str]:
     turns = [call.id for call in function.turns]
     if sorted(turns) != sorted(call.id for call in calls if call.queue):
         yield f"the turns {turns} are not the calls with queued inputs"
+    if sorted(call.id for call in function.suspects) != sorted(c.id for c in calls for _ in c.suspects):
+        yield "its suspects are not those of its calls"
     yield from _shelves(function)
     if function.queued and function.turns and (function.below_target or function.below_max):
         yield "inputs wait although there is a free slot"
@@ -100,8 +102,8 @@ def _function(state: State, function: Function) -> Iterator[str]:
 
 def _shelves(function: Function) -> Iterator[str]:
     ready = [c for c in function.containers.values() if c.state == "ready"]
-    below_target = {c.id for c in ready if c.busy < function.target}
-    below_max = {c.id for c in ready if function.target <= c.busy < function.slots}
+    below_target = {c.id for c in ready if c.busy < function.target and not c.closed}
+    below_max = {c.id for c in ready if function.target <= c.busy < function.slots and not c.closed}
     idle = {c.id for c in ready if not c.busy}
     for name, right in (("below_target", below_target), ("below_max", below_max), ("idle", idle)):
         if set(getattr(function, name)) != right:

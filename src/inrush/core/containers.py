@@ -52,8 +52,12 @@ class Container:
     busy: int = 0
     """Inputs that it runs."""
     served: int = 0
+    closed: bool = False
+    """It takes no more inputs until it is idle: it runs a suspect, or is to run one."""
     calls: dict[str, int] = field(default_factory=dict)
     """How many inputs it runs, by call; which ones is known to the call."""
+    leaving: str = ""
+    """Why it is draining."""
     killed: bool = False
     """We told it to go at once: what it ran says nothing about its inputs."""
 

@@ -105,8 +105,9 @@ def _containers(state: State, function: Function) -> list[str]:
     for container in list(function.containers.values())[:16]:
         gpus = f" with {container.gpu_type} {','.join(map(str, container.gpus))}" if container.gpus else ""
         how = f" by {container.how}" if container.how else ""
+        state_of = f"{container.state} ({container.leaving})" if container.leaving else container.state
         lines.append(
-            f"{container.id} is {container.state} on {container.node}{gpus}, "
+            f"{container.id} is {state_of} on {container.node}{gpus}, "
             f"started {_ago(state, container.started_at)}{how}, runs {container.busy}, has run {container.served}"
         )
     if len(function.containers) > 16:

@@ -54,6 +54,8 @@ class Function:
     calls: dict[str, Call] = field(default_factory=dict)
     turns: deque[Call] = field(default_factory=deque)
     """Calls with queued inputs, the next to be served first."""
+    suspects: deque[Call] = field(default_factory=deque)
+    """Calls with inputs to be run alone, one entry each input."""
     queued: int = 0
     delayed: int = 0
     running: int = 0
@@ -104,6 +106,8 @@ class Function:
             self.idle.pop(key, None)
         else:
             self.idle.setdefault(key, container)
+        if container.closed:
+            return
         if container.busy < self.target:
             self.below_target[key] = container
         elif container.busy < self.slots:
@@ -123,10 +127,19 @@ class Function:
         call.push_front(span)
         self.queued += len(span)
 
+    def suspect(self, call: Call, index: int) -> None:
+        """An input that comes back, to be run alone."""
+        call.suspects.append(index)
+        call.queued += 1
+        self.suspects.append(call)
+        self.queued += 1
+
     def withdraw(self, call: Call) -> list[int]:
         """Take all that waits of a call out; returns the indexes in order."""
         if call.queue:
             self.turns.remove(call)
+        if call.suspects:
+            self.suspects = deque(other for other in self.suspects if other is not call)
         self.queued -= call.queued
         self.delayed -= len(call.delayed)
         return call.drop_waiting()

@@ -46,6 +46,7 @@ def drain(state: State, container: Container, why: str) -> None:
     """No more inputs for it; when what it runs has ended, it is stopped."""
     if container.state == "ready" and container.busy:
         turn(state, container, "drain")
+        container.leaving = why
     elif container.state in ("starting", "ready"):
         stop(state, container, why, 0.0)
 
@@ -55,8 +56,9 @@ def released(state: State, container: Container) -> None:
     function = state.functions[container.function]
     if container.busy == 0:
         container.idle_since = state.now
+        container.closed = False
         if container.state == "draining":
-            stop(state, container, "drained", 0.0)
+            stop(state, container, f"drained: {container.leaving}", 0.0)
         elif container.state == "ready" and function.policy.single_use and container.served:
             stop(state, container, "single use", 0.0)
         elif state.hungry:

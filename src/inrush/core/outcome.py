@@ -11,7 +11,7 @@ from inrush.core.events import AttemptsEnded
 from inrush.core.functions import Function
 from inrush.core.lifecycle import forget_if_gone, released
 from inrush.core.ranges import runs
-from inrush.core.retry import End, Tries, next_try
+from inrush.core.retry import SUSPECT_AFTER, End, Tries, next_try
 from inrush.core.state import State
 from inrush.wire import Status
 
@@ -108,8 +108,17 @@ def retry_due(state: State, call_id: str, index: int) -> None:
     del call.delayed[index]
     function = state.functions[call.function]
     function.delayed -= 1
-    function.requeue(call, range(index, index + 1))
+    _come_back(function, call, [index])
     state.touch(function, poke=True)
+
+
+def _come_back(function: Function, call: Call, indexes: list[int]) -> None:
+    """Inputs are tried again: suspects alone, the others from the head of the queue."""
+    suspects = {index for index in indexes if call.tries.get(index, _UNTRIED).crashes >= SUSPECT_AFTER}
+    for index in sorted(suspects):
+        function.suspect(call, index)
+    for span in reversed(runs(index for index in sorted(indexes) if index not in suspects)):
+        function.requeue(call, span)
 
 
 def _free(state: State, call: Call, container: Container, count: int, spent_s: float) -> None:
@@ -155,8 +164,7 @@ def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], alone: b
         columns.statuses.append(_told(call, status))
         columns.refs.append(ref)
     if function is not None and again:
-        for span in reversed(runs(sorted(again))):
-            function.requeue(call, span)
+        _come_back(function, call, again)
         state.touch(function, poke=True)
     _tell(state, call, final)
 

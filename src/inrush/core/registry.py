@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -100,6 +101,9 @@ def _move(old: Function, new: Function, call_id: str) -> None:
     if call.queue:
         old.turns.remove(call)
         new.turns.append(call)
+    if call.suspects:
+        old.suspects = deque(other for other in old.suspects if other is not call)
+        new.suspects.extend([call] * len(call.suspects))
     old.queued -= call.queued
     new.queued += call.queued
     old.delayed -= len(call.delayed)

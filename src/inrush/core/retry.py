@@ -5,8 +5,8 @@
 - The node or the link went away (LOST): tried again at once, and no retry is spent, for it says nothing about the
   input. Yet an input during which node after node disappears is given up at last.
 - The container died (CRASHED, OUT_OF_MEMORY): if the input was alone in it, it is charged like any failure of user
-  code. If others ran beside it nobody knows who did it: all are tried again at once, free of charge, but only so
-  often.
+  code. If others ran beside it nobody knows who did it: all are tried again at once, free of charge; who was there
+  twice is a suspect, and is run alone.
 - What yields to somebody (a generator, a web request) is never tried again once it was started: half of it may have
   been seen.
 """
@@ -20,8 +20,11 @@ from inrush.wire import Retries, Status
 ONCE_ONLY = frozenset({"gen", "web"})
 """Kinds of calls whose inputs are never tried twice."""
 
+SUSPECT_AFTER = 2
+"""After so many of them it is run in a container of its own, so that the next one tells who it was."""
+
 SHARED_CRASHES_MAX = 8
-"""So often may a container die under an input that was not alone in it, before the input is charged."""
+"""So often may a container die under an input that was not alone in it, before the input is charged all the same."""
 
 LOSSES_MAX = 16
 """So often may an input lose its node before it is given up."""

@@ -21,6 +21,8 @@ BURST_REVIEW_S = 0.05
 
 def route(state: State, function: Function) -> None:
     """Dispatch what waits, as far as there is room."""
+    if function.suspects:
+        _route_suspects(state, function)
     turns = function.turns
     while turns:
         picked = pick(function)
@@ -35,6 +37,22 @@ def route(state: State, function: Function) -> None:
             turns.popleft()
         _dispatch(state, function, container, call, span)
     _note_queue(state, function)
+
+
+def _route_suspects(state: State, function: Function) -> None:
+    """Each goes alone into an idle container; if there is none, one takes no more inputs until it is."""
+    while function.suspects and function.idle:
+        container = next(iter(function.idle.values()))
+        call = function.suspects.popleft()
+        index = call.suspects.popleft()
+        call.queued -= 1
+        container.closed = True
+        _dispatch(state, function, container, call, range(index, index + 1))
+    ready = [container for container in function.containers.values() if container.state == "ready"]
+    if function.suspects and ready and not any(container.closed for container in ready):
+        chosen = min(ready, key=lambda container: container.busy)
+        chosen.closed = True
+        function.shelve(chosen)
 
 
 def pick(function: Function) -> tuple[Container, int] | None:
