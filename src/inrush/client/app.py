@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NoReturn, ParamSpec, TypeVar, Unpack, dataclass_transform, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, dataclass_transform, overload
 
-from inrush.client import _options, _running
+from inrush.client import _options
 from inrush.client._dual import dual, dual_scope
 from inrush.client._link import current
 from inrush.client._marks import Method, mark_of, raw_of
@@ -20,6 +20,9 @@ from inrush.client.image import Image
 from inrush.client.secret import Secret
 from inrush.errors import InvalidError, UnimplementedError
 from inrush.wire import FollowLogs, StopApp
+
+if TYPE_CHECKING:
+    from inrush.client._running import Running
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,7 +87,7 @@ class App:
         self._functions: dict[str, Function[..., Any, Any]] = {}
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
-        self._running: _running.Running | None = None
+        self._running: Running | None = None
 
     def __repr__(self) -> str:
         return f"App({self.name!r})"
@@ -192,6 +195,8 @@ class App:
             )
         if self._running is not None:
             raise InvalidError(f"{self!r} runs already")
+        from inrush.client import _running
+
         link = await current()
         self._running = await _running.start(self, link, name or self.name or "", deploy=False, detach=detach)
         try:
@@ -220,6 +225,8 @@ class App:
         named = name or self.name
         if not named:
             raise InvalidError("an app to be deployed has a name: inrush.App('name'), or deploy(name='…')")
+        from inrush.client import _running
+
         link = await current()
         self._running = await _running.start(self, link, named, deploy=True, strategy=strategy)
         return self

@@ -10,10 +10,22 @@ import contextlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from inrush.client import _ignore, _source, _tar
+from inrush.client import _ignore
 from inrush.client._marks import raw_of
+from inrush.client._steps import (
+    BuildStep,
+    Definition,
+    Files,
+    existing,
+    flat,
+    need_absolute,
+    no_files,
+    pip_options,
+    refuse_volumes,
+    requirement_files,
+)
 from inrush.client._unbuilt import UnbuiltSteps
 from inrush.client.context import is_local
 from inrush.client.secret import Secret
@@ -27,31 +39,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Files = Callable[[], list[tuple[str, "Blob"]]]
 Env = Mapping[str, str | None]
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-class _Step(NamedTuple):
-    kind: str
-    argument: str
-    files: Files
-    secrets: tuple[Secret, ...]
-    force: bool
-
-
-class Definition(NamedTuple):
-    """What the server is told of an image, with what has to be there first."""
-
-    recipe: Recipe
-    blobs: tuple[Blob, ...]
-    secrets: tuple[Secret, ...]
-    mounts: tuple[Blob, ...]
-
-
-def _no_files() -> list[tuple[str, Blob]]:
-    return []
 
 
 class Image(UnbuiltSteps):
@@ -62,7 +52,9 @@ class Image(UnbuiltSteps):
     end of its output.
     """
 
-    def __init__(self, base: str, python: str, steps: tuple[_Step, ...] = (), mounts: tuple[Files, ...] = ()) -> None:
+    def __init__(
+        self, base: str, python: str, steps: tuple[BuildStep, ...] = (), mounts: tuple[Files, ...] = ()
+    ) -> None:
         self._base = base
         self._python = python
         self._steps = steps
@@ -106,8 +98,8 @@ class Image(UnbuiltSteps):
     ) -> Image:
         """Installs Python packages, as pip would: `pip_install("torch==2.4.0", "numpy")`. `extra_options` is added
         to the command line, `pre` allows pre-releases, the others name where packages come from."""
-        options = _pip(find_links, index_url, extra_index_url, pre, extra_options)
-        names = _flat("pip_install", packages)
+        options = pip_options(find_links, index_url, extra_index_url, pre, extra_options)
+        names = flat("pip_install", packages)
         return self._with("pip", env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names, **options)
 
     def uv_pip_install(
@@ -128,9 +120,9 @@ class Image(UnbuiltSteps):
         """The same with uv's own options in `extra_options`; `requirements` are paths of local requirements files."""
         if uv_version is not None:
             raise UnimplementedError("uv_pip_install(uv_version=…) is not built: the node's uv is used")
-        options = _pip(find_links, index_url, extra_index_url, pre, extra_options)
-        names = _flat("uv_pip_install", packages) if packages or not requirements else []
-        files = _requirements(requirements or ())
+        options = pip_options(find_links, index_url, extra_index_url, pre, extra_options)
+        names = flat("uv_pip_install", packages) if packages or not requirements else []
+        files = requirement_files(requirements or ())
         return self._with(
             "pip", files, env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names, uv=True, **options
         )
@@ -150,8 +142,8 @@ class Image(UnbuiltSteps):
         gpu: Any = None,
     ) -> Image:
         """Installs what a local requirements file names."""
-        options = _pip(find_links, index_url, extra_index_url, pre, extra_options)
-        files = _requirements([requirements_txt])
+        options = pip_options(find_links, index_url, extra_index_url, pre, extra_options)
+        files = requirement_files([requirements_txt])
         return self._with("pip", files, env=env, secrets=secrets, gpu=gpu, force=force_build, **options)
 
     def apt_install(
@@ -163,7 +155,7 @@ class Image(UnbuiltSteps):
         gpu: Any = None,
     ) -> Image:
         """Installs Debian packages: `apt_install("ffmpeg", "git")`."""
-        names = _flat("apt_install", packages)
+        names = flat("apt_install", packages)
         return self._with("apt", env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names)
 
     # -- anything else --
@@ -178,8 +170,8 @@ class Image(UnbuiltSteps):
         force_build: bool = False,
     ) -> Image:
         """Runs shell commands, in order, as one step; the first that fails ends it."""
-        _no_volumes("run_commands", volumes)
-        lines = _flat("run_commands", commands)
+        refuse_volumes("run_commands", volumes)
+        lines = flat("run_commands", commands)
         return self._with("run", env=env, secrets=secrets, gpu=gpu, force=force_build, commands=lines)
 
     def run_function(
@@ -203,7 +195,7 @@ class Image(UnbuiltSteps):
     ) -> Image:
         """Runs a Python function in the image and keeps what it leaves on disk, such as downloaded weights.
         `timeout` is in seconds. It runs again when its code, its arguments, or the steps before it change."""
-        _no_volumes("run_function", volumes or network_file_systems)
+        refuse_volumes("run_function", volumes or network_file_systems)
         for name, value in {"cpu": cpu, "memory": memory, "cloud": cloud, "region": region}.items():
             if value is not None:
                 raise UnimplementedError(
@@ -214,7 +206,9 @@ class Image(UnbuiltSteps):
             raise InvalidError(f"run_function takes a function, not {raw_f!r}")
 
         def files() -> list[tuple[str, Blob]]:
-            return _source.pack_function(function, tuple(args), dict(kwargs or {}), include_source)
+            from inrush.client._source import pack_function
+
+            return pack_function(function, tuple(args), dict(kwargs or {}), include_source)
 
         return self._with(
             "function",
@@ -249,21 +243,23 @@ class Image(UnbuiltSteps):
         follow then. With `copy=True` it is a step of the image.
         """
         target = remote_path + Path(local_path).name if remote_path.endswith("/") else remote_path
-        _absolute("add_local_file", target)
-        return self._add(f"{local_path} -> {target}", copy, lambda: _tar.pack([(target, _existing(local_path, False))]))
+        need_absolute("add_local_file", target)
+        return self._add(f"{local_path} -> {target}", copy, lambda: [(target, existing(local_path, False))])
 
     def add_local_dir(
         self, local_path: str | Path, remote_path: str, *, copy: bool = False, ignore: _ignore.Pattern = ()
     ) -> Image:
         """Puts what is in a local folder at an absolute path. `ignore` are patterns as in a .dockerignore file, or a
         function of the path; `copy` as for `add_local_file`."""
-        _absolute("add_local_dir", remote_path)
+        need_absolute("add_local_dir", remote_path)
         skip = _ignore.ignore(ignore)
-        return self._add(
-            f"{local_path} -> {remote_path}",
-            copy,
-            lambda: _tar.pack(_tar.tree(_existing(local_path, True), remote_path, skip)),
-        )
+
+        def found() -> list[tuple[str, Path]]:
+            from inrush.client._tar import tree
+
+            return tree(existing(local_path, True), remote_path, skip)
+
+        return self._add(f"{local_path} -> {remote_path}", copy, found)
 
     def add_local_python_source(
         self, *modules: str, copy: bool = False, ignore: _ignore.Pattern = _ignore.not_python
@@ -274,10 +270,12 @@ class Image(UnbuiltSteps):
             raise InvalidError("add_local_python_source takes names of modules")
         skip = _ignore.ignore(ignore)
 
-        def pack() -> Blob:
-            return _tar.pack([pair for module in modules for pair in _source.package_files(module, skip)])
+        def found() -> list[tuple[str, Path]]:
+            from inrush.client._source import package_files
 
-        return self._add(f"Python source of {', '.join(modules)}", copy, pack)
+            return [pair for module in modules for pair in package_files(module, skip)]
+
+        return self._add(f"Python source of {', '.join(modules)}", copy, found)
 
     # -- using it --
 
@@ -323,7 +321,7 @@ class Image(UnbuiltSteps):
     def _with(
         self,
         kind: str,
-        files: Files = _no_files,
+        files: Files = no_files,
         *,
         env: Env | None = None,
         secrets: Collection[Secret] | None = None,
@@ -344,55 +342,15 @@ class Image(UnbuiltSteps):
                     f"{secret!r} in a step of an image needs required_keys: a step may read the variables that it names"
                 )
         given = (*(secrets or ()), *((Secret.from_dict(env),) if env else ()))
-        step = _Step(kind, layers.encode(kind, **parameters), files, given, force)
+        step = BuildStep(kind, layers.encode(kind, **parameters), files, given, force)
         return Image(self._base, self._python, (*self._steps, step))
 
-    def _add(self, name: str, copy: bool, pack: Callable[[], Blob]) -> Image:
+    def _add(self, name: str, copy: bool, found: Callable[[], list[tuple[str, Path]]]) -> Image:
         def files() -> list[tuple[str, Blob]]:
-            return [(name, pack())]
+            from inrush.client._tar import pack
+
+            return [(name, pack(found()))]
 
         if copy:
             return self._with("copy", files, name=name)
         return Image(self._base, self._python, self._steps, (*self._mounts, files))
-
-
-def _flat(method: str, given: Sequence[str | Sequence[str]]) -> list[str]:
-    names: list[str] = []
-    for item in given:
-        names += item if isinstance(item, list | tuple) else [item]  # type: ignore[list-item]
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise InvalidError(f"{method} takes strings, or lists of strings, not {given!r}")
-    return names
-
-
-def _pip(find_links: str | None, index: str | None, extra_index: str | None, pre: bool, options: str) -> dict[str, Any]:
-    return {
-        "find_links": [find_links] if find_links else [],
-        "index_url": index or "",
-        "extra_index_url": [extra_index] if extra_index else [],
-        "pre": pre,
-        "extra_options": options,
-    }
-
-
-def _requirements(paths: Sequence[str | Path]) -> Files:
-    return lambda: [("requirements.txt", _tar.Blob(_existing(path, False).read_bytes())) for path in paths]
-
-
-def _existing(path: str | Path, folder: bool) -> Path:
-    found = Path(path).expanduser()
-    if not (found.is_dir() if folder else found.is_file()):
-        raise InvalidError(
-            f"there is no {'folder' if folder else 'file'} {found.absolute()}, which an image is to hold"
-        )
-    return found
-
-
-def _absolute(method: str, path: str) -> None:
-    if not PurePosixPath(path).is_absolute():
-        raise InvalidError(f"{method}: the path in the container is absolute, not {path!r}")
-
-
-def _no_volumes(method: str, volumes: Any) -> None:
-    if volumes:
-        raise UnimplementedError(f"{method}(volumes=…) is not built yet: the step's files are kept in the image itself")
