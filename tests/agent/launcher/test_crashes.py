@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from launched import Node, needs_root, traces
+from launched import Forked, Node, needs_root, traces
 
 from inrush.agent.launcher.client import LaunchError
 from inrush.agent.launcher.process import start_launcher
@@ -23,7 +24,7 @@ _SERVER = """
 import asyncio, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
-from launched import Node, make_layer
+from launched import Forked, Node, make_layer
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.process import start_launcher
 
@@ -43,22 +44,21 @@ asyncio.run(main())
 """
 
 
-async def _busy(node: Node) -> None:
-    """Some of everything."""
+async def _busy(node: Node) -> list[Forked]:
+    """Some of everything; the forks live as long as what is returned."""
     await node.template("t")
     await node.template("s", boot={})
-    for template in ("t", "t", "s"):
-        await node.fork(template)
     await node.start("sh", "-c", "sleep 600 & sleep 600", output=1)
+    return [await node.fork(template) for template in ("t", "t", "s")]
 
 
 async def test_after_the_launcher_is_killed_nothing_is_left_and_requests_say_so(
     make_node: Callable[[], Awaitable[Node]],
 ) -> None:
     node = await make_node()
-    await _busy(node)
+    forks = await _busy(node)
     family = _family(node.handle.pid)
-    assert len(family) >= 10
+    assert {forked.started.pid for forked in forks} < family
     os.kill(_launcher_of(node.handle.pid), signal.SIGKILL)
     await _gone(node.state, family)
     with pytest.raises(LaunchError) as caught:
@@ -69,8 +69,9 @@ async def test_after_the_launcher_is_killed_nothing_is_left_and_requests_say_so(
 
 async def test_after_the_janitor_is_killed_nothing_is_left(make_node: Callable[[], Awaitable[Node]]) -> None:
     node = await make_node()
-    await _busy(node)
+    forks = await _busy(node)
     family = _family(node.handle.pid)
+    assert {forked.started.pid for forked in forks} < family
     os.kill(node.handle.pid, signal.SIGKILL)
     await _gone(node.state, family)
     await node.launcher.close()
@@ -78,8 +79,9 @@ async def test_after_the_janitor_is_killed_nothing_is_left(make_node: Callable[[
 
 async def test_after_both_are_killed_the_next_start_sweeps(make_node: Callable[[], Awaitable[Node]]) -> None:
     node = await make_node()
-    await _busy(node)
+    forks = await _busy(node)
     family = _family(node.handle.pid)
+    assert {forked.started.pid for forked in forks} < family
     launcher = _launcher_of(node.handle.pid)
     os.kill(node.handle.pid, signal.SIGSTOP)
     os.kill(launcher, signal.SIGSTOP)
@@ -114,16 +116,44 @@ async def test_an_interrupt_at_the_terminal_does_not_reach_the_launcher(node: No
     assert (await node.run("true"))[0].code == 0
 
 
-async def test_forwarding_is_switched_back_by_the_last_launcher(node: Node) -> None:
-    file = Path("/proc/sys/net/ipv4/ip_forward")
-    before = file.read_text()
-    if before != "0\n" or any(name.startswith("inrush") for _, name in _links()):
-        pytest.skip("forwarding is on already, or another launcher works on this machine")
-    await node.run("true", network="nat")
-    assert file.read_text() == "1\n"
+_FORWARDING = """
+import asyncio, sys
+sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+from launched import Node, make_layer
+from inrush.agent.launcher.client import Launcher
+from inrush.agent.launcher.process import start_launcher
+
+file = Path("/proc/sys/net/ipv4/ip_forward")
+
+async def use(state, other):
+    handle = start_launcher(state)
+    node = Node(state, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
+    make_layer(node.layer)
+    await node.launcher.connect()
+    exited, _ = await node.run("true", network="nat")
+    assert exited.code == 0 and file.read_text() == "1\\n"
+    if other:
+        await use(state.with_name("other"), None)
+        assert file.read_text() == "1\\n", "the other has switched it off for us"
     await node.launcher.close()
-    if not any(name.startswith("inrush") for _, name in _links()):
-        assert file.read_text() == "0\n"
+
+file.write_text("0")
+state = Path(sys.argv[1]) / "one"
+asyncio.run(use(state, state.with_name("other")))
+assert file.read_text() == "0\\n", "it was left on"
+file.write_text("1")
+asyncio.run(use(state.with_name("three"), None))
+assert file.read_text() == "1\\n", "it was on before, and has been switched off"
+"""
+
+
+def test_forwarding_is_switched_back_by_the_last_launcher_if_one_switched_it_on(state: Path) -> None:
+    paths = [str(Path(__file__).parent), *sys.path]
+    inside = 'mount -t tmpfs none /run && exec "$@"'
+    command = ["unshare", "-n", "-m", "sh", "-c", inside, "sh", sys.executable, "-c", _FORWARDING, str(state), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 async def test_a_second_launcher_of_a_state_directory_waits_for_the_first(node: Node) -> None:
@@ -158,8 +188,6 @@ def _private_kib(pid: int) -> int:
 
 
 def _links() -> list[tuple[int, str]]:
-    import socket
-
     return socket.if_nameindex()
 
 

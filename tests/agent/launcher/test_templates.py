@@ -39,6 +39,11 @@ async def test_children_of_a_snapshot_have_its_objects_and_its_files(node: Node)
     assert await (await node.fork("t")).ask("open('/root/made').read()") == "'by the hook'"
 
 
+async def test_what_a_template_has_made_is_out_of_its_childrens_garbage_collection(node: Node) -> None:
+    await node.template("t")
+    assert int(await (await node.fork("t")).ask("__import__('gc').get_freeze_count()")) > 1000
+
+
 async def test_children_of_a_zygote_do_not_see_its_files(node: Node) -> None:
     rig = (node.layer / "root" / "rig.py").read_text()
     (node.layer / "root" / "messy.py").write_text("open('/root/mess', 'w').write('x')\n" + rig)

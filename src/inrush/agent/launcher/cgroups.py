@@ -208,8 +208,8 @@ class Cgroups:
 
 def _write(path: Path, value: str) -> None:
     # A missing file is a controller or a knob that this kernel does not have.
-    with contextlib.suppress(FileNotFoundError):
-        path.write_text(value)
+    with contextlib.suppress(FileNotFoundError), open(os.open(path, os.O_WRONLY | os.O_CLOEXEC), "w") as file:
+        file.write(value)
 
 
 def _number(path: Path) -> int:

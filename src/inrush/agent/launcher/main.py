@@ -35,17 +35,29 @@ def main(arguments: list[str]) -> None:
     os.umask(0o022)
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # a Ctrl-C is for the server, which then hangs up
-    lock = _lock(state)
-    sweep(state, mode == "rootless")
+    agent = socket.socket(fileno=control)
+    try:
+        lock = _lock(state)
+        sweep(state, mode == "rootless")
+    except OSError as error:
+        _broken(agent, error)
+        sys.exit(1)
     pid = os.fork()
     if pid == 0:
-        _launcher(control, state, mode == "rootless", reserve)
-    os.close(control)
+        _launcher(agent, state, mode == "rootless", reserve)
+    agent.close()
     process.set_title("inrush-janitor")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.waitpid(pid, 0)
     sweep(state, mode == "rootless")
     os.close(lock)
+
+
+def _broken(agent: socket.socket, error: Exception) -> None:
+    """Tell the agent why there will be no launcher."""
+    with contextlib.suppress(OSError):
+        words = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+        messages.send(agent, {"broken": words})
 
 
 def _lock(state: Path) -> int:
@@ -60,11 +72,11 @@ def _lock(state: Path) -> int:
             return fd
         except BlockingIOError:
             if time.monotonic() > deadline:
-                sys.exit(f"inrush: another launcher still works in {state}; stop its server first")
+                raise OSError(f"another launcher still works in {state}; stop its server first") from None
             time.sleep(0.02)
 
 
-def _launcher(control: int, state: Path, rootless: bool, reserve_mib: int) -> None:
+def _launcher(agent: socket.socket, state: Path, rootless: bool, reserve_mib: int) -> None:
     status = 1
     try:
         process.set_title("inrush-launcher")
@@ -77,15 +89,12 @@ def _launcher(control: int, state: Path, rootless: bool, reserve_mib: int) -> No
         namespaces.unshare(namespaces.NEWNS)
         mounts.make_private()
         machine = Machine(state, loop, rootless, lost, reserve_mib)
-        agent = socket.socket(fileno=control)
         messages.send(agent, {"hello": machine.report()})
         Service(agent, machine)
         loop.run()
         status = 0
     except Exception as error:
-        with contextlib.suppress(OSError):
-            agent = socket.socket(fileno=os.dup(control))
-            messages.send(agent, {"broken": f"{type(error).__name__}: {error}"})
+        _broken(agent, error)
         raise
     finally:
         _end_children()

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import shutil
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,8 @@ class Overlays:
                 os.makedirs(path, exist_ok=True)
                 os.chown(path, base, base)
             os.chmod(spec.upper, 0o755)  # noqa: S103 (it is the root directory of what is built)
+            # The mark of an earlier volatile mount, for which the kernel would refuse another.
+            shutil.rmtree(spec.upper + ".work/work/incompat", ignore_errors=True)
             return -1, spec.upper
         size: Options = [("size", f"{spec.disk_mib}m")] if spec.disk_mib else []
         fd = mounts.detached("tmpfs", [("mode", "755"), *size], mounts.ATTR_NOSUID | mounts.ATTR_NODEV)
@@ -114,9 +117,7 @@ class Overlays:
         upper_fd, work_fd = (os.open(p, os.O_PATH | os.O_CLOEXEC) for p in (top, work))
         opened += [upper_fd, work_fd]
         options: Options = [("lowerdir+", fd) for fd in layers]
-        options += [("upperdir", upper_fd), ("workdir", work_fd)]
-        if not spec.upper:
-            options.append(("volatile", None))
+        options += [("upperdir", upper_fd), ("workdir", work_fd), ("volatile", None)]
         if self._rootless:
             options.append(("userxattr", None))
         return mounts.detached("overlay", options)
@@ -137,7 +138,7 @@ class Overlays:
             if upper_fd >= 0:
                 home = _attached(mounts.clone_of(upper_fd), place / "upper")
                 upper, work = home + "/u", home + "/w"
-            flags = ("" if spec.upper else ",volatile") + (",userxattr" if self._rootless else "")
+            flags = ",volatile" + (",userxattr" if self._rootless else "")
             (place / "m").mkdir()
             data = f"lowerdir={':'.join(parts)},upperdir={upper},workdir={work}{flags}"
             mounts.mount("overlay", str(place / "m"), "overlay", 0, data)

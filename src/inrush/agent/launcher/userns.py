@@ -17,6 +17,11 @@ import subprocess
 from inrush.agent.launcher.specs import UID_RANGE
 from inrush.linux import namespaces, process
 
+_FORBIDDEN = (
+    "no user namespace can be made here; the settings that forbid it are user.max_user_namespaces, "
+    "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns (sysctl)"
+)
+
 
 class UserNamespaces:
     """Makes them when first asked for, and keeps their descriptors."""
@@ -73,9 +78,7 @@ def _hold(flags: int = namespaces.NEWUSER) -> int:
     os.close(read)
     if not ready:
         os.waitpid(pid, 0)
-        raise OSError(
-            "a user namespace cannot be made: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone"
-        )
+        raise OSError(_FORBIDDEN)
     return pid
 
 
@@ -91,9 +94,13 @@ def enter_own() -> str:
         os.read(read, 1)
         os._exit(_write_maps(pid, uid, gid))
     os.close(read)
-    namespaces.unshare(namespaces.NEWUSER)
-    os.write(write, b"x")
-    os.close(write)
+    try:
+        namespaces.unshare(namespaces.NEWUSER)
+    except OSError as error:
+        raise OSError(f"{_FORBIDDEN} ({error.strerror})") from None
+    finally:
+        os.write(write, b"x")
+        os.close(write)
     _, status = os.waitpid(helper, 0)
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)

@@ -1,0 +1,110 @@
+"""How long a container takes to start, and in which of its phases: `python benchmarks/starts.py [ROUNDS]`, as root
+for all of it.
+
+Everything is on: every namespace, own root, control groups, network with NAT, no capabilities, seccomp, verified
+from outside. A start is measured from the request to the first byte that the guest's code sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "agent" / "launcher"))
+
+from launched import Node, make_layer
+
+from inrush.agent.launcher.client import Launcher
+from inrush.agent.launcher.process import start_launcher
+from inrush.agent.launcher.specs import ForkSpec, RunSpec
+
+HELLO = """
+def template(boot):
+    return None, {}
+
+def serve(sock, state):
+    sock.sendall(b"up")
+    return len(sock.recv(1))
+"""
+
+
+async def fork_once(node: Node, template: str, network: str) -> dict[str, float]:
+    """One fork, to its end; milliseconds by phase."""
+    loop, id = asyncio.get_running_loop(), node.name()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    began = time.monotonic()
+    with theirs:
+        started = await node.launcher.fork(ForkSpec(id, template, node.root(), network=network), theirs.fileno(), 2, 2)
+    verified = time.monotonic()
+    await loop.sock_recv(ours, 10)
+    user = time.monotonic()
+    ours.close()
+    await node.ended(id)
+    return {**dict(started.phases), "started": (verified - began) * 1e3, "user": (user - began) * 1e3}
+
+
+async def run_once(node: Node) -> dict[str, float]:
+    """One `true`, to its end."""
+    null, id = os.open(os.devnull, os.O_RDWR), node.name()
+    began = time.monotonic()
+    spec = RunSpec(id, node.root(), ("true",), 1_000_000_000, {"PATH": "/usr/bin:/bin"})
+    started = await node.launcher.run(spec, null, null, null)
+    running = time.monotonic()
+    await node.ended(id)
+    os.close(null)
+    return {**dict(started.phases), "executing": (running - began) * 1e3, "ended": (time.monotonic() - began) * 1e3}
+
+
+async def burst(node: Node, template: str, count: int) -> None:
+    """Many at once."""
+    began = time.monotonic()
+    await asyncio.gather(*(fork_once(node, template, "nat") for _ in range(count)))
+    seconds = time.monotonic() - began
+    print(f"{f'burst of {count}':24} {count / seconds:8.0f} containers/s, all {seconds * 1e3:.0f} ms")
+
+
+def show(name: str, rounds: list[dict[str, float]]) -> None:
+    """Medians of the phases, and the 95th percentile of the last."""
+    medians = {phase: statistics.median(r[phase] for r in rounds) for phase in rounds[0]}
+    last = sorted(r[list(rounds[0])[-1]] for r in rounds)
+    p95 = last[min(len(last) - 1, int(len(last) * 0.95))]
+    print(f"{name:24} " + "  ".join(f"{phase} {ms:.2f}" for phase, ms in medians.items()) + f"  (p95 {p95:.2f})")
+
+
+async def main(rounds: int) -> None:
+    state = Path(tempfile.mkdtemp(prefix="ir-"))
+    handle = start_launcher(state)
+    node = Node(state, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
+    make_layer(node.layer)
+    (node.layer / "root" / "hello.py").write_text(HELLO)
+    node.can = await node.launcher.connect()
+    print({name: has for name, has in node.can["features"].items() if not has} or "all features")
+    for key, boot in (("zygote", None), ("snapshot", {})):
+        up = await node.template(key, entry="hello", boot=boot)
+        print(f"{key} up in {up.ms:.0f} ms")
+    await asyncio.sleep(0.5)
+    for key, network in (("zygote", "nat"), ("zygote", "none"), ("snapshot", "nat")):
+        results: list[dict[str, Any]] = []
+        for _ in range(rounds):
+            results.append(await fork_once(node, key, network))
+            await asyncio.sleep(0.02)
+        show(f"{key}, {network}", results)
+    runs = []
+    for _ in range(rounds):
+        runs.append(await run_once(node))
+        await asyncio.sleep(0.02)
+    show("exec true, nat", runs)
+    await burst(node, "zygote", 50)
+    await node.launcher.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 50))
