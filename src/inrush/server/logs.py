@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 RING_LINES = 5000
 RING_BYTES = 2 * 1024 * 1024
 FLUSH_S = 0.3
+FLUSH_BYTES = 256 * 1024
 BACKLOG_LINES = 100_000
 KEPT_APPS = 100
 """Apps whose log files are kept after they ended."""
@@ -126,7 +127,7 @@ class _AppLog:
         entry = _encode(line) + b"\n"
         self._buffer.append(entry)
         self._buffered += len(entry)
-        if self._buffered > RING_BYTES:
+        if self._buffered > FLUSH_BYTES:
             self._flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self._flush)

@@ -67,7 +67,7 @@ class Nodes:
         self._functions, self._containers, self._environment = functions, containers, environment
         self._nodes: dict[str, Node] = {}
         self.ending = False
-        """The server ends, and containers with it: what that cuts short has no result, and runs after the next start."""
+        """The server ends, and its containers too: what that cuts short runs again after the next start."""
         self.handlers: dict[type, Callable[[Any], None]] = {
             wire.ContainerReady: self._ready,
             wire.ContainerEnded: self._ended,

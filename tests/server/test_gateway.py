@@ -1,0 +1,232 @@
+"""Web functions over HTTP and WebSockets, with a peer that answers as a guest would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect as connect_socket
+from websockets.exceptions import InvalidStatus
+
+from inrush import wire
+from inrush.server import asgi
+from inrush.server.endpoints import sanitise
+from inrush.server.serve import Server
+from inrush.wire import FunctionSpec, Status, Web
+
+from .peers import Agent, Client
+
+F = FunctionSpec(name="f", module="m", qualname="f", web=(("", Web(kind="asgi")),))
+
+
+def items(run: wire.Run, *messages: tuple[dict[str, Any], bytes]) -> list[Any]:
+    payloads = tuple(asgi.pack(head, body) for head, body in messages)
+    return [wire.Yielded(run.container, run.call, 0, 0, payloads)]
+
+
+def ended(run: wire.Run, status: Status = Status.OK, payload: bytes = b"P") -> list[Any]:
+    return [wire.Ran(run.container, run.call, (0,), (int(status),), (payload,))]
+
+
+START = ({"type": "http.response.start", "status": 201, "headers": [["x-answer", "yes"]]}, b"")
+
+
+def opened(run: wire.Run) -> tuple[dict[str, Any], bytes]:
+    """What the guest sees of a request: its scope and its first bytes."""
+    head, _, body = run.payloads[0][1:].partition(b"\n")
+    return json.loads(head), body
+
+
+class Site:
+    """An agent whose containers echo requests: head and body come back as JSON."""
+
+    def __init__(self, server: Server) -> None:
+        self.agent = Agent(server, lambda method, payload: payload)
+        self.bodies: dict[str, bytes] = {}
+        self.runs: dict[str, wire.Run] = {}
+        self.agent.on[wire.Run] = self.run
+        self.agent.on[wire.Feed] = self.feed
+
+    def run(self, run: wire.Run) -> list[Any]:
+        head, body = opened(run)
+        self.runs[run.call], self.bodies[run.call] = run, body
+        return self.answer(run) if head["last"] else []
+
+    def feed(self, feed: wire.Feed) -> list[Any]:
+        self.bodies[feed.call] += feed.data
+        return self.answer(self.runs[feed.call]) if feed.last and not feed.gone else []
+
+    def answer(self, run: wire.Run) -> list[Any]:
+        scope = opened(run)[0]["scope"]
+        told = {"scope": scope, "bytes": len(self.bodies[run.call])}
+        rest = {"type": "http.response.body", "more_body": True}
+        last = {"type": "http.response.body", "more_body": False}
+        return [*items(run, START, (rest, json.dumps(told).encode()), (last, b"")), *ended(run)]
+
+
+@pytest.fixture
+async def web(client: Client) -> str:
+    """The endpoint's address."""
+    url: str = (await client.start_app(F, deploy=True))["urls"]["f"]
+    return url
+
+
+async def test_a_request_reaches_its_function_from_zero_containers(server: Server, web: str) -> None:
+    site = Site(server)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"{web}/some/path?a=1", headers={"x-mine": "ä".encode()})
+    assert (answer.status_code, answer.headers["x-answer"]) == (201, "yes")
+    scope = answer.json()["scope"]
+    assert scope["path"] == "/w/app-f/some/path"
+    assert scope["root_path"] == "/w/app-f"
+    assert (scope["method"], scope["query_string"]) == ("GET", "a=1")
+    assert ["x-mine", "ä".encode().decode("latin-1")] in scope["headers"]
+    assert len(site.agent.got(wire.StartContainer)) == 1
+
+
+async def test_an_endpoint_is_served_under_its_own_host_too(server: Server, web: str) -> None:
+    Site(server)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(server.endpoints.base + "/x", headers={"host": "app-f.localhost"})
+    assert (answer.json()["scope"]["path"], answer.json()["scope"]["root_path"]) == ("/x", "")
+
+
+async def test_a_body_is_streamed_to_the_function_in_pieces(server: Server, web: str) -> None:
+    site = Site(server)
+
+    async def body() -> Any:
+        for _ in range(20):
+            yield b"x" * 50_000
+            await asyncio.sleep(0)
+
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.post(f"{web}/", content=body())
+    assert answer.json()["bytes"] == 1_000_000
+    assert len(site.agent.got(wire.Feed)) > 1
+
+
+async def test_a_response_is_streamed_as_it_comes(server: Server, client: Client, web: str) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    agent.hold = True
+    async with httpx.AsyncClient(trust_env=False) as http:
+        async with asyncio.TaskGroup() as group:
+            pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+            async def read() -> None:
+                async with http.stream("GET", f"{web}/") as answer:
+                    async for piece in answer.aiter_raw():
+                        await pieces.put(piece)
+
+            group.create_task(read())
+            await client.wait(lambda: agent.held)
+            run = agent.held[0]
+            more = {"type": "http.response.body", "more_body": True}
+            agent.say(*items(run, START, (more, b"first")))
+            assert await pieces.get() == b"first"
+            agent.say(wire.Yielded(run.container, run.call, 0, 2, (asgi.pack(more, b"second"),)))
+            assert await pieces.get() == b"second"
+            last = asgi.pack({"type": "http.response.body"}, b"")
+            agent.say(wire.Yielded(run.container, run.call, 0, 3, (last,)), *ended(run))
+
+
+async def test_a_client_that_leaves_cancels_its_request(server: Server, client: Client, web: str) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    agent.hold = True
+    async with httpx.AsyncClient(trust_env=False) as http:
+        task = asyncio.create_task(http.get(f"{web}/"))
+        await client.wait(lambda: agent.held)
+        task.cancel()
+    await client.wait(lambda: agent.got(wire.CancelRun))
+    assert agent.got(wire.Feed)[0].gone
+    await client.wait(lambda: len(server.calls) == 0)
+
+
+async def test_a_container_that_dies_under_a_request_is_a_502(server: Server, client: Client, web: str) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    agent.hold = True
+    async with httpx.AsyncClient(trust_env=False) as http:
+        task = asyncio.create_task(http.get(f"{web}/"))
+        await client.wait(lambda: agent.held)
+        agent.say(wire.ContainerEnded(agent.held[0].container, Status.CRASHED, "killed by signal 9"))
+        answer = await task
+    assert answer.status_code == 502
+    assert answer.json()["code"] == "ExecutionError"
+
+
+async def test_a_full_queue_answers_429_and_when_to_come_again(server: Server, client: Client, web: str) -> None:
+    server.calls.max_queued = 1
+    async with httpx.AsyncClient(trust_env=False) as http:
+        waiting = asyncio.create_task(http.get(f"{web}/"))
+        await client.wait(lambda: len(server.calls) == 1)
+        answer = await http.get(f"{web}/")
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        Site(server)
+        assert (await waiting).status_code == 201
+
+
+async def test_failures_of_the_app_have_statuses_of_their_own(server: Server, web: str) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    seen = {}
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for status in (Status.ERROR, Status.TIMEOUT, Status.STARTUP, Status.OK):
+            agent.on[wire.Run] = lambda run, status=status: ended(run, status, wire.system_failure("Error", "words"))
+            seen[status] = (await http.get(f"{web}/")).status_code
+        unknown = await http.get(f"{server.endpoints.base}/w/nothing/")
+    assert seen == {Status.ERROR: 500, Status.TIMEOUT: 504, Status.STARTUP: 502, Status.OK: 500}
+    assert unknown.status_code == 404
+    assert "nothing is served" in unknown.json()["message"]
+
+
+async def test_a_web_socket_is_passed_on_both_ways(server: Server, web: str) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    count = iter(range(100))
+
+    def say(run: wire.Run | wire.Feed, head: dict[str, Any], body: bytes = b"") -> Any:
+        return wire.Yielded(run.container, run.call, 0, next(count), (asgi.pack(head, body),))
+
+    def feed(message: wire.Feed) -> list[Any]:
+        event = asgi.unpack(message.data)
+        body = message.data.partition(b"\n")[2]
+        if event["type"] == "websocket.disconnect":
+            return []
+        return [say(message, {"type": "websocket.send", "text": event.get("text")} if "text" in event else SEND, body)]
+
+    SEND = {"type": "websocket.send"}
+    agent.on[wire.Run] = lambda run: [say(run, {"type": "websocket.accept"})]
+    agent.on[wire.Feed] = feed
+    async with connect_socket("ws" + web.removeprefix("http") + "/chat", proxy=None) as socket:
+        await socket.send("words")
+        assert await socket.recv() == "words"
+        await socket.send(b"\x00bytes")
+        assert await socket.recv() == b"\x00bytes"
+    scope = opened(agent.got(wire.Run)[0])[0]["scope"]
+    assert (scope["type"], scope["path"]) == ("websocket", "/w/app-f/chat")
+
+
+async def test_a_web_socket_to_nowhere_is_refused(server: Server) -> None:
+    address = "ws" + server.endpoints.base.removeprefix("http") + "/w/nothing/"
+    with pytest.raises(InvalidStatus):
+        async with connect_socket(address, proxy=None):
+            pass
+
+
+async def test_labels_are_stable_and_short(client: Client) -> None:
+    spec = FunctionSpec(
+        name="Site", is_class=True, web=(("a_page", Web(kind="fastapi")), ("b", Web(kind="asgi", label="Mine")))
+    )
+    deployed = (await client.start_app(spec, name="My App", deploy=True))["urls"]
+    assert deployed["Site.a_page"].endswith("/w/my-app-site-a-page")
+    assert deployed["Site.b"].endswith("/w/mine")
+    ephemeral = (await client.start_app(spec, name="My App"))["urls"]
+    assert ephemeral["Site.b"].endswith("/w/mine-dev")
+    refused = await client.ask(wire.StartApp(wire.AppSpec(name="other", functions=(spec,)), deploy=True))
+    assert refused.code == "AlreadyExistsError"
+
+
+def test_a_long_label_ends_with_a_hash_of_all_of_it() -> None:
+    one, two = sanitise("a" * 100 + "1"), sanitise("a" * 100 + "2")
+    assert len(one) == len(two) == 63
+    assert one != two
