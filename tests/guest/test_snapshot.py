@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guest_process import GuestProcess
+from guest_process import OK, GuestProcess, arguments
 
 FORKER = """
 import json, os, socket, sys
 from inrush.guest.main import serve, template
 boot, fd = json.loads(sys.argv[1]), int(sys.argv[2])
 made, report = template(boot)
-print(json.dumps(report), flush=True)
+print("report: " + json.dumps(report), flush=True)
 control = socket.socket(fileno=fd)
 if not report["ok"]:
     sys.exit(0)
@@ -79,7 +79,11 @@ class Templates:
         )
         theirs.close()
         assert self.process.stdout is not None
-        report: dict[str, Any] = json.loads(self.process.stdout.readline())
+        printed, marker = "", "report: "
+        while marker not in printed:
+            printed += self.process.stdout.readline()
+        self.printed, _, line = printed.partition(marker)
+        report: dict[str, Any] = json.loads(line)
         return report
 
     def fork(self, **spec: Any) -> GuestProcess:
@@ -172,21 +176,19 @@ def test_tqdm_s_monitor_is_stopped(templates: Templates) -> None:
     (templates.root / "tqdm" / "__init__.py").write_text("from .std import tqdm\n")
     (templates.root / "tqdm" / "std.py").write_text("""
 import threading
-class Monitor(threading.Thread):
-    def __init__(self):
+class TMonitor(threading.Thread):
+    def __init__(self, tqdm_cls):
         super().__init__(daemon=True, name="tqdm_monitor")
+        self.tqdm_cls = tqdm_cls
         self.was_killed = threading.Event()
         self.start()
-    def exit(self):
-        self.was_killed.set()
-        self.join()
     def run(self):
         self.was_killed.wait()
 class tqdm:
     monitor_interval = 10
     monitor = None
     def __init__(self):
-        tqdm.monitor = Monitor()
+        type(self).monitor = TMonitor(type(self))
 """)
     report = templates.make("import tqdm\nclass C:\n    def __init__(self):\n        tqdm.tqdm()\n")
     assert (report["ok"], report["why"]) == (True, "")
@@ -253,3 +255,28 @@ def test_a_template_that_touched_cuda_is_not_forked(templates: Templates) -> Non
     report = with_torch(templates, cuda=True)
     assert not report["ok"]
     assert "CUDA" in report["why"]
+
+
+def test_a_logger_set_up_in_the_template_logs_with_the_call_in_its_containers(templates: Templates) -> None:
+    source = """
+import logging, sys
+logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
+class C:
+    def tell(self):
+        logging.info("told")
+"""
+    assert templates.make(source, methods=["tell"])["ok"]
+    guest = templates.fork()
+    guest.run("ca-1", arguments(), method="tell")
+    assert guest.result("ca-1")[0] == OK
+    assert guest.logs("stdout", "ca-1") == "told\n"
+
+
+def test_what_a_template_prints_leaves_it_once(templates: Templates) -> None:
+    source = "print('whole')\nprint('part', end='')\nclass C:\n    def quiet(self):\n        pass\n"
+    report = templates.make(source, methods=["quiet"])
+    assert report["ok"]
+    assert templates.printed == "whole\npart"
+    guest = templates.fork()
+    guest.call(method="quiet")
+    assert guest.logs() == ""

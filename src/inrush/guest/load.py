@@ -18,6 +18,7 @@ from typing import Any
 
 from inrush.errors import StartupError
 from inrush.guest.fork import TorchThreads
+from inrush.guest.output import Output
 from inrush.guest.target import Target
 
 RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -33,6 +34,7 @@ class Loaded:
         self.targets: dict[str, Target] = {}
         self.phases: list[tuple[str, float]] = []
         started = time.monotonic()
+        self.output: Output | None = None
         self.torch_threads: TorchThreads | None = None
         self._thing = _find(spec, pickled)
         self._object = _make(self._thing, spec.get("parameters")) if spec.get("is_class") else None

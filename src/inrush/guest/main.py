@@ -47,10 +47,11 @@ def template(boot: dict[str, Any]) -> tuple[Template | None, dict[str, Any]]:
     os.environ.update(spec.get("env") or {})
     started = time.monotonic()
     try:
-        threads = fork.TorchThreads()
+        output, threads = Output(), fork.TorchThreads()
         loaded = Loaded(spec, b"")
-        loaded.torch_threads = threads
+        loaded.output, loaded.torch_threads = output, threads
         loaded.enter(True, _run_alone)
+        output.flush()
     except BaseException as error:
         return None, {"ok": False, "why": f"{type_name(error)}: {error}", "traceback": traceback_text(error), "ms": {}}
     settling = time.monotonic()
@@ -73,7 +74,8 @@ class Guest:
         self._template = template
         self._channel = Channel(sock)
         self._outbox = Outbox(self._channel)
-        self._output = Output(self._outbox)
+        self._output = (template and template.output) or Output()
+        self._output.connect(self._outbox)
         self._process = Process(self._channel, self._outbox, self._output, self._on_term)
         self._orphans = orphans.Orphans()
         self._pump = Pump(self._channel, self._on_end)

@@ -32,8 +32,8 @@ class Stream(io.TextIOBase):
     encoding = "utf-8"
     errors = "replace"
 
-    def __init__(self, outbox: Outbox, name: str, fd: int) -> None:
-        self._outbox = outbox
+    def __init__(self, name: str, fd: int) -> None:
+        self.outbox: Outbox | None = None
         self._stream = name
         self._fd = fd
         self._parts: dict[Attempt | int, str] = {}
@@ -65,13 +65,19 @@ class Stream(io.TextIOBase):
                 self.flush_all()
 
     def _emit(self, attempt: Attempt | None, text: str) -> None:
-        if attempt is None:
-            self._outbox.log("", self._stream, text)
-        elif attempt.interrupter is None or not attempt.interrupter.mine:
-            self._outbox.log(attempt.call, self._stream, text)
+        if attempt is None or attempt.interrupter is None or not attempt.interrupter.mine:
+            self._log(attempt.call if attempt else "", text)
         else:
             with attempt.interrupter:
-                self._outbox.log(attempt.call, self._stream, text)
+                self._log(attempt.call, text)
+
+    def _log(self, call: str, text: str) -> None:
+        if self.outbox is not None:
+            self.outbox.log(call, self._stream, text)
+            return
+        data = text.encode("utf-8", "replace")
+        while data:
+            data = data[os.write(self._fd, data) :]
 
     def writelines(self, lines: Iterable[Any]) -> None:
         for line in lines:
@@ -90,13 +96,13 @@ class Stream(io.TextIOBase):
         """All parts of lines, whoever wrote them."""
         while self._parts:
             key, part = self._parts.popitem()
-            self._outbox.log(key.call if isinstance(key, Attempt) else "", self._stream, part)
+            self._log(key.call if isinstance(key, Attempt) else "", part)
 
     def end(self, attempt: Attempt) -> None:
         """The attempt has ended: its last line, if it has no end."""
         part = self._parts.pop(attempt, "") if self._parts else ""
         if part:
-            self._outbox.log(attempt.call, self._stream, part)
+            self._log(attempt.call, part)
 
     def close(self) -> None:
         """Nothing: the next input prints too."""
@@ -138,11 +144,17 @@ class _Bytes(io.RawIOBase):
 
 
 class Output:
-    """Both streams, in place of Python's own."""
+    """Both streams, in place of Python's own. Until they are connected they write to the descriptors: in a
+    template, where user code may keep them (logging does), for its children to have them connected."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._streams = (Stream(outbox, "stdout", 1), Stream(outbox, "stderr", 2))
+    def __init__(self) -> None:
+        self._streams = (Stream("stdout", 1), Stream("stderr", 2))
         sys.stdout, sys.stderr = self._streams
+
+    def connect(self, outbox: Outbox) -> None:
+        """From here on, what is printed goes to the agent as frames."""
+        for stream in self._streams:
+            stream.outbox = outbox
 
     def end(self, attempt: Attempt) -> None:
         for stream in self._streams:
