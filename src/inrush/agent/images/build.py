@@ -27,7 +27,6 @@ TAIL_LINES = 40
 DEFAULT_TIMEOUT_S = 3_600.0
 
 _CHUNK_BYTES = 1 << 16
-_PIECE = re.compile(rb"[^\r\n]*[\r\n]+")
 _CREDENTIALS = re.compile(r"(://)[^/@\s]+@")
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)|[\x00-\x08\x0b-\x1f\x7f]")
 _END_S = 30.0
@@ -177,12 +176,9 @@ class _Output:
         self._count = 0
 
     def feed(self, data: bytes) -> None:
-        self._rest += data
-        end = 0
-        for piece in _PIECE.finditer(self._rest):
-            self._line(piece.group())
-            end = piece.end()
-        self._rest = self._rest[end:]
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        for piece in whole:
+            self._line(piece)
         if len(self._rest) > 4 * MAX_LINE_CHARS:
             self._line(self._rest)
             self._rest = b""
@@ -212,7 +208,11 @@ class _Output:
 
 
 def clean(raw: bytes) -> Iterator[str]:
-    """A piece of output as a line for people: no control sequences, no credentials, not too long; none if blank."""
-    text = _CREDENTIALS.sub(r"\1", _ESCAPES.sub("", raw.decode(errors="replace").strip("\r\n")))
+    """A piece of output as a line for people: no control sequences, no credentials, not too long; none if blank.
+
+    Of what a progress bar wrote over and over, the last is kept.
+    """
+    last = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
+    text = _CREDENTIALS.sub(r"\1", _ESCAPES.sub("", last.decode(errors="replace")))
     if text.strip():
         yield text if len(text) <= MAX_LINE_CHARS else text[: MAX_LINE_CHARS - 1] + "…"

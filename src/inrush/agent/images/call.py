@@ -10,6 +10,7 @@ import sys
 
 def main(path: str) -> None:
     """Call the function in the pickle at `path` with its arguments."""
+    sys.dont_write_bytecode = True  # the source goes again after the step, and so must its bytecode
     sys.path.insert(0, "/root")
     sys.path += ["/opt/inrush/lib", "/opt/inrush/deps"]
     with open(path, "rb") as file:

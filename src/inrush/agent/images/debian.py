@@ -142,7 +142,7 @@ async def make(python: str, layer: Path, uid_base: int, means: Means, progress: 
 
 async def _download(python: str, work: Path, settings: apt.AptSettings, progress: Progress) -> None:
     """Fetch all packages to `work`/debs."""
-    for name in ("debs/partial", "lists/partial", "etc/preferences.d"):
+    for name in ("debs/partial", "lists/partial", "etc/preferences.d", "etc/apt.conf.d"):
         (work / name).mkdir(parents=True)
     name = release(python)
     (work / "status").touch()
@@ -182,7 +182,7 @@ def _conf(work: Path, settings: apt.AptSettings) -> str:
 async def _apt_get(work: Path, arguments: Sequence[str], progress: Progress) -> None:
     environment = {**os.environ, "APT_CONFIG": str(work / "apt.conf"), "LC_ALL": "C"}
     try:
-        status, said = await node.run(("apt-get", "--quiet", *arguments), environment, progress)
+        status, said = await node.run(("apt-get", "--quiet=2", *arguments), environment, progress)
     except FileNotFoundError:
         raise ImageBuildError(
             "Image.debian_slim() is made with apt-get and dpkg, which this node does not have: install the packages "

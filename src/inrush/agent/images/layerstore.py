@@ -154,6 +154,10 @@ class LayerStore:
         if name in self._known:
             self._write_meta(name, size, "")
 
+    async def settled(self) -> None:
+        """Wait until the disk has all that was made."""
+        await asyncio.gather(*self._syncing)
+
     def _write_meta(self, name: str, size: int, boot: str) -> None:
         part = self._meta_dir / f"{name}.part"
         part.write_text(json.dumps({"bytes": size, "boot": boot}))
