@@ -59,12 +59,10 @@ class Link:
         self.ready: Waiter[None] = Waiter()
         self.alive = True
         self.calls: dict[str, InFlight] = {}
-        self.holders: dict[object, Callable[[Link], list[Any]]] = {}
-        """Each with what it has to tell a server that was started anew."""
+        self.holders: set[object] = set()
         self._connect = connect
         self._transport: Transport | None = None
         self._online = False
-        self._boot = ""
         self._asks: dict[int, _Ask] = {}
         self._rids = itertools.count(1)
         self._outbox: deque[Any] = deque()
@@ -223,14 +221,15 @@ class Link:
         transport, token = self._connect(start)
         try:
             transport.send(wire.encode([wire.Hello(self.client, token, version=__version__)]))
-            welcome = self._welcome(transport)
-            self._resume(transport, welcome.boot)
+            self._check(transport)
+            self._resume(transport)
         except BaseException:
             transport.close()
             raise
         return transport
 
-    def _welcome(self, transport: Transport) -> wire.Welcome:
+    def _check(self, transport: Transport) -> None:
+        """Does the server take us, and speak our version?"""
         frame = transport.receive()
         if frame is None:
             raise ConnectionError("the inrush server closed the connection; `inrush server logs` says why")
@@ -247,21 +246,18 @@ class Link:
                 f"the server runs inrush {first.version} and this program {__version__}; "
                 "end it by `inrush server stop`, and the next call starts one of this version"
             )
-        return first
 
-    def _resume(self, transport: Transport, boot: str) -> None:
+    def _resume(self, transport: Transport) -> None:
         """What the connection before took with it is sent again; only then may others send."""
         with self._sending, self._state:
             kept = [m for m in self._outbox if isinstance(m, wire.CancelCall | wire.ForgetCall | wire.Unfollow)]
             self._outbox.clear()
             again: list[Any] = []
-            if boot != self._boot:
-                again += [m for tell in list(self.holders.values()) for m in tell(self)]
             for call in list(self.calls.values()):
                 again += call.resume()
             again += self._asks_again()
             self._outbox.extend([*again, *kept])
-            self._boot, self._transport, self._online = boot, transport, True
+            self._transport, self._online = transport, True
         self.ready.set(None)
         self._flush()
 
@@ -326,4 +322,7 @@ class Link:
     def _on_tagged(self, message: Any) -> None:
         ask = self._asks.get(message.rid)
         if ask is not None and ask.callback is not None:
-            ask.callback(message)
+            try:
+                ask.callback(message)
+            except Exception:  # whoever shows it cannot (a closed pipe): that ends the showing, not the calls
+                ask.callback = None

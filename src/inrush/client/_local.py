@@ -41,6 +41,10 @@ def connect(start: bool = True) -> tuple[Transport, str]:
 
 def local(start: bool = True) -> UnixTransport:
     """A connection to this machine's server. Raises `ConnectionError`, with the end of its log if it does not start."""
+    if sys.platform == "win32":
+        raise ConnectionError(
+            "a server does not run on this system: name one elsewhere by INRUSH_SERVER_URL and INRUSH_TOKEN"
+        )
     home = settings.home()
     socket = home / "run" / "server.sock"
     found = _try(socket)

@@ -42,11 +42,11 @@ class Running:
 
     def hold(self) -> None:
         """Keeps the link up while nothing is asked: an ephemeral app ends with its client."""
-        self._link.holders[self] = lambda link: []
+        self._link.holders.add(self)
 
     async def end(self, stop: bool) -> None:
         """Stops it, unless it is to go on without us; its functions cannot be called by it any more."""
-        self._link.holders.pop(self, None)
+        self._link.holders.discard(self)
         for thing in self._things():
             thing.reference.unbind()
         try:

@@ -73,7 +73,8 @@ class FunctionCall(Generic[R]):
             for at in range(start, last):
                 while at not in held:
                     index, result = await rows.__anext__()
-                    held[index] = result
+                    if index >= at:
+                        held[index] = result
                 value: R = await value_of(link, *held.pop(at))
                 yield value
 

@@ -125,9 +125,9 @@ class Function(Generic[P, R, O]):
             link.open(call)
             result = await call.result
             finished = True
+            return cast(R, await value_of(link, *result))
         finally:
             link.close(call, at_once=not finished)
-        return cast(R, await value_of(link, *result))
 
     @dual_iter
     async def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
