@@ -272,7 +272,8 @@ class StopApp(Message, frozen=True):
 
 
 class FindFunction(Message, frozen=True):
-    """Result: `{"function": id, "spec": FunctionSpec}` of a function or class of a deployed app (or of the caller's own app)."""
+    """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}}` of a function or class of a deployed app (or of
+    the caller's own app)."""
 
     app: str
     name: str

@@ -140,7 +140,9 @@ class Asks:
 
     async def _find_function(self, session: Session, rid: int, ask: wire.FindFunction) -> dict[str, Any]:
         function = self._apps.function(ask.app, ask.name, session.app)
-        return {"function": function.id, "spec": function.spec}
+        parts = [(full.partition("."), url) for full, url in self._apps.find(function.app).urls.items()]
+        urls = {method: url for (name, _, method), url in parts if name == function.name}
+        return {"function": function.id, "spec": function.spec, "urls": urls}
 
     async def _bind_class(self, session: Session, rid: int, ask: wire.BindClass) -> str:
         return await self._apps.bind_class(ask.function, ask.parameters)
