@@ -68,8 +68,7 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     os.close(job.root)
     times.append(("root", clock()))
     _take_stdio(job)
-    os.environ.clear()
-    os.environ.update(job.env)
+    _take_environment(job.env)
     confine.confine(filter_code)
     os.chdir(job.cwd)
     times.append(("confine", clock()))
@@ -89,6 +88,15 @@ def _leave_namespaces(job: Job) -> None:
         links.loopback_up()
     if job.hostname:
         namespaces.set_hostname(job.hostname)
+
+
+def _take_environment(env: dict[str, str]) -> None:
+    """Exactly `env`, touching only what differs: every page written after a fork is a page copied."""
+    for name in os.environ.keys() - env.keys():
+        del os.environ[name]
+    for name, value in env.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def _take_stdio(job: Job) -> None:

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from inrush.guest.isolate import Job, isolate, job
-from inrush.linux import messages, namespaces, process, seccomp
+from inrush.linux import caps, messages, namespaces, process, seccomp
 
 CONTROL = 3
 """The launcher's socket, inherited under this number."""
@@ -66,6 +66,7 @@ class Zygote:
         self._module = module
         self._state = state
         self._filter = seccomp.program()
+        caps.last()  # known before the first fork
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._children: dict[int, str] = {}

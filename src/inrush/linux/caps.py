@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterable
 
@@ -31,7 +32,7 @@ _CLEAR_AMBIENT = 4
 def keep_only(names: Iterable[str] = ()) -> None:
     """Drop every capability not named, from the bounding and ambient sets too, so that no exec brings one back."""
     keep = {_NUMBERS[n] for n in names}
-    for number in range(_last() + 1):
+    for number in range(last() + 1):
         if number not in keep:
             libc.prctl(24, number, 0, 0, 0)
     libc.prctl(47, _CLEAR_AMBIENT, 0, 0, 0)
@@ -56,7 +57,9 @@ def read_status(pid: int | str = "self") -> dict[str, str]:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 
-def _last() -> int:
+@functools.cache  # a fork server asks before it forks
+def last() -> int:
+    """The number of the highest capability that this kernel has."""
     try:
         with open("/proc/sys/kernel/cap_last_cap") as file:
             return int(file.read())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,3 +186,42 @@ def traces(state: Path) -> list[str]:
     tables = os.popen("nft list tables").read().split("\n") if shutil.which("nft") else []
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(state) in line]
     return [*groups, *links, *(t for t in tables if tag in t), *mounts]
+
+
+HOST, OUTSIDE, PORT = "198.18.77.1", "198.18.77.2", 7777
+
+_LISTENER = f"""
+import os, socket, subprocess, sys
+print("made", flush=True); sys.stdin.readline()
+for words in ("link set lo up", "link set outside up", "addr add {OUTSIDE}/24 dev outside"):
+    subprocess.run(["ip", *words.split()], check=True)
+server = socket.create_server(("{OUTSIDE}", {PORT}))
+print("up", flush=True)
+while True:
+    client, address = server.accept()
+    client.sendall(address[0].encode())
+    client.close()
+"""
+
+
+@contextlib.contextmanager
+def outside_machine() -> Iterator[None]:
+    """A machine one hop away, which knows no way back to containers: it tells callers the address they came from."""
+    link = f"irt{os.getpid() % 100000}"
+    process = subprocess.Popen(
+        ["unshare", "-n", sys.executable, "-c", _LISTENER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "made\n"
+        add = f"link add {link} type veth peer name outside netns {process.pid}"
+        for words in (add, f"addr add {HOST}/24 dev {link}", f"link set {link} up"):
+            subprocess.run(["ip", *words.split()], check=True)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "up\n"
+        yield
+    finally:
+        process.kill()
+        process.wait()

@@ -116,46 +116,6 @@ async def test_an_interrupt_at_the_terminal_does_not_reach_the_launcher(node: No
     assert (await node.run("true"))[0].code == 0
 
 
-_FORWARDING = """
-import asyncio, sys
-sys.path[:0] = sys.argv[2:]
-from pathlib import Path
-from launched import Node, make_layer
-from inrush.agent.launcher.client import Launcher
-from inrush.agent.launcher.process import start_launcher
-
-file = Path("/proc/sys/net/ipv4/ip_forward")
-
-async def use(state, other):
-    handle = start_launcher(state)
-    node = Node(state, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
-    make_layer(node.layer)
-    await node.launcher.connect()
-    exited, _ = await node.run("true", network="nat")
-    assert exited.code == 0 and file.read_text() == "1\\n"
-    if other:
-        await use(state.with_name("other"), None)
-        assert file.read_text() == "1\\n", "the other has switched it off for us"
-    await node.launcher.close()
-
-file.write_text("0")
-state = Path(sys.argv[1]) / "one"
-asyncio.run(use(state, state.with_name("other")))
-assert file.read_text() == "0\\n", "it was left on"
-file.write_text("1")
-asyncio.run(use(state.with_name("three"), None))
-assert file.read_text() == "1\\n", "it was on before, and has been switched off"
-"""
-
-
-def test_forwarding_is_switched_back_by_the_last_launcher_if_one_switched_it_on(state: Path) -> None:
-    paths = [str(Path(__file__).parent), *sys.path]
-    inside = 'mount -t tmpfs none /run && exec "$@"'
-    command = ["unshare", "-n", "-m", "sh", "-c", inside, "sh", sys.executable, "-c", _FORWARDING, str(state), *paths]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-
-
 async def test_a_second_launcher_of_a_state_directory_waits_for_the_first(node: Node) -> None:
     second = start_launcher(node.state)
     assert (await node.run("true"))[0].code == 0  # the first is unharmed

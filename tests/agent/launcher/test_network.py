@@ -5,58 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from launched import Node, needs_root
+from launched import HOST, OUTSIDE, PORT, Node, needs_root, outside_machine
 
 from inrush.agent.launcher import network
 from inrush.agent.launcher.overlay import loopback_resolver
 
 pytestmark = needs_root
 
-HOST, OUTSIDE, PORT = "198.18.77.1", "198.18.77.2", 7777
-
-_LISTENER = f"""
-import os, socket, subprocess, sys
-print("made", flush=True); sys.stdin.readline()
-for words in ("link set lo up", "link set outside up", "addr add {OUTSIDE}/24 dev outside"):
-    subprocess.run(["ip", *words.split()], check=True)
-server = socket.create_server(("{OUTSIDE}", {PORT}))
-print("up", flush=True)
-while True:
-    client, address = server.accept()
-    client.sendall(address[0].encode())
-    client.close()
-"""
-
 
 @pytest.fixture
 def outside() -> Iterator[None]:
-    """A machine one hop away, which knows no way back to containers: it tells callers the address they came from."""
-    link = f"irt{os.getpid() % 100000}"
-    process = subprocess.Popen(
-        ["unshare", "-n", sys.executable, "-c", _LISTENER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "made\n"
-        add = f"link add {link} type veth peer name outside netns {process.pid}"
-        for words in (add, f"addr add {HOST}/24 dev {link}", f"link set {link} up"):
-            subprocess.run(["ip", *words.split()], check=True)
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "up\n"
+    with outside_machine():
         yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -91,6 +92,7 @@ def _launcher(agent: socket.socket, state: Path, rootless: bool, reserve_mib: in
         machine = Machine(state, loop, rootless, lost, reserve_mib)
         messages.send(agent, {"hello": machine.report()})
         Service(agent, machine)
+        gc.freeze()  # every init is a fork of this process
         loop.run()
         status = 0
     except Exception as error:

@@ -13,42 +13,17 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import shutil
 import socket
-import subprocess
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from inrush.agent.launcher import firewall
 from inrush.linux import links, messages, namespaces, process
 
 READY, KEPT = 2, 64
 """For each app: namespaces made ahead, and the most that are kept of those that containers have left."""
-
-_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
-_CHANGED = Path("/run/inrush-ip-forward")
-"""Exists while ip_forward is on only because some launcher on this node switched it on."""
-
-_TABLE = """
-table inet {table} {{}}
-delete table inet {table}
-table inet {table} {{
-  chain input {{ type filter hook input priority -10; policy accept
-    iifname "{bridge}" reject
-  }}
-  chain forward {{ type filter hook forward priority -10; policy accept
-    iifname "{bridge}" oifname "{bridge}" drop
-    iifname "{bridge}" ip saddr != {subnet} drop
-    iifname "{bridge}" meta nfproto ipv6 drop
-    oifname "{bridge}" ct state established,related accept
-    oifname "{bridge}" drop
-  }}
-  chain postrouting {{ type nat hook postrouting priority 100; policy accept
-    ip saddr {subnet} oifname != "{bridge}" masquerade
-  }}
-}}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,41 +130,22 @@ class Network:
         self._bridge_index = socket.if_nametoindex(self.bridge)
         with contextlib.suppress(OSError):
             Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1")
-        nft(_TABLE.format(table=self.table, bridge=self.bridge, subnet=subnet))
+        firewall.set_up(self.table, self.bridge, subnet)
         route.add_address(self._bridge_index, self._gateway, 16)
-        if _FORWARD.read_text().strip() == "0":
-            _CHANGED.touch()
-            _FORWARD.write_text("1")
 
 
 def sweep(tag: str) -> None:
-    """Remove all of a launcher's links and its table, and switch forwarding off again if no other launcher of this
-    node is left.
-    """
+    """Remove all of a launcher's links and what its firewall has. Nothing there is fine."""
     bridge, table = f"inrush{tag}", f"inrush_{tag}"
     left = links.names(f"{bridge}-") + links.names(bridge)
     if left:
-        with contextlib.suppress(OSError):
-            nft(f"table inet {table} {{}}\ndelete table inet {table}\n")
+        firewall.tear_down(table, bridge)
         with contextlib.suppress(OSError):
             route = links.Netlink()
             for name in left:  # the bridge is last: while it is there, so may the table be
                 route.delete(name)
             route.close()
-    if _CHANGED.exists() and not links.names("inrush"):
-        with contextlib.suppress(OSError):
-            _FORWARD.write_text("0")
-            _CHANGED.unlink()
-
-
-def nft(script: str) -> None:
-    """Run a script of nft's, all or nothing."""
-    program = shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if program is None:
-        raise OSError("nft is not installed (package nftables): containers get no network")
-    done = subprocess.run([program, "-f", "-"], input=script, text=True, capture_output=True, timeout=30)
-    if done.returncode:
-        raise OSError(f"nft: {done.stderr.strip()}")
+    firewall.restore_forwarding(links.names("inrush"))
 
 
 def free_subnet(seed: str, routes: Iterable[str], hosts: Iterable[str]) -> ipaddress.IPv4Network:
