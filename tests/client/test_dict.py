@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 from types import ModuleType
@@ -67,6 +68,12 @@ async def test_its_methods_have_async_twins(connected: Any) -> None:
         await shared.put.aio("k", 1)
         assert await shared.get.aio("k") == 1
         assert [key async for key in shared.keys.aio()] == ["k"]
+
+
+async def test_thousands_of_operations_at_once_take_turns(connected: Any) -> None:
+    async with inrush.Dict.ephemeral() as shared:
+        await asyncio.gather(*[shared.put.aio(n, n) for n in range(3000)])
+        assert await shared.len.aio() == 3000
 
 
 def test_a_named_one_is_made_or_not_found(connected: Any) -> None:

@@ -25,6 +25,9 @@ from inrush.errors import AuthError, ConnectionError, Error, VersionError, from_
 _BATCH = 12
 """Messages a frame: each is at most about `CHUNK_BYTES`, and a frame is limited."""
 
+_ASKS = 512
+"""Questions in flight; the server refuses those of a client that has too many."""
+
 _RECONNECT_S = 60.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.5
 _PATIENCE_S = 3.0
@@ -64,6 +67,8 @@ class Link:
         self._transport: Transport | None = None
         self._online = False
         self._asks: dict[int, _Ask] = {}
+        self._turns: deque[Waiter[None]] = deque()
+        """Of those who wait to ask."""
         self._rids = itertools.count(1)
         self._outbox: deque[Any] = deque()
         self._sending = threading.Lock()
@@ -86,12 +91,15 @@ class Link:
     async def ask(self, body: wire.Request, progress: Callback | None = None, timeout_s: float | None = None) -> Any:
         """The answer to a request; raises the error that the server refuses it with. `progress` is called with what
         it tells before."""
+        while len(self._asks) >= _ASKS:
+            await self._turn()
         rid, ask = self._register(body, progress)
         ask.answer.timeout_s = timeout_s
         try:
             return await ask.answer
         finally:
             self._asks.pop(rid, None)
+            self._next()
 
     def follow(self, body: wire.Request, callback: Callback) -> int:
         """Has `callback` called, in the link's thread, with what the server tells; until `unfollow` of the number it
@@ -138,6 +146,22 @@ class Link:
             transport.drop()
 
     # -- sending --
+
+    async def _turn(self) -> None:
+        turn: Waiter[None] = Waiter()
+        self._turns.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn in self._turns:
+                self._turns.remove(turn)
+            else:
+                self._next()  # it came, and is another's now
+            raise
+
+    def _next(self) -> None:
+        if self._turns:
+            self._turns.popleft().set(None)
 
     def _register(self, body: wire.Request, callback: Callback | None) -> tuple[int, _Ask]:
         ask = _Ask(body, callback)
@@ -296,6 +320,8 @@ class Link:
             ask.answer.fail(error)
         for call in list(self.calls.values()):
             call.fail(error)
+        while self._turns:
+            self._turns.popleft().fail(error)
 
     # -- what arrives --
 
