@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from inrush import wire
 from inrush.core import effects, events
-from inrush.errors import Error, NotFoundError, OutputExpiredError
+from inrush.errors import Error, OutputExpiredError
 from inrush.server import tables
 from inrush.server.blobs import referred_ids
 from inrush.server.call import Call, Owner, split_results
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 60.0
 RETRY_S = 1.0
+REMEMBER_S = 14 * 86400.0
+"""How long it is known that there was a call, after its results are gone."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_payloads = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
@@ -42,11 +44,13 @@ _decode_columns = msgspec.msgpack.Decoder(_Columns).decode
 class _Live:
     """A durable call in memory: who waits, and what is not yet committed. `saved` inputs are."""
 
-    __slots__ = ("accepting", "call", "saved", "unsaved", "waiters")
+    __slots__ = ("accepting", "call", "saved", "stored", "unsaved", "waiters")
 
     def __init__(self, call: Call, saved: int = 0) -> None:
         self.call = call
         self.saved = saved
+        self.stored = call.settled
+        """Results that are committed: who comes now needs them from the store."""
         self.accepting: list[Owner] = []
         self.waiters: list[Owner] = []
         self.unsaved = 0
@@ -154,6 +158,7 @@ class Durable:
             asyncio.get_running_loop().call_later(RETRY_S, self._save_results, live, columns)
             return
         live.unsaved -= 1
+        live.stored += len(columns[0])
         for message in split_results(live.call.id, *columns):
             for owner in live.waiters:
                 owner.send(message)
@@ -164,18 +169,26 @@ class Durable:
         self._live.pop(live.call.id, None)
         self._calls.drop(live.call)
 
-    async def wait(self, owner: Owner, message: wire.AwaitCall) -> None:
-        """Sends the results that are there from `first` on, and those to come when they do."""
-        live = self._live.get(message.call)
-        if live is not None and owner not in live.waiters:
+    def wait(self, owner: Owner, id: str) -> bool:
+        """Has the owner told of results as they are saved. Whether there are, or were, results that only the store
+        has."""
+        live = self._live.get(id)
+        if live is None:
+            return True
+        if owner not in live.waiters:
             live.waiters.append(owner)
+        return live.stored > 0
+
+    async def send_stored(self, owner: Owner, message: wire.AwaitCall) -> None:
+        """Sends the results that the store has, from `first` on; or says that there is no such call, or no more."""
         try:
             row, chunks = await self._store.read(lambda connection: _load(connection, message.call))
+            if row is None and message.call not in self._live:
+                raise not_found(message.call)
+            self._check_kept(row)
         except Error as error:
             owner.send(wire.CallRefused(message.call, type(error).__name__, str(error)))
             return
-        if row is None and live is None:
-            owner.send(wire.CallRefused(message.call, NotFoundError.__name__, str(not_found(message.call))))
         for columns in chunks:
             for results in split_results(message.call, *columns):
                 if max(results.indexes) >= message.first:
@@ -200,10 +213,15 @@ class Durable:
         row, chunks = await self._store.read(lambda connection: _load(connection, id))
         if row is None:
             raise not_found(id)
-        if row.ended and row.ended < time.time() - self._ttl_s:
-            raise OutputExpiredError(f"the results of {id} were kept for {self._ttl_s} s, and are gone")
+        self._check_kept(row)
         done = sum(len(columns[0]) for columns in chunks)
         return {"function": row.function, "kind": row.kind, "inputs": row.total, "done": done}
+
+    def _check_kept(self, row: Any) -> None:
+        if row is not None and row.ended and row.ended < time.time() - self._ttl_s:
+            raise OutputExpiredError(
+                f"the results of {row.id} were kept for {self._ttl_s:.0f} s (setting result_ttl_s), and are gone"
+            )
 
     # ── restart and time ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -283,13 +301,14 @@ def _inputs(connection: sa.Connection, id: str) -> list[tuple[int, tuple[bytes, 
 
 
 def _expire(connection: sa.Connection, before: float) -> None:
-    """Inputs of ended calls go at once, the rest when its time is over."""
+    """Inputs of ended calls go at once, results when their time is over, and that there was a call later still."""
     calls = tables.calls.c
     ended = sa.select(calls.id).where(calls.ended > 0)
     connection.execute(sa.delete(tables.call_inputs).where(tables.call_inputs.c.call.in_(ended)))
     old = sa.select(calls.id).where(calls.ended > 0, calls.ended < before)
     connection.execute(sa.delete(tables.results).where(tables.results.c.call.in_(old)))
-    connection.execute(sa.delete(tables.calls).where(calls.ended > 0, calls.ended < before))
+    forgotten = before - REMEMBER_S
+    connection.execute(sa.delete(tables.calls).where(calls.ended > 0, calls.ended < forgotten))
 
 
 def _ranges(indexes: Iterable[int]) -> Iterable[tuple[int, int]]:

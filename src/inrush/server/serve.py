@@ -156,8 +156,12 @@ class Server:
         handlers = self._effects
         for effect in batch:
             handler = handlers.get(type(effect))
-            if handler is not None:
+            if handler is None:
+                continue
+            try:
                 handler(effect)
+            except Exception:
+                log.exception("a defect: %s could not be carried out", type(effect).__name__)
 
     # ── what parts ask of the whole ──────────────────────────────────────────────────────────────────────────────────
 
@@ -275,8 +279,9 @@ class Server:
                 await asyncio.wait_for(gone.wait(), STOP_GRACE_S)
 
     async def _sweep(self) -> None:
+        every_s = min(SWEEP_S, self.settings["idle_exit_s"] / 4 or SWEEP_S)
         while True:
-            await asyncio.sleep(min(SWEEP_S, max(self.settings["idle_exit_s"], 0.2) / 4))
+            await asyncio.sleep(every_s)
             await asyncio.to_thread(self.blobs.sweep)
             busy = len(self.sessions) or len(self.calls) or self.apps.running() or self.containers.all()
             if busy or self._end.is_set():

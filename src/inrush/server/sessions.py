@@ -210,7 +210,8 @@ class Sessions:
             case wire.ResumeCall():
                 calls.resume(session, message)
             case wire.AwaitCall():
-                self._run(session, self._durable.wait(session, message))
+                if self._durable.wait(session, message.call):
+                    self._run(session, self._durable.send_stored(session, message))
             case wire.CancelCall():
                 calls.cancel(message.call, "the caller cancelled it", message.terminate)
             case wire.Unfollow():

@@ -1,8 +1,8 @@
 """The store: rows behind one writer thread with group commit, and one reader thread.
 
 Writes are queued; the writer takes all that wait, runs them in one transaction and commits once, so a hundred callers
-share one flush of the disk. Neighbouring rows of one statement go as one `executemany`. A reader thread with its own
-connection serves reads, which so never wait for a flush and see every write that was acknowledged.
+share one flush of the disk. Rows of one statement go as one `executemany`, inserts before updates. A reader thread with
+its own connection serves reads, which so never wait for a flush and see every write that was acknowledged.
 
 SQLite (WAL, synchronous FULL) by default, PostgreSQL by its URL. A transaction that fails is repeated one operation at
 a time, so that only the bad one fails.
@@ -174,20 +174,23 @@ class Store:
 
 
 def _run(connection: sa.Connection, group: list[Operation]) -> None:
-    """Runs operations in order; neighbours with the same statement as one."""
-    at = 0
-    while at < len(group):
-        operation = group[at]
-        at += 1
+    """Runs operations. Rows between two pieces of work go a statement at a time, inserts before updates of the same
+    rows."""
+    rows: dict[sa.Executable, list[Row]] = {}
+    for operation in group:
         if operation.work is not None:
+            _execute(connection, rows)
             operation.result = operation.work(connection)
-            continue
-        rows = list(operation.rows)
-        while at < len(group) and group[at].work is None and group[at].statement is operation.statement:
-            rows.extend(group[at].rows)
-            at += 1
-        if operation.statement is not None and rows:
-            connection.execute(operation.statement, rows)
+        elif operation.statement is not None:
+            rows.setdefault(operation.statement, []).extend(operation.rows)
+    _execute(connection, rows)
+
+
+def _execute(connection: sa.Connection, rows: dict[sa.Executable, list[Row]]) -> None:
+    for statement in sorted(rows, key=lambda statement: isinstance(statement, sa.Update)):
+        if rows[statement]:
+            connection.execute(statement, rows[statement])
+    rows.clear()
 
 
 def _announce(outcomes: list[tuple[Operation, Error | None]]) -> None:

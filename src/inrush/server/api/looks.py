@@ -11,7 +11,7 @@ from inrush.core.events import ScaleOverridden
 from inrush.errors import InvalidError, NotFoundError
 from inrush.server import containers, functions
 from inrush.server.api import schema
-from inrush.server.api.route import Route
+from inrush.server.api.route import Route, number
 from inrush.server.versions import App
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Looks:
 
     def routes(self) -> list[Route]:
         """All of them."""
-        app = (("app", "Only those of this app (id or name)"),)
+        shown = (("app", "Only those of this app (id or name)"), ("all", "1: also those that ended lately"))
         return [
             Route("GET", "/status", "The server, and what it has to do", schema.Status, self.status),
             Route("POST", "/shutdown", "End the server: containers get their grace", schema.Done, self.shutdown),
@@ -34,7 +34,7 @@ class Looks:
             Route("GET", "/apps/{app}", "One app, also one that ended lately", schema.AppDetail, self.app),
             Route("POST", "/apps/{app}/stop", "End an app: its calls are cancelled", schema.Done, self.stop_app),
             Route(
-                "GET", "/containers", "Containers that start or run", list[schema.Container], self.containers, query=app
+                "GET", "/containers", "Containers that start or run", list[schema.Container], self.containers, query=shown
             ),
             Route("GET", "/containers/{id}", "One container", schema.Container, self.container),
             Route("POST", "/containers/{id}/stop", "Stop a container", schema.Done, self.stop_container),
@@ -155,7 +155,8 @@ class Looks:
 
     async def containers(self, request: Request) -> list[schema.Container]:
         wanted = request.query_params.get("app", "")
-        every = self._server.containers.all()
+        ended_too = number(request, "all", 0)
+        every = self._server.containers.latest() if ended_too else self._server.containers.all()
         return [_container(c) for c in every if not wanted or wanted in (c.function.app, c.function.app_name)]
 
     async def container(self, request: Request) -> schema.Container:
