@@ -14,11 +14,12 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--app", help="Only those of this app.")
+@click.option("--all", "ended_too", is_flag=True, help="Also those that ended lately.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
-def list_(app: str | None, as_json: bool) -> None:
+def list_(app: str | None, ended_too: bool, as_json: bool) -> None:
     """Containers that run or start."""
     columns = ("id", "app_name", "function_name", "state", "how", "start_ms", "gpu_type", "created", "why")
-    screen.listing(api.get("/containers", app=app), as_json, columns)
+    screen.listing(api.get("/containers", app=app, all=1 if ended_too else None), as_json, columns)
 
 
 @command.command()

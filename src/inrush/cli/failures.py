@@ -58,7 +58,13 @@ def report(error: BaseException) -> int:
 
 
 def readable(error: BaseException) -> str:
-    """The traceback of an exception and of what caused it, with the user's frames only."""
+    """The traceback of an exception and of what caused it, with the user's frames only.
+
+    Where a function was run without a program around it, the traceback from its container says all.
+    """
+    remote = error.__cause__
+    if type(remote).__name__ == "RemoteTraceback" and not _users_frames(traceback.extract_tb(error.__traceback__)):
+        return str(remote).strip('"\n')
     described = traceback.TracebackException.from_exception(error)
     _keep_users_frames(described)
     return "".join(described.format()).rstrip()

@@ -33,6 +33,7 @@ def command(module: bool, detach: bool, target: str, args: tuple[str, ...], **gi
     entry = entries.choose(app, wanted, program.target)
     positional, named = entry.arguments(args)
     with output.shown(), app.run(detach=detach):
+        id = app.app_id
         try:
             result = entry.call(*positional, **named)
         except BaseException as error:
@@ -40,4 +41,4 @@ def command(module: bool, detach: bool, target: str, args: tuple[str, ...], **gi
     if entry.remote and result is not None:
         click.echo(result)
     if detach:
-        screen.note(f"{app.name} ({app.app_id}) goes on; `inrush app stop {app.app_id}` ends it")
+        screen.note(f"{app.name} goes on; `inrush app stop {id}` ends it")

@@ -34,7 +34,12 @@ class Looks:
             Route("GET", "/apps/{app}", "One app, also one that ended lately", schema.AppDetail, self.app),
             Route("POST", "/apps/{app}/stop", "End an app: its calls are cancelled", schema.Done, self.stop_app),
             Route(
-                "GET", "/containers", "Containers that start or run", list[schema.Container], self.containers, query=shown
+                "GET",
+                "/containers",
+                "Containers that start or run",
+                list[schema.Container],
+                self.containers,
+                query=shown,
             ),
             Route("GET", "/containers/{id}", "One container", schema.Container, self.container),
             Route("POST", "/containers/{id}/stop", "Stop a container", schema.Done, self.stop_container),
