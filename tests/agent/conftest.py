@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from agent.desk import Desk
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    """The loop that a server runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

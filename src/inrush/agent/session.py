@@ -51,7 +51,7 @@ class Agent:
             wire.ToGuestLink: containers.link,
             wire.Prepare: lambda order: self._spawn(starts.prepare(order)),
             wire.Build: lambda order: self._spawn(builds.build(order)),
-            wire.ExecIn: lambda order: self._spawn(execs.run(order)),
+            wire.ExecIn: execs.start,
             wire.ExecInput: execs.input,
         }
 
