@@ -26,8 +26,8 @@ class Trees:
         shutil.rmtree(path)
 
 
-async def open_store(root: Path, budget_mib: int = 1000, floor_mib: int = 0) -> LayerStore:
-    store = LayerStore(root, Trees(), budget_bytes=budget_mib * MIB, floor_bytes=floor_mib * MIB)
+async def open_store(root: Path, budget_mib: float = 1000, floor_mib: int = 0) -> LayerStore:
+    store = LayerStore(root, Trees(), budget_bytes=int(budget_mib * MIB), floor_bytes=floor_mib * MIB)
     await store.sweep()
     return store
 
@@ -68,22 +68,22 @@ async def test_a_layer_is_made_once_and_found_by_the_next_store(tmp_path: Path) 
 
 async def test_a_layer_asked_for_by_many_at_once_is_made_once_and_all_hear_of_it(tmp_path: Path) -> None:
     store = await open_store(tmp_path)
-    gate, begun = asyncio.Event(), []
+    gate, begun, times = asyncio.Event(), asyncio.Event(), []
 
     async def fill(layer: Path, progress: Progress) -> None:
-        begun.append(layer)
+        times.append(layer)
         progress("line", "early")
+        begun.set()
         await gate.wait()
         progress("line", "late")
         layer.mkdir()
 
     heard: list[list[str]] = [[] for _ in range(5)]
     asks = [asyncio.create_task(store.make("d", fill, lambda kind, text, to=to: to.append(text))) for to in heard]
-    while len(begun) == 0:
-        await asyncio.sleep(0)
+    await begun.wait()
     gate.set()
     assert await asyncio.gather(*asks) == ["d"] * 5
-    assert len(begun) == 1
+    assert len(times) == 1
     assert heard == [["early", "late"]] * 5
 
 
@@ -174,7 +174,7 @@ async def test_over_the_budget_the_least_recently_used_go_but_none_that_is_held_
     await store.settled()
     for name in ("old", "held", "used"):
         grow_old(tmp_path, name, {"old": 3000, "held": 4000, "used": 2000}[name])
-    tight = await open_store(tmp_path, budget_mib=3)
+    tight = await open_store(tmp_path, budget_mib=3.5)
     with tight.holding(["held"]):
         await tight.make("new", filler(size=MIB), silent)
         assert names(tmp_path) == ["held", "new", "used"]
@@ -191,7 +191,7 @@ async def test_when_the_newest_of_a_digest_is_evicted_the_one_before_is_found(tm
     await store.make("d", filler(size=MIB), silent, force=True)
     await store.settled()
     grow_old(tmp_path, "d.2", 5000)
-    tight = await open_store(tmp_path, budget_mib=2)
+    tight = await open_store(tmp_path, budget_mib=1.5)
     await tight.evict()
     assert tight.find("d") == "d"
 

@@ -31,6 +31,8 @@ from inrush.errors import ResourceExhaustedError
 FRESH_S = 600
 """A layer used this recently is not evicted, so that whoever was just given it has time to hold it."""
 
+_BLOCK = 4096
+
 Fill = Callable[[Path, Progress], Awaitable[None]]
 """Makes a layer at a path that does not exist yet."""
 
@@ -224,7 +226,7 @@ class LayerStore:
 
 
 def tree_bytes(top: Path) -> int:
-    """Bytes on disk of all that is below `top` and can be read."""
+    """Bytes of all files below `top` that can be seen. (Blocks would say 0 for what is not on the disk yet.)"""
     total, pending, seen = 0, [str(top)], set()
     while pending:
         try:
@@ -237,7 +239,7 @@ def tree_bytes(top: Path) -> int:
                         if info.st_ino in seen:
                             continue
                         seen.add(info.st_ino)
-                    total += info.st_blocks * 512
+                    total += -(-info.st_size // _BLOCK) * _BLOCK
         except PermissionError:
             continue
     return total

@@ -77,7 +77,7 @@ def inherit(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> 
         if name.startswith("UV_") and name not in _UV_LEFT_OUT:
             env[name] = places.show_each(value)
     if configured := _uv_config(environ, root):
-        env.setdefault("UV_CONFIG_FILE", places.show(str(configured)))
+        env.setdefault("UV_CONFIG_FILE", places.show(f"/{configured.relative_to(root)}"))
     return PackageSettings(env, tuple(places.binds()))
 
 
