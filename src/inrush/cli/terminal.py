@@ -118,7 +118,7 @@ def _raw() -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(_STDIN)
-    tty.setraw(_STDIN)
+    tty.setraw(_STDIN, termios.TCSADRAIN)  # what was typed ahead is kept
     try:
         yield
     finally:
