@@ -229,3 +229,39 @@ def test_two_hash_seeds_give_the_same_decisions() -> None:
         found.add(done.stdout.strip())
     assert len(found) == 1
     assert len(found.pop()) == 32 + 64
+
+
+def test_containers_beyond_what_one_step_may_place_are_carried_over() -> None:
+    cluster = Cluster("test")
+    cluster.step(events.NodeJoined("no-1", NODE), 1.0)
+    spec = FunctionSpec(name="f", scale=ScalePolicy(min_containers=150))
+    counts = []
+    out = cluster.step(events.FunctionAdded("fn-1", "ap-1", spec), 1.0)
+    while started(out):
+        counts.append(len(started(out)))
+        wakes = [effect.at for effect in out if isinstance(effect, effects.WakeAt)]
+        assert sum(counts) == 150 or wakes == [1.0]
+        out = cluster.step(events.Tick(), 1.0)
+    assert sum(counts) == 150
+    assert max(counts) < 100
+
+
+def test_starts_that_fail_together_count_as_one_failure() -> None:
+    cluster = Cluster("test")
+    cluster.step(events.NodeJoined("no-1", NODE), 0.0)
+    spec = FunctionSpec(name="f", scale=ScalePolicy(min_containers=8))
+    for container in started(cluster.step(events.FunctionAdded("fn-1", "ap-1", spec), 0.0)):
+        cluster.step(events.ContainerEnded(container, int(Status.CRASHED), "boom"), 0.1)
+    assert cluster.functions["fn-1"].trouble.failures == 1
+    assert len(started(cluster.step(events.Tick(), 0.7))) == 8
+
+
+def test_who_ran_in_a_container_that_was_killed_for_another_is_not_charged() -> None:
+    cluster, (container,) = warm(slots=2)
+    call(cluster, "ca-1", 1)
+    call(cluster, "ca-2", 1)
+    cluster.step(events.CallCancelled("ca-1", "by its caller", terminate=True), 0.1)
+    cluster.step(ended(container, "ca-1", 0, status=Status.CANCELLED), 0.2)
+    out = cluster.step(events.ContainerEnded(container, int(Status.CRASHED), "killed"), 0.3)
+    assert "Resolve" not in kinds(out)
+    assert cluster.stats("fn-1")["backlog"] == 1

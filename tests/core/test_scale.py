@@ -94,7 +94,8 @@ def test_of_the_unknown_few_are_started_and_doubled_only_when_all_run_and_are_si
     assert wanted(silent._replace(starting=1)) == 3
     assert wanted(silent._replace(stall_s=0.0)) == 2
     _, memo = desired(silent, ScalePolicy(), Memo(), 0.0)
-    assert wanted(silent, memo=memo) == 2, "once for each size"
+    assert wanted(silent._replace(stall_s=50.0), memo=memo) == 4, "once for each size"
+    assert wanted(silent._replace(ready=4, running=4), memo=memo) == 8
 
 
 def test_an_estimate_that_silence_disproves_is_not_trusted() -> None:

@@ -63,9 +63,11 @@ class Decision(NamedTuple):
 
 
 class Memo(NamedTuple):
-    """What one decision tells the next: with how many ready containers the last doubling was decided."""
+    """What one decision tells the next while the service time is unknown: with how many ready containers the last
+    doubling was decided, and to how many."""
 
     doubled_at: int = 0
+    doubled_to: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -170,8 +172,8 @@ def _unknown(load: Load, most: int, target: int, memo: Memo) -> tuple[int, str, 
     enough = math.ceil(work_s / horizon_s(load.start_s))
     why = f"no result for {_seconds(load.stall_s)}"
     if load.starting == 0 and load.ready > memo.doubled_at and enough > have:
-        return min(most, enough, 2 * load.ready), why, Memo(load.ready)
-    return min(most, have), why, memo
+        memo = Memo(load.ready, min(enough, 2 * load.ready))
+    return min(most, max(have, memo.doubled_to)), why, memo
 
 
 def _slots(target: int) -> str:
