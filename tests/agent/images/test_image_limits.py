@@ -93,7 +93,7 @@ def test_a_budget_is_kept_by_letting_go_of_unused_layers(state: Path) -> None:
             first = await made.build(run("head -c 8M /dev/urandom > /one"))
             made.store.hold(first.layers)
             await made.build(run("head -c 8M /dev/urandom > /two"))
-            grow_old(state)
+        grow_old(state)
         async with images(state, budget_gib=0.01) as made:
             one, two = (Recipe(base="host", steps=(run(f"head -c 8M /dev/urandom > /{n}"),)) for n in ("one", "two"))
             image = made.store.find(one)
