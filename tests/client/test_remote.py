@@ -49,6 +49,18 @@ def test_an_exception_arrives_as_its_own_type_with_the_traceback_from_there(call
     assert 'raise Refused(code, "as asked")' in str(raised.value.__cause__)
 
 
+def test_its_traceback_here_has_no_frames_of_the_sdk_but_one(calling: ModuleType) -> None:
+    with pytest.raises(calling.Refused) as raised:
+        calling.fail.remote(3)
+    assert [entry.name for entry in raised.traceback][1:] == ["__call__"]
+
+
+def test_a_server_of_another_version_is_told(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inrush.client._connection.__version__", "99.0.0")
+    with pytest.raises(errors.VersionError, match=r"this program 99\.0\.0; end it by `inrush server stop`"):
+        inrush.Function.from_name("a", "f").hydrate()
+
+
 def test_a_generator_yields_as_it_runs(calling: ModuleType) -> None:
     assert list(calling.count.remote_gen(300)) == list(range(300))
 

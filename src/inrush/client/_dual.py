@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
+from inrush.client._traceback import trimmed
 from inrush.errors import TimeoutError
 
 if TYPE_CHECKING:
@@ -177,11 +178,17 @@ class Dual(Generic[P, R]):
         self.__doc__ = doc or function.__doc__
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return block(self._function(*args, **kwargs))
+        try:
+            return block(self._function(*args, **kwargs))
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904 - it is the same one
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The same, awaited."""
-        return await drive(self._function(*args, **kwargs))
+        try:
+            return await drive(self._function(*args, **kwargs))
+        except BaseException as error:
+            raise trimmed(error)  # noqa: B904
 
 
 class dual(Generic[S, P, R]):
@@ -212,6 +219,8 @@ class DualIter(Generic[P, R]):
                     item = block(stream.__anext__())
                 except StopAsyncIteration:
                     return
+                except BaseException as error:
+                    raise trimmed(error)  # noqa: B904
                 yield item
         finally:
             block(stream.aclose())
@@ -225,6 +234,8 @@ class DualIter(Generic[P, R]):
                     item = await drive(stream.__anext__())
                 except StopAsyncIteration:
                     return
+                except BaseException as error:
+                    raise trimmed(error)  # noqa: B904
                 yield item
         finally:
             await drive(stream.aclose())

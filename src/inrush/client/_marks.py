@@ -46,7 +46,8 @@ class Method(Generic[P, R, O]):
 
     def __init__(self, raw: Callable[..., Any]) -> None:
         self.raw = raw
-        functools.update_wrapper(self, raw)
+        functools.update_wrapper(self, raw, updated=())
+        setattr(self, ATTRIBUTE, mark_of(raw))
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inrush import errors
+from inrush.client._traceback import RemoteTraceback
 from inrush.wire import INLINE_LIMIT_BYTES, GetBlob, HasBlobs, PutBlob, Status
 
 if TYPE_CHECKING:
@@ -220,14 +221,3 @@ _CODES: dict[int, str] = {
     Status.CANCELLED: "CancelledError",
     Status.LOST: "ExecutionError",
 }
-
-
-class RemoteTraceback(Exception):
-    """The cause of an exception that came from a container: its traceback there, as text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.text.rstrip()}\n"""'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, dataclass_transform, overload
@@ -79,6 +80,8 @@ class App:
             )
         if image is not None and not isinstance(image, Image):
             raise InvalidError(f"App(image=…) takes an inrush.Image, not {image!r}")
+        if not all(isinstance(secret, Secret) for secret in secrets):
+            raise InvalidError(f"App(secrets=…) takes a list of inrush.Secret, not {secrets!r}")
         self.name = name
         self.tags = dict(tags or {})
         self.image = image
@@ -320,13 +323,9 @@ class App:
         raw = raw_of(given)
         if isinstance(given, type | Cls):
             raise InvalidError(f"@app.function decorates functions; for a class use @app.cls(): {given!r}")
-        if isinstance(given, Function) or not callable(raw):
+        if isinstance(given, Function) or not callable(raw) or not hasattr(raw, "__qualname__"):
             raise InvalidError(f"@app.function decorates a plain function, once; not {given!r}")
-        if (
-            "." in raw.__qualname__.rpartition("<locals>.")[2]
-            and name is None
-            and "self" in raw.__code__.co_varnames[:1]
-        ):
+        if _is_method(raw):
             raise InvalidError(
                 f"{raw.__qualname__} is a method: decorate its class with @app.cls() and it with @inrush.method()"
             )
@@ -359,6 +358,12 @@ class App:
             raise InvalidError(f"a function's name has up to 64 letters, digits, dashes and underscores, not {name!r}")
         if name in self._functions or name in self._classes:
             warnings.warn(f"{self!r} has a {name} already; this one takes its place", stacklevel=4)
+
+
+def _is_method(raw: Any) -> bool:
+    """Defined in the body of a class, and taking self."""
+    nested = "." in raw.__qualname__.rpartition("<locals>.")[2]
+    return nested and inspect.isfunction(raw) and raw.__code__.co_varnames[:1] == ("self",)
 
 
 def _is_name(name: str) -> bool:

@@ -82,7 +82,7 @@ class Function(Generic[P, R, O]):
         self.reference = reference
         self._find = find or self._plain
         if raw is not None:
-            functools.update_wrapper(self, raw)
+            functools.update_wrapper(self, raw, updated=())
 
     def __repr__(self) -> str:
         return f"Function({self.name!r})"
