@@ -11,6 +11,7 @@ import pytest
 
 from agent.desk import Desk
 from inrush import wire
+from inrush.core import layers
 from inrush.wire import Status
 
 ECHO = """
@@ -175,4 +176,23 @@ async def test_without_isolation_functions_run_as_plain_processes_with_a_loud_wa
     desk.run("co-1", "ca-1", "a")
     assert await desk.result("ca-1") == (Status.OK, ("a", "co-1"))
     desk.tell(wire.StopContainer("co-1", kill=True))
+    assert (await desk.ended("co-1")).status == Status.OK
+
+
+async def test_where_no_template_can_be_forked_from_a_fresh_interpreter_is_executed(desk: Desk) -> None:
+    line = "import threading, time; threading.Thread(target=time.sleep, args=(9999,), daemon=True).start()"
+    place = "$(python3 -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')"
+    step = wire.Step(kind="run", args=(layers.encode("run", commands=[f'echo "{line}" > {place}/busy.pth']),))
+    code = """
+        import subprocess, sys
+        def f(x):
+            child = subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True, text=True)
+            return sys.stdin.read(), child.stdout, child.stderr
+    """
+    ready = await desk.started("co-1", desk.spec(code, image=wire.Recipe(steps=(step,))))
+    assert ready.how == "exec"
+    assert "threads" in ready.why
+    desk.run("co-1", "ca-1", 1)
+    assert await desk.result("ca-1") == (Status.OK, ("", "42\n", ""))
+    desk.tell(wire.StopContainer("co-1", grace_s=1.0))
     assert (await desk.ended("co-1")).status == Status.OK

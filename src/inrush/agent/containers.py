@@ -125,7 +125,8 @@ class Container:
 
     async def _become_ready(self, ended: asyncio.Future[Any], began: float) -> None:
         limit_s = self.order.spec.startup_timeout_s
-        await asyncio.wait({self._ready, ended}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        waits = {self._ready, ended}  # the guest minds the limit itself, and then says more than we can
+        await asyncio.wait(waits, timeout=limit_s + KILL_SLACK_S, return_when=asyncio.FIRST_COMPLETED)
         if self._end is not None or ended.done():
             return
         assert self._begun is not None

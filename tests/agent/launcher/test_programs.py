@@ -232,3 +232,21 @@ async def test_requests_that_make_no_sense_are_refused_and_nothing_breaks(node: 
     with pytest.raises(LaunchError):
         await node.launcher._ask("dance", {})
     assert (await node.run("true"))[0].code == 0
+
+
+async def test_a_container_killed_while_it_is_set_up_never_runs(node: Node) -> None:
+    read, write = os.pipe()
+    for wait_s in (0.0, 0.001, 0.003, 0.006, 0.012):
+        id = node.name()
+        starting = asyncio.create_task(node.start("sh", "-c", "sleep 5; echo ran", output=write, id=id))
+        await asyncio.sleep(wait_s)
+        await node.launcher.kill(id)
+        try:
+            await starting
+        except LaunchError as error:
+            assert error.code == "system"
+        else:
+            assert (await node.ended(id)).signal == signal.SIGKILL
+    os.close(write)
+    assert await asyncio.to_thread(os.read, read, 10) == b""
+    os.close(read)

@@ -246,3 +246,19 @@ async def _until(condition: object, seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
+
+
+async def test_a_container_killed_while_it_is_forked_does_not_live(node: Node) -> None:
+    await node.template("t")
+    for wait_s in (0.0, 0.001, 0.003, 0.006):
+        id = node.name()
+        starting = asyncio.create_task(node.fork("t", id=id))
+        await asyncio.sleep(wait_s)
+        await node.launcher.kill(id)
+        try:
+            await starting
+        except LaunchError as error:
+            assert error.code in ("system", "root")
+        else:
+            assert (await node.ended(id)).signal == signal.SIGKILL
+    assert await (await node.fork("t")).ask("1") == "1"
