@@ -230,3 +230,28 @@ def test_a_long_label_ends_with_a_hash_of_all_of_it() -> None:
     one, two = sanitise("a" * 100 + "1"), sanitise("a" * 100 + "2")
     assert len(one) == len(two) == 63
     assert one != two
+
+
+async def test_a_response_waits_for_a_client_that_reads_slowly(server: Server, client: Client, web: str) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    agent.hold = True
+    granted = lambda: sum(grant.credit for grant in agent.got(wire.GrantRun))  # noqa: E731
+    piece = asgi.pack({"type": "http.response.body", "more_body": True}, b"x" * 100_000)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        request = http.build_request("GET", f"{web}/")
+        sending = asyncio.create_task(http.send(request, stream=True))
+        await client.wait(lambda: granted() == 64)
+        run = agent.held[0]
+        agent.say(*items(run, START))
+        answer = await sending
+        sent = 1
+        while sent < granted():
+            sent += 1
+            agent.say(wire.Yielded(run.container, run.call, 0, sent - 1, (piece,)))
+            await asyncio.sleep(0.001)
+        assert sent < 300, "credit ends while nobody reads"
+        reading = asyncio.create_task(answer.aread())
+        await client.wait(lambda: granted() > sent)
+        last = asgi.pack({"type": "http.response.body"}, b"")
+        agent.say(wire.Yielded(run.container, run.call, 0, sent, (last,)), *ended(run))
+        assert len(await reading) == (sent - 1) * 100_000

@@ -83,6 +83,9 @@ class Request:
         self._events: deque[Message] = deque()
         self._arrived: asyncio.Event = asyncio.Event()
         self._lock = threading.Lock()
+        self._credit: int | None = None
+        """Pieces that may still leave; None until a first grant: then there is no limit."""
+        self._granted: asyncio.Event = asyncio.Event()
         head, body = _open(attempt.payload)
         attempt.payload = b""
         self._scope = _scope(head["scope"], state)
@@ -106,7 +109,10 @@ class Request:
         self._loop.call_soon_threadsafe(self._arrived.set)
 
     def grant(self, more: int) -> None:
-        """Responses go as fast as the agent reads."""
+        """From the pump: the client takes so many more pieces."""
+        with self._lock:
+            self._credit = (self._credit or 0) + more
+        self._loop.call_soon_threadsafe(self._granted.set)
 
     async def serve(self) -> None:
         """Have the app answer."""
@@ -129,18 +135,31 @@ class Request:
             head["headers"] = [[_text(name), _text(value)] for name, value in head["headers"]]
         if not self._is_socket:
             while len(body) > PIECE_BYTES:
-                self._put({**head, "more_body": True}, body[:PIECE_BYTES])
+                await self._put({**head, "more_body": True}, body[:PIECE_BYTES])
                 body = body[PIECE_BYTES:]
-        self._put(head, body)
+        await self._put(head, body)
         if head["type"] == "http.response.body" and not head.get("more_body"):
             self._events.append({"type": "http.disconnect"})
             self._arrived.set()
         await asyncio.sleep(0)
 
-    def _put(self, head: Message, body: bytes) -> None:
+    async def _put(self, head: Message, body: bytes) -> None:
+        while not self._spend():
+            self._granted.clear()
+            if self._credit == 0:
+                await self._granted.wait()
         payload = b"".join((ASGI, json.dumps(head).encode(), b"\n", body))
         self._outbox.item(self._attempt.call, self._attempt.index, self._sent, payload)
         self._sent += 1
+
+    def _spend(self) -> bool:
+        """Whether a piece may leave now."""
+        with self._lock:
+            if self._credit == 0:
+                return False
+            if self._credit is not None:
+                self._credit -= 1
+            return True
 
 
 def _open(payload: bytes) -> tuple[dict[str, Any], bytes]:

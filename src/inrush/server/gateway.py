@@ -27,8 +27,10 @@ from inrush.wire import Status
 
 log = logging.getLogger(__name__)
 
-PENDING_BYTES = 256 * 1024 * 1024
-"""What an app has answered and its client has not read; beyond, the request is ended."""
+CREDIT_PIECES = 64
+"""Pieces of a response that may be under way; the app waits until its client has read."""
+PENDING_BYTES = 64 * 1024 * 1024
+"""The same in bytes, for containers that do not heed it; beyond, the request is ended."""
 RETRY_AFTER_S = 1
 
 _STATUS = {Status.TIMEOUT: 504, Status.CANCELLED: 503, Status.ERROR: 500, Status.INTERNAL: 500}
@@ -68,12 +70,14 @@ class Exchange:
         self._arrived = asyncio.Event()
         self._messages: deque[dict[str, Any] | wire.Results | wire.CallRefused] = deque()
         self._pending = 0
+        self._taken = 0
         self._answered = False
 
     def send(self, message: Any) -> None:
         """From the calls: what became of ours."""
         if isinstance(message, Begun):
             self._begun.set()
+            self._calls.grant(self, wire.Grant(message.call, CREDIT_PIECES))
             return
         if isinstance(message, wire.Items):
             for payload in message.payloads:
@@ -84,10 +88,11 @@ class Exchange:
 
     def _item(self, payload: bytes) -> None:
         try:
-            self._messages.append(asgi.unpack(payload))
+            message = asgi.unpack(payload)
+            self._pending += len(message.get("body") or message.get("bytes") or b"")
+            self._messages.append(message)
         except ValueError as error:
             self._fail(f"the container answered with something else than ASGI: {error}")
-        self._pending += len(payload)
         if self._pending > PENDING_BYTES:
             self._fail(f"the client left {PENDING_BYTES >> 20} MiB of the response unread")
 
@@ -109,8 +114,16 @@ class Exchange:
             await self._arrived.wait()
         message = self._messages.popleft()
         if isinstance(message, dict):
-            self._pending -= len(message.get("body") or message.get("bytes") or b"")
+            self._took(len(message.get("body") or message.get("bytes") or b""))
         return message
+
+    def _took(self, size: int) -> None:
+        """A piece was passed on: half the credit goes back at a time."""
+        self._pending -= size
+        self._taken += 1
+        if self._taken >= CREDIT_PIECES // 2 and self._call is not None:
+            self._calls.grant(self, wire.Grant(self._call.id, self._taken))
+            self._taken = 0
 
     # ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 BATCH_EVENTS = 512
 """Events of one turn; the rest waits for the next, so that links are served in between."""
 TICK_S = 1.0
+CHECK_TICKS = 60
+CHECK_LIMIT = 5000
+"""Calls and containers up to which the whole state is checked now and then; more would hold up the loop."""
 JOURNAL_BYTES = 8 * 1024 * 1024
 
 
@@ -39,7 +42,7 @@ class Loop:
     ) -> None:
         self.core = core
         self.journal = Journal()
-        self.steps = 0
+        self._ticks = 0
         self._apply = apply
         self._clock = clock
         self._inbox: deque[AnyEvent] = deque()
@@ -91,7 +94,6 @@ class Loop:
             self.journal.add(now, event)
             try:
                 effects = self.core.step(event, now)
-                self.steps += 1
                 if effects:
                     self._act(effects)
             except Exception:
@@ -121,6 +123,10 @@ class Loop:
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         self.post(Tick())
         self.turn()
+        self._ticks += 1
+        if self._ticks % CHECK_TICKS == 0 and len(self.core.calls) + len(self.core.containers) < CHECK_LIMIT:
+            for sentence in self.core.violations():
+                log.error("a defect: the state is unsound: %s", sentence)
 
 
 class Journal:
