@@ -69,17 +69,19 @@ def pick(function: Function) -> tuple[Container, int] | None:
 
 def _dispatch(state: State, function: Function, container: Container, call: Call, span: range) -> None:
     count = len(span)
-    function.measured.observe(function.running, state.now)
+    measured, now = function.measured, state.now
+    if now > measured.seen_at:
+        measured.observe(function.running, now)
     if not function.running:
-        function.measured.progress_at = state.now
-    call.running.update(dict.fromkeys(span, Attempt(container, state.now)))
+        measured.progress_at = now
+    call.running.update(dict.fromkeys(span, Attempt(container, now)))
     container.calls[call.id] = container.calls.get(call.id, 0) + count
     container.busy += count
     function.queued -= count
     function.running += count
     function.shelve(container)
     if container.busy > function.target:
-        state.review_by(function, state.now + BURST_REVIEW_S)
+        state.review_by(function, now + BURST_REVIEW_S)
     state.out.append(Dispatch(container.id, container.node, call.id, tuple(span)))
 
 
