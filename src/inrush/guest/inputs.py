@@ -57,8 +57,8 @@ class Inputs:
         """Take out what waits of these inputs."""
         with self._lock:
             dropped = [a for a in self.pending if a.call == call and a.index in indexes]
-            for attempt in dropped:
-                self.pending.remove(attempt)
+            if dropped:
+                self.pending = deque(a for a in self.pending if a.call != call or a.index not in indexes)
             return dropped
 
     def take(self) -> Attempt | None:
@@ -80,11 +80,10 @@ class Inputs:
         self._wake.get()
         return not self.closed
 
-    def finish(self, attempt: Attempt) -> None:
-        """An attempt has ended: its slot is free."""
-        elapsed = time.monotonic() - attempt.started
+    def finish(self, attempt: Attempt, elapsed_s: float) -> None:
+        """An attempt has been answered: its slot is free."""
         with self._lock:
-            attempt.target.took(elapsed)
+            attempt.target.took(elapsed_s)
             self.active.discard(attempt)
             if attempt.target.is_async:
                 self._advance()

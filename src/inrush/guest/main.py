@@ -101,7 +101,6 @@ class Guest:
         except BaseException as error:
             self._fail(error)
             return process.FAILED
-        self._runner = runner
         runner.workers.work()
         self._finish(runner)
         return 0
@@ -126,6 +125,7 @@ class Guest:
         runner.loaded = loaded
         self._start_by = math.inf
         self._pump.handlers.update(runner.handlers())
+        self._runner = runner
         self._outbox.say({"t": "ready", "phases": loaded.phases, "why": ""})
 
     def _fail(self, error: BaseException) -> None:

@@ -41,7 +41,7 @@ class Outbox:
         """Called when an entry is left behind that only a tick would send."""
 
     def ended(self, call: str, index: int, status: int, payload: bytes) -> None:
-        """The end of an attempt; the caller adds another soon, or flushes."""
+        """The end of an attempt; the caller then flushes or promises."""
         if len(payload) > INLINE_LIMIT_BYTES:
             status, payload = self.blob(status, payload)
         self._put((("out", call), (index, status), payload))
@@ -80,6 +80,11 @@ class Outbox:
     @property
     def holding(self) -> bool:
         return bool(self._entries)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether what is held has waited long enough."""
+        return bool(self._entries) and time.monotonic() - self._flushed_at > LATENCY_S
 
     def flush(self, wait: bool = True) -> None:
         """Send what is held. Only the pump does not wait for a slow agent."""

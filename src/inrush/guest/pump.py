@@ -28,6 +28,7 @@ class Pump:
         self._channel = channel
         self._on_end = on_end
         self._parser = frames.Parser()
+        self._buffer = memoryview(bytearray(_READ_BYTES))  # `recv` would allocate, and give back, as much each time
         self._asleep = False
 
     def nudge(self) -> None:
@@ -70,11 +71,11 @@ class Pump:
 
     def _read(self) -> bool:
         try:
-            data = self._channel.socket.recv(_READ_BYTES)
+            size = self._channel.socket.recv_into(self._buffer)
         except BlockingIOError:
             return True
-        for header, payloads in self._parser.feed(data):
+        for header, payloads in self._parser.feed(bytes(self._buffer[:size])):
             handler = self.handlers.get(header["t"])
             if handler is not None:
                 handler(header, payloads)
-        return bool(data)
+        return size > 0

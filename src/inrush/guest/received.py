@@ -11,7 +11,7 @@ class Received:
     def __init__(self) -> None:
         self._pieces: dict[str, list[bytes]] = {}
 
-    def piece(self, id: str, data: bytes, last: bool) -> None:
+    def piece(self, id: str, data: bytes) -> None:
         """The next bytes of blob `id`."""
         self._pieces.setdefault(id, []).append(data)
 

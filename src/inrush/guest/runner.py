@@ -69,6 +69,7 @@ class Runner:
     def on_run(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         call, kind = header["c"], header["k"]
         target = self.loaded.targets.get(header["m"])
+        payloads = [self._blobs.take(payload) if payload[:1] == BLOB else payload for payload in payloads]
         if target is None:
             self._refuse(call, header["i"], header["m"])
             return
@@ -76,8 +77,6 @@ class Runner:
             Attempt(call, index, kind, target, payload) for index, payload in zip(header["i"], payloads, strict=True)
         ]
         for attempt in attempts:
-            if attempt.payload[:1] == BLOB:
-                attempt.payload = self._blobs.take(attempt.payload)
             if kind == "gen" or target.site:
                 attempt.mailbox = target.site.request(attempt, self.outbox) if target.site else Credit()
                 self._mailboxes[call, attempt.index] = attempt
@@ -104,7 +103,7 @@ class Runner:
             attempt.mailbox.feed(payloads[0] if payloads else b"", header.get("last", False), header.get("gone", False))
 
     def on_blob(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        self._blobs.piece(header["id"], payloads[0], header["last"])
+        self._blobs.piece(header["id"], payloads[0])
 
     def on_stop(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         self.stop(float(header.get("grace", 0)))
@@ -131,7 +130,7 @@ class Runner:
             self.outbox.ended(attempt.call, attempt.index, status, payload)
 
     def _force(self, attempt: Attempt, status: int, due: float = math.inf) -> None:
-        if attempt.forced:
+        if attempt.forced or attempt.answered:
             return
         attempt.forced = status
         self._forced.append((due, attempt))
@@ -160,7 +159,7 @@ class Runner:
             self._look_at = self._expire(now)
         if self._stopping:
             self._hurry(now)
-        if self.outbox.holding:
+        if self.outbox.overdue:
             self.outbox.flush(wait=False)
         return self._next(now)
 
@@ -178,7 +177,7 @@ class Runner:
         look_at = now + self._timeout_s
         for attempt in self.inputs.active.copy():
             due = attempt.started + self._timeout_s
-            if attempt.forced or attempt.started == 0.0:
+            if attempt.forced or attempt.answered:
                 continue
             if due <= now:
                 self._force(attempt, TIMEOUT, now + LET_GO_S)

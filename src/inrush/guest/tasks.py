@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -98,12 +99,13 @@ class Tasks:
             status, payload = await self._call(attempt)
         except asyncio.CancelledError as error:
             status, payload = results.failed(error)
-        runner = self._runner
-        runner.inputs.finish(attempt)
+        runner, elapsed = self._runner, time.monotonic() - attempt.started
+        attempt.task = None  # from here on nothing cancels it
         if len(payload) > INLINE_LIMIT_BYTES and not attempt.forced:
             await asyncio.to_thread(runner.answer, attempt, status, payload)
         else:
             runner.answer(attempt, status, payload)
+        runner.inputs.finish(attempt, elapsed)
         if not self._flushing:
             self._flushing = True
             self.loop.call_later(LATENCY_S if runner.inputs.pending else 0, self._flush)

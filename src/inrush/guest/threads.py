@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,11 @@ class Workers:
         inputs, outbox = runner.inputs, runner.outbox
         while inputs.wait():
             while (attempt := inputs.take()) is not None:
+                outbox.promise()  # this one may take long, and the results before it should not wait for it
                 status, payload = _run(attempt, interrupter, runner)
-                inputs.finish(attempt)
+                elapsed = time.monotonic() - attempt.started
                 runner.answer(attempt, status, payload)
+                inputs.finish(attempt, elapsed)
             outbox.flush()
 
 
