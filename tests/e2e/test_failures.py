@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from running_server import RunningServer, descendants, poll
 
 MAP = """
@@ -207,3 +209,39 @@ def test_two_deploys_at_once_leave_one_whole_version(own_server: RunningServer) 
     assert got.returncode == 0, got.stderr
     first, second = json.loads(got.stdout)
     assert first == second
+
+
+FULL = """
+import inrush
+
+app = inrush.App("full-disk")
+image = inrush.Image.host()IMAGE
+
+@app.function(image=image)
+def f():
+    return "works"
+
+@app.local_entrypoint()
+def main():
+    print(f.remote())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can only be mounted by root")
+def test_a_full_disk_in_the_layer_store_fails_the_build_and_nothing_else(own_server: RunningServer) -> None:
+    layers = own_server.home / "node" / "layers"
+    layers.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900m,mode=700", "tmpfs", str(layers)], check=True)
+    try:
+        own_server.start()
+        assert "works" in own_server.run(FULL.replace("IMAGE", "")).stdout
+        grows = FULL.replace("IMAGE", '.run_commands("head -c 2000000000 /dev/zero > /opt/big")')
+        failed = own_server.try_run(grows)
+        assert failed.returncode != 0
+        said = failed.stdout + failed.stderr
+        assert "disk" in said or "No space" in said
+        assert "Traceback" not in said
+        assert "works" in own_server.run(FULL.replace("IMAGE", '.run_commands("echo small > /opt/small")')).stdout
+        own_server.stop()
+    finally:
+        subprocess.run(["umount", str(layers)], check=True)
