@@ -12,7 +12,7 @@ image = (
 )
 
 
-@app.cls(image=image, gpu="A10G", timeout=60, startup_timeout=300, enable_memory_snapshot=True)
+@app.cls(image=image, timeout=60, startup_timeout=300, enable_memory_snapshot=True)
 class Model:
     @inrush.enter(snap=True)
     def load(self):
