@@ -1,4 +1,4 @@
-"""What people see of an exception that came through the SDK: their own lines, here and in the container; none of ours."""
+"""What people see of an exception from a container: lines of the program, here and there, and none of the SDK."""
 
 from __future__ import annotations
 
