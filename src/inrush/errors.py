@@ -1,7 +1,8 @@
 """The one exception tree.
 
 Every error a user can meet derives from `Error`. A message says what happened, where, and what to try next. An error
-crosses a link as its `code` (the class name) and its message; `from_code` makes it the same class again on the far side.
+crosses a link as its `code` (the class name) and its message; `from_code` makes it the same class again on the far
+side.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class CancelledError(Error):
 
 
 class InputCancellation(BaseException):
-    """Raised inside user code when its input is cancelled; not an `Exception`, so that `except Exception` lets it pass."""
+    """Raised inside user code when its input is cancelled; not an `Exception`, so that `except Exception` lets it
+    pass."""
 
 
 def from_code(code: str, message: str) -> Error:

@@ -4,7 +4,8 @@ A user's image may hold any msgspec or none, so this link does not use it. On th
 
     u32 length of what follows | u32 length of the header | header (UTF-8 JSON) | payloads, one behind the other
 
-and the header's key `"n"` lists the payloads' lengths (left out when there are none). `docs/architecture.md` lists the headers.
+and the header's key `"n"` lists the payloads' lengths (left out when there are none). `docs/architecture.md` lists
+the headers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every setting: one name in three places, of which the later wins.
 
-`config.toml` under the home, then the environment (`INRUSH_` + the name in capitals), then the flag (`--` + the name with dashes).
-`load` tells each value and where it came from; `inrush config` prints that.
+`config.toml` under the home, then the environment (`INRUSH_` + the name in capitals), then the flag (`--` + the name
+with dashes). `load` tells each value and where it came from; `inrush config` prints that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("host", "127.0.0.1", "Address on which the server listens for HTTP"),
     Setting("port", 0, "Port for HTTP; 0: one that is free, kept in the home from then on"),
     Setting("isolation", "container", 'How functions run: "container", or "process" (no isolation at all)'),
-    Setting("idle_exit_s", 900, "A local server started in the background ends after this idle time if nothing is deployed; 0: never"),
+    Setting(
+        "idle_exit_s",
+        900,
+        "A local server started in the background ends after this idle time if nothing is deployed; 0: never",
+    ),
     Setting("max_payload_mib", 4096, "Largest argument or result"),
     Setting("reserve_memory_mib", 512, "Memory of the node that containers may not take"),
     Setting("snapshot_memory_mib", 4096, "Memory that snapshots may hold; the least used goes first"),
@@ -94,7 +98,8 @@ def _convert(name: str, raw: Any, where: str) -> Any:
     kind = type(_BY_NAME[name].default)
     try:
         if kind is bool:
-            return raw if isinstance(raw, bool) else {"1": True, "true": True, "0": False, "false": False}[str(raw).lower()]
+            words = {"1": True, "true": True, "0": False, "false": False}
+            return raw if isinstance(raw, bool) else words[str(raw).lower()]
         return kind(raw)
     except (ValueError, KeyError, TypeError):
         raise InvalidError(f"{where}: {name} must be of type {kind.__name__}, not {raw!r}") from None

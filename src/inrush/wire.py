@@ -1,15 +1,15 @@
 """The one schema: what is said between client, server, agent and (as JSON) guest.
 
-Specs describe what a user asked for; messages are the unions at the end of each section. Fields are only ever added, with
-defaults, so that neighbours of different age understand each other.
+Specs describe what a user asked for; messages are the unions at the end of each section. Fields are only ever added,
+with defaults, so that neighbours of different age understand each other.
 
 A link carries *batches*: one frame is a msgpack list of messages (`encode`, `*_decoder`). On a unix socket a frame is
 preceded by its length (`FRAME`); on a WebSocket one binary message is one frame; between server and embedded agent
 the message objects are handed over as they are.
 
 Payloads are opaque bytes. Their first byte is the codec (`Codec`), and nobody but client and guest looks behind it.
-Messages about inputs are columnar (one message, many inputs of one call), because a message an input costs 50 µs and a row of
-a column costs one.
+Messages about inputs are columnar (one message, many inputs of one call), because a message an input costs 50 µs and
+a row of a column costs one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Codec(bytes, enum.Enum):
     JSON = b"J"
     """UTF-8 JSON: system errors (`SystemFailure`), results for callers that do not speak pickle."""
     ASGI = b"A"
-    """A web request (`{"scope": …}` JSON, newline, first body bytes) or an ASGI message back (JSON, newline, body bytes)."""
+    """A web request (`{"scope": …}` JSON, newline, first body bytes) or an ASGI message back (JSON, newline, body
+    bytes)."""
     BLOB = b"B"
     """UTF-8 JSON `{"id": …, "bytes": n}`: the payload, with its own codec byte, is that blob."""
 
@@ -51,7 +52,8 @@ class Status(enum.IntEnum):
 
     OK = 0
     ERROR = 1
-    """User code raised: payload is a pickle of `(exception, traceback text)`, or JSON `SystemFailure` where it does not pickle."""
+    """User code raised: payload is a pickle of `(exception, traceback text)`, or JSON `SystemFailure` where it does
+    not pickle."""
     TIMEOUT = 2
     CRASHED = 3
     """The container died under it."""
@@ -119,8 +121,9 @@ class Retries(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """One step of a recipe. `kind` names it (`from`, `pip`, `apt`, `run`, `function`, `copy`, `env`, `workdir`), `args` are its
-    parameters in a fixed order, `files` the content digests of local files it reads (blobs, by path in the step)."""
+    """One step of a recipe. `kind` names it (`from`, `pip`, `apt`, `run`, `function`, `copy`, `env`, `workdir`),
+    `args` are its parameters in a fixed order, `files` the content digests of local files it reads (blobs, by path in
+    the step)."""
 
     kind: str
     args: tuple[str, ...] = ()
@@ -148,7 +151,8 @@ class Parameter(Struct, frozen=True):
 
 
 class Web(Struct, frozen=True):
-    """How a function is served over HTTP. `kind` is `asgi` (function returns an ASGI app), `wsgi`, or `fastapi` (function is the handler)."""
+    """How a function is served over HTTP. `kind` is `asgi` (function returns an ASGI app), `wsgi`, or `fastapi`
+    (function is the handler)."""
 
     kind: str
     label: str = ""
@@ -160,8 +164,8 @@ class FunctionSpec(Struct, frozen=True):
     """Everything needed to run one function, or one class with all its methods.
 
     `source` and `mounts` are digests of tar blobs, unpacked at `/` of the container, above the image. `module` is
-    imported by that name with `/root` first on `sys.path`; where `pickled` is set (notebooks, `serialized=True`) it is the blob id of
-    a cloudpickle of the function or class instead.
+    imported by that name with `/root` first on `sys.path`; where `pickled` is set (notebooks, `serialized=True`) it
+    is the blob id of a cloudpickle of the function or class instead.
     """
 
     name: str
@@ -207,8 +211,8 @@ class AppSpec(Struct, frozen=True):
 
 
 class SystemFailure(Struct, frozen=True):
-    """JSON payload of a result that is not user code's: `code` is a class name of `errors`. For a user exception that does not
-    pickle, `type` and `traceback` say what it was."""
+    """JSON payload of a result that is not user code's: `code` is a class name of `errors`. For a user exception that
+    does not pickle, `type` and `traceback` say what it was."""
 
     code: str
     message: str
@@ -224,7 +228,8 @@ class SystemFailure(Struct, frozen=True):
 
 class PutBlob(Message, frozen=True):
     """Result: the blob's id. Without `digest` the id is random. With `digest` (sha256 hex of `data`) the id is
-    `sha256-<digest>`, and the content is checked. Larger blobs than a frame go in parts: `PutBlob` with `part` > 0 appends to `upload`."""
+    `sha256-<digest>`, and the content is checked. Larger blobs than a frame go in parts: `PutBlob` with `part` > 0
+    appends to `upload`."""
 
     data: bytes
     digest: str = ""
@@ -256,8 +261,9 @@ class BuildImage(Message, frozen=True):
 
 
 class StartApp(Message, frozen=True):
-    """Registers an app, ephemeral (it ends with this client, unless `detach`) or deployed (it stays; a new version replaces
-    the old one). Result: `{"app": id, "version": id, "functions": {name: id}, "urls": {function or function.method: url}}`."""
+    """Registers an app, ephemeral (it ends with this client, unless `detach`) or deployed (it stays; a new version
+    replaces the old one). Result: `{"app": id, "version": id, "functions": {name: id}, "urls": {function or
+    function.method: url}}`."""
 
     spec: AppSpec
     deploy: bool = False
@@ -272,16 +278,16 @@ class StopApp(Message, frozen=True):
 
 
 class FindFunction(Message, frozen=True):
-    """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}}` of a function or class of a deployed app (or of
-    the caller's own app)."""
+    """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}}` of a function or class of a deployed
+    app (or of the caller's own app)."""
 
     app: str
     name: str
 
 
 class BindClass(Message, frozen=True):
-    """The pool of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …}); result: a function id.
-    The same set gives the same id."""
+    """The pool of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …});
+    result: a function id. The same set gives the same id."""
 
     function: str
     parameters: bytes
@@ -304,7 +310,8 @@ class FunctionStats(Message, frozen=True):
 
 
 class PutSecret(Message, frozen=True):
-    """Creates or replaces. Without a `name` the secret is anonymous and goes with the app that uses it. Result: its id."""
+    """Creates or replaces. Without a `name` the secret is anonymous and goes with the app that uses it. Result: its
+    id."""
 
     values: tuple[tuple[str, str], ...]
     name: str = ""
@@ -326,10 +333,10 @@ class OpenDict(Message, frozen=True):
 
 
 class DictOp(Message, frozen=True):
-    """One operation on a Dict. Keys and values are opaque bytes. `op`, with its arguments and result:
-    get(keys[0]) → bytes | null; put(pairs, if_absent) → bool (was it put); pop(keys[0]) → bytes | null; contains(keys[0]) → bool;
-    len() → int; items(cursor in keys[0] or none) → {"pairs": [[key, value], …], "next": bytes | null}; clear() → null. Writes are
-    acknowledged after their commit."""
+    """One operation on a Dict. Keys and values are opaque bytes. `op`, with its arguments and result: get(keys[0]) →
+    bytes | null; put(pairs, if_absent) → bool (was it put); pop(keys[0]) → bytes | null; contains(keys[0]) → bool;
+    len() → int; items(cursor in keys[0] or none) → {"pairs": [[key, value], …], "next": bytes | null}; clear() →
+    null. Writes are acknowledged after their commit."""
 
     dict: str
     op: str
@@ -345,7 +352,8 @@ class DeleteDict(Message, frozen=True):
 
 
 class FollowLogs(Message, frozen=True):
-    """Lines of an app (id or name) as `Log` messages, tagged with `rid`, until `Unfollow(rid)`. With `backlog` the last n lines first."""
+    """Lines of an app (id or name) as `Log` messages, tagged with `rid`, until `Unfollow(rid)`. With `backlog` the
+    last n lines first."""
 
     app: str
     backlog: int = 0
@@ -407,9 +415,10 @@ class Unfollow(Message, frozen=True):
 
 
 class StartCall(Message, frozen=True):
-    """A call, with its first inputs. `kind`: `remote` (one input), `map`, `gen` (one input that yields), `spawn` (durable: owned by the
-    server from the `Accepted` on). `total` is -1 while the client does not know it yet (`EndInputs` says it). Sending the
-    same call again, after a reconnect, is harmless: inputs are known by (call, index)."""
+    """A call, with its first inputs. `kind`: `remote` (one input), `map`, `gen` (one input that yields), `spawn`
+    (durable: owned by the server from the `Accepted` on). `total` is -1 while the client does not know it yet
+    (`EndInputs` says it). Sending the same call again, after a reconnect, is harmless: inputs are known by (call,
+    index)."""
 
     call: str
     function: str
@@ -435,8 +444,8 @@ class EndInputs(Message, frozen=True):
 
 
 class ResumeCall(Message, frozen=True):
-    """After a reconnect: `have` are indexes (ranges [a, b)) whose results the client holds already. The server answers `Resend` with what it
-    lost, and sends the results that it still holds."""
+    """After a reconnect: `have` are indexes (ranges [a, b)) whose results the client holds already. The server
+    answers `Resend` with what it lost, and sends the results that it still holds."""
 
     call: str
     have: tuple[tuple[int, int], ...] = ()
@@ -450,14 +459,16 @@ class AwaitCall(Message, frozen=True):
 
 
 class CancelCall(Message, frozen=True):
-    """Queued inputs are dropped, running ones cancelled; each ends with `CANCELLED`. `terminate` also ends their containers."""
+    """Queued inputs are dropped, running ones cancelled; each ends with `CANCELLED`. `terminate` also ends their
+    containers."""
 
     call: str
     terminate: bool = False
 
 
 class ForgetCall(Message, frozen=True):
-    """The client has all it wants of a call it owns (or leaves a durable one alone): the server may drop it. Cancels what still runs."""
+    """The client has all it wants of a call it owns (or leaves a durable one alone): the server may drop it. Cancels
+    what still runs."""
 
     call: str
 
@@ -475,7 +486,8 @@ FromClient = (
 
 
 class Welcome(Message, frozen=True):
-    """The server takes the client. `boot` changes with each start of the server: a client that sees a new one resumes its calls."""
+    """The server takes the client. `boot` changes with each start of the server: a client that sees a new one resumes
+    its calls."""
 
     boot: str
     version: str = ""
@@ -500,7 +512,8 @@ class Refused(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """Of an ask that takes long (an image build): `kind` is `step` (text: its title), `line` (a line of output), `done`, `cached`."""
+    """Of an ask that takes long (an image build): `kind` is `step` (text: its title), `line` (a line of output),
+    `done`, `cached`."""
 
     rid: int
     kind: str
@@ -520,8 +533,8 @@ class Log(Message, frozen=True):
 
 
 class State(Message, frozen=True):
-    """`kind`: `container` (subject: its id, state: its new state) or `waiting` (subject: a function's name; why: what its calls
-    wait for)."""
+    """`kind`: `container` (subject: its id, state: its new state) or `waiting` (subject: a function's name; why: what
+    its calls wait for)."""
 
     rid: int
     kind: str
@@ -531,7 +544,8 @@ class State(Message, frozen=True):
 
 
 class Accepted(Message, frozen=True):
-    """The call is known to the server; a durable one is committed. `window`: how many inputs may be without a result at once."""
+    """The call is known to the server; a durable one is committed. `window`: how many inputs may be without a result
+    at once."""
 
     call: str
     window: int
@@ -563,7 +577,8 @@ class Items(Message, frozen=True):
 
 
 class Resend(Message, frozen=True):
-    """The server does not know this call, or not these inputs of it (ranges [a, b)): send `StartCall` and them again."""
+    """The server does not know this call, or not these inputs of it (ranges [a, b)): send `StartCall` and them
+    again."""
 
     call: str
     unknown: bool = False
@@ -571,18 +586,7 @@ class Resend(Message, frozen=True):
 
 
 ToClient = (
-    Welcome
-    | Rejected
-    | Answer
-    | Refused
-    | Progress
-    | Log
-    | State
-    | Accepted
-    | CallRefused
-    | Results
-    | Items
-    | Resend
+    Welcome | Rejected | Answer | Refused | Progress | Log | State | Accepted | CallRefused | Results | Items | Resend
 )
 
 # ── server ⇄ agent ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -630,7 +634,8 @@ class StartContainer(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """Containers of this function may be wanted soon: have its layers, its zygote and (if it asks for one) its snapshot ready."""
+    """Containers of this function may be wanted soon: have its layers, its zygote and (if it asks for one) its
+    snapshot ready."""
 
     function: str
     app: str
@@ -640,7 +645,8 @@ class Prepare(Message, frozen=True):
 
 
 class StopContainer(Message, frozen=True):
-    """No new inputs; running ones may end within `grace_s`, then exit hooks have their 30 s, then it is killed. `kill`: at once."""
+    """No new inputs; running ones may end within `grace_s`, then exit hooks have their 30 s, then it is killed.
+    `kill`: at once."""
 
     container: str
     grace_s: float = 30.0
@@ -674,7 +680,8 @@ class GrantRun(Message, frozen=True):
 
 
 class Feed(Message, frozen=True):
-    """A further piece of a web request's body; `last` ends it. An empty `last` piece is the client's disconnect when `gone`."""
+    """A further piece of a web request's body; `last` ends it. An empty `last` piece is the client's disconnect when
+    `gone`."""
 
     container: str
     call: str
@@ -701,7 +708,8 @@ class ToGuestLink(Message, frozen=True):
 
 
 class ExecIn(Message, frozen=True):
-    """Run a command in a running container, or (with `spec`) in a fresh one of that function: `shell`. Streams by `ExecOutput`."""
+    """Run a command in a running container, or (with `spec`) in a fresh one of that function: `shell`. Streams by
+    `ExecOutput`."""
 
     exec: str
     container: str
@@ -740,7 +748,8 @@ ToNode = (
 
 
 class ContainerReady(Message, frozen=True):
-    """Its enter hooks have run. `how` is the tier of the start (`fork`, `snapshot`, `exec`, `process`); `phases_ms` its parts in order."""
+    """Its enter hooks have run. `how` is the tier of the start (`fork`, `snapshot`, `exec`, `process`); `phases_ms`
+    its parts in order."""
 
     container: str
     how: str
@@ -750,7 +759,8 @@ class ContainerReady(Message, frozen=True):
 
 
 class ContainerEnded(Message, frozen=True):
-    """`status` is a `Status`; OK is an ordinary end. `payload` (when not empty) is the failure for the inputs that wait for the function."""
+    """`status` is a `Status`; OK is an ordinary end. `payload` (when not empty) is the failure for the inputs that
+    wait for the function."""
 
     container: str
     status: int
@@ -820,7 +830,8 @@ class ExecOutput(Message, frozen=True):
 
 
 class NodeNote(Message, frozen=True):
-    """Something people should see: why a snapshot could not be taken, a loud warning. `about` is a function id, or empty."""
+    """Something people should see: why a snapshot could not be taken, a loud warning. `about` is a function id, or
+    empty."""
 
     about: str
     text: str
