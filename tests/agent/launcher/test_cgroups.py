@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from inrush.agent.launcher.cgroups import Cgroups, Layout, layout
+from inrush.agent.launcher import cgroups
+from inrush.agent.launcher.cgroups import Cgroups, Group, Layout, layout
 from inrush.agent.launcher.specs import Limits
 
 HYBRID = """\
@@ -61,12 +62,12 @@ def _knobs(path: Path, *names: str) -> None:
 
 
 def test_limits_in_one_tree(tmp_path: Path) -> None:
-    cgroups = _pure(tmp_path)
+    groups = _pure(tmp_path)
     assert (tmp_path / "inrush-x" / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
     place = tmp_path / "inrush-x" / "co-1"
     knobs = ("memory.max", "memory.swap.max", "pids.max", "cpu.weight", "cpu.max", "cgroup.kill", "cgroup.procs")
     _knobs(place, *knobs)
-    group = cgroups.make("co-1", Limits(cpu=1.5, cpu_request=2, memory_mib=64, pids=9), 1000)
+    group = groups.make("co-1", Limits(cpu=1.5, cpu_request=2, memory_mib=64, pids=9), 1000)
     group.kill()
     written = {name: (place / name).read_text() for name in knobs}
     assert written == {
@@ -81,10 +82,10 @@ def test_limits_in_one_tree(tmp_path: Path) -> None:
 
 
 def test_without_limits_memory_has_the_nodes_and_the_processor_none(tmp_path: Path) -> None:
-    cgroups = _pure(tmp_path)
+    groups = _pure(tmp_path)
     place = tmp_path / "inrush-x" / "co-1"
     _knobs(place, "memory.max", "cpu.max")
-    cgroups.make("co-1", Limits(), 1000)
+    groups.make("co-1", Limits(), 1000)
     assert (place / "memory.max").read_text() == str(1000 << 20)
     assert (place / "cpu.max").read_text() == "max 100000"
 
@@ -120,3 +121,21 @@ def test_limits_in_trees_of_their_own(tmp_path: Path) -> None:
     assert read["memory.limit_in_bytes"] == str(8 << 20)
     assert read["pids.max"] == "3"
     assert not (tmp_path / "memory" / "inrush-x" / "co-1" / "memory.memsw.limit_in_bytes").exists()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "inside"),
+    [
+        ("4:memory:/inrush-x/co-1\n1:cpu,cpuacct:/inrush-x/co-1\n0::/\n", True),
+        ("4:memory:/inrush-x/co-1\n1:cpu,cpuacct:/\n0::/\n", False),
+        ("4:memory:/co-1\n1:cpu,cpuacct:/co-1\n0::/\n", False),
+        ("4:memory:/inrush-x/co-11\n1:cpu,cpuacct:/inrush-x/co-1\n0::/\n", False),
+        ("0::/inrush-x/co-1\n", False),
+    ],
+)
+def test_a_process_is_inside_only_if_every_tree_says_so(
+    monkeypatch: pytest.MonkeyPatch, theirs: str, inside: bool
+) -> None:
+    monkeypatch.setattr(cgroups, "_read", lambda path: theirs)
+    paths = {"memory": "/m/inrush-x/co-1", "cpu": "/c/inrush-x/co-1", "cpuacct": "/c/inrush-x/co-1"}
+    assert Group(paths, False).holds(1) is inside

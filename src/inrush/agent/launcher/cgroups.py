@@ -15,7 +15,6 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 
 from inrush.agent.launcher.specs import Limits, Usage
 
@@ -54,139 +53,126 @@ def layout(mountinfo: str) -> Layout:
 
 
 class Group:
-    """The groups of one container, or of all of them (`base`)."""
+    """The groups of one container: by controller, or `v2`, its directory."""
 
-    def __init__(self, paths: dict[str, Path], pure: bool, can_kill: bool) -> None:
+    def __init__(self, paths: dict[str, str], can_kill: bool) -> None:
         self._paths = paths
-        self._pure = pure
+        self._v2 = paths.get("v2", "")
         self._can_kill = can_kill
 
     def open_joins(self) -> list[int]:
         """Descriptors into which a process writes "0" to move itself in."""
-        names = {key: "cgroup.procs" if key == "v2" else "tasks" for key in self._paths}
-        distinct = {self._paths[key]: name for key, name in names.items()}
-        return [os.open(path / name, os.O_WRONLY | os.O_CLOEXEC) for path, name in distinct.items()]
+        file = "cgroup.procs" if self._v2 else "tasks"
+        return [os.open(f"{path}/{file}", os.O_WRONLY | os.O_CLOEXEC) for path in dict.fromkeys(self._paths.values())]
 
     def holds(self, pid: int) -> bool:
         """Whether a process is in these groups, in every tree."""
-        ours = {str(path) for path in self._paths.values()}
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-        inside = [
-            line
-            for line in lines
-            if any(p.endswith(line.split(":", 2)[2]) and line.split(":", 2)[2] != "/" for p in ours)
-        ]
-        return len(inside) >= len(ours)
+        theirs: dict[str, str] = {}
+        for line in _read(f"/proc/{pid}/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            theirs |= dict.fromkeys(controllers.split(",") if controllers else ["v2"], path)
+        return all(theirs.get(key, "").endswith(_last_two(path)) for key, path in self._paths.items())
 
     def kill(self) -> None:
         """SIGKILL to all processes, so that none can flee by forking."""
-        if self._can_kill and "v2" in self._paths:
-            with contextlib.suppress(FileNotFoundError):
-                (self._paths["v2"] / "cgroup.kill").write_text("1")
+        if self._v2 and self._can_kill:
+            _write(f"{self._v2}/cgroup.kill", "1")
             return
-        freezer = self._paths.get("freezer")
-        if freezer:
-            _write(freezer / "freezer.state", "FROZEN")
+        self._freeze(True)
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if freezer:
-            _write(freezer / "freezer.state", "THAWED")
+        self._freeze(False)
+
+    def _freeze(self, on: bool) -> None:
+        if self._v2:
+            _write(f"{self._v2}/cgroup.freeze", str(int(on)))
+        elif path := self._paths.get("freezer"):
+            _write(f"{path}/freezer.state", "FROZEN" if on else "THAWED")
 
     def pids(self) -> list[int]:
         """Ids of all processes inside."""
-        key = next((k for k in ("freezer", "v2", "pids") if k in self._paths), None)
-        with contextlib.suppress(OSError):
-            return [int(line) for line in (self._paths[key] / "cgroup.procs").read_text().split()] if key else []
-        return []
+        path = next((self._paths[k] for k in ("v2", "freezer", "pids", "memory", "cpu") if k in self._paths), "")
+        try:
+            return [int(line) for line in _read(f"{path}/cgroup.procs").split()]
+        except OSError:
+            return []
 
     def usage(self) -> Usage:
         """What the container uses and has used."""
-        if self._pure:
-            path = self._paths["v2"]
-            cpu_s = _field(path / "cpu.stat", "usage_usec") / 1e6
-            names = ("memory.current", "memory.peak", "pids.current")
-            now, peak, pids = (_number(path / name) for name in names)
+        if self._v2:
+            cpu_s = _field(f"{self._v2}/cpu.stat", "usage_usec") / 1e6
+            now, peak, pids = (_number(f"{self._v2}/{n}") for n in ("memory.current", "memory.peak", "pids.current"))
         else:
-            cpu_s = self._number("cpuacct", "cpuacct.usage") / 1e9
-            now, peak = (self._number("memory", f"memory.{n}_in_bytes") for n in ("usage", "max_usage"))
-            pids = self._number("pids", "pids.current")
+            cpu_s = _number(self._file("cpuacct", "cpuacct.usage")) / 1e9
+            now, peak = (_number(self._file("memory", f"memory.{n}_in_bytes")) for n in ("usage", "max_usage"))
+            pids = _number(self._file("pids", "pids.current"))
         return Usage(cpu_s, now / _MIB, peak / _MIB, pids)
 
     def oom_kills(self) -> int:
         """How many processes were killed for memory."""
-        if self._pure:
-            return _field(self._paths["v2"] / "memory.events", "oom_kill")
-        return _field(self._paths["memory"] / "memory.oom_control", "oom_kill") if "memory" in self._paths else 0
+        file = f"{self._v2}/memory.events" if self._v2 else self._file("memory", "memory.oom_control")
+        return _field(file, "oom_kill")
 
     def remove(self) -> bool:
         """Remove the groups; False while a process is still on its way out of one."""
-        done = True
-        for path in dict.fromkeys(self._paths.values()):
-            try:
-                path.rmdir()
-            except FileNotFoundError:
-                pass
-            except OSError:
-                done = False
-        return done
+        left = [path for path in dict.fromkeys(self._paths.values()) if not _removed(path)]
+        return not left
 
     def limit(self, limits: Limits, memory_mib: int) -> None:
         """Set the limits; `memory_mib` is used where the limits have none."""
         memory = str((limits.memory_mib or memory_mib) * _MIB)
         quota = str(max(1000, int(limits.cpu * _PERIOD_US))) if limits.cpu else ""
-        if self._pure:
-            path = self._paths["v2"]
-            _write(path / "memory.max", memory)
-            _write(path / "memory.swap.max", "0")
-            _write(path / "pids.max", str(limits.pids))
-            _write(path / "cpu.weight", str(min(10_000, max(1, round(limits.cpu_request * 100)))))
-            _write(path / "cpu.max", f"{quota or 'max'} {_PERIOD_US}")
+        if self._v2:
+            knobs = {
+                "memory.max": memory,
+                "memory.swap.max": "0",
+                "pids.max": str(limits.pids),
+                "cpu.weight": str(min(10_000, max(1, round(limits.cpu_request * 100)))),
+                "cpu.max": f"{quota or 'max'} {_PERIOD_US}",
+            }
+            for name, value in knobs.items():
+                _write(f"{self._v2}/{name}", value)
             return
-        if cpu := self._paths.get("cpu"):
-            _write(cpu / "cpu.shares", str(max(2, int(limits.cpu_request * 1024))))
-            if quota:
-                _write(cpu / "cpu.cfs_quota_us", quota)
-        if where := self._paths.get("memory"):
-            _write(where / "memory.limit_in_bytes", memory)
-            _write(where / "memory.memsw.limit_in_bytes", memory)
-        if where := self._paths.get("pids"):
-            _write(where / "pids.max", str(limits.pids))
+        _write(self._file("cpu", "cpu.shares"), str(max(2, int(limits.cpu_request * 1024))))
+        if quota:
+            _write(self._file("cpu", "cpu.cfs_quota_us"), quota)
+        _write(self._file("memory", "memory.limit_in_bytes"), memory)
+        _write(self._file("memory", "memory.memsw.limit_in_bytes"), memory)
+        _write(self._file("pids", "pids.max"), str(limits.pids))
 
-    def _number(self, controller: str, name: str) -> int:
-        return _number(self._paths[controller] / name) if controller in self._paths else 0
+    def _file(self, controller: str, name: str) -> str:
+        """Where a knob of a v1 controller is; a path that does not exist where there is no such controller."""
+        return f"{self._paths[controller]}/{name}" if controller in self._paths else ""
 
 
 class Cgroups:
     """All groups of one state directory. Raises `OSError` where the trees cannot be written."""
 
     def __init__(self, where: Layout, name: str, can_kill: bool) -> None:
-        self._layout = where
-        self._roots = {name: Path(path) for name, path in ({"v2": where.v2} if where.pure else where.v1).items()}
-        if not self._roots:
+        roots = {"v2": where.v2} if where.pure else where.v1
+        if not roots:
             raise OSError("no cgroup file system is mounted")
-        self._name = name
+        self._bases = {key: f"{root}/{name}" for key, root in roots.items()}
         self._can_kill = can_kill
-        self._make_base()
+        for base in self._distinct():
+            os.makedirs(base, exist_ok=True)
+        if where.pure:
+            for path in (where.v2, self._bases["v2"]):
+                _write(f"{path}/cgroup.subtree_control", "+cpu +memory +pids")
 
-    def _make_base(self) -> None:
-        for root in self._roots.values():
-            (root / self._name).mkdir(exist_ok=True)
-        if self._layout.pure:
-            root = self._roots["v2"]
-            for path in (root, root / self._name):
-                (path / "cgroup.subtree_control").write_text("+cpu +memory +pids")
+    def _distinct(self) -> list[str]:
+        return list(dict.fromkeys(self._bases.values()))  # cpu and cpuacct are often one tree
 
     def group(self, name: str) -> Group:
         """The handle of a container's group, which need not exist."""
-        return Group(
-            {key: root / self._name / name for key, root in self._roots.items()}, self._layout.pure, self._can_kill
-        )
+        return Group({key: f"{base}/{name}" for key, base in self._bases.items()}, self._can_kill)
 
     def make(self, name: str, limits: Limits, memory_mib: int) -> Group:
         """A new group with limits."""
-        for root in dict.fromkeys(self._roots.values()):
-            (root / self._name / name).mkdir(exist_ok=True)
+        for base in self._distinct():
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{base}/{name}")
         made = self.group(name)
         made.limit(limits, memory_mib)
         return made
@@ -194,34 +180,54 @@ class Cgroups:
     def names(self) -> set[str]:
         """Groups there are."""
         found: set[str] = set()
-        for root in self._roots.values():
+        for base in self._distinct():
             with contextlib.suppress(OSError):
-                found |= {entry.name for entry in os.scandir(root / self._name) if entry.is_dir()}
+                found |= {entry.name for entry in os.scandir(base) if entry.is_dir()}
         return found
 
     def remove_base(self) -> None:
         """When all groups are gone."""
-        for root in dict.fromkeys(self._roots.values()):
-            with contextlib.suppress(OSError):
-                (root / self._name).rmdir()
+        for base in self._distinct():
+            _removed(base)
 
 
-def _write(path: Path, value: str) -> None:
-    # A missing file is a controller or a knob that this kernel does not have.
-    with contextlib.suppress(FileNotFoundError), open(os.open(path, os.O_WRONLY | os.O_CLOEXEC), "w") as file:
-        file.write(value)
+def _last_two(path: str) -> str:
+    return "/" + "/".join(path.rsplit("/", 2)[1:])
 
 
-def _number(path: Path) -> int:
+def _removed(path: str) -> bool:
     try:
-        return int(path.read_text())
+        os.rmdir(path)
+    except OSError:
+        return not os.path.exists(path)
+    return True
+
+
+def _write(path: str, value: str) -> None:
+    # A missing file is a controller or a knob that this kernel does not have.
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def _number(path: str) -> int:
+    try:
+        return int(_read(path))
     except (OSError, ValueError):
         return 0
 
 
-def _field(path: Path, name: str) -> int:
+def _field(path: str, name: str) -> int:
     with contextlib.suppress(OSError):
-        for line in path.read_text().splitlines():
+        for line in _read(path).splitlines():
             key, _, value = line.partition(" ")
             if key == name:
                 return int(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -39,7 +38,6 @@ class Fork:
         self._template = template
         self._answer = answer
         self._forget = forget
-        self._pidfd = -1
         self._settled = False
         self._over = False
         self._report: socket.socket | None = None
@@ -55,12 +53,7 @@ class Fork:
 
     def kill(self) -> None:
         """Kill the first process, pid 1 of the container, and so all of it."""
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        elif self.container.pid and not self._over:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.container.pid, signal.SIGKILL)
+        self.container.signal(signal.SIGKILL)
         if self._held.group:
             self._held.group.kill()
 
@@ -102,29 +95,29 @@ class Fork:
 
     def _verify(self, pid: int, phases: object) -> None:
         try:
-            if self._machine.features.pidfd:
-                self._pidfd = os.pidfd_open(pid)
+            self.container.identify(pid, self._machine.features.pidfd)
             verify.process(
                 pid, self._userns, self._held.group, [os.getpid(), self._template], (), bool(self._machine.filter_code)
             )
         except verify.Unconfined as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
             self.fail(Failure("unconfined", f"the container was killed, it is not confined: {error}"))
             return
         except OSError as error:
             self.fail(Failure("system", f"the container ended before it was verified ({error})"))
             return
+        if self.container.killed:
+            self.fail(Failure("system", "the container was killed while it was set up"))
+            return
         self._hang_up()
         self._settled = True
-        self.container.pid = pid
-        if self._pidfd >= 0:
-            self._machine.loop.watch(self._pidfd, self._process_ended)
+        self._held.root.entered()
+        if self.container.pidfd >= 0:
+            self._machine.loop.watch(self.container.pidfd, self._process_ended)
         self._answer(Started(pid, _phases(phases), self._held.why))
 
     def _process_ended(self) -> None:
         """The kernel says so; the template, if it is well, will say how in a moment."""
-        self._machine.loop.unwatch(self._pidfd)
+        self._machine.loop.unwatch(self.container.pidfd)
         self._machine.loop.later(_STATUS_S, lambda: None if self._over else self._finish(signal.SIGKILL))
 
     def _finish(self, status: int) -> None:
@@ -140,12 +133,9 @@ class Fork:
     def _close(self) -> None:
         self._over = True
         self._hang_up()
-        if self._pidfd >= 0:
-            self._machine.loop.unwatch(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
+        self._machine.loop.unwatch(self.container.pidfd)
         self._machine.release(self._held)
-        self.container.forget()
+        self.container.close()
         self._forget(self)
 
 

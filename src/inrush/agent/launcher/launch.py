@@ -47,6 +47,7 @@ class Launch:
         self._phases: Phases = ()
         self._settled = False
         self._started = False
+        self._doomed = False
         self._report: socket.socket | None = None
         self._status_read = -1
 
@@ -66,7 +67,8 @@ class Launch:
         self._loop.when_ended(setup, lambda _: self._setup_ended())
 
     def kill(self) -> None:
-        """Kill the container by its init; the kernel kills what else is in it."""
+        """Kill the container by its init, now or as soon as there is one; the kernel kills what else is in it."""
+        self._doomed = True
         if self.init:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.init, signal.SIGKILL)
@@ -93,6 +95,8 @@ class Launch:
         if "init" in body:
             self.init = int(body["init"])
             self._loop.when_ended(self.init, self._init_ended)
+            if self._doomed:
+                self.kill()
         elif "ready" in body:
             self.pid = sender
             self._phases = tuple((str(name), float(ms)) for name, ms in body["ready"])
@@ -116,7 +120,7 @@ class Launch:
             self._settled = self._started = True
             self.up(self.pid, self._phases)
         else:
-            self._fail(Failure("system", "the container ended while it was set up"))
+            self._fail(Failure("system", f"the container {self._how()} while it was set up"))
 
     def _fail(self, failure: Failure) -> None:
         self._hang_up()
@@ -124,6 +128,9 @@ class Launch:
             self._settled = True
             self.failed(failure)
         self.kill()
+
+    def _how(self) -> str:
+        return "was killed" if self._doomed else "ended"
 
     def _hang_up(self) -> None:
         if self._report:
@@ -139,6 +146,7 @@ class Launch:
         while not self.init and self._hear():
             pass  # what it said before it ended
         if not self.init:
+            self._fail(Failure("system", f"the container {self._how()} while it was set up"))
             self._close()
 
     def _init_ended(self, status: int) -> None:

@@ -10,9 +10,11 @@ import os
 import select
 import signal
 import time
+import traceback
 from collections.abc import Callable
 
-_EARLY_KEPT = 256
+_EARLY_KEPT, _EARLY_S = 256, 5.0
+"""A child's end may be seen before its pid is told; an older one under the same pid was another's."""
 
 Act = Callable[[], object]
 
@@ -26,7 +28,7 @@ class Loop:
         self._poll = select.poll()
         self._readers: dict[int, Act] = {}
         self._children: dict[int, Callable[[int], None]] = {}
-        self._early: dict[int, int] = {}  # ended before anybody asked
+        self._early: dict[int, tuple[int, float]] = {}  # ended before anybody asked, and when
         self._timers: list[tuple[float, int, Act]] = []
         self._numbers = itertools.count()
         self._woken, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -49,8 +51,8 @@ class Loop:
 
     def when_ended(self, pid: int, act: Callable[[int], None]) -> None:
         """Call `act` with the wait status of a child."""
-        if pid in self._early:
-            status = self._early.pop(pid)
+        status, at = self._early.pop(pid, (0, 0.0))
+        if at > time.monotonic() - _EARLY_S:
             self.later(0, lambda: act(status))
         else:
             self._children[pid] = act
@@ -66,9 +68,9 @@ class Loop:
             events = self._poll.poll(0 if busy else self._wait_ms())
             for fd, _ in events:
                 if act := self._readers.get(fd):
-                    act()
+                    _guarded(act)
             while self._timers and self._timers[0][0] <= time.monotonic():
-                heapq.heappop(self._timers)[2]()
+                _guarded(heapq.heappop(self._timers)[2])
             busy = self.idle() if not events else True
 
     def _wait_ms(self) -> int:
@@ -91,6 +93,14 @@ class Loop:
             if act := self._children.pop(pid, None):
                 act(status)
             else:
-                self._early[pid] = status
+                self._early[pid] = (status, time.monotonic())
                 while len(self._early) > _EARLY_KEPT:
                     del self._early[next(iter(self._early))]
+
+
+def _guarded(act: Act) -> None:
+    """A defect that one container meets must not end all the others: it is logged."""
+    try:
+        act()
+    except Exception:
+        traceback.print_exc()

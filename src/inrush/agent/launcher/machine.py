@@ -103,9 +103,9 @@ class Machine:
         except OSError as error:
             held.why = f"no network: {error}"
 
-    def release(self, held: Held, keep_upper: bool = False) -> None:
+    def release(self, held: Held) -> None:
         """Take everything back; the container's processes have ended, or are being killed."""
-        held.root.close(keep_upper)
+        held.root.close()
         if held.net and self.network:
             self.network.give_back(held.userns, held.net)
         if held.group:
@@ -127,6 +127,15 @@ class Machine:
         self.network.drain(userns)
         return False
 
+    def _notes(self) -> list[str]:
+        mounted = Path("/proc/self/mountinfo").read_text()
+        if self.cgroups and layout(mounted).pure and "favordynmods" not in mounted:
+            return [
+                "each start waits some 10 ms for the kernel to move a process into its control group; "
+                "`mount -o remount,favordynmods /sys/fs/cgroup` ends that"
+            ]
+        return []
+
     def report(self) -> dict[str, Any]:
         """What this machine can do, for people."""
         resolver = Path("/etc/resolv.conf")
@@ -135,6 +144,7 @@ class Machine:
             "kernel": os.uname().release,
             "rootless": self.rootless,
             "lost": self.lost,
+            "notes": self._notes(),
             "features": {name: name not in self.why for name in features.NAMES},
             "why": self.why,
             "landlock": landlock.version(),

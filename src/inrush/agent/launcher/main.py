@@ -14,13 +14,14 @@ import contextlib
 import fcntl
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
 import time
 from pathlib import Path
 
-from inrush.agent.launcher import userns
+from inrush.agent.launcher import spawn, userns
 from inrush.agent.launcher.loop import Loop
 from inrush.agent.launcher.machine import Machine
 from inrush.agent.launcher.service import Service
@@ -81,6 +82,7 @@ def _launcher(agent: socket.socket, state: Path, rootless: bool, reserve_mib: in
     status = 1
     try:
         process.set_title("inrush-launcher")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spawn.DESCRIPTORS[1], spawn.DESCRIPTORS[1]))
         loop = Loop()
         signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "running", False))
         lost = userns.enter_own() if rootless else ""

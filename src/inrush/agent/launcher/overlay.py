@@ -14,7 +14,7 @@ import itertools
 import os
 import shutil
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from inrush.agent.launcher.features import Features
@@ -35,13 +35,20 @@ class Root:
     fd: int
     binds: list[tuple[int, str, bool]]
     upper_fd: int = -1
-    open_fds: list[int] = field(default_factory=list)
 
-    def close(self, keep_upper: bool = False) -> None:
-        """Let go of what a container has taken over by now."""
-        kept = {self.upper_fd} if keep_upper else set()
-        for fd in {self.fd, *(b[0] for b in self.binds), self.upper_fd, *self.open_fds} - kept - {-1}:
-            os.close(fd)
+    def entered(self) -> None:
+        """The container has attached the mounts; only the upper's is still of use, to containers forked from it."""
+        for fd in (self.fd, *(fd for fd, _, _ in self.binds)):
+            if fd >= 0:
+                os.close(fd)
+        self.fd, self.binds = -1, []
+
+    def close(self) -> None:
+        """Let go of all of it."""
+        self.entered()
+        if self.upper_fd >= 0:
+            os.close(self.upper_fd)
+            self.upper_fd = -1
 
 
 class Overlays:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from inrush.agent.launcher import spawn, trees, verify
 from inrush.agent.launcher.cgroups import Group
@@ -31,17 +33,44 @@ class Container:
     group: Group | None = None
     uid_base: int = 0
     pid: int = 0
-    started: bool = False
-    killed: bool = field(default=False)
+    pidfd: int = -1
+    killed: bool = False
+
+    def identify(self, pid: int, pidfds: bool) -> None:
+        """Its first process is this one. The pidfd means it for good, while a pid is given to others later."""
+        self.pid = pid
+        if pidfds:
+            self.pidfd = os.pidfd_open(pid)
+
+    def signal(self, signum: int) -> None:
+        """To its first process; one that has ended is fine."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.pidfd >= 0:
+                signal.pidfd_send_signal(self.pidfd, signum)
+            elif self.pid:
+                os.kill(self.pid, signum)
+
+    def close(self) -> None:
+        """It has ended: nobody can reach it any more."""
+        self.pid = 0
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        self.forget()
 
     def end(self, status: int) -> None:
         """Report the end, with what it used."""
         usage = self.group.usage() if self.group and self.held else Usage()
         oom = bool(status and self.group and self.group.oom_kills())
-        code, signum = (-1, os.WTERMSIG(status)) if os.WIFSIGNALED(status) else (os.WEXITSTATUS(status), 0)
-        self.ended(
-            Exited(self.id, code if code >= 0 else 128 + signum, signum, oom, usage.cpu_s, usage.memory_peak_mib)
-        )
+        code, signum = exit_of(status)
+        self.ended(Exited(self.id, code, signum, oom, usage.cpu_s, usage.memory_peak_mib))
+
+
+def exit_of(status: int) -> tuple[int, int]:
+    """(exit code, signal) of a wait status; the code of a process ended by a signal is that plus 128, as in a shell."""
+    if os.WIFSIGNALED(status):
+        return 128 + os.WTERMSIG(status), os.WTERMSIG(status)
+    return os.WEXITSTATUS(status), 0
 
 
 def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container: Container, answer: Answer) -> None:
@@ -53,12 +82,12 @@ def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container:
     userns = machine.users.get(spec.uid_base)
 
     def check(pid: int) -> None:
+        container.identify(pid, machine.features.pidfd)
         verify.process(pid, userns, held.group, [os.getpid()], keep, bool(filter_code))
-        container.pid = pid
 
     launch = Launch(machine.loop, check)
     container.kill = launch.kill
-    follow(launch, container, answer, held.why)
+    follow(launch, container, answer, held)
     launch.gone = lambda: _gone(machine, held, spec, container)
     joins = held.joins()
     sandbox = spawn.Sandbox(
@@ -94,13 +123,13 @@ def enter(
     container.group = group
 
     def check(pid: int) -> None:
+        container.identify(pid, machine.features.pidfd)
         verify.process(pid, userns, group, [os.getpid()])
-        container.pid = pid
 
     launch = Launch(machine.loop, check)
     container.kill = launch.kill
-    follow(launch, container, answer, "")
-    launch.gone = container.forget
+    follow(launch, container, answer, None)
+    launch.gone = container.close
     joins = group.open_joins() if group else []
     program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, spec.tty, (), machine.filter_code)
     try:
@@ -110,12 +139,13 @@ def enter(
             os.close(fd)
 
 
-def follow(launch: Launch, container: Container, answer: Answer, why: str) -> None:
+def follow(launch: Launch, container: Container, answer: Answer, held: Held | None) -> None:
     """Answer the request when the launch has settled, and report the end."""
 
     def up(pid: int, phases: Phases) -> None:
-        container.started = True
-        answer(Started(pid, phases, why))
+        if held:
+            held.root.entered()
+        answer(Started(pid, phases, held.why if held else ""))
 
     launch.up = up
     launch.failed = answer
@@ -126,4 +156,4 @@ def _gone(machine: Machine, held: Held, spec: RunSpec, container: Container) -> 
     machine.release(held)
     if spec.root.upper:
         trees.forget_mount_points(spec.root.upper, [bind.dst for bind in spec.root.binds])
-    container.forget()
+    container.close()

@@ -148,7 +148,7 @@ class Service:
             template.uid_base,
             kept,
             lambda: template.fork(spec, kept, container, self._answerer(rid)),
-            container.forget,
+            container,
         )
 
     def _run(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
@@ -163,7 +163,7 @@ class Service:
             spec.uid_base,
             kept,
             lambda: programs.run(self._machine, spec, stdio, container, self._answerer(rid)),
-            container.forget,
+            container,
         )
 
     def _enter(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
@@ -183,23 +183,21 @@ class Service:
         uid_base: int,
         kept: Fds,
         act: Callable[[], None],
-        undo: Callable[[], None] = lambda: None,
+        container: Container | None = None,
     ) -> None:
-        """Do `act` when the copies of layers that this kernel needs are there; `kept` descriptors are closed after
-        it.
-        """
+        """Do `act` when the copies of layers that this kernel needs are there; then `kept` descriptors are closed."""
 
         def go(failed: str) -> None:
             try:
                 if failed:
                     raise Refusal("root", f"a layer could not be copied for this app: {failed}")
+                if container and container.killed:
+                    raise Refusal("system", "the container was killed while its layers were copied")
                 act()
-            except Refusal as refusal:
-                undo()
-                self._refuse(rid, refusal.failure)
-            except OSError as error:
-                undo()
-                self._refuse(rid, Failure("root", _words(error)))
+            except (Refusal, OSError) as error:
+                if container:
+                    container.forget()
+                self._refuse(rid, error.failure if isinstance(error, Refusal) else Failure("root", _words(error)))
             finally:
                 messages.close_all(kept)
 
@@ -218,13 +216,14 @@ class Service:
     def _kill(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         container = self._containers.get(str(data["id"]))
         if container:
+            container.killed = True
             container.kill()
             if container.held and container.group:
                 container.group.kill()
         self._answer(rid)
 
     def _signal(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        os.kill(self._known(str(data["id"])).pid, signal.Signals(int(data["signum"])))
+        self._known(str(data["id"])).signal(signal.Signals(int(data["signum"])))
         self._answer(rid)
 
     def _usage(self, rid: int, data: dict[str, Any], fds: Fds) -> None:

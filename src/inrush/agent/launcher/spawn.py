@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import termios
@@ -25,6 +26,9 @@ from dataclasses import dataclass, field
 
 from inrush.agent.launcher.overlay import Root
 from inrush.linux import confine, links, messages, mounts, namespaces, process, roots
+
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""The limit of open descriptors that programs get; the launcher raises its own, as it holds some for each container."""
 
 _ALL = namespaces.NEWNS | namespaces.NEWPID | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWCGROUP
 _NS_ORDER = ("user", "pid", "ipc", "uts", "cgroup", "net", "mnt")
@@ -168,6 +172,7 @@ def execute(program: Program, report: socket.socket, phases: list[tuple[str, flo
     for signum in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(signum, signal.SIG_DFL)
     os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_NOFILE, DESCRIPTORS)
     if program.filter_code is not None:
         confine.confine(program.filter_code, program.keep)
     messages.send(report, {"ready": phases})

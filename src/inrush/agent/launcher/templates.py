@@ -22,7 +22,7 @@ from inrush.agent.launcher import spawn, verify
 from inrush.agent.launcher.forks import Fork
 from inrush.agent.launcher.launch import Failure, Launch
 from inrush.agent.launcher.machine import Held, Machine
-from inrush.agent.launcher.programs import Container
+from inrush.agent.launcher.programs import Container, exit_of
 from inrush.agent.launcher.specs import GUEST_LIB, Exited, ForkSpec, Started, TemplateSpec, TemplateUp
 from inrush.linux import messages, roots
 
@@ -79,12 +79,7 @@ class Templates:
     def _gone(self, template: Template, status: int) -> None:
         """A template has ended, by itself if it was still open."""
         if self._forget(template):
-            code, signum = (
-                (128 + os.WTERMSIG(status), os.WTERMSIG(status))
-                if os.WIFSIGNALED(status)
-                else (os.WEXITSTATUS(status), 0)
-            )
-            self._ended(Exited(template.key, code, signum))
+            self._ended(Exited(template.key, *exit_of(status)))
         if not any(t.uid_base == template.uid_base for t in self._open.values()) and self._machine.network:
             self._machine.network.drain(self._machine.users.get(template.uid_base))
 
@@ -209,6 +204,8 @@ class Template:
 
     def _executed(self) -> None:
         spec = self._spec
+        if self._held:
+            self._held.root.entered()
         with contextlib.suppress(OSError):
             messages.send(
                 self._control,
