@@ -255,3 +255,17 @@ async def test_a_response_waits_for_a_client_that_reads_slowly(server: Server, c
         last = asgi.pack({"type": "http.response.body"}, b"")
         agent.say(wire.Yielded(run.container, run.call, 0, sent, (last,)), *ended(run))
         assert len(await reading) == (sent - 1) * 100_000
+
+
+async def test_an_app_that_has_answered_may_go_on_in_the_background(server: Server, client: Client, web: str) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    last = ({"type": "http.response.body"}, b"done")
+    runs: list[wire.Run] = []
+    agent.on[wire.Run] = lambda run: [runs.append(run), *items(run, START, last)][1:]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.get(f"{web}/")).text == "done"
+    assert await client.ask(wire.HasBlobs(())) == []
+    assert len(server.calls) == 1
+    agent.say(*ended(runs[0]))
+    assert len(server.calls) == 0
+    assert not agent.got(wire.CancelRun)

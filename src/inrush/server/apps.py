@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 MAX_FUNCTIONS = 1000
 KEPT_ENDED = 100
 KEPT_VERSIONS = 20
+LOGS_LINGER_S = 60.0
+"""Containers of an ended app may print for as long as their exit hooks take."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_spec = msgspec.msgpack.Decoder(wire.AppSpec).decode
@@ -256,6 +258,7 @@ class Apps:
                 self._post(events.FunctionRemoved(function.id, why))
         self._hold(None, app.spec)
         self._logs.system(app.id, f"app {app.name} has ended: {why}\n")
+        asyncio.get_running_loop().call_later(LOGS_LINGER_S, self._logs.close_app, app.id)
         log.info("app %s (%s) has ended: %s", app.name, app.id, why)
 
     async def client_gone(self, client: str) -> None:

@@ -46,6 +46,9 @@ class Owner(Protocol):
     """Whoever waits for a call: a client's session, or a web request."""
 
     calls: set[str]
+    """Calls that it owns."""
+    awaits: set[str]
+    """Durable calls whose results it waits for."""
 
     def send(self, message: Any) -> None: ...
 

@@ -167,6 +167,8 @@ class Durable:
 
     def _end(self, live: _Live) -> None:
         self._live.pop(live.call.id, None)
+        for owner in live.waiters:
+            owner.awaits.discard(live.call.id)
         self._calls.drop(live.call)
 
     def wait(self, owner: Owner, id: str) -> bool:
@@ -177,6 +179,7 @@ class Durable:
             return True
         if owner not in live.waiters:
             live.waiters.append(owner)
+            owner.awaits.add(id)
         return live.stored > 0
 
     async def send_stored(self, owner: Owner, message: wire.AwaitCall) -> None:
@@ -196,17 +199,15 @@ class Durable:
 
     def unwait(self, owner: Owner, id: str) -> None:
         """The owner no longer asks for this call."""
+        owner.awaits.discard(id)
         live = self._live.get(id)
         if live is not None and owner in live.waiters:
             live.waiters.remove(owner)
 
     def left(self, owner: Owner) -> None:
         """The owner is gone."""
-        for live in self._live.values():
-            if owner in live.waiters:
-                live.waiters.remove(owner)
-            if owner in live.accepting:
-                live.accepting.remove(owner)
+        for id in list(owner.awaits):
+            self.unwait(owner, id)
 
     async def find(self, id: str) -> dict[str, Any]:
         """What `FindCall` answers. Raises `NotFoundError`."""

@@ -64,6 +64,7 @@ class Exchange:
 
     def __init__(self, calls: Calls, turn: Callable[[], None], endpoint: Endpoint, limit_bytes: int) -> None:
         self.calls: set[str] = set()
+        self.awaits: set[str] = set()
         self._calls, self._turn, self._endpoint, self._limit = calls, turn, endpoint, limit_bytes
         self._call: Call | None = None
         self._begun = asyncio.Event()
@@ -71,7 +72,7 @@ class Exchange:
         self._messages: deque[dict[str, Any] | wire.Results | wire.CallRefused] = deque()
         self._pending = 0
         self._taken = 0
-        self._answered = False
+        self._answered = self._complete = False
 
     def send(self, message: Any) -> None:
         """From the calls: what became of ours."""
@@ -172,6 +173,7 @@ class Exchange:
                 self._answered = True
                 await send(message)
                 if message["type"] == "http.response.body" and not message.get("more_body"):
+                    self._complete = True
                     return
                 continue
             if self._answered:
@@ -215,6 +217,7 @@ class Exchange:
                 with contextlib.suppress(OSError):
                     await send(message)
                 if message["type"] == "websocket.close":
+                    self._complete = True
                     return
                 continue
             ended = isinstance(message, wire.Results) and message.statuses[0] == Status.OK
@@ -224,7 +227,8 @@ class Exchange:
             return
 
     def _end(self) -> None:
-        if self._call is not None:
+        """Whoever is not answered to the end is cancelled; an app that answered may go on in the background."""
+        if self._call is not None and not self._complete:
             self._calls.forget(self._call)
             self._turn()
 

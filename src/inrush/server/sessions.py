@@ -54,6 +54,7 @@ class Session:
         self.client, self.container, self.app = client, container, app
         self.link: Link | None = None
         self.calls: set[str] = set()
+        self.awaits: set[str] = set()
         self.follows: dict[int, Callable[[], None]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.expiry: asyncio.TimerHandle | None = None
