@@ -256,6 +256,32 @@ def test_starts_that_fail_together_count_as_one_failure() -> None:
     assert len(started(cluster.step(events.Tick(), 0.7))) == 8
 
 
+def test_a_start_that_ends_as_if_all_were_well_is_a_failed_start_and_no_endless_loop() -> None:
+    cluster = Cluster("test")
+    cluster.step(events.NodeJoined("no-1", NODE), 0.0)
+    cluster.step(events.FunctionAdded("fn-1", "ap-1", FunctionSpec(name="f")), 0.0)
+    out, now, starts = call(cluster, "ca-1", 1), 0.0, 0
+    while cluster.calls:
+        for container in started(out):
+            starts += 1
+            out = cluster.step(events.ContainerEnded(container, int(Status.OK), "it exited with 0"), now)
+        if cluster.calls:
+            now += 0.25
+            out = cluster.step(events.Tick(), now)
+    assert starts == 4
+    resolve = next(effect for effect in out if isinstance(effect, effects.Resolve))
+    assert resolve.statuses == (Status.CRASHED,)
+
+
+def test_a_container_that_says_ready_twice_is_believed_once() -> None:
+    cluster, (container,) = warm()
+    call(cluster, "ca-1", 1)
+    cluster.step(events.FunctionRemoved("fn-1", "its app was stopped", drain=True), 0.1)
+    assert cluster.containers[container].state == "draining"
+    assert cluster.step(events.ContainerReady(container, "fork", 5.0), 0.2) == []
+    assert cluster.violations() == []
+
+
 def test_who_ran_in_a_container_that_was_killed_for_another_is_not_charged() -> None:
     cluster, (container,) = warm(slots=2)
     call(cluster, "ca-1", 1)

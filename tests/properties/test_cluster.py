@@ -193,7 +193,7 @@ class Anything(RuleBasedStateMachine):
 
 
 Anything.TestCase.settings = settings(
-    max_examples=int(os.environ.get("INRUSH_TEST_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("INRUSH_TEST_EXAMPLES", "60")),
     stateful_step_count=100,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -13,6 +13,7 @@ from inrush.sim.chance import around, exponential, uniform
 from inrush.sim.run import simulate
 from inrush.sim.scenario import Loss, Pool, Scenario, Traffic, Workload, load, names
 from inrush.sim.tally import percentile
+from inrush.sim.world import World
 from inrush.wire import FunctionSpec, ScalePolicy
 
 
@@ -68,7 +69,10 @@ def test_the_same_seed_gives_the_same_report_and_another_seed_another() -> None:
 
 
 def test_a_quiet_world_answers_warm_and_loses_nothing() -> None:
-    report = simulate(small(), 7)
+    world = World(small(), 7)
+    world.run()
+    assert world.cluster.violations() == []
+    report = world.tally.report("small", 7, world.now, 0.0)
     assert report.calls > 300
     assert report.calls_lost == 0
     assert report.queue_ms["p50"] == 0.0

@@ -58,7 +58,8 @@ class Resolve(Effect, frozen=True):
 
 
 class WakeAt(Effect, frozen=True):
-    """Send a `Tick` at this time, in seconds; replaces an earlier, later one."""
+    """Send a `Tick` at this time, in seconds; replaces an earlier, later one. After each `Tick` it is asked for
+    anew."""
 
     at: float
 

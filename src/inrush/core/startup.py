@@ -22,7 +22,7 @@ BACKOFF_MAX_S = 60.0
 def container_ready(state: State, event: ContainerReady) -> None:
     """Its enter hooks have run: it takes inputs now."""
     container = state.containers.get(event.container)
-    if container is None or container.state == "ready":
+    if container is None or container.state not in ("starting", "stopping"):
         return
     turn(state, container, "ready")
     function = state.functions[container.function]
@@ -47,12 +47,12 @@ def container_ended(state: State, event: ContainerEnded) -> None:
     outcome.died(state, container, status, event.ref, event.why)
     never_served = before == "starting" or (before == "ready" and container.served == 0 and not container.calls)
     if never_served and status not in (Status.LOST, Status.OK, Status.CANCELLED):
-        failed_start(state, function, container, event)
+        failed_start(state, function, container, status, event)
     state.touch(function, poke=True)
     forget_if_gone(state, function)
 
 
-def failed_start(state: State, function: Function, container: Container, event: ContainerEnded) -> None:
+def failed_start(state: State, function: Function, container: Container, status: int, event: ContainerEnded) -> None:
     """Count it, block further starts for a while, and fail what waits when another try would be no use."""
     trouble = function.trouble
     trouble.why = event.why
@@ -61,16 +61,16 @@ def failed_start(state: State, function: Function, container: Container, event: 
         trouble.last_at = state.now
         wait_s = min(BACKOFF_FIRST_S * 2.0 ** min(trouble.failures - 1, 16), BACKOFF_MAX_S)
         trouble.blocked_until = state.now + wait_s
-    hopeless = event.status == Status.STARTUP and not function.ever_ready
+    hopeless = status == Status.STARTUP and not function.ever_ready
     if hopeless or trouble.failures > START_RETRIES:
         trouble.given_up = True
-        outcome.fail_waiting(state, function, event.status, event.ref, event.why)
+        outcome.fail_waiting(state, function, status, event.ref, event.why)
 
 
 def _blame(status: int, container: Container, asked: bool) -> int:
-    """The status that the inputs in it get: an end that we asked for is no fault of theirs."""
-    if container.killed or (asked and status in (Status.OK, Status.CANCELLED)):
+    """What to think of an end: one that we asked for is nobody's fault, one that nobody asked for is never in order."""
+    if container.killed:
         return Status.LOST
-    if container.busy and status in (Status.OK, Status.CANCELLED):
-        return Status.CRASHED
+    if status in (Status.OK, Status.CANCELLED):
+        return Status.LOST if asked else Status.CRASHED
     return status
