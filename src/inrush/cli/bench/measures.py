@@ -6,6 +6,7 @@ snapshot stays.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from inrush.cli import api, programs
 from inrush.cli.bench.targets import Measured
-from inrush.errors import TimeoutError
+from inrush.errors import NotFoundError, TimeoutError
 
 _PROGRAMS = Path(__file__).parent / "programs"
 _IMPORT = "import inrush; inrush.App, inrush.Image"
@@ -110,7 +111,8 @@ def _no_containers(app: str) -> None:
     deadline = time.monotonic() + _END_LIMIT_S
     while there := api.get("/containers", app=app):
         for container in there:
-            api.post(f"/containers/{container['id']}/stop")
+            with contextlib.suppress(NotFoundError):  # it ended meanwhile
+                api.post(f"/containers/{container['id']}/stop")
         if time.monotonic() > deadline:
             raise TimeoutError(f"containers of {app} do not end: {', '.join(c['id'] for c in there)}")
         time.sleep(0.02)
