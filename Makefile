@@ -11,7 +11,8 @@ GPUS := $(if $(wildcard /proc/driver/nvidia/version),A10G=0,A10G:8,A100:8)
 run: setup
 	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush run examples/llm.py --prompt "$(PROMPT)"
 
-test: lint
+# tests/test_layers_of_code.py runs lint, types and import rules too.
+test: setup-dev
 	.venv/bin/python -m pytest
 
 lint: setup-dev
