@@ -229,7 +229,8 @@ class C:
 def test_a_wsgi_app_of_a_class_is_served(guest: GuestProcess) -> None:
     web = {"site": {"kind": "wsgi"}}
     guest.load(WSGI, "C", is_class=True, methods=["site"], web=web)
-    head = json.dumps({"scope": scope("/caf\xe9", method="POST"), "last": False}).encode()
+    asked = scope("/w/site/café", method="POST", root_path="/w/site")
+    head = json.dumps({"scope": asked, "last": False}).encode()
     guest.run("ca-1", b"A" + head + b"\nbo", method="site", kind="web")
     guest.send({"t": "feed", "c": "ca-1", "last": True}, b"dy")
     assert guest.result("ca-1") == (OK, b"")
@@ -263,7 +264,7 @@ def test_a_fastapi_endpoint_takes_its_parameters_from_the_query(guest: GuestProc
     pytest.importorskip("fastapi")
     web = {"times": {"kind": "fastapi", "method": "GET", "docs": True}}
     guest.load(FASTAPI, "C", is_class=True, methods=["times"], web=web)
-    asked = scope(query_string="x=5&y=2", headers=[["origin", "http://elsewhere"]])
+    asked = scope("/w/times/", root_path="/w/times", query_string="x=5&y=2", headers=[["origin", "http://elsewhere"]])
     head = json.dumps({"scope": asked, "last": True}).encode()
     guest.run("ca-1", b"A" + head + b"\n", method="times", kind="web")
     assert guest.result("ca-1")[0] == OK

@@ -29,7 +29,7 @@ class Loaded:
     """User code, imported; with its object, when it is a class. `phases` tell what took how long, in ms."""
 
     def __init__(self, spec: dict[str, Any], pickled: bytes) -> None:
-        self.name = str(spec.get("function") or spec.get("qualname"))
+        self.name = str(spec.get("qualname") or spec.get("function"))
         self.spec = spec
         self.targets: dict[str, Target] = {}
         self.phases: list[tuple[str, float]] = []
