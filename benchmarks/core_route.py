@@ -54,6 +54,18 @@ def drive_map(cluster: Cluster, inputs: int, window: int = 4 * CHUNK) -> tuple[f
     return time.process_time() - began, steps
 
 
+def drive_remote(cluster: Cluster, calls: int) -> float:
+    """CPU seconds for warm calls of one input, one after the other."""
+    began = time.process_time()
+    for number in range(calls):
+        call, now = f"ca-{number}", 1.0 + number * 1e-3
+        cluster.step(events.CallArrived(call, "fn-1", "remote", 1), now)
+        (dispatch,) = cluster.step(events.InputsArrived(call, 0, 1), now)
+        assert isinstance(dispatch, effects.Dispatch)
+        cluster.step(events.AttemptsEnded(dispatch.container, call, (0,), (0,), (None,)), now + 5e-4)
+    return time.process_time() - began
+
+
 def place(nodes: int, containers: int) -> tuple[float, float]:
     """CPU seconds to place so many containers of one GPU each on nodes of eight, and the longest step."""
     cluster = Cluster("bench")
@@ -81,6 +93,8 @@ def main() -> None:
         seconds, steps = sorted(runs)[2]
         each, step = seconds / inputs * 1e6, seconds / steps * 1e6
         print(f"map {containers:3} x {slots:2}: {each:6.2f} µs/input, {step:6.2f} µs/step")
+    seconds = sorted(drive_remote(warm(1, 64), 20_000) for _ in range(5))[2]
+    print(f"warm remote: {seconds / 20_000 * 1e6:6.2f} µs/call")
     for nodes, containers in ((1250, 64), (1250, 10_000)):
         seconds, longest = place(nodes, containers)
         print(

@@ -110,7 +110,8 @@ def _settle(state: State) -> None:
     touched, state.touched = state.touched, {}
     for function in touched.values():
         route(state, function)
-        if function.poked:
+        pressed, function.pressed = function.pressed, False
+        if function.poked or (pressed and (function.queued or function.policy.buffer_containers)):
             review(state, function)
             tell_waiting(state, function)
         elif function.idle:

@@ -71,6 +71,9 @@ class Function:
     trouble: Trouble = field(default_factory=Trouble)
     ever_ready: bool = False
     poked: bool = False
+    """Its scale is to be reviewed at the end of this step."""
+    pressed: bool = False
+    """Work arrived in this step: a reason to review its scale unless there was a free slot for all of it."""
     review_at: float = math.inf
     queued_since: float = math.inf
     """Since when inputs have been waiting without a break; infinite while none does."""

@@ -85,7 +85,8 @@ def _new_work(state: State, function: Function) -> None:
     if trouble.given_up and not function.durable:
         trouble.failures, trouble.blocked_until = 0, 0.0
     trouble.given_up = False
-    state.touch(function, poke=True)
+    function.pressed = True
+    state.touch(function)
 
 
 def _withdraw(state: State, call: Call) -> list[int]:
