@@ -10,7 +10,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,42 +68,28 @@ class RunningServer:
         return "\n".join(texts)[-6000:]
 
     def run(
-        self, program: str, *arguments: str, timeout_s: float = 120.0, **env: str
+        self, program: str | Path, *arguments: str, timeout_s: float = 120.0, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        """`inrush run` of a program given as text; fails with all output if it does."""
+        """`inrush run` of a program, given as text or as a file; fails with all output if it does."""
         done = self.try_run(program, *arguments, timeout_s=timeout_s, **env)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n--- server ---\n{self.log()}"
         return done
 
     def try_run(
-        self, program: str, *arguments: str, timeout_s: float = 120.0, **env: str
+        self, program: str | Path, *arguments: str, timeout_s: float = 120.0, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        return self._run(self.write(program), arguments, timeout_s, env)
-
-    def run_file(self, path: Path, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-        """The same with a program that is a file."""
-        done = self._run(path, arguments, timeout_s, {})
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n--- server ---\n{self.log()}"
-        return done
-
-    def _run(
-        self, path: Path, arguments: tuple[str, ...], timeout_s: float, env: Mapping[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "inrush", "run", str(path), *arguments]
+        """The same where a failure is what is looked for."""
+        command = [sys.executable, "-m", "inrush", "run", str(self.write(program)), *arguments]
         return subprocess.run(command, env={**self.env, **env}, capture_output=True, text=True, timeout=timeout_s)
 
-    def begin(self, program: str, *arguments: str) -> subprocess.Popen[str]:
+    def begin(self, program: str | Path, *arguments: str) -> subprocess.Popen[str]:
         """The same in the background; the caller ends it."""
         command = [sys.executable, "-u", "-m", "inrush", "run", str(self.write(program)), *arguments]
         return subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def containers(self) -> list[dict[str, object]]:
-        """Those that have not ended, as the command line tells."""
-        return [row for row in self.all_containers() if row["state"] != "ended"]
-
-    def all_containers(self) -> list[dict[str, object]]:
-        """With those that ended lately."""
-        command = [sys.executable, "-m", "inrush", "container", "list", "--all", "--json"]
+        """Those that start or run, as the command line tells."""
+        command = [sys.executable, "-m", "inrush", "container", "list", "--json"]
         told = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60)
         assert told.returncode == 0, told.stderr
         return list(json.loads(told.stdout))
@@ -115,8 +101,10 @@ class RunningServer:
         assert len(named) == 1, commands(family)
         return named[0]
 
-    def write(self, program: str) -> Path:
+    def write(self, program: str | Path) -> Path:
         """The program as a file."""
+        if isinstance(program, Path):
+            return program
         directory = Path(tempfile.mkdtemp(prefix="program-", dir=self.home))
         path = directory / "program.py"
         path.write_text(textwrap.dedent(program))

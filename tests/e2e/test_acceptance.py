@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from running_server import RunningServer
+from running_server import RunningServer, poll
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(os.environ.get("INRUSH_ACCEPTANCE_DIR") or REPOSITORY.parent / "shared" / "acceptance")
@@ -21,7 +21,7 @@ def program(name: str) -> Path:
 
 
 def test_ten_thousand_scores_and_spawned_calls_with_retries(server: RunningServer) -> None:
-    done = server.run_file(program("seed_eval.py"), timeout_s=240)
+    done = server.run(program("seed_eval.py"), timeout_s=240)
     score = round(sum(len(f"prompt {i}") / 10 for i in range(10_000)), 1)
     assert f"score {score}" in done.stdout
     assert "[1, 2, 3, 4]" in done.stdout
@@ -32,9 +32,12 @@ def test_ten_thousand_scores_and_spawned_calls_with_retries(server: RunningServe
 @pytest.mark.timeout(1800)
 def test_a_real_model_answers_and_the_second_time_from_its_snapshot(server: RunningServer) -> None:
     path = program("seed_llm.py")
-    first = server.run_file(path, "--prompt", "What is the capital of France?", timeout_s=1700)
+    first = server.run(path, "--prompt", "What is the capital of France?", timeout_s=1700)
     assert "Paris" in first.stdout, first.stdout + first.stderr
-    second = server.run_file(path, "--prompt", "What is the capital of Italy?", timeout_s=120)
-    assert re.search("Rome|Italy", second.stdout), second.stdout + second.stderr
-    starts = [row for row in server.all_containers() if row["function_name"] == "LLMServer"]
-    assert {row["how"] for row in starts} == {"snapshot"}, starts
+    second = server.begin(path, "--prompt", "What is the capital of Italy?")
+    try:
+        poll(lambda: [c for c in server.containers() if c["how"] == "snapshot"], 60, server.log)
+        said, _ = second.communicate(timeout=120)
+    finally:
+        second.kill()
+    assert re.search("Rome|Italy", said), said
