@@ -25,4 +25,6 @@ def test_the_package_alone_loads_only_itself_and_typing() -> None:
 
 def test_a_program_loads_neither_a_loop_nor_a_transport_before_its_first_call() -> None:
     program = "import inrush\napp = inrush.App('a')\n@app.function()\ndef f(): ..."
-    assert loaded(program).isdisjoint({"asyncio", "websockets", "cloudpickle", "rich", "httpx", "uvloop", "sqlalchemy"})
+    assert loaded(program).isdisjoint(
+        {"asyncio", "socket", "tarfile", "websockets", "cloudpickle", "rich", "httpx", "uvloop", "sqlalchemy"}
+    )

@@ -14,12 +14,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inrush import __version__, wire
 from inrush.client._dual import Waiter
 from inrush.client._inflight import InFlight
-from inrush.client._transport import Transport
 from inrush.errors import AuthError, ConnectionError, Error, VersionError, from_code
 
 _BATCH = 12
@@ -33,8 +32,11 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.5
 _PATIENCE_S = 3.0
 """After a crash whoever supervises the server may start it again; only then do we."""
 
+if TYPE_CHECKING:
+    from inrush.client._transport import Transport
+
 Callback = Callable[[Any], None]
-Connect = Callable[[bool], tuple[Transport, str]]
+Connect = Callable[[bool], "tuple[Transport, str]"]
 """Opens a connection, and tells the token for it; told whether it may start a server where none answers."""
 
 
