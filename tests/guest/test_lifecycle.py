@@ -75,6 +75,23 @@ def test_functions_registered_with_atexit_run(guest: GuestProcess) -> None:
     assert guest.logs() == "at the very end\n"
 
 
+def test_an_exit_hook_that_calls_sys_exit_does_not_keep_the_next_from_running(guest: GuestProcess) -> None:
+    source = """
+import sys
+from inrush.client._marks import exit
+class C:
+    @exit()
+    def first(self):
+        sys.exit(9)
+    @exit()
+    def second(self):
+        print("second")
+"""
+    guest.load(source, "C", is_class=True)
+    assert guest.stop() == 0
+    assert guest.logs() == "second\n"
+
+
 def test_stop_while_it_loads_ends_it(guest: GuestProcess) -> None:
     guest.begin("import time\nprint('loading')\ntime.sleep(1000)\ndef f(): pass\n")
     guest.expect_log("loading")

@@ -13,6 +13,7 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -51,30 +52,28 @@ class Loaded:
             self._noted("snap hooks" if snap else "enter hooks", started)
 
     def exit(self, run_async: RunAsync) -> None:
-        """Run the exit hooks; one that raises does not keep the others from running."""
-        for hook, mark in self._hooks:
-            if mark.exit:
-                try:
-                    self._run(hook, run_async)
-                except Exception:
-                    sys.excepthook(*sys.exc_info())
+        """Run the exit hooks, and shut down web apps; what raises does not keep the others from running."""
+        ends = [partial(self._run, hook, run_async) for hook, mark in self._hooks if mark.exit]
+        sites = [target.site for target in self.targets.values() if target.site is not None]
+        for end in [*ends, *(partial(self._run, site.close, run_async) for site in sites)]:
+            try:
+                end()
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
 
     def open(self, run_async: RunAsync) -> None:
         """Make ready what inputs can name: functions, methods, web apps."""
         web = self.spec.get("web") or {}
         names = self.spec.get("methods") if self._object is not None else [""]
+        started = time.monotonic()
         for name in dict.fromkeys([*(names or ()), *web]):
             function = self.callable(name)
             if name in web:
                 self.targets[name] = _site(name, web[name], function, run_async)
             else:
                 self.targets[name] = Target(name, function)
-
-    def close(self, run_async: RunAsync) -> None:
-        """The shutdown of web apps."""
-        for target in self.targets.values():
-            if target.site is not None:
-                run_async(target.site.close())
+        if web:
+            self._noted("web app", started)
 
     def callable(self, name: str) -> Callable[..., Any]:
         """The function, or the bound method."""

@@ -150,7 +150,6 @@ class Guest:
             time.sleep(0.005)
         runner.leave_by = time.monotonic() + EXIT_HOOKS_S
         runner.loaded.exit(runner.tasks.run)
-        runner.loaded.close(runner.tasks.run)
         atexit._run_exitfuncs()
         self._process.flush()
 
