@@ -40,14 +40,17 @@ def place(thing: Callable[..., Any]) -> Place:
     file = getattr(module, "__file__", None)
     if module is None or file is None or not Path(file).is_file():
         return Place("", None)
-    return Place(main_name() if thing.__module__ == "__main__" else thing.__module__, Path(file).resolve())
+    if thing.__module__ != "__main__":
+        return Place(thing.__module__, Path(file).resolve())
+    name = main_name()
+    sys.modules.setdefault(name, module)  # what comes back from containers by that name is then what is defined here
+    return Place(name, Path(file).resolve())
 
 
 def pack_source(where: Place) -> Blob | None:
     """The tar for `/`, or None where the code belongs to an installed package, which the image has to hold."""
     assert where.file is not None
-    top = _top_folder(where)
-    if any(_is_below(where.file, Path(prefix)) for prefix in _installed()) and not _is_below(top, _first_path()):
+    if any(_is_below(where.file, Path(prefix)) for prefix in _installed()):
         return None
     return pack(_files(where, _roots()).items())
 
@@ -133,10 +136,6 @@ def _folder(entry: str) -> Path | None:
     if not folder.is_dir() or any(_is_below(folder, Path(prefix)) for prefix in _installed()):
         return None
     return folder
-
-
-def _first_path() -> Path:
-    return Path(sys.path[0] or ".").resolve() if sys.path else Path.cwd()
 
 
 @functools.cache
