@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inrush.client._dual import block
-from inrush.client._inflight import Awaited, Fan, One, Result, Spawn, Stream
+from inrush.client._inflight import RESULT_BYTES, Awaited, Chunk, Fan, One, Result, Spawn, Stream
 from inrush.errors import ExecutionError
 from inrush.wire import AwaitCall, EndInputs, Inputs, ResumeCall, StartCall
 
@@ -64,6 +64,18 @@ def test_the_window_opens_with_results() -> None:
     answered(call, 0, 1)
     assert call.free() == 2
     block(call.room())
+
+
+def test_results_that_nobody_takes_close_the_window() -> None:
+    call = fan(0)
+    call.more([b"x"] * 100)
+    size = RESULT_BYTES // 10
+    call.results(range(11), [0] * 11, [bytes(size)] * 11)
+    assert call.free() == 0
+    [chunk] = call.out.take(5)
+    assert isinstance(chunk, Chunk)
+    call.took(11, chunk)
+    assert call.free() > 0
 
 
 def test_a_generator_starts_again_only_if_nothing_came() -> None:

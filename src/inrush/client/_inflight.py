@@ -22,6 +22,9 @@ CHUNK_BYTES = 4 * 1024 * 1024
 AHEAD_INPUTS = 100_000
 """Results kept behind a slow one, where they are wanted in order, at most."""
 
+RESULT_BYTES = 256 * 1024 * 1024
+"""Results of one map that its caller has not taken, at most; beyond that no more inputs are sent."""
+
 WINDOW_BYTES = 64 * 1024 * 1024
 """Payloads of one map without a result, at most."""
 
@@ -138,6 +141,8 @@ class Fan(InFlight):
         self._sent = 0
         self._window = FIRST_WINDOW
         self._room: Waiter[None] | None = None
+        self._bytes_results = 0
+        self._bytes_taken = 0
         self._taken = 0
         self.total = -1
         self.closed = False
@@ -156,6 +161,8 @@ class Fan(InFlight):
     def free(self) -> int:
         """Inputs that may be read now."""
         if self._bytes_sent - self._bytes_answered >= WINDOW_BYTES or self._sent - self._taken >= AHEAD_INPUTS:
+            return 0
+        if self._bytes_results - self._bytes_taken >= RESULT_BYTES:
             return 0
         return self._window - len(self._unanswered) - len(self.read)
 
@@ -184,9 +191,10 @@ class Fan(InFlight):
         self.out.put(None)
         return [EndInputs(self.call, self.total)] if self._sent else []
 
-    def took(self, count: int) -> None:
-        """The caller has so many results by now."""
+    def took(self, count: int, chunk: Chunk) -> None:
+        """The caller has so many results by now, and a chunk is out of the way."""
         self._taken = count
+        self._bytes_taken += sum(map(len, chunk.payloads))
         if self._room is not None and self.free() >= min(CHUNK_INPUTS, self._window // 2):
             self._wake()
 
@@ -220,6 +228,7 @@ class Fan(InFlight):
             payloads = [payloads[n] for n in kept]
         self._bytes_answered += sum(len(payload) for payload in known if payload is not None)
         if indexes:
+            self._bytes_results += sum(map(len, payloads))
             self.out.put(Chunk(indexes, statuses, payloads))
         if self._room is not None and self.free() >= min(CHUNK_INPUTS, self._window // 2):
             self._wake()

@@ -62,7 +62,7 @@ async def _rows(fan: Fan, ordered: bool) -> AsyncGenerator[tuple[int, bytes], No
             for row in rows:
                 delivered += 1
                 yield row
-        fan.took(delivered)
+        fan.took(delivered, chunk)
 
 
 async def _feed(link: Link, fan: Fan, rows: Any, encode: Encode) -> None:
