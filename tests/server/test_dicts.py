@@ -65,4 +65,4 @@ async def test_a_large_dict_comes_in_pages(client: Client, monkeypatch: pytest.M
 async def test_a_value_that_is_too_large_is_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_VALUE_BYTES", 10)
     id = await client.ask(wire.OpenDict("d", create=True))
-    assert (await client.ask(DictOp(id, "put", pairs=((b"k", b"x" * 11),)))).code == "ResourceExhaustedError"
+    assert (await client.ask(DictOp(id, "put", pairs=((b"k", b"x" * 11),)))).code == "RequestSizeError"

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
+from inrush.errors import InvalidError, NotFoundError, RequestSizeError
 from inrush.server import tables
 from inrush.server.store import Store
 from inrush.wire import DictOp
@@ -70,7 +70,7 @@ class Dicts:
         return [dict(row._mapping) for row in rows]
 
     async def operate(self, op: DictOp) -> Any:
-        """One operation; `wire.DictOp` lists them. Raises `NotFoundError`, `InvalidError`, `ResourceExhaustedError`."""
+        """One operation; `wire.DictOp` lists them. Raises `NotFoundError`, `InvalidError`, `RequestSizeError`."""
         if not await self._store.read(lambda connection: _exists(connection, op.dict)):
             raise NotFoundError(f"there is no Dict {op.dict!r}; it was deleted")
         match op.op:
@@ -96,7 +96,7 @@ class Dicts:
     async def _put(self, op: DictOp) -> bool:
         for key, value in op.pairs:
             if len(key) > MAX_KEY_BYTES or len(value) > MAX_VALUE_BYTES:
-                raise ResourceExhaustedError(
+                raise RequestSizeError(
                     f"a Dict takes keys of {MAX_KEY_BYTES >> 10} KiB and values of {MAX_VALUE_BYTES >> 20} MiB at most"
                 )
         rows = [{"dict": op.dict, "key": key, "value": value} for key, value in op.pairs]

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from inrush.core.events import FunctionAdded
-from inrush.errors import InvalidError, NotFoundError
+from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.wire import FunctionSpec, ScalePolicy
 
 MAX_POOLS = 10_000
@@ -183,7 +183,7 @@ class Functions:
         if canonical in pools:
             return pools[canonical], False
         if len(pools) >= MAX_POOLS:
-            raise InvalidError(f"class {base.name!r} has {MAX_POOLS} parameter sets in use; it may not have more")
+            raise ResourceExhaustedError(f"class {base.name!r} has {MAX_POOLS} parameter sets; it may not have more")
         id = "fn-" + hashlib.sha256(base.id.encode() + b"\0" + canonical).hexdigest()[:24]
         spec = base.spec
         if spec.scale.min_containers or spec.scale.buffer_containers:

@@ -31,6 +31,10 @@ CREDIT_PIECES = 64
 """Pieces of a response that may be under way; the app waits until its client has read."""
 PENDING_BYTES = 64 * 1024 * 1024
 """The same in bytes, for containers that do not heed it; beyond, the request is ended."""
+BODY_FREE_BYTES = 4 * 1024 * 1024
+BODY_BYTES_A_SECOND = 128 * 1024 * 1024
+"""How fast a body is passed on after its first MiB: a container does not say what it has read, and its node ends one
+that is flooded."""
 RETRY_AFTER_S = 1
 
 _STATUS = {Status.TIMEOUT: 504, Status.CANCELLED: 503, Status.ERROR: 500, Status.INTERNAL: 500}
@@ -135,22 +139,21 @@ class Exchange:
             return
         body, more = first.get("body", b""), first.get("more_body", False)
         self._start(head, body, not more)
-        reader = asyncio.ensure_future(self._read(receive, more, len(body)))
+        reader = asyncio.ensure_future(self._read(receive, len(body)))
         try:
             await self._answer(scope, send)
         finally:
             reader.cancel()
             self._end()
 
-    async def _read(self, receive: Any, more: bool, size: int) -> None:
+    async def _read(self, receive: Any, size: int) -> None:
         """Passes the body on, then waits for the client to leave."""
         while True:
-            if more:
-                await self._begun.wait()
             message = await receive()
             if message["type"] == "http.disconnect":
                 self._gone()
                 return
+            await self._begun.wait()
             piece, more = message.get("body", b""), message.get("more_body", False)
             size += len(piece)
             if size > self._limit:
@@ -159,6 +162,8 @@ class Exchange:
                 return
             if self._call is not None:
                 self._calls.feed(self._call, piece, last=not more)
+            if size > BODY_FREE_BYTES:
+                await asyncio.sleep(len(piece) / BODY_BYTES_A_SECOND)
 
     def _gone(self) -> None:
         if self._call is not None:

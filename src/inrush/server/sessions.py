@@ -57,6 +57,8 @@ class Session:
         self.awaits: set[str] = set()
         self.follows: dict[int, Callable[[], None]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.asking: set[int] = set()
+        """Asks in flight. One that is sent again over a new link is answered there, and not done twice."""
         self.expiry: asyncio.TimerHandle | None = None
 
     def send(self, message: Any) -> None:
@@ -232,7 +234,9 @@ class Sessions:
             )
             session.send(wire.Refused(ask.rid, type(error).__name__, str(error)))
             return
-        self._run(session, self._answer(session, ask))
+        if ask.rid not in session.asking:
+            session.asking.add(ask.rid)
+            self._run(session, self._answer(session, ask))
 
     def _run(self, session: Session, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -252,6 +256,8 @@ class Sessions:
             )
         else:
             session.send(wire.Answer(ask.rid, result))
+        finally:
+            session.asking.discard(ask.rid)
         self._turn()
 
     async def close(self, why: str) -> None:
