@@ -20,23 +20,33 @@ BURST_REVIEW_S = 0.05
 
 
 def route(state: State, function: Function) -> None:
-    """Dispatch what waits, as far as there is room."""
+    """Dispatch what waits, as far as there is room: up to the target everywhere first, then up to the maximum."""
     if function.suspects:
         _route_suspects(state, function)
+    while function.turns and function.below_target:
+        _round(state, function, function.below_target, function.target)
+    while function.turns and function.below_max:
+        _round(state, function, function.below_max, function.slots)
+    _note_queue(state, function)
+
+
+def _round(state: State, function: Function, shelf: dict[str, Container], limit: int) -> None:
+    """Each container on the shelf gets its share once; only then do they come back to a shelf, so that a batch
+    spreads."""
     turns = function.turns
-    while turns:
-        picked = pick(function)
-        if picked is None:
-            break
-        container, room = picked
+    served: list[Container] = []
+    while turns and shelf:
+        container, share = pick(shelf, function.queued)
         call = turns[0]
-        span = call.take(room)
+        span = call.take(min(limit - container.busy, share))
         if call.queue:
             turns.rotate(-1)
         else:
             turns.popleft()
         _dispatch(state, function, container, call, span)
-    _note_queue(state, function)
+        served.append(container)
+    for container in served:
+        function.shelve(container)
 
 
 def _route_suspects(state: State, function: Function) -> None:
@@ -48,6 +58,7 @@ def _route_suspects(state: State, function: Function) -> None:
         call.queued -= 1
         container.closed = True
         _dispatch(state, function, container, call, range(index, index + 1))
+        function.shelve(container)
     ready = [container for container in function.containers.values() if container.state == "ready"]
     if function.suspects and ready and not any(container.closed for container in ready):
         chosen = min(ready, key=lambda container: container.busy)
@@ -55,16 +66,10 @@ def _route_suspects(state: State, function: Function) -> None:
         function.shelve(chosen)
 
 
-def pick(function: Function) -> tuple[Container, int] | None:
-    """The container that takes the next inputs, off its shelf, and how many it should take at most."""
-    shelf, limit = function.below_target, function.target
-    if not shelf:
-        shelf, limit = function.below_max, function.slots
-        if not shelf:
-            return None
-    share = -(-function.queued // len(shelf))
-    _, container = shelf.popitem()
-    return container, min(limit - container.busy, share)
+def pick(shelf: dict[str, Container], waiting: int) -> tuple[Container, int]:
+    """The container used last, off its shelf, and its share of what waits."""
+    share = -(-waiting // len(shelf))
+    return shelf.popitem()[1], share
 
 
 def _dispatch(state: State, function: Function, container: Container, call: Call, span: range) -> None:
@@ -79,7 +84,6 @@ def _dispatch(state: State, function: Function, container: Container, call: Call
     container.busy += count
     function.queued -= count
     function.running += count
-    function.shelve(container)
     if container.busy > function.target:
         state.review_by(function, now + BURST_REVIEW_S)
     state.out.append(Dispatch(container.id, container.node, call.id, tuple(span)))
