@@ -280,3 +280,23 @@ def test_exceptions_are_found_where_programs_look() -> None:
     assert inrush.Error is errors.Error
     for name in ("InvalidError", "NotFoundError", "FunctionTimeoutError", "RemoteError", "OutputExpiredError"):
         assert issubclass(getattr(inrush.exception, name), inrush.Error)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda: inrush.Function.from_name("a", "f", environment_name="main"),
+        lambda: inrush.Cls.from_name("a", "C", version=3),
+        lambda: inrush.Dict.from_name("d", client=object()),
+        lambda: inrush.Secret.from_name("s", environment_name="main"),
+        lambda: inrush.App("a").deploy(tag="v1"),
+        lambda: inrush.App("a", volumes={"/v": object()}),
+        lambda: inrush.App("a").server(),
+        lambda: inrush.Function.from_name("a", "f").with_options(gpu="A10G"),
+        lambda: inrush.fastapi_endpoint(custom_domains=["x.org"]),
+        lambda: inrush.asgi_app(requires_proxy_auth=True),
+    ],
+)
+def test_parameters_that_are_not_built_are_refused_and_never_passed_over(given: Any) -> None:
+    with pytest.raises(errors.UnimplementedError, match=r"not built yet(: |; )\w"):
+        given()

@@ -33,6 +33,14 @@ INSTEAD = {
 }
 
 
+def refuse(environment_name: str | None = None, client: object = None) -> None:
+    """Of parameters that many methods have: they would mean another server, and there is one."""
+    if environment_name is not None:
+        raise UnimplementedError(f"environment_name= is not built yet; {INSTEAD['Environment']}")
+    if client is not None:
+        raise UnimplementedError(f"client= is not built yet; {INSTEAD['Client']}")
+
+
 class Unbuilt:
     """Stands where a class or function will be."""
 

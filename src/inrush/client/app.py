@@ -14,6 +14,7 @@ from inrush.client._link import current
 from inrush.client._marks import Method, mark_of, raw_of
 from inrush.client._options import FunctionOptions
 from inrush.client._reference import Reference
+from inrush.client._unbuilt import refuse
 from inrush.client.cls import Cls, parameter
 from inrush.client.entrypoint import LocalEntrypoint
 from inrush.client.function import Function, mark_generator
@@ -192,6 +193,7 @@ class App:
         `detach`. It also ends with this process. Raises `ImageBuildError` for an image that does not build,
         `InvalidError` for what no node can run.
         """
+        refuse(environment_name, client)
         if interactive:
             raise UnimplementedError(
                 "app.run(interactive=True) is not built yet: use `inrush shell` or `inrush container exec`"
@@ -223,6 +225,9 @@ class App:
 
         `strategy`: `"rolling"` lets containers of the old version finish what they run, `"recreate"` stops them.
         """
+        refuse(environment_name, client)
+        if tag:
+            raise UnimplementedError("deploy(tag=…) is not built yet: give App(tags={…}), which are kept with the app")
         if strategy not in STRATEGIES:
             raise InvalidError(f"deploy: strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
         named = name or self.name
@@ -240,6 +245,7 @@ class App:
     ) -> App:
         """The app of this name (or id) that runs or is deployed, for `stop()`. Its functions: `Function.from_name`.
         Raises `NotFoundError`."""
+        refuse(environment_name, client)
         if create_if_missing:
             raise UnimplementedError("App.lookup(create_if_missing=True) is not built yet: deploy an app of that name")
         made = App(name)
@@ -254,6 +260,7 @@ class App:
     @dual
     async def stop(self, *, client: Any = None) -> None:
         """Ends it: its calls are cancelled, its containers get their grace. A deployed one is deployed no more."""
+        refuse(client=client)
         running, self._running = self._running, None
         if running is not None:
             await running.end(stop=True)

@@ -11,6 +11,7 @@ from inrush.client._dual import Dual, Mailbox, dual, dual_iter
 from inrush.client._inflight import Awaited, Chunk, Result
 from inrush.client._link import current
 from inrush.client._payload import value_of
+from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, TimeoutError, UnimplementedError
 from inrush.wire import CancelCall, FindCall
 
@@ -35,6 +36,7 @@ class FunctionCall(Generic[R]):
     def from_id(function_call_id: str, client: Any = None) -> FunctionCall[Any]:
         """The call of this id (`ca-…`), from any process that uses the same server. Its existence is checked by the
         first question."""
+        refuse(client=client)
         if not isinstance(function_call_id, str) or not function_call_id.startswith("ca-"):
             raise InvalidError(f"a call's id starts with ca-, not {function_call_id!r}")
         return FunctionCall(function_call_id)
@@ -96,6 +98,7 @@ class FunctionCall(Generic[R]):
     @dual
     async def hydrate(self, client: Any = None) -> FunctionCall[R]:
         """Asks whether the call exists; raises `NotFoundError` if it does not."""
+        refuse(client=client)
         await self._count(await current())
         return self
 

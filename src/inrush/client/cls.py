@@ -21,6 +21,7 @@ from inrush.client._dual import dual
 from inrush.client._link import current
 from inrush.client._marks import Mark, Method, mark_of, raw_of
 from inrush.client._reference import Reference
+from inrush.client._unbuilt import refuse
 from inrush.client.function import Function, Target
 from inrush.errors import InvalidError, UnimplementedError
 
@@ -154,6 +155,7 @@ class Cls:
         app_name: str, name: str, *, version: int | None = None, environment_name: str | None = None, client: Any = None
     ) -> Cls:
         """A class of a deployed app, by name; looked up when it is used first (`hydrate` does it at once)."""
+        refuse(environment_name, client)
         if version is not None:
             raise UnimplementedError("Cls.from_name(version=…) is not built yet: calls go to the newest version")
         return Cls(name, None, Reference(app_name, name, foreign=True))
@@ -161,6 +163,7 @@ class Cls:
     @dual
     async def hydrate(self, client: Any = None) -> Cls:
         """Looks it up now. Raises `NotFoundError` if it is not there."""
+        refuse(client=client)
         await self.reference.find(await current())
         return self
 

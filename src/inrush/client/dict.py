@@ -12,6 +12,7 @@ from inrush.client._connection import Link
 from inrush.client._dual import DualScope, dual, dual_iter
 from inrush.client._link import current
 from inrush.client._payload import dump, load
+from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, NotFoundError, RequestSizeError, SerializationError
 from inrush.wire import DeleteDict, DictOp, OpenDict
 
@@ -46,12 +47,14 @@ class Dict:
     ) -> Dict:
         """The Dict of this name, looked up when it is used first. Raises `NotFoundError` then, unless
         `create_if_missing`."""
+        refuse(environment_name, client)
         if not isinstance(name, str) or not name:
             raise InvalidError(f"a Dict has a name, not {name!r}")
         return Dict(name, create_if_missing)
 
     @staticmethod
     async def _ephemeral(*, client: Any = None, environment_name: str | None = None) -> AsyncGenerator[Dict, None]:
+        refuse(environment_name, client)
         made = Dict(f"ephemeral-{os.urandom(10).hex()}", create=True)
         link = await current()
         await made._open(link)
@@ -67,6 +70,7 @@ class Dict:
     @dual
     async def hydrate(self, client: Any = None) -> Dict:
         """Looks it up, or makes it, now."""
+        refuse(client=client)
         await self._open(await current())
         return self
 

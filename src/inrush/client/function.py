@@ -16,6 +16,7 @@ from inrush.client._map import outputs, zipped
 from inrush.client._marks import Mark, is_generator
 from inrush.client._payload import dump_input, pack, value_of
 from inrush.client._reference import Reference
+from inrush.client._unbuilt import refuse
 from inrush.client.call import FunctionCall
 from inrush.errors import InvalidError, UnimplementedError
 from inrush.wire import FunctionStats, Grant, Inputs, OverrideScale, StartCall
@@ -101,6 +102,7 @@ class Function(Generic[P, R, O]):
     ) -> Function[..., Any, Any]:
         """A function of a deployed app, by name. It is looked up when it is used first (`hydrate` does it at once),
         and not finding it raises `NotFoundError` then. A method of a class: `Cls.from_name`."""
+        refuse(environment_name, client)
         if version is not None:
             raise UnimplementedError("Function.from_name(version=…) is not built yet: calls go to the newest version")
         return Function(name, None, Reference(app_name, name, foreign=True))
@@ -253,6 +255,7 @@ class Function(Generic[P, R, O]):
     @dual
     async def hydrate(self, client: Any = None) -> Function[P, R, O]:
         """Looks it up now. Raises `NotFoundError` if it is not there."""
+        refuse(client=client)
         await self._find(await current())
         return self
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from inrush.client._dual import dual
 from inrush.client._link import current
+from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, NotFoundError, UnimplementedError
 from inrush.wire import FindSecret, PutSecret
 
@@ -52,6 +53,7 @@ class Secret:
     def from_dotenv(path: str | Path | None = None, *, filename: str = ".env", client: Any = None) -> Secret:
         """An anonymous secret of the variables of a `.env` file: `path` itself, or the first `filename` in the
         folder `path` (default: the working directory) or above it. Raises `NotFoundError` if there is none."""
+        refuse(client=client)
         from inrush.client.context import is_local
 
         if not is_local():
@@ -69,11 +71,13 @@ class Secret:
     ) -> Secret:
         """A secret that the server has, as made by `inrush secret create`; looked up when the app starts. Raises
         `NotFoundError` then if it is not there, or lacks one of `required_keys`."""
+        refuse(environment_name, client)
         return Secret({}, name, required_keys)
 
     @dual
     async def hydrate(self, client: Any = None) -> Secret:
         """Looks it up, or sends it, now."""
+        refuse(client=client)
         await self.resolve(await current())
         return self
 
