@@ -16,7 +16,7 @@ from typing import Any
 
 from inrush.linux import confine, links, messages, namespaces, roots
 
-_OWN = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWCGROUP
+_OWN = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,14 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     """Do all of it, tell the launcher, and return the socket to serve."""
     clock = time.monotonic
     times = [("ask", job.asked), ("fork", forked)]
-    for fd in job.joins:
-        os.write(fd, b"0")
-        os.close(fd)
-    times.append(("groups", clock()))
     _leave_namespaces(job)
     times.append(("namespaces", clock()))
     nodes = {**roots.take_nodes(), **job.devices} if job.devices else None
     roots.enter(job.root, job.binds, nodes, job.tmp_mib)
     os.close(job.root)
     times.append(("root", clock()))
+    _join_groups(job)
+    times.append(("groups", clock()))
     _take_stdio(job)
     _take_environment(job.env)
     confine.confine(filter_code)
@@ -76,6 +74,14 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     with socket.socket(fileno=job.report) as report:
         messages.send(report, {"ready": phases})
     return socket.socket(fileno=job.guest)
+
+
+def _join_groups(job: Job) -> None:
+    """Late, so that on a busy machine a container does not start on its own small share of the processor."""
+    for fd in job.joins:
+        os.write(fd, b"0")
+        os.close(fd)
+    namespaces.unshare(namespaces.NEWCGROUP)
 
 
 def _leave_namespaces(job: Job) -> None:

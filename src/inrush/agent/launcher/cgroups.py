@@ -157,9 +157,13 @@ class Cgroups:
         self._can_kill = can_kill
         for base in self._distinct():
             os.makedirs(base, exist_ok=True)
+        cores = os.cpu_count() or 1
         if where.pure:
             for path in (where.v2, self._bases["v2"]):
                 _write(f"{path}/cgroup.subtree_control", "+cpu +memory +pids")
+            _write(f"{self._bases['v2']}/cpu.weight", str(min(10_000, 100 * cores)))
+        elif "cpu" in self._bases:  # all containers together weigh as much as a process for each core would
+            _write(f"{self._bases['cpu']}/cpu.shares", str(1024 * cores))
 
     def _distinct(self) -> list[str]:
         return list(dict.fromkeys(self._bases.values()))  # cpu and cpuacct are often one tree

@@ -1,10 +1,10 @@
 """From the launcher to a program in a container of its own: three processes, each with one task.
 
-                                              launcher ── fork ──▶ setup: joins the cgroups, enters the app's user
-                                              namespace, leaves all others, makes └─ clone(PARENT) ──▶ init: pid 1 of
-                                              the container, a child of the launcher; makes the root, reaps, dies
-                                              with the launcher └─ fork ──▶ first: gives up its privileges, says
-                                              "ready", waits for "go", executes the program
+    launcher ── fork ──▶ setup: enters the app's user namespace, leaves all others
+               ── clone(PARENT) ──▶ init: pid 1 of the container, but a child of the launcher, and dies with it;
+                                    makes the root, then reaps
+                          ── fork ──▶ first: joins the groups, gives up its privileges, says "ready", waits for
+                                      "go", executes the program
 
 Only fork, no exec, until the program: what these processes hold in memory is the launcher's own image. The program
 is executed after the launcher has verified its process from outside. `first` keeps the report socket open until exec
@@ -30,7 +30,7 @@ from inrush.linux import confine, links, messages, mounts, namespaces, process, 
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 """The limit of open descriptors that programs get; the launcher raises its own, as it holds some for each container."""
 
-_ALL = namespaces.NEWNS | namespaces.NEWPID | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWCGROUP
+_ALL = namespaces.NEWNS | namespaces.NEWPID | namespaces.NEWIPC | namespaces.NEWUTS
 _NS_ORDER = ("user", "pid", "ipc", "uts", "cgroup", "net", "mnt")
 
 
@@ -90,8 +90,6 @@ def _guarded(report: socket.socket, doing: str, act: Callable[[], None]) -> None
 
 def _setup(sandbox: Sandbox, program: Program, report: socket.socket, status: int) -> None:
     began = time.monotonic()
-    for fd in sandbox.joins:
-        os.write(fd, b"0")
     namespaces.setns(sandbox.userns, namespaces.NEWUSER)
     namespaces.become_root()
     process.die_with_parent()
@@ -117,12 +115,20 @@ def _init(sandbox: Sandbox, program: Program, report: socket.socket, status: int
     pid = os.fork()
     if pid == 0:
         phases = [("namespaces", round((time.monotonic() - began) * 1e3, 3))]
-        _guarded(report, f"executing {program.argv[0]}", lambda: execute(program, report, phases))
+        _guarded(report, f"executing {program.argv[0]}", lambda: _first(sandbox, program, report, phases))
     report.close()
     process.set_title("inrush-init")
     process.close_descriptors({status})
     confine.confine(b"")
     _reap_until(pid, status)
+
+
+def _first(sandbox: Sandbox, program: Program, report: socket.socket, phases: list[tuple[str, float]]) -> None:
+    """Join the groups, late and without init: what a start costs is not the container's, nor waits for its share."""
+    for fd in sandbox.joins:
+        os.write(fd, b"0")
+    namespaces.unshare(namespaces.NEWCGROUP)
+    execute(program, report, phases)
 
 
 def _reap_until(main: int, status: int) -> None:

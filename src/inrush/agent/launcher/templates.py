@@ -16,6 +16,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from inrush.agent.launcher import spawn, verify
@@ -29,6 +30,9 @@ from inrush.linux import messages, roots
 _BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """A thread pool made before a fork is not there after it: templates get none, and children the user's values."""
+
+_CPU_REQUEST = 1.0
+"""The share of the processor under which a template forks: what waits for it is the start of a container."""
 
 _RESEND_S = 0.005
 _LAST_WORDS_S = 1.0
@@ -118,7 +122,8 @@ class Template:
     def begin(self, stdio: tuple[int, int]) -> None:
         """Start the process."""
         spec, machine = self._spec, self._machine
-        held = self._held = machine.hold(self._group, spec.root, spec.limits, spec.network, spec.uid_base)
+        limits = replace(spec.limits, cpu_request=max(spec.limits.cpu_request, _CPU_REQUEST))
+        held = self._held = machine.hold(self._group, spec.root, limits, spec.network, spec.uid_base)
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         joins = held.joins()
         netns = held.net.fd if held.net else -1
