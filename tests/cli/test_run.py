@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import RunningServer, poll
+from running_server import RunningServer, poll
 
 PROGRAM = """
     import inrush
