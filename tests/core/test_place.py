@@ -96,6 +96,12 @@ def test_the_list_of_types_is_an_order_of_preference() -> None:
     assert found == [("no-2", "A100", (0,)), ("no-2", "A100-80GB", (0,)), ("no-1", "T4", (0,))]
 
 
+def test_who_asks_for_any_of_a_family_does_not_take_its_largest_while_there_is_another() -> None:
+    nodes = [node("no-1", "A100-80GB:1"), node("no-2", "A100-40GB:2"), node("no-3", "A100:1")]
+    found = [gpu_type for _, gpu_type, _ in places(spec("A100"), nodes, 9)]
+    assert found == ["A100", "A100-40GB", "A100-40GB", "A100-80GB"]
+
+
 def test_devices_of_one_container_are_of_one_type() -> None:
     assert places(spec("ANY:2"), [node("no-1", "T4:1,A10G:1")], 1) == []
     assert places(spec("A100:2"), [node("no-1", "A100-40GB:1,A100-80GB:2")], 1) == [("no-1", "A100-80GB", (0, 1))]

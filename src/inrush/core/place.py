@@ -1,9 +1,10 @@
 """On which node: filter, rank, plan.
 
-Filter: the node is of the wanted cloud and region, and has cpu, memory and devices of the wanted type free. Rank: a
-GPU container goes where the fewest GPUs stay free (so that whole nodes stay whole for those who want many), one
-without GPUs to where fewest GPUs are; then where fewest containers of the same function are; then where most is free.
-Plan: a `Planner` ranks all nodes once and then hands out one placement after the other, best first, in O(log n).
+Filter: the node is of the wanted cloud and region, and has cpu, memory and devices of the wanted type free. Rank: the
+nearest to the type asked for; a GPU container goes where the fewest GPUs stay free (so that whole nodes stay whole
+for those who want many), one without GPUs to where fewest GPUs are; then where fewest containers of the same function
+are; then where most is free. Plan: a `Planner` ranks all nodes once and then hands out one placement after the other,
+best first, in O(log n).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from inrush.core.nodes import Node
 from inrush.wire import FunctionSpec, GpuRequest, Resources
 
 FAMILIES = {"A100": ("A100", "A100-40GB", "A100-80GB")}
-"""Types of request that more than the type of that name satisfies. `ANY` is satisfied by all."""
+"""Types of request that more than the type of that name satisfies, the nearest first. `ANY` is satisfied by all."""
 
 
 class Placement(NamedTuple):
@@ -64,39 +65,35 @@ class Planner:
         """The best place as things are now, or None when there is none."""
         self._put_back()
         while self._requests:
-            request = self._requests[0]
             while self._heap:
                 rank, _, node = heappop(self._heap)
-                gpu_type = self._fit(node, request)
-                if gpu_type is None:
-                    continue
-                now = self._rank(node, request)
-                if now > rank:
+                now = self._rank(node)
+                if now is not None and now > rank:
                     heappush(self._heap, (now, node.order, node))
-                    continue
-                return self._placed(node, request, gpu_type)
+                elif now is not None:
+                    return self._placed(node)
             del self._requests[0]
             self._fill()
         return None
 
     def _fill(self) -> None:
         if self._requests:
-            request = self._requests[0]
-            self._heap = [
-                (self._rank(n, request), n.order, n) for n in self._nodes if self._fit(n, request) is not None
-            ]
+            ranked = ((self._rank(node), node.order, node) for node in self._nodes)
+            self._heap = [(rank, order, node) for rank, order, node in ranked if rank is not None]
             heapify(self._heap)
 
     def _put_back(self) -> None:
         node, self._last = self._last, None
-        if node is not None and self._requests:
-            heappush(self._heap, (self._rank(node, self._requests[0]), node.order, node))
+        if node is not None and (rank := self._rank(node)) is not None:
+            heappush(self._heap, (rank, node.order, node))
 
-    def _placed(self, node: Node, request: GpuRequest | None, gpu_type: str) -> Placement:
+    def _placed(self, node: Node) -> Placement:
+        request = self._requests[0]
         self._last = node
         self._own[node.id] += 1
         if request is None:
             return Placement(node.id, "", (), f"{node.id} is the best of {self._nodes_with('room')}")
+        gpu_type = free_type(request, node) or ""
         gpus = tuple(node.gpus[gpu_type][: request.count])
         why = f"{node.id} is the best of {self._nodes_with(f'{name(request)} free')}"
         return Placement(node.id, gpu_type, gpus, why)
@@ -105,15 +102,19 @@ class Planner:
         count = len(self._heap) + 1
         return f"{count} nodes with {what}" if count > 1 else f"1 node with {what}"
 
-    def _fit(self, node: Node, request: GpuRequest | None) -> str | None:
-        """The device type a container would get here (empty without GPUs), or None when it does not fit."""
+    def _rank(self, node: Node) -> tuple[int, ...] | None:
+        """Less is better; None where a container does not fit."""
         if node.cpu_milli < self._cpu or node.memory_mib < self._memory:
             return None
-        return "" if request is None else free_type(request, node)
-
-    def _rank(self, node: Node, request: GpuRequest | None) -> tuple[int, ...]:
-        gpus = len(node.inventory.gpus) if request is None else node.gpus_free
-        return (gpus, self._own[node.id], -node.cpu_milli, -node.memory_mib)
+        request, own = self._requests[0], self._own[node.id]
+        if request is None:
+            return (len(node.inventory.gpus), own, -node.cpu_milli, -node.memory_mib)
+        gpu_type = free_type(request, node)
+        if gpu_type is None:
+            return None
+        family = FAMILIES.get(request.type)
+        kin = family.index(gpu_type) if family else 0
+        return (kin, node.gpus_free, own, -node.cpu_milli, -node.memory_mib)
 
 
 def in_bounds(spec: FunctionSpec, node: Node) -> bool:
@@ -123,12 +124,10 @@ def in_bounds(spec: FunctionSpec, node: Node) -> bool:
 
 
 def free_type(request: GpuRequest, node: Node) -> str | None:
-    """The type of free devices on the node that satisfies the request; the name asked for goes before its relatives."""
-    exact = node.gpus.get(request.type)
-    if exact and len(exact) >= request.count:
-        return request.type
-    for gpu_type, free in node.gpus.items():
-        if len(free) >= request.count and accepts(request, gpu_type):
+    """The type of free devices on the node that satisfies the request, the nearest to what was asked for."""
+    kinds = node.gpus if request.type == "ANY" else FAMILIES.get(request.type, (request.type,))
+    for gpu_type in kinds:
+        if len(node.gpus.get(gpu_type, ())) >= request.count:
             return gpu_type
     return None
 
