@@ -47,7 +47,7 @@ NEXT = {
 }
 
 Put = Callable[[wire.FromNode], None]
-Start = Callable[[wire.StartContainer, Stdio], Awaitable[Begun]]
+Start = Callable[[wire.StartContainer, Stdio, Callable[[str, str], None]], Awaitable[Begun]]
 """Starts a process whose guest waits for its `load`. Raises `Error` with a sentence for people."""
 
 
@@ -65,6 +65,7 @@ class Container:
         self._pipes: list[PipeReader] = []
         self._begun: Begun | None = None
         self._end: End | None = None
+        self._cancelled = False
         self._ready: asyncio.Future[tuple[list[tuple[str, float]], str]] = asyncio.get_running_loop().create_future()
         self._disconnected = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
@@ -82,9 +83,13 @@ class Container:
         for timer in self._timers:
             timer.cancel()
         self.guest.close()
+        for pipe in self._pipes:
+            pipe.close()
         self._output.tell_dropped()
         self._turn("ended")
         end = self._end or exited_end
+        if end.status != Status.OK:
+            log.info("container %s: %s", self.order.container, end.why)
         self._put(wire.ContainerEnded(self.order.container, int(end.status), end.why, end.payload))
 
     async def _run(self, start: Start) -> End:
@@ -98,8 +103,6 @@ class Container:
         ended = asyncio.ensure_future(self._begun.process.wait())
         if self._end is None:
             self._turn("loading")
-            for stream, text in self._begun.printed:
-                self._output.emit("", stream, text)
             self.guest.send({"t": "load", "spec": self._begun.load}, self._begun.payloads)
             await self._become_ready(ended, began)
         else:
@@ -117,7 +120,7 @@ class Container:
             await asyncio.get_running_loop().create_unix_connection(lambda: self.guest, sock=ours)
             for fd, stream in ((out[0], "stdout"), (err[0], "stderr")):
                 self._pipes.append(await read_pipe(fd, functools.partial(self._wrote, stream)))
-            return await start(self.order, Stdio(theirs.fileno(), out[1], err[1]))
+            return await start(self.order, Stdio(theirs.fileno(), out[1], err[1]), self._template_wrote)
         finally:
             theirs.close()
             os.close(out[1])
@@ -173,7 +176,8 @@ class Container:
     def _kill(self) -> None:
         if self._begun is not None:
             self._begun.process.kill()
-        elif self.life is not None:
+        elif self.life is not None and not self._cancelled:
+            self._cancelled = True  # once: it ends what it began before it ends itself
             self.life.cancel()
 
     def _turn(self, state: str) -> None:
@@ -224,6 +228,11 @@ class Container:
 
     def printed(self, call: str, stream: str, text: str) -> None:
         self._output.emit(call, stream, text)
+
+    def _template_wrote(self, stream: str, text: str) -> None:
+        """What its template printed while this container waited for it."""
+        if self.state == "preparing":
+            self._output.emit("", stream, text)
 
     def _wrote(self, stream: str, text: str) -> None:
         """To its descriptors, past Python's streams."""

@@ -58,19 +58,23 @@ class OutputLimit:
 
 
 class Collected:
-    """The last lines that a process printed, for when there is somebody to show them to."""
+    """The last lines that a process printed. The first who follows hears them all, and those to come."""
 
     def __init__(self) -> None:
         self._lines: deque[tuple[str, str]] = deque(maxlen=COLLECTED_LINES)
+        self._told: Callable[[str, str], None] | None = None
 
     def add(self, stream: str, text: str) -> None:
         self._lines.append((stream, text))
+        if self._told is not None:
+            self._told(stream, text)
 
-    def take(self) -> list[tuple[str, str]]:
-        """(stream, text) of what is there, once."""
-        lines = list(self._lines)
-        self._lines.clear()
-        return lines
+    def follow(self, told: Callable[[str, str], None]) -> None:
+        """`told(stream, text)` hears it, unless somebody else does already."""
+        if self._told is None:
+            self._told = told
+            for stream, text in self._lines:
+                told(stream, text)
 
     def said(self) -> str:
         """The end of it, as a part of a message."""
@@ -85,7 +89,16 @@ class PipeReader(asyncio.Protocol):
         self._take = take
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._partial = ""
+        self._transport: asyncio.BaseTransport | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def close(self) -> None:
+        """Stop reading, though somebody may still hold the other end."""
+        if self._transport is not None:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._cut(self._decode(data))

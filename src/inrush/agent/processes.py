@@ -20,7 +20,7 @@ class Process(Protocol):
 @dataclass(frozen=True)
 class Begun:
     """`how` names the tier of the start; `load` is what its guest is to be told, with payloads; `phases_ms` are the
-    start's parts in order; `why` is what it lacks of what was asked; `printed` is (stream, text) of its template."""
+    start's parts in order; `why` is what it lacks of what was asked."""
 
     process: Process
     how: str
@@ -28,7 +28,6 @@ class Begun:
     payloads: tuple[bytes, ...] = ()
     phases_ms: tuple[tuple[str, float], ...] = ()
     why: str = ""
-    printed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from inrush.agent.grounds import Ground, Grounds
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.specs import Exited, ForkSpec, Limits, RootSpec, RunSpec, Started, TemplateSpec
 from inrush.agent.processes import Begun, Stdio
-from inrush.agent.templates import Templates
+from inrush.agent.templates import Templates, Told
 from inrush.agent.uids import UidRanges
 from inrush.errors import Error
 
@@ -106,8 +106,11 @@ class Starts:
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def start(self, order: wire.StartContainer, stdio: Stdio) -> Begun:
-        """A process with a guest that waits for its `load`. Raises `Error` with a sentence for people."""
+    async def start(self, order: wire.StartContainer, stdio: Stdio, told: Told) -> Begun:
+        """A process with a guest that waits for its `load`. Raises `Error` with a sentence for people.
+
+        `told(stream, text)` hears what a template prints while the container waits for it.
+        """
         cards = [self._cards[index] for index in order.gpus]
         payloads = await self._grounds.pickled(order.spec)
         if self._settings["isolation"] == "process":
@@ -117,9 +120,12 @@ class Starts:
         env = container_env(order, ground.env, cards, devices)
         site = Site(order, ground, env, devices, load_of(order, env, self._max_payload_bytes), payloads)
         why = ""
+        if order.spec.snapshot and order.spec.pickled:
+            why = "a function sent as a pickle (serialized=True) starts without snapshot"
+            self._note(order.function, why)
         for template in self._templates_for(order, ground):
             try:
-                return await self._fork(site, template, stdio, why)
+                return await self._fork(site, template, stdio, told, why)
             except Error as error:
                 why = f"it could not be forked from its {_kind(template)}: {error}"
                 self._note(order.function, why)
@@ -132,9 +138,9 @@ class Starts:
         async with self._preparing:
             try:
                 ground = await self._grounds.find(order.spec, order.app)
-                for template in self._templates_for(order, ground):
-                    async with self._templates.use(template, self._ttl_s(template)):
-                        return
+                template = self._templates_for(order, ground)[-1 if _lacks_parameters(order) else 0]
+                async with self._templates.use(template, self._ttl_s(template)):
+                    return
             except (Error, OSError) as error:
                 log.info("%s could not be prepared: %s", order.spec.name, error)
 
@@ -162,9 +168,9 @@ class Starts:
 
     # ── the ways ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _fork(self, site: Site, template: TemplateSpec, stdio: Stdio, why: str) -> Begun:
+    async def _fork(self, site: Site, template: TemplateSpec, stdio: Stdio, told: Told, why: str) -> Begun:
         order = site.order
-        async with self._templates.use(template, self._ttl_s(template)) as opened:
+        async with self._templates.use(template, self._ttl_s(template), told):
             spec = ForkSpec(
                 id=order.container,
                 template=template.key,
@@ -180,8 +186,7 @@ class Starts:
             process, started = await self._launched(order.container, spec.root, launching)
         reasons = "; ".join(filter(None, (why, started.why)))
         how = "fork" if template.boot is None else "snapshot"
-        printed = tuple(opened.printed.take())
-        return Begun(process, how, site.load, site.payloads, started.phases, reasons, printed)
+        return Begun(process, how, site.load, site.payloads, started.phases, reasons)
 
     async def _exec(self, site: Site, stdio: Stdio, why: str) -> Begun:
         order, ground = site.order, site.ground
@@ -240,8 +245,7 @@ class Starts:
 
     def _templates_for(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> list[TemplateSpec]:
         zygote = self._zygote(order, ground)
-        wants_snapshot = order.spec.snapshot and order.spec.has_snap_hooks and not order.spec.pickled
-        return [self._snapshot(order, ground), zygote] if wants_snapshot else [zygote]
+        return [self._snapshot(order, ground), zygote] if order.spec.snapshot and not order.spec.pickled else [zygote]
 
     def _zygote(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> TemplateSpec:
         return TemplateSpec(
@@ -280,6 +284,11 @@ class Starts:
 def limits(resources: wire.Resources) -> Limits:
     """What the launcher enforces of a function's resources."""
     return Limits(cpu=resources.cpu_limit, cpu_request=resources.cpu, memory_mib=resources.memory_limit_mib)
+
+
+def _lacks_parameters(order: wire.Prepare) -> bool:
+    """A class whose parameters are not bound yet: its hooks cannot run."""
+    return not order.parameters and any(parameter.required for parameter in order.spec.parameters)
 
 
 def _network(spec: wire.FunctionSpec) -> str:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +26,8 @@ SWEEP_S = 5.0
 FAILED_S = 300.0
 """How long a template that failed is not tried again."""
 MAX_FAILED = 256
+
+Told = Callable[[str, str], None]
 
 
 class Layers(Protocol):
@@ -48,7 +50,7 @@ class TemplateFailed(StartupError):
 
 @dataclass(eq=False)
 class Template:
-    """One template. `printed` is what its process wrote; whoever starts the first container from it may take it."""
+    """One template. `printed` is what its process wrote."""
 
     opening: asyncio.Task[TemplateUp]
     layers: tuple[str, ...]
@@ -72,9 +74,14 @@ class Templates:
         self._sweeper: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def use(self, spec: TemplateSpec, ttl_s: float) -> AsyncIterator[Template]:
-        """The template, opened if it is not, and kept at least to the end of the block. Raises `TemplateFailed`."""
+    async def use(self, spec: TemplateSpec, ttl_s: float, told: Told | None = None) -> AsyncIterator[Template]:
+        """The template, opened if it is not, and kept at least to the end of the block. Raises `TemplateFailed`.
+
+        The first who gives `told` hears what the template's process prints.
+        """
         template = self._open.get(spec.key) or self._begin(spec, ttl_s)
+        if told is not None:
+            template.printed.follow(told)
         template.users += 1
         try:
             await asyncio.shield(template.opening)
