@@ -116,6 +116,32 @@ def test_a_large_piece_of_an_answer_is_cut(guest: GuestProcess) -> None:
     assert b"".join(bodies) == b"X" * 700_000
 
 
+def test_no_more_pieces_of_an_answer_leave_than_were_granted(guest: GuestProcess) -> None:
+    source = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    while (await receive())["more_body"]:
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for n in range(5):
+        print("sending", n)
+        await send({"type": "http.response.body", "body": b"%d" % n, "more_body": n < 4})
+def f():
+    return app
+"""
+    guest.load(source, web=WEB)
+    ask(guest, "ca-1", scope("/", method="POST"), last=False)
+    guest.send({"t": "grant", "c": "ca-1", "i": [0], "x": 3})
+    guest.send({"t": "feed", "c": "ca-1", "last": True}, b"")
+    guest.expect_log("sending 2\n", call="ca-1")
+    assert len(guest.expect_items("ca-1", 3)) == 3
+    assert "sending 3" not in guest.logs()
+    guest.send({"t": "grant", "c": "ca-1", "i": [0], "x": 10})
+    assert guest.result("ca-1")[0] == OK
+    assert len(guest.items("ca-1")) == 6
+
+
 def test_an_app_hears_that_its_client_has_left(guest: GuestProcess) -> None:
     guest.load(ASGI, web=WEB)
     ask(guest, "ca-1", scope("/forever"))
