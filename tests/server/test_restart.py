@@ -184,3 +184,30 @@ async def test_containers_of_before_are_stopped_when_their_agent_comes_back(serv
     await watcher.wait(lambda: agent.got(wire.StopContainer))
     assert agent.got(wire.StopContainer)[0].container == "co-unknown"
     await watcher.close()
+
+
+async def test_results_are_kept_for_their_time_and_then_said_to_be_gone(opened: Opened) -> None:
+    async with opened() as server:
+        Agent(server, echo)
+        client = await Client(socket_of(server)).connect()
+        function = (await client.start_app(F, deploy=True))["functions"]["f"]
+        client.send(wire.StartCall("ca-s", function, "spawn", payloads=(b"P",)), wire.AwaitCall("ca-s"))
+        await client.results("ca-s", 1)
+        server.durable._ttl_s = 0
+        client.send(wire.AwaitCall("ca-s"))
+        refused = await client.until(wire.CallRefused)
+        assert refused.code == "OutputExpiredError"
+        assert "result_ttl_s" in refused.message
+        assert (await client.ask(wire.FindCall("ca-s"))).code == "OutputExpiredError"
+        await client.close()
+
+
+async def test_a_client_that_asks_again_over_a_new_link_is_answered_once(server: Server) -> None:
+    first = await Client(socket_of(server)).connect()
+    ask = wire.Ask(1, wire.StartApp(wire.AppSpec(name="app", functions=(F,))))
+    first.send(ask)
+    first.send(ask)
+    await first.until(wire.Answer)
+    await first.ask(wire.HasBlobs(()))
+    assert len(server.apps.running()) == 1
+    await first.close()

@@ -77,7 +77,7 @@ class Server:
         self._idle_since = time.monotonic()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
-        self.token = _token(home / "token", str(self.settings["token"]) if self.settings["host"] else "")
+        self.token = _token(home / "token", self.settings["token"])
         self._build()
 
     def _build(self) -> None:

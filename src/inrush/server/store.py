@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,8 @@ class Store:
     """Opens the database at `url`, or `home/store.db`. Methods belong to the event loop's thread."""
 
     def __init__(self, home: Path, url: str = "") -> None:
+        if not url:
+            os.close(os.open(home / "store.db", os.O_RDWR | os.O_CREAT, 0o600))
         self._engine = sa.create_engine(url or f"sqlite:///{home / 'store.db'}", pool_size=2, max_overflow=0)
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _tune_sqlite)
