@@ -48,8 +48,11 @@ class Fork:
         self._report, theirs = messages.pair()
         messages.want_credentials(self._report)
         self._machine.loop.watch(self._report.fileno(), self._hear)
-        self._machine.loop.later(_READY_S, self._too_late)
         return theirs.detach()
+
+    def sent(self) -> None:
+        """The template has the request: it has so much time."""
+        self._machine.loop.later(_READY_S, self._too_late)
 
     def kill(self) -> None:
         """Kill the first process, pid 1 of the container, and so all of it."""

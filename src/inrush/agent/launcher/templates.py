@@ -35,6 +35,8 @@ _CPU_REQUEST = 1.0
 """The share of the processor under which a template forks: what waits for it is the start of a container."""
 
 _RESEND_S = 0.005
+_AT_ONCE = 16
+"""Requests that a template is given before it has answered: it forks one after the other anyway."""
 _LAST_WORDS_S = 1.0
 
 Answer = Callable[[TemplateUp | Started | Failure], None]
@@ -110,7 +112,8 @@ class Template:
         self._gone = gone
         self._began = time.monotonic()
         self._forks: dict[str, Fork] = {}
-        self._unsent: deque[tuple[dict[str, Any], list[int]]] = deque()
+        self._unsent: deque[tuple[Fork, dict[str, Any], list[int]]] = deque()
+        self._sent: set[str] = set()
         self._closing = False
         self._status = 0
         self._userns = machine.users.get(spec.uid_base)
@@ -154,7 +157,13 @@ class Template:
         asked = time.monotonic()
         below = self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
         held = self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, below)
-        made = Fork(self._machine, container, held, self._userns, self._launch.pid, answer, self._forget)
+
+        def settled(result: TemplateUp | Started | Failure) -> None:
+            self._sent.discard(spec.id)
+            answer(result)
+            self._send()
+
+        made = Fork(self._machine, container, held, self._userns, self._launch.pid, settled, self._forget)
         self._forks[spec.id] = made
         container.uid_base = self.uid_base
         joins, nodes = held.joins(), roots.take_nodes(roots.relative(spec.devices))
@@ -174,7 +183,7 @@ class Template:
         report = made.begin()
         own = [report, *joins, *nodes.values()]
         ordered = [report, held.root.fd, *fds, *joins, *net, *(fd for fd, _, _ in held.root.binds), *nodes.values()]
-        self._unsent.append((body, [os.dup(fd) for fd in ordered]))
+        self._unsent.append((made, body, [os.dup(fd) for fd in ordered]))
         messages.close_all(own)
         self._send()
 
@@ -192,8 +201,8 @@ class Template:
             self._launch.kill()
 
     def _send(self) -> None:
-        while self._unsent:
-            body, fds = self._unsent[0]
+        while self._unsent and len(self._sent) < _AT_ONCE:
+            fork, body, fds = self._unsent[0]
             try:
                 messages.send(self._control, body, fds)
             except BlockingIOError:
@@ -203,6 +212,8 @@ class Template:
                 pass  # it has ended, and `_ended` tells its containers
             self._unsent.popleft()
             messages.close_all(fds)
+            self._sent.add(fork.container.id)
+            fork.sent()
 
     def _check(self, pid: int) -> None:
         verify.namespaces_of(pid, self._userns, [os.getpid()])
@@ -278,7 +289,7 @@ class Template:
     def _release(self) -> None:
         self._machine.loop.unwatch(self._control.fileno())
         self._control.close()
-        for _, fds in self._unsent:
+        for _, _, fds in self._unsent:
             messages.close_all(fds)
         self._unsent.clear()
         self._closing = True

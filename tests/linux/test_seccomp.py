@@ -1,0 +1,89 @@
+"""The filter of system calls, run by a small interpreter of BPF, for both machines: what it answers to which call."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from inrush.linux import seccomp
+
+ALLOW, KILL, EPERM, ENOSYS, NOFAMILY = 0x7FFF0000, 0x80000000, 0x50001, 0x50026, 0x50061
+ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+CLONE = {"x86_64": 56, "aarch64": 220}
+SOCKET = {"x86_64": 41, "aarch64": 198}
+READ = {"x86_64": 0, "aarch64": 63}
+MOUNT = {"x86_64": 165, "aarch64": 40}
+CHROOT = {"x86_64": 161, "aarch64": 51}
+PTRACE = {"x86_64": 101, "aarch64": 117}
+UNSHARE = {"x86_64": 272, "aarch64": 97}
+machines = pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+
+
+def answer(code: bytes, arch: int, number: int, first: int = 0) -> int:
+    """What the filter returns for a call with this first argument."""
+    data = struct.pack("<iIQ6Q", number, arch, 0, first, 0, 0, 0, 0, 0)
+    at, value = 0, 0
+    while True:
+        operation, if_true, if_false, operand = struct.unpack_from("HBBI", code, at * 8)
+        at += 1
+        if operation == 0x06:
+            return int(operand)
+        if operation == 0x20:
+            (value,) = struct.unpack_from("<I", data, operand)
+        else:
+            holds = {0x15: value == operand, 0x35: value >= operand, 0x45: bool(value & operand)}[operation]
+            at += if_true if holds else if_false
+
+
+@pytest.fixture
+def code(monkeypatch: pytest.MonkeyPatch, machine: str) -> bytes:
+    monkeypatch.setattr(seccomp, "MACHINE", machine)
+    return seccomp.program()
+
+
+@machines
+def test_ordinary_calls_pass_and_dangerous_ones_do_not(code: bytes, machine: str) -> None:
+    assert answer(code, ARCH[machine], READ[machine]) == ALLOW
+    for numbers in (MOUNT, CHROOT, PTRACE, UNSHARE):
+        assert answer(code, ARCH[machine], numbers[machine]) == EPERM
+    for number in (425, 428, 429, 432, 442):
+        assert answer(code, ARCH[machine], number) == EPERM
+
+
+@machines
+def test_only_clones_into_new_namespaces_are_refused(code: bytes, machine: str) -> None:
+    assert answer(code, ARCH[machine], CLONE[machine], 17) == ALLOW
+    assert answer(code, ARCH[machine], CLONE[machine], 0x3D0F00) == ALLOW  # what a thread is made with
+    for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
+        assert answer(code, ARCH[machine], CLONE[machine], flag | 17) == EPERM
+    assert answer(code, ARCH[machine], 435) == ENOSYS
+
+
+@machines
+def test_only_sockets_that_no_namespace_confines_are_refused(code: bytes, machine: str) -> None:
+    for family in (1, 2, 10, 16):
+        assert answer(code, ARCH[machine], SOCKET[machine], family) == ALLOW
+    for family in (38, 40):
+        assert answer(code, ARCH[machine], SOCKET[machine], family) == NOFAMILY
+
+
+@machines
+def test_calls_by_another_machines_numbers_kill(code: bytes, machine: str) -> None:
+    other = next(arch for name, arch in ARCH.items() if name != machine)
+    assert answer(code, other, READ[machine]) == KILL
+    if machine == "x86_64":
+        assert answer(code, ARCH[machine], 0x40000000 | READ[machine]) == EPERM
+
+
+@machines
+def test_a_build_may_change_its_root_directory_and_nothing_more(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    monkeypatch.setattr(seccomp, "MACHINE", machine)
+    code = seccomp.program(allowed=("chroot",))
+    assert answer(code, ARCH[machine], CHROOT[machine]) == ALLOW
+    assert answer(code, ARCH[machine], MOUNT[machine]) == EPERM
+
+
+def test_a_machine_whose_numbers_are_not_known_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seccomp, "MACHINE", "riscv64")
+    assert seccomp.program() == b""
