@@ -25,6 +25,11 @@ def test_what_containers_print_goes_to_the_stream_that_they_printed_it_to(capsys
     assert shown.err == "co-1 a complaint\n"
 
 
+def test_of_a_progress_bar_the_last_state_is_shown(capsys):
+    Plain().log(log("loading 1/3\rloading 2/3\rloading 3/3\n", "stderr"))
+    assert capsys.readouterr().err == "co-1 loading 3/3\n"
+
+
 def test_a_build_tells_its_steps_and_their_output_on_stderr(capsys):
     output = Plain()
     output.progress(Progress(1, "step", "pip_install numpy"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from inrush.cli.screen import visible
 from inrush.client._output import use
 from inrush.wire import Log, Progress, State
 
@@ -55,13 +56,13 @@ class Plain:
 
     def log(self, line: Log) -> None:
         if line.container:
-            click.echo(f"{line.container} {line.text.rstrip(chr(10))}", err=line.stream != "stdout")
+            click.echo(f"{line.container} {visible(line.text)}", err=line.stream != "stdout")
 
     def progress(self, told: Progress) -> None:
         if told.kind == "step":
             click.echo(f"building: {told.text}", err=True)
         elif told.kind == "line":
-            click.echo(f"  {told.text.rstrip()}", err=True)
+            click.echo(f"  {visible(told.text)}", err=True)
 
     def state(self, told: State) -> None:
         if told.kind != "waiting":
@@ -100,14 +101,14 @@ class Live:
         from rich.text import Text
 
         if line.container:
-            text = Text(line.text.rstrip("\n"), style="dim" if line.stream != "stdout" else "")
+            text = Text(visible(line.text), style="dim" if line.stream != "stdout" else "")
             colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
             self._console.print(Text(line.container, style=colour), text)
 
     def progress(self, told: Progress) -> None:
         with self._lock:
             if told.kind == "line":
-                self._lines[told.rid] = told.text.rstrip()[:_LINE_CHARACTERS]
+                self._lines[told.rid] = visible(told.text)[:_LINE_CHARACTERS]
             else:
                 self._finish_step(told.rid)
             if told.kind == "step":

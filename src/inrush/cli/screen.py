@@ -102,8 +102,13 @@ def log_line(line: dict[str, Any], machine: bool) -> None:
     if machine:
         click.echo(json.dumps(line))
         return
-    text = click.style(line["text"].rstrip("\n"), dim=line["stream"] != "stdout")
+    text = click.style(visible(line["text"]), dim=line["stream"] != "stdout")
     click.echo(f"{click.style(line['container'], fg='cyan')} {text}" if line["container"] else text)
+
+
+def visible(line: str) -> str:
+    """A line as a terminal shows it at its end: of a progress bar that is drawn over and over, the last state."""
+    return line.rstrip("\r\n").rpartition("\r")[2]
 
 
 def _named_cell(name: str, value: Any) -> str:
