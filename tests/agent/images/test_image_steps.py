@@ -235,6 +235,23 @@ async def test_a_python_that_nobody_has_is_an_error_that_names_both_ways(shared:
         await shared.build(base=DEBIAN, python="3.99")
 
 
+@pytest.mark.slow
+async def test_another_release_of_debian_has_another_python_with_packages_of_its_own(shared: Images) -> None:
+    image = await shared.build(pip("msgspec"), step("apt", packages=["hello"]), base=DEBIAN, python="3.13")
+    assert image.python_version == "3.13"
+    assert "trixie" in await shared.run(image, "cat", "/etc/os-release")
+    assert await shared.run(image, "hello") == "Hello, world!\n"
+    assert await shared.run(image, "dpkg", "--audit") == ""
+    layers = await shared.store.runtime(image, 1 << 20)
+    code = (
+        "import sys; sys.path[:0] = ['/opt/inrush/lib', '/opt/inrush/deps'];"
+        "import inrush.wire, msgspec, cloudpickle, os;"
+        "print(sys.version_info[1], msgspec.__file__, os.path.exists(inrush.wire.__cached__))"
+    )
+    said = await shared.python(image, code, above=layers)
+    assert said == "13 /opt/inrush/deps/msgspec/__init__.py True"
+
+
 def _by_value(function: object) -> object:
     """As if it were of the user's program, which is no module of the image."""
     function.__module__ = "__main__"  # type: ignore[attr-defined]
