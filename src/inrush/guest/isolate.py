@@ -60,7 +60,7 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     _leave_namespaces(job)
     times.append(("namespaces", clock()))
     nodes = {**roots.take_nodes(), **job.devices} if job.devices else None
-    roots.enter(job.root, job.binds, nodes, job.tmp_mib)
+    roots.enter(job.root, job.binds, nodes, job.tmp_mib, sealed=True)
     os.close(job.root)
     times.append(("root", clock()))
     _join_groups(job)

@@ -33,7 +33,11 @@ def relative(devices: Iterable[str]) -> tuple[str, ...]:
 
 
 def enter(
-    root_fd: int, binds: Iterable[tuple[int, str, bool]], nodes: Mapping[str, int] | None, tmp_mib: int | None
+    root_fd: int,
+    binds: Iterable[tuple[int, str, bool]],
+    nodes: Mapping[str, int] | None,
+    tmp_mib: int | None,
+    sealed: bool,
 ) -> None:
     """Make `root_fd` the root. `binds` are (detached mount, path, is a directory). `nodes` are the devices of a
     fresh /dev; None takes over the /dev of the present root, all but its shm and pts.
@@ -44,6 +48,8 @@ def enter(
     mounts.attach(root_fd, "/tmp")  # noqa: S108 (a mount point that both a host and an image have)
     mounts.pivot_into("/tmp")  # noqa: S108
     _attach(proc, "/proc")
+    if sealed:
+        _seal()
     if sys is not None:
         _attach(sys, "/sys")
     _attach(dev, "/dev")
@@ -60,6 +66,16 @@ def _attach(fd: int, path: str, is_directory: bool = True) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
     mounts.attach(fd, path)
     os.close(fd)
+
+
+def _seal() -> None:
+    """/proc/sys read-only: user 0 may write what belongs to its network namespace, even without capabilities, and
+    the namespace serves others later. (Below a template it stays open: the kernel gives a new /proc only to who sees
+    a whole one.)
+    """
+    settings = mounts.clone_tree("/proc/sys")
+    mounts.set_attributes(settings, mounts.ATTR_RDONLY)
+    _attach(settings, "/proc/sys")
 
 
 def _sysfs() -> int | None:

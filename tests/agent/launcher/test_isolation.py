@@ -80,7 +80,8 @@ socket.socket().close()
 async def test_from_outside_a_container_is_confined_in_every_respect(node: Node, way: str) -> None:
     up = await node.template("t")
     if way == "fork":
-        pid = (await node.fork("t")).started.pid
+        forked = await node.fork("t")
+        pid = forked.started.pid
     else:
         _, write = os.pipe()
         id = await node.start("sleep", "600", output=write)
@@ -95,6 +96,17 @@ async def test_from_outside_a_container_is_confined_in_every_respect(node: Node,
         if kind != "user":
             assert namespaces.identity(kind, pid) != namespaces.identity(kind, up.pid), kind
     assert "inrush-" in Path(f"/proc/{pid}/cgroup").read_text()
+
+
+async def test_settings_of_the_kernel_cannot_be_written(node: Node) -> None:
+    write = "open('/proc/sys/net/ipv4/ip_default_ttl', 'w').write('9')"
+    exited, text = await node.python(write)
+    assert exited.code == 1
+    assert "Read-only" in text
+    await node.template("t")
+    forked = await node.fork("t")
+    assert "Read-only" in await forked.ask(write)
+    assert await forked.ask("open('/proc/sys/net/ipv4/ip_default_ttl').read()") != "'9\\n'"
 
 
 async def test_two_apps_are_different_users_of_the_host(node: Node) -> None:

@@ -108,6 +108,19 @@ async def test_a_network_that_a_container_has_left_serves_the_next(node: Node, o
     assert len(seen) < 6
 
 
+async def test_the_network_of_a_template_which_it_could_change_serves_nobody_else(node: Node) -> None:
+    before = "mine = os.readlink('/proc/self/ns/net')"
+    await node.template("s", boot={"before": before}, network="nat")
+    forked = await node.fork("s")
+    templates = await forked.ask("sys.modules['rig'].mine")
+    forked.sock.close()
+    await node.ended(forked.id)
+    await node.template("t")
+    await node.launcher.close_template("s")
+    forks = [await node.fork("t") for _ in range(4)]
+    assert templates not in [await each.ask("os.readlink('/proc/self/ns/net')") for each in forks]
+
+
 async def test_names_are_resolved_by_the_nodes_resolver(node: Node) -> None:
     _, text = await node.run("cat", "/etc/resolv.conf", "/etc/hosts", root=node.root(hostname="box"))
     assert node.can["resolver"] in text

@@ -37,6 +37,8 @@ class Held:
     group: Group | None = None
     net: Net | None = None
     why: str = ""
+    open: bool = False
+    """Its processes have capabilities in their namespaces, which so serve nobody else."""
 
     def joins(self) -> list[int]:
         """Descriptors by which a process moves itself into the groups; the caller closes them."""
@@ -107,7 +109,7 @@ class Machine:
         """Take everything back; the container's processes have ended, or are being killed."""
         held.root.close()
         if held.net and self.network:
-            self.network.give_back(held.userns, held.net)
+            self.network.give_back(held.userns, held.net, again=not held.open)
         if held.group:
             held.group.kill()
             self._remove(held.group, _FIRST_RETRY_S)

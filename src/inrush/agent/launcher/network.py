@@ -55,12 +55,12 @@ class Network:
         ready = self._ready.setdefault(userns, deque())
         return ready.popleft() if ready else self._make(userns, 1)[0]
 
-    def give_back(self, userns: int, net: Net) -> None:
-        """No process is left in `net`. It serves a later container of the same app: nothing in it could be changed
-        without capabilities, and taking one down holds the kernel's network lock for milliseconds.
+    def give_back(self, userns: int, net: Net, again: bool) -> None:
+        """No process is left in `net`. `again`: it serves a later container of the same app, as nothing in it could be
+        changed without capabilities; taking one down holds the kernel's network lock for milliseconds.
         """
         ready = self._ready.get(userns)
-        if ready is None or len(ready) >= KEPT:
+        if not again or ready is None or len(ready) >= KEPT:
             self._discard(net)
         else:
             ready.append(net)

@@ -111,7 +111,7 @@ def _init(sandbox: Sandbox, program: Program, report: socket.socket, status: int
         namespaces.set_hostname(sandbox.hostname)
     mounts.make_private()
     nodes = roots.take_nodes((*roots.NODES, *sandbox.devices))
-    roots.enter(sandbox.root.fd, sandbox.root.binds, nodes, sandbox.tmp_mib)
+    roots.enter(sandbox.root.fd, sandbox.root.binds, nodes, sandbox.tmp_mib, sealed=program.filter_code is not None)
     pid = os.fork()
     if pid == 0:
         phases = [("namespaces", round((time.monotonic() - began) * 1e3, 3))]

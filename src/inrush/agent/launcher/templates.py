@@ -127,6 +127,7 @@ class Template:
         spec, machine = self._spec, self._machine
         limits = replace(spec.limits, cpu_request=max(spec.limits.cpu_request, _CPU_REQUEST))
         held = self._held = machine.hold(self._group, spec.root, limits, spec.network, spec.uid_base)
+        held.open = True
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         joins = held.joins()
         netns = held.net.fd if held.net else -1
