@@ -5,30 +5,27 @@
     exec       a fresh interpreter, where no template could be had
     process    no isolation at all, by an explicit setting only
 
-Each way falls back to the next with a note that says why. A snapshot's key is the digest of all that its process has
-seen: app, layers, parameters, environment and secrets, guest and kernel.
+Each way falls back to the next with a note that says why.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
-import platform
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from inrush import wire
-from inrush.agent import cdi, process_mode
-from inrush.agent.environment import BASE, container_env, guest_version, load_of, load_spec
+from inrush.agent import cdi, process_mode, template_specs
+from inrush.agent.contained import Contained
+from inrush.agent.environment import BASE, container_env, load_of
 from inrush.agent.exits import Exits
 from inrush.agent.grounds import Ground, Grounds
 from inrush.agent.launcher.client import Launcher
-from inrush.agent.launcher.specs import Exited, ForkSpec, Limits, RootSpec, RunSpec, Started, TemplateSpec
+from inrush.agent.launcher.specs import ForkSpec, RootSpec, RunSpec, Started, TemplateSpec
 from inrush.agent.processes import Begun, Stdio
+from inrush.agent.template_specs import kind, lacks_parameters, limits, network
 from inrush.agent.templates import Templates, Told
 from inrush.agent.uids import UidRanges
 from inrush.errors import Error
@@ -43,27 +40,6 @@ _EXEC = (
     "sys.argv = ['inrush.guest', '0']; runpy.run_module('inrush.guest', run_name='__main__')"
 )
 """What a fresh interpreter executes: the guest, on the socket that is its standard input."""
-
-
-class Contained:
-    """A container that the launcher runs."""
-
-    def __init__(self, launcher: Launcher, id: str, exited: asyncio.Future[Exited]) -> None:
-        self._launcher = launcher
-        self._id = id
-        self._exited = exited
-        self._killing: asyncio.Task[None] | None = None
-
-    async def wait(self) -> Exited:
-        return await self._exited
-
-    def kill(self) -> None:
-        if self._killing is None:
-            self._killing = asyncio.create_task(self._kill())
-
-    async def _kill(self) -> None:
-        with suppress(Error, OSError):  # the launcher is gone, and its containers with it
-            await self._launcher.kill(self._id)
 
 
 @dataclass(frozen=True)
@@ -127,7 +103,7 @@ class Starts:
             try:
                 return await self._fork(site, template, stdio, told, why)
             except Error as error:
-                why = f"it could not be forked from its {_kind(template)}: {error}"
+                why = f"it could not be forked from its {kind(template)}: {error}"
                 self._note(order.function, why)
         return await self._exec(site, stdio, why)
 
@@ -138,7 +114,7 @@ class Starts:
         async with self._preparing:
             try:
                 ground = await self._grounds.find(order.spec, order.app)
-                template = self._templates_for(order, ground)[-1 if _lacks_parameters(order) else 0]
+                template = self._templates_for(order, ground)[-1 if lacks_parameters(order) else 0]
                 async with self._templates.use(template, self._ttl_s(template)):
                     return
             except (Error, OSError) as error:
@@ -158,7 +134,7 @@ class Starts:
             env=env,
             cwd=ground.workdir,
             limits=limits(order.spec.resources),
-            network=_network(order.spec),
+            network=network(order.spec),
             tty=order.tty,
         )
         await self._launcher.run(spec, *streams)
@@ -176,7 +152,7 @@ class Starts:
                 template=template.key,
                 root=site.ground.root(order.container, site.devices.binds, order.spec.resources.disk_mib),
                 limits=limits(order.spec.resources),
-                network=_network(order.spec),
+                network=network(order.spec),
                 hostname=order.container,
                 env=site.env,
                 devices=site.devices.devices,
@@ -199,34 +175,13 @@ class Starts:
             env=site.env,
             cwd=ground.workdir,
             limits=limits(order.spec.resources),
-            network=_network(order.spec),
+            network=network(order.spec),
             devices=site.devices.devices,
         )
         launching = self._launcher.run(spec, stdio.guest, stdio.stdout, stdio.stderr)
         process, started = await self._launched(order.container, spec.root, launching)
         reasons = "; ".join(filter(None, (why, started.why)))
         return Begun(process, "exec", site.load, site.payloads, started.phases, reasons)
-
-    async def _launched(
-        self, id: str, root: RootSpec, launching: Coroutine[Any, Any, Started]
-    ) -> tuple[Contained, Started]:
-        """The container, once it runs. If whoever wants it no longer does, it is ended first."""
-        exited = self._exits.expect(id)
-        self._grounds.hold(root, exited)
-        process = Contained(self._launcher, id, exited)
-        task = asyncio.ensure_future(launching)
-        try:
-            return process, await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task})
-            if task.exception() is None:
-                process.kill()
-                await process.wait()
-            raise
-        finally:
-            if task.done() and task.exception() is not None:
-                self._exits.forget(id)
-                exited.cancel()
 
     async def _start_process(
         self, order: wire.StartContainer, cards: Sequence[wire.Gpu], payloads: tuple[bytes, ...], stdio: Stdio
@@ -241,68 +196,28 @@ class Starts:
         load["root"] = str(sources[0] / "root") if sources else ""
         return Begun(process, "process", load, payloads, why=process_mode.WARNING)
 
+    async def _launched(
+        self, id: str, root: RootSpec, launching: Coroutine[Any, Any, Started]
+    ) -> tuple[Contained, Started]:
+        exited = self._exits.expect(id)
+        self._grounds.hold(root, exited)
+        process = Contained(self._launcher, id, exited)
+        try:
+            return process, await process.launched(launching)
+        finally:
+            if not process.runs:
+                self._exits.forget(id)
+                exited.cancel()
+
     # ── templates ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _templates_for(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> list[TemplateSpec]:
-        zygote = self._zygote(order, ground)
-        return [self._snapshot(order, ground), zygote] if order.spec.snapshot and not order.spec.pickled else [zygote]
-
-    def _zygote(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> TemplateSpec:
-        return TemplateSpec(
-            key="zy-" + _digest(order.app, ground.layers, ground.env, _ground_truth()),
-            root=ground.template_root(with_source=False),
-            uid_base=self._uids.first_uid(order.app),
-            python=ground.python,
-            sys_path=ground.sys_path,
-            sys_path_end=ground.sys_path_end,
-            env=ground.env,
-        )
-
-    def _snapshot(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> TemplateSpec:
-        env = {**ground.env, **dict(order.env), "INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app}
-        boot = {"spec": {**load_spec(order), "function": "", "env": dict(order.env)}}
-        seen = (order.app, ground.layers, ground.above, boot, env, _ground_truth())
-        return TemplateSpec(
-            key="sn-" + _digest(*seen),
-            root=ground.template_root(with_source=True),
-            uid_base=self._uids.first_uid(order.app),
-            python=ground.python,
-            sys_path=ground.sys_path,
-            sys_path_end=ground.sys_path_end,
-            env=env,
-            boot=boot,
-            cwd=ground.workdir,
-            limits=limits(order.spec.resources),
-            network=_network(order.spec),
-            timeout_s=order.spec.startup_timeout_s,
-        )
+        """What it may be forked from, the best first."""
+        uid_base = self._uids.first_uid(order.app)
+        zygote = template_specs.zygote(order, ground, uid_base)
+        if not order.spec.snapshot or order.spec.pickled:
+            return [zygote]
+        return [template_specs.snapshot(order, ground, uid_base), zygote]
 
     def _ttl_s(self, template: TemplateSpec) -> float:
         return float(self._settings["zygote_ttl_s" if template.boot is None else "snapshot_ttl_s"])
-
-
-def limits(resources: wire.Resources) -> Limits:
-    """What the launcher enforces of a function's resources."""
-    return Limits(cpu=resources.cpu_limit, cpu_request=resources.cpu, memory_mib=resources.memory_limit_mib)
-
-
-def _lacks_parameters(order: wire.Prepare) -> bool:
-    """A class whose parameters are not bound yet: its hooks cannot run."""
-    return not order.parameters and any(parameter.required for parameter in order.spec.parameters)
-
-
-def _network(spec: wire.FunctionSpec) -> str:
-    return "none" if spec.block_network else "nat"
-
-
-def _kind(template: TemplateSpec) -> str:
-    return "zygote" if template.boot is None else "snapshot"
-
-
-def _ground_truth() -> tuple[str, str]:
-    """What every template contains besides the image."""
-    return (guest_version(), platform.release())
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
