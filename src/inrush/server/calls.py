@@ -157,13 +157,11 @@ class Calls:
         if ranges:
             owner.send(wire.Resend(call.id, ranges=ranges))
 
-    def cancel(self, id: str, why: str, terminate: bool = False) -> bool:
-        """Cancels what is not over; each input ends as cancelled."""
-        call = self._calls.get(id)
-        if call is None or call.finished:
-            return call is not None
-        self.post(events.CallCancelled(id, why, terminate))
-        return True
+    def cancel(self, owner: Owner, message: wire.CancelCall) -> None:
+        """Cancels what is not over; each input ends as cancelled. A durable call is anybody's who knows its id."""
+        call = self._calls.get(message.call)
+        if call is not None and not call.finished and (call.durable or call.owner is owner):
+            self.post(events.CallCancelled(call.id, "the caller cancelled it", message.terminate))
 
     def forget(self, call: Call) -> None:
         """Nobody waits for it any more."""

@@ -27,9 +27,6 @@ class Images:
 
     async def build(self, ask: wire.BuildImage, progress: Progress) -> dict[str, str]:
         """The image's id and its Python. Raises `ImageBuildError` with the failed step and its output."""
-        nodes = self._nodes.all()
-        if not nodes:
-            raise ResourceExhaustedError("no node is attached, so no image can be built; try again in a moment")
         if len(self._builds) >= MAX_BUILDS:
             raise ResourceExhaustedError(f"{MAX_BUILDS} images are being built already; try again later")
         env = tuple(self._secrets.values(ask.secrets).items())
@@ -37,7 +34,7 @@ class Images:
         future: asyncio.Future[wire.Built] = asyncio.get_running_loop().create_future()
         self._builds[id] = (progress, future)
         try:
-            nodes[0].send(wire.Build(id, ask.recipe, ask.app, env, ask.force or self._force))
+            (await self._nodes.first()).send(wire.Build(id, ask.recipe, ask.app, env, ask.force or self._force))
             built = await future
         finally:
             del self._builds[id]

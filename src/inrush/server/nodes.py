@@ -7,13 +7,14 @@ takes such batches, be it the `receive` of the agent in this process or the send
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from inrush import wire
 from inrush.core import effects, events
-from inrush.errors import Error
+from inrush.errors import Error, ResourceExhaustedError
 from inrush.server.containers import Container, Containers
 from inrush.server.functions import Function, Functions
 from inrush.wire import Status
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 Send = Callable[[list[Any]], None]
 Deliver = Callable[[list[Any]], None]
 KEPT_NOTES = 20
+JOIN_S = 10.0
+"""A server that has just started waits for its first node as long as this."""
 
 
 class Node:
@@ -66,6 +69,7 @@ class Nodes:
         self._post, self._turn = post, turn
         self._functions, self._containers, self._environment = functions, containers, environment
         self._nodes: dict[str, Node] = {}
+        self._joined = asyncio.Event()
         self.ending = False
         """The server ends, and its containers too: what that cuts short runs again after the next start."""
         self.handlers: dict[type, Callable[[Any], None]] = {
@@ -81,6 +85,14 @@ class Nodes:
     def all(self) -> list[Node]:
         """Attached nodes."""
         return list(self._nodes.values())
+
+    async def first(self) -> Node:
+        """Any attached node; where none is yet, the one to come. Raises `ResourceExhaustedError` if none does."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._joined.wait(), JOIN_S)
+        for node in self._nodes.values():
+            return node
+        raise ResourceExhaustedError("no node is attached; try again in a moment")
 
     # ── the link ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,6 +110,8 @@ class Nodes:
     def detach(self, id: str, why: str) -> None:
         """The link to an agent is gone."""
         node = self._nodes.pop(id, None)
+        if not self._nodes:
+            self._joined.clear()
         if node is not None:
             for container in self._containers.all():
                 if container.node == id:
@@ -109,6 +123,7 @@ class Nodes:
         if type(message) is wire.NodeHello:
             node.id, node.inventory = message.node, message.inventory
             self._nodes[node.id] = node
+            self._joined.set()
             self._post(events.NodeJoined(node.id, message.inventory, message.containers))
             for function in self._functions.all():
                 self._prepare(node, function)

@@ -216,7 +216,7 @@ class Sessions:
                 if self._durable.wait(session, message.call):
                     self._run(session, self._durable.send_stored(session, message))
             case wire.CancelCall():
-                calls.cancel(message.call, "the caller cancelled it", message.terminate)
+                calls.cancel(session, message)
             case wire.Unfollow():
                 session.unfollow(message.rid)
 
