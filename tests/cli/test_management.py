@@ -60,8 +60,16 @@ def test_lists_are_json_for_machines(inrush):
 def test_the_doctor_finds_what_a_container_needs(inrush):
     checks = {check["name"]: check for check in json.loads(inrush("doctor", "--json").stdout)}
     assert checks["system"]["verdict"] == "ok"
+    assert "pidfd" in checks["launcher"]["found"]
     assert "2 × A10G (declared)" in checks["gpus"]["found"]
     assert all(check["advice"] for check in checks.values() if check["verdict"] == "no")
+
+
+def test_the_doctor_tells_what_the_launcher_does_without_and_why(inrush):
+    done = inrush("doctor", "--json", env={"INRUSH_WITHOUT": "idmap"})
+    launcher = next(check for check in json.loads(done.stdout) if check["name"] == "launcher")
+    assert launcher["verdict"] == "less"
+    assert "idmap: switched off by INRUSH_WITHOUT" in launcher["found"]
 
 
 def test_a_second_server_for_one_home_is_refused(inrush):

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inrush import settings
 from inrush.errors import Error
@@ -33,7 +35,7 @@ class Check(NamedTuple):
 def all_of_them() -> list[Check]:
     """Every check, in the order in which a container needs what it looks at."""
     checks: list[Callable[[], Check]] = [
-        *(_system, _kernel, _privileges, _user_namespaces, _seccomp, _cgroups, _nft, _bootstrap, _uv),
+        *(_system, _kernel, _privileges, _user_namespaces, _seccomp, _cgroups, _nft, _launcher, _bootstrap, _uv),
         *(_pythons, _gpus, _memory, _disk, _server),
     ]
     return [check() for check in checks]
@@ -104,11 +106,40 @@ def _nft() -> Check:
     return Check("network", "less", "no nft: containers have only loopback", "apt-get install nftables")
 
 
+def _launcher() -> Check:
+    """A launcher of its own is started, and asked what it found by trying."""
+    if platform.system() != "Linux":
+        return Check("launcher", "no", "it runs on Linux only")
+    try:
+        told = asyncio.run(_ask_launcher())
+    except (Error, OSError, TimeoutError) as error:
+        return Check("launcher", "no", f"it does not start: {error}", "the lines above may tell why")
+    lost = [*filter(None, [told["lost"]]), *(f"{name}: {why}" for name, why in told["why"].items()), *told["notes"]]
+    if lost:
+        return Check("launcher", "less", "; ".join(lost))
+    return Check("launcher", "ok", f"has all it can use: {', '.join(told['features'])}")
+
+
+async def _ask_launcher() -> dict[str, Any]:
+    from inrush.agent.launcher.client import Launcher
+    from inrush.agent.launcher.process import start_launcher
+
+    with tempfile.TemporaryDirectory(prefix="inrush-") as state:
+        launcher = Launcher(start_launcher(Path(state)), lambda exited: None)
+        try:
+            return await launcher.connect()
+        finally:
+            await launcher.close()
+
+
 def _bootstrap() -> Check:
-    found = [name for name in ("mmdebstrap", "debootstrap") if shutil.which(name, path=_SYSTEM_PATH)]
-    if found:
-        return Check("debian images", "ok", found[0])
-    advice = "apt-get install mmdebstrap"
+    tools = {"apt-get": "apt", "dpkg-deb": "dpkg", "tar": "tar", "xargs": "findutils"}
+    missing = [package for name, package in tools.items() if not shutil.which(name, path=_SYSTEM_PATH)]
+    if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
+        missing.append("debian-archive-keyring")
+    if not missing:
+        return Check("debian images", "ok", "apt and dpkg of this machine make them")
+    advice = f"apt-get install {' '.join(missing)}"
     return Check("debian images", "less", "Image.debian_slim() cannot be built, Image.host() can", advice)
 
 
