@@ -300,7 +300,7 @@ class Server:
 
 
 def _settle_memory() -> None:
-    """What is there now stays: collections look at younger objects only, and seldom, so no call waits for a long one."""
+    """What is there now stays: collections look at younger objects only, and seldom: no call waits for a long one."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
