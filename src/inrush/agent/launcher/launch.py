@@ -48,6 +48,7 @@ class Launch:
         self._settled = False
         self._started = False
         self._doomed = False
+        self._over = False
         self._report: socket.socket | None = None
         self._status_read = -1
 
@@ -145,7 +146,7 @@ class Launch:
     def _setup_ended(self) -> None:
         while not self.init and self._hear():
             pass  # what it said before it ended
-        if not self.init:
+        if not self.init and not self._over:  # init may have ended, and been told of, before it
             self._fail(Failure("system", f"the container {self._how()} while it was set up"))
             self._close()
 
@@ -157,6 +158,7 @@ class Launch:
         self._close()
 
     def _close(self) -> None:
+        self._over = True
         self._hang_up()
         os.close(self._status_read)
         self.init = 0
