@@ -12,6 +12,7 @@ import pytest
 from inrush import wire
 from inrush.core import events
 from inrush.server import call as call_module
+from inrush.server import calls as calls_module
 from inrush.server.guests import frames_of
 from inrush.server.loop import Journal
 from inrush.server.serve import Server
@@ -122,3 +123,20 @@ def test_the_journal_keeps_the_latest_events_without_their_payloads() -> None:
     last_at, last = kept[-1]
     assert (last_at, last) == (1999.0, events.AttemptsEnded("co-1", "ca-1999", (0,), (0,), ()))
     assert b"secret" not in msgspec.msgpack.encode([event for _, event in kept])
+
+
+async def test_finished_calls_are_remembered_up_to_a_number_of_bytes(server: Server, client: Client) -> None:
+    Agent(server, lambda method, payload: payload)
+    function = (await client.start_app(F))["functions"]["f"]
+    large = b"P" * wire.INLINE_LIMIT_BYTES
+    fits = calls_module.FINISHED_BYTES // len(large)
+    for i in range(fits + 20):
+        client.send(wire.StartCall(f"ca-{i}", function, payloads=(large,)))
+        await client.results(f"ca-{i}", 1)
+    kept = [i for i in range(fits + 20) if server.calls.get(f"ca-{i}") is not None]
+    assert kept == list(range(20, fits + 20))
+    assert server.calls._held == fits * len(large)
+    await client.close()
+    await Client(client.path, "cl-other").connect()
+    server.calls.left(next(s for s in server.sessions._clients.values() if s.client == client.client))
+    assert (server.calls._held, server.calls._finished_held, len(server.calls)) == (0, 0, 0)

@@ -9,7 +9,6 @@ Calls of kind `spawn` are durable: `durable.py` saves them, their results, and s
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -25,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FINISHED_CALLS = 4096
 """Finished calls of clients that are remembered, should the client have missed the result."""
+FINISHED_BYTES = 64 * 1024 * 1024
+"""The same, in bytes."""
 HELD_BYTES = 2 * 1024 * 1024 * 1024
 """Payloads in memory, of all calls; more are refused."""
 MAX_GAP_INPUTS = 16 * 1024 * 1024
@@ -50,8 +51,8 @@ class Calls:
         self.max_queued = max_queued_inputs
         self._to_container = to_container
         self._calls: dict[str, Call] = {}
-        self._finished: OrderedDict[str, None] = OrderedDict()
-        self._held = 0
+        self._finished: dict[str, int] = {}
+        self._held = self._finished_held = 0
         self.resolve_durable: Callable[[Call, effects.Resolve, tuple[bytes, ...]], None] = (
             lambda call, effect, payloads: None
         )
@@ -253,8 +254,9 @@ class Calls:
     def _finish(self, call: Call) -> None:
         if call.resumed:
             self.post(events.CallForgotten(call.id))
-        self._finished[call.id] = None
-        while len(self._finished) > FINISHED_CALLS or (self._held > HELD_BYTES // 2 and self._finished):
+        self._finished[call.id] = call.held
+        self._finished_held += call.held
+        while len(self._finished) > FINISHED_CALLS or self._finished_held > FINISHED_BYTES:
             self._drop(self._calls[next(iter(self._finished))])
 
     def restore(self, call: Call) -> None:
@@ -270,7 +272,7 @@ class Calls:
     def _drop(self, call: Call) -> None:
         if self._calls.pop(call.id, None) is None:
             return
-        self._finished.pop(call.id, None)
+        self._finished_held -= self._finished.pop(call.id, 0)
         if call.owner is not None:
             call.owner.calls.discard(call.id)
         call.function.queued -= len(call.waiting)
