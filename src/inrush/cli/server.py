@@ -28,9 +28,9 @@ def command(ctx: click.Context, /, background: bool, **given: Any) -> None:
     """Run the server, with this machine as its node, until Ctrl-C; or ask after the one that runs."""
     values = flags.apply(given)
     if ctx.invoked_subcommand is None:
-        from inrush.cli import compose
+        from inrush.cli.compose import serve
 
-        ctx.exit(compose.serve(values, background=background))
+        ctx.exit(serve(values, background=background))
 
 
 @command.command()
