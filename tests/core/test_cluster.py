@@ -261,7 +261,7 @@ def test_a_start_that_ends_as_if_all_were_well_is_a_failed_start_and_no_endless_
     cluster.step(events.NodeJoined("no-1", NODE), 0.0)
     cluster.step(events.FunctionAdded("fn-1", "ap-1", FunctionSpec(name="f")), 0.0)
     out, now, starts = call(cluster, "ca-1", 1), 0.0, 0
-    while cluster.calls:
+    while cluster.calls and now < 60.0:
         for container in started(out):
             starts += 1
             out = cluster.step(events.ContainerEnded(container, int(Status.OK), "it exited with 0"), now)
