@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,18 @@ def node_settings() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture
-async def desk(node_settings: dict[str, Any]) -> AsyncIterator[Desk]:
+@pytest.fixture(scope="session")
+def node_home() -> Iterator[Path]:
+    """The state of one node over all tests, each of which starts its agent anew: layers are made once."""
     home = Path(tempfile.mkdtemp(prefix="ir-"))
     (home / "node").mkdir()
-    desk = Desk(home, node_settings)
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+async def desk(node_home: Path, node_settings: dict[str, Any]) -> AsyncIterator[Desk]:
+    desk = Desk(node_home, node_settings)
     await desk.open()
     yield desk
     await desk.node.stop(0)
-    shutil.rmtree(home, ignore_errors=True)

@@ -42,6 +42,7 @@ async def test_a_terminal_has_its_size_and_can_be_interrupted(desk: Desk) -> Non
     await desk.hear(wire.ExecOutput, lambda said: b"30 100" in said.data)
     await desk.hear(wire.ExecOutput, lambda said: b"a terminal\r\n" in said.data)
     desk.tell(wire.ExecInput("ex-1", b"\x03"))
+    await desk.hear(wire.ExecOutput, lambda said: b"^C" in said.data)
     desk.tell(wire.ExecInput("ex-1", rows=50, columns=120))
     desk.tell(wire.ExecInput("ex-1", b"stty size; exit 5\n"))
     code, out, _, _ = await finished(desk, "ex-1")
