@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -212,3 +213,24 @@ async def test_a_disk_that_fills_up_meanwhile_is_that_error_too(tmp_path: Path) 
     with pytest.raises(ResourceExhaustedError, match="is full"):
         await store.make("d", fill, silent)
     assert names(tmp_path) == []
+
+
+def test_a_tree_is_measured_while_somebody_makes_and_removes_files_in_it(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"x")
+    over = threading.Event()
+
+    def restless() -> None:
+        while not over.is_set():
+            for number in range(8):
+                (tmp_path / f"d{number}").mkdir()
+                (tmp_path / f"d{number}" / "file").write_bytes(b"x")
+            for number in range(8):
+                shutil.rmtree(tmp_path / f"d{number}")
+
+    writer = threading.Thread(target=restless)
+    writer.start()
+    try:
+        assert all(layerstore.tree_bytes(tmp_path) >= 4096 for _ in range(3000))
+    finally:
+        over.set()
+        writer.join()

@@ -17,6 +17,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -226,22 +227,27 @@ class LayerStore:
 
 
 def tree_bytes(top: Path) -> int:
-    """Bytes of all files below `top` that can be seen. (Blocks would say 0 for what is not on the disk yet.)"""
-    total, pending, seen = 0, [str(top)], set()
+    """Bytes of all files below `top` that can be seen. (Blocks would say 0 for what is not on the disk yet.) Others
+    may write meanwhile: what has gone when its turn comes counts nothing."""
+    total, pending, seen = 0, [str(top)], set[int]()
     while pending:
         try:
             with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    info = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    elif info.st_nlink > 1:
-                        if info.st_ino in seen:
-                            continue
-                        seen.add(info.st_ino)
-                    total += -(-info.st_size // _BLOCK) * _BLOCK
-        except PermissionError:
+                found = list(entries)
+        except (PermissionError, FileNotFoundError, NotADirectoryError):
             continue
+        for entry in found:
+            try:
+                info = entry.stat(follow_symlinks=False)
+            except (PermissionError, FileNotFoundError):
+                continue
+            if stat.S_ISDIR(info.st_mode):
+                pending.append(entry.path)
+            elif info.st_nlink > 1:
+                if info.st_ino in seen:
+                    continue
+                seen.add(info.st_ino)
+            total += -(-info.st_size // _BLOCK) * _BLOCK
     return total
 
 
