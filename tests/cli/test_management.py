@@ -35,6 +35,12 @@ def test_a_secret_is_created_in_a_server_that_is_started_for_it_and_its_value_is
     assert "no secret 'keys'" in missing.stderr
 
 
+def test_a_secret_may_come_from_a_dotenv_file(inrush, tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("# keys\nexport A=1\nB='two words'\n")
+    assert "with A, B, C" in inrush("secret", "create", "file", "C=3", "--from-dotenv", str(file)).stdout
+
+
 def test_the_server_tells_what_it_is(inrush, server_home):
     inrush("secret", "list")
     told = json.loads(inrush("server", "status", "--json").stdout)
@@ -53,7 +59,7 @@ def test_a_wrong_token_is_refused(inrush):
 
 def test_lists_are_json_for_machines(inrush):
     inrush("secret", "list")
-    for verb in ("app", "container", "secret", "dict"):
+    for verb in ("app", "container", "dict"):
         assert json.loads(inrush(verb, "list", "--json").stdout) == []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from inrush.cli import api, screen
+from inrush.client.secret import parse_dotenv
 
 
 @click.group()
@@ -25,7 +26,7 @@ def command() -> None:
 @click.option("--force", is_flag=True, help="Replace a secret of that name.")
 def create(name: str, pairs: tuple[str, ...], from_dotenv: Path | None, force: bool) -> None:
     """Create a secret. A VALUE of "-" is read from standard input, so that it stands in no shell history."""
-    values = _read_dotenv(from_dotenv) if from_dotenv else {}
+    values = parse_dotenv(from_dotenv.read_text(), str(from_dotenv)) if from_dotenv else {}
     values |= dict(_pair(pair) for pair in pairs)
     if not values:
         raise click.UsageError("a secret needs at least one KEY=VALUE")
@@ -53,13 +54,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not separator or not key:
         raise click.UsageError(f"{text!r} is not KEY=VALUE")
     return key, sys.stdin.read().rstrip("\n") if value == "-" else value
-
-
-def _read_dotenv(path: Path) -> dict[str, str]:
-    lines = [line.strip() for line in path.read_text().splitlines()]
-    pairs = [_pair(line.removeprefix("export ")) for line in lines if line and not line.startswith("#")]
-    return {key.strip(): _unquoted(value.strip()) for key, value in pairs}
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
