@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from inrush.cli import api, screen
+from inrush.cli import api, logs, screen
 
 
 @click.group()
@@ -20,15 +22,12 @@ def list_(as_json: bool) -> None:
     screen.listing(api.get("/apps"), as_json, columns)
 
 
-@command.command()
+@command.command("logs")
 @click.argument("app")
-@click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
-@click.option("--lines", "-n", default=100, show_default=True, help="How many of the last lines to begin with.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def logs(app: str, follow: bool, lines: int, as_json: bool) -> None:
+@logs.options
+def show_logs(app: str, **how: Any) -> None:
     """What an app's containers print. APP is its name or id."""
-    for line in api.lines(f"/apps/{app}/logs", backlog=lines, follow=int(follow)):
-        screen.log_line(line, as_json)
+    logs.show(f"/apps/{app}/logs", **how)
 
 
 @command.command()

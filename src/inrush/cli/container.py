@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from inrush.cli import api, screen
+from inrush.cli import api, logs, screen
 
 
 @click.group()
@@ -22,15 +24,12 @@ def list_(app: str | None, ended_too: bool, as_json: bool) -> None:
     screen.listing(api.get("/containers", app=app, all=1 if ended_too else None), as_json, columns)
 
 
-@command.command()
+@command.command("logs")
 @click.argument("container")
-@click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")
-@click.option("--lines", "-n", default=100, show_default=True, help="How many of the last lines to begin with.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def logs(container: str, follow: bool, lines: int, as_json: bool) -> None:
+@logs.options
+def show_logs(container: str, **how: Any) -> None:
     """What a container prints."""
-    for line in api.lines(f"/containers/{container}/logs", backlog=lines, follow=int(follow)):
-        screen.log_line(line, as_json)
+    logs.show(f"/containers/{container}/logs", **how)
 
 
 @command.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
