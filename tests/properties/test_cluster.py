@@ -103,11 +103,13 @@ class Anything(RuleBasedStateMachine):
     def override(self, number: int, least: int, most: int) -> None:
         self.shell.step(events.ScaleOverridden(self._function(number), least, max(least, most), 1, 3.0))
 
-    @rule(number=functions, kind=st.sampled_from(KINDS), total=st.integers(-1, 12), count=st.integers(0, 12))
-    def arrive(self, number: int, kind: str, total: int, count: int) -> None:
+    @rule(number=functions, kind=st.sampled_from(KINDS), total=st.integers(-1, 12), count=st.integers(0, 12), by=picks)
+    def arrive(self, number: int, kind: str, total: int, count: int, by: int = 0) -> None:
         call = f"ca-{len(self.calls)}"
         self.calls.append(call)
-        self.shell.step(events.CallArrived(call, self._function(number), kind, total))
+        callers = ["", *self.shell.alive]
+        caller = callers[by % len(callers)]
+        self.shell.step(events.CallArrived(call, self._function(number), kind, total, caller=caller))
         self.shell.step(events.InputsArrived(call, 0, count if total < 0 else min(count, total)))
 
     @precondition(lambda self: self.calls)

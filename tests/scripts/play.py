@@ -8,7 +8,7 @@ with `#` say what the block is about. Commands (`[…]` may be left out):
     pool TYPE nodes=N gpus=N [cpu=N] [memory=MIB] [region=R]       nodes no-1, no-2, … (TYPE `cpu`: without GPUs)
     function F [gpu=T[:N]] [slots=N] [target=N] [containers=A..B] [buffer=N] [window=S] [retries=N] [delay=S] [cpu=N]
                [memory=MIB] [app=A] [priority=N] [durable=1] [single_use=1]
-    calls F N [kind=K]                                             the next call, ca-1, ca-2, …, with N inputs
+    calls F N [kind=K] [caller=C]                                  the next call, ca-1, ca-2, …, with N inputs
     ready C…|all [after=S]        container(s) become ready        done C|all [N] [STATUS]   N (all) of its inputs end
     end C STATUS                  a container ends                 stopped                   all told to stop have ended
     wait S                        time passes, with its ticks      lose NODE   join NODE like=NODE
@@ -90,9 +90,10 @@ class Player:
         spec = FunctionSpec(name=name, scale=scale, resources=resources, retries=retries, priority=priority)
         self._step(events.FunctionAdded(name, app, spec, bool(durable)))
 
-    def _calls(self, function: str, count: str, kind: str = "map") -> None:
+    def _calls(self, function: str, count: str, kind: str = "map", caller: str = "") -> None:
         self.calls += 1
-        self._step(events.CallArrived(f"ca-{self.calls}", function, kind, int(count)))
+        from_id = self.ids[caller] if caller else ""
+        self._step(events.CallArrived(f"ca-{self.calls}", function, kind, int(count), caller=from_id))
         self._step(events.InputsArrived(f"ca-{self.calls}", 0, int(count)))
 
     def _ready(self, *containers: str, after: str = "0") -> None:

@@ -71,6 +71,8 @@ class Call:
     kind: str
     total: int
     durable: bool
+    caller: str = ""
+    """The container that waits for it, if one does."""
     state: str = "open"
     why: str = ""
     """Of a cancelled call: by whom or what."""

@@ -69,6 +69,8 @@ def _container(state: State, container: Container) -> Iterator[str]:
         yield f"counts {container.busy} inputs, and {container.calls} by call"
     if container.busy and container.state == "starting":
         yield "runs inputs before it is ready"
+    if container.waits != sum(call.caller == container.id for call in state.calls.values()):
+        yield f"waits for {container.waits} calls, which are not those that it made"
     for call_id, count in container.calls.items():
         call = state.calls.get(call_id)
         running = 0 if call is None else sum(a.container is container for a in call.running.values())
@@ -114,7 +116,7 @@ def _node(state: State, node: Node) -> Iterator[str]:
     containers = node.containers.values()
     if any(state.containers.get(c.id) is not c for c in containers):
         yield "holds a container that is gone"
-    if node.cpu_milli != round(node.inventory.cpu * 1000) - sum(c.cpu_milli for c in containers):
+    if node.cpu_milli != round(node.inventory.cpu * 1000) - sum(c.cpu_held_milli for c in containers):
         yield "its free cpu does not add up"
     if node.memory_mib != node.inventory.memory_mib - sum(c.memory_mib for c in containers):
         yield "its free memory does not add up"
@@ -129,7 +131,7 @@ def _node(state: State, node: Node) -> Iterator[str]:
     there = {(gpu.type, gpu.index) for gpu in node.inventory.gpus}
     if there - set(held) != set(free):
         yield f"free GPUs are {sorted(free)}, should be {sorted(there - set(held))}"
-    if not node.shrunk and (node.cpu_milli < 0 or node.memory_mib < 0 or not set(held) <= there):
+    if not node.shrunk and (node.memory_mib < 0 or not set(held) <= there or (node.cpu_milli < 0 and not node.lent)):
         yield "more is held than the node has"
 
 

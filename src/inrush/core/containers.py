@@ -51,6 +51,8 @@ class Container:
     """Since when it is ready and runs nothing; means nothing while it runs something."""
     busy: int = 0
     """Inputs that it runs."""
+    waits: int = 0
+    """Calls that it made and waits for."""
     served: int = 0
     closed: bool = False
     """It takes no more inputs until it is idle: it runs a suspect, or is to run one."""
@@ -60,6 +62,12 @@ class Container:
     """Why it is draining."""
     killed: bool = False
     """We told it to go at once: what it ran says nothing about its inputs."""
+
+    @property
+    def cpu_held_milli(self) -> int:
+        """What it keeps from others: nothing while it waits for a call of its own, or functions that call functions
+        would hold the node and wait for one another for ever. Memory and devices cannot be lent."""
+        return 0 if self.waits else self.cpu_milli
 
     def turn(self, event: str) -> None:
         """Follow the table."""

@@ -53,13 +53,15 @@ class ScaleOverridden(Event, frozen=True):
 
 
 class CallArrived(Event, frozen=True):
-    """`total` is -1 while unknown. `durable` calls are owned by the server."""
+    """`total` is -1 while unknown. `durable` calls are owned by the server. `caller` is the container that made the
+    call and waits for it, if one did."""
 
     call: str
     function: str
     kind: str
     total: int
     durable: bool = False
+    caller: str = ""
 
 
 class InputsArrived(Event, frozen=True):

@@ -6,7 +6,7 @@ from inrush.core.calls import Call
 from inrush.core.effects import CancelRun
 from inrush.core.events import CallArrived, CallCancelled, CallEnded, CallForgotten, InputsArrived
 from inrush.core.functions import Function
-from inrush.core.lifecycle import stop
+from inrush.core.lifecycle import stop, waits
 from inrush.core.outcome import finish_if_done, resolve
 from inrush.core.state import State
 from inrush.wire import Status
@@ -16,8 +16,10 @@ def call_arrived(state: State, event: CallArrived) -> None:
     """A call is known from now on; the same call again changes nothing."""
     if event.call in state.calls:
         return
-    call = Call(event.call, event.function, event.kind, event.total, event.durable)
+    call = Call(event.call, event.function, event.kind, event.total, event.durable, event.caller)
     state.calls[call.id] = call
+    if call.caller:
+        waits(state, call.caller, 1)
     if event.total >= 0:
         call.turn("end")
     function = state.functions.get(event.function)

@@ -67,6 +67,14 @@ def released(state: State, container: Container) -> None:
     state.touch(function)
 
 
+def waits(state: State, caller: str, more: int) -> None:
+    """A container, if `caller` is one that is still there, waits for so many more of its own calls than before."""
+    container = state.containers.get(caller)
+    if container is not None:
+        state.nodes[container.node].waits(container, more)
+        state.provision_due = state.provision_due or bool(state.hungry)
+
+
 def remove(state: State, container: Container) -> None:
     """Take a container out of everything that holds it; what it ran is still to be settled."""
     function = state.functions[container.function]

@@ -24,6 +24,8 @@ class Node:
     containers: dict[str, Container] = field(default_factory=dict)
     shrunk: bool = False
     """It came back with less than before, so that what is held may be more than it has."""
+    lent: bool = False
+    """Containers that wait lent their cpu to others. Taken back, there may be less of it than is held."""
 
     def __post_init__(self) -> None:
         self.measure(self.inventory)
@@ -49,7 +51,7 @@ class Node:
     def leave(self, container: Container) -> None:
         """A container gives its share back."""
         del self.containers[container.id]
-        self.cpu_milli += container.cpu_milli
+        self.cpu_milli += container.cpu_held_milli
         self.memory_mib += container.memory_mib
         if container.gpus and container.gpu_type in self.gpus:
             own = {gpu.index for gpu in self.inventory.gpus if gpu.type == container.gpu_type}
@@ -57,8 +59,15 @@ class Node:
             self.gpus[container.gpu_type] = sorted([*self.gpus[container.gpu_type], *back])
             self.gpus_free += len(back)
 
+    def waits(self, container: Container, more: int) -> None:
+        """A container here waits for so many more of its own calls than before."""
+        self.cpu_milli += container.cpu_held_milli
+        container.waits += more
+        self.cpu_milli -= container.cpu_held_milli
+        self.lent = self.lent or bool(container.waits)
+
     def _take(self, container: Container) -> None:
-        self.cpu_milli -= container.cpu_milli
+        self.cpu_milli -= container.cpu_held_milli
         self.memory_mib -= container.memory_mib
         if container.gpus:
             free = self.gpus.get(container.gpu_type, [])

@@ -9,7 +9,7 @@ from inrush.core.containers import Container
 from inrush.core.effects import Resolve
 from inrush.core.events import AttemptsEnded
 from inrush.core.functions import Function
-from inrush.core.lifecycle import forget_if_gone, released
+from inrush.core.lifecycle import forget_if_gone, released, waits
 from inrush.core.ranges import runs
 from inrush.core.retry import SUSPECT_AFTER, End, Tries, next_try
 from inrush.core.state import State
@@ -94,6 +94,8 @@ def finish_if_done(state: State, call: Call) -> None:
         return
     call.turn("finish")
     del state.calls[call.id]
+    if call.caller:
+        waits(state, call.caller, -1)
     function = state.functions.get(call.function)
     if function is not None:
         function.calls.pop(call.id, None)

@@ -36,7 +36,7 @@ class _Room:
     gpus: dict[str, int]
 
     def add(self, container: Container, sign: int = 1) -> None:
-        self.cpu_milli += sign * container.cpu_milli
+        self.cpu_milli += sign * container.cpu_held_milli
         self.memory_mib += sign * container.memory_mib
         if container.gpus:
             self.gpus[container.gpu_type] = self.gpus.get(container.gpu_type, 0) + sign * len(container.gpus)

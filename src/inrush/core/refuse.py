@@ -45,7 +45,7 @@ def _no_room(state: State, function: Function, nodes: list[Node]) -> str:
     if all(node.cpu_milli < cpu_milli(resources) for node in nodes):
         total = sum(node.inventory.cpu for node in nodes)
         used = total - sum(node.cpu_milli for node in nodes) / 1000
-        held = {c.id: c.cpu_milli / 1000 for c in seated}
+        held = {c.id: c.cpu_held_milli / 1000 for c in seated if c.cpu_held_milli}
         return f"no {resources.cpu:g} cpu free: {used:g} of {total:g} held by {_holders(state, held)}"
     total = sum(node.inventory.memory_mib for node in nodes)
     used = total - sum(node.memory_mib for node in nodes)

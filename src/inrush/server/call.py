@@ -45,6 +45,8 @@ class Begun(NamedTuple):
 class Owner(Protocol):
     """Whoever waits for a call: a client's session, or a web request."""
 
+    container: str
+    """The container it is in; empty for those outside."""
     calls: set[str]
     """Calls that it owns."""
     awaits: set[str]

@@ -99,7 +99,8 @@ class Calls:
         self._calls[call.id] = call
         if not call.durable:
             owner.calls.add(call.id)
-        self.post(events.CallArrived(call.id, function.id, call.kind, call.total, call.durable))
+        caller = "" if call.durable else owner.container
+        self.post(events.CallArrived(call.id, function.id, call.kind, call.total, call.durable, caller))
         return call
 
     def inputs(self, owner: Owner, id: str, first: int, payloads: Sequence[bytes]) -> Call | None:

@@ -69,6 +69,7 @@ class Exchange:
     def __init__(self, calls: Calls, turn: Callable[[], None], endpoint: Endpoint, limit_bytes: int) -> None:
         self.calls: set[str] = set()
         self.awaits: set[str] = set()
+        self.container = ""
         self._calls, self._turn, self._endpoint, self._limit = calls, turn, endpoint, limit_bytes
         self._call: Call | None = None
         self._begun = asyncio.Event()
