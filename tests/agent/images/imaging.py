@@ -130,7 +130,6 @@ async def images(state: Path, **limits: Any) -> AsyncIterator[Images]:
         store = ImageStore(state / "node", launcher, exits, **limits)
         await store.start()
         yield Images(state, launcher, exits, store, Blobs(state / "blobs"))
-        await store.settled()
     finally:
         await launcher.close()
 

@@ -32,6 +32,9 @@ from inrush.errors import ResourceExhaustedError
 FRESH_S = 600
 """A layer used this recently is not evicted, so that whoever was just given it has time to hold it."""
 
+SETTLE_AFTER_S = 60
+"""By then the kernel has written most by itself, and a sync is short."""
+
 _BLOCK = 4096
 
 Fill = Callable[[Path, Progress], Awaitable[None]]
@@ -64,7 +67,8 @@ class LayerStore:
         self._held: Counter[str] = Counter()
         self._once: Once[str] = Once()
         self._made = 0
-        self._syncing: set[asyncio.Task[None]] = set()
+        self._unsynced: set[str] = set()
+        self._settling: asyncio.Task[None] | None = None
 
     async def sweep(self) -> None:
         """Learn what is there, and remove what an earlier life of the node left half-done."""
@@ -74,6 +78,8 @@ class LayerStore:
             meta = _read_meta(path)
             if meta and meta[1] in ("", boot) and (self.root / path.name).is_dir():
                 self._learn(path.name, _Meta(meta[0], path.stat().st_mtime))
+                if meta[1]:
+                    self._settle_soon(path.name)
             else:
                 path.unlink()
         for path in self.root.iterdir():
@@ -131,11 +137,14 @@ class LayerStore:
         temporary.rename(target)
         self._write_meta(name, size, _boot_id())
         self._learn(name, _Meta(size, time.time()))
-        task = asyncio.create_task(self._settle(name, size))
-        self._syncing.add(task)
-        task.add_done_callback(self._syncing.discard)
+        self._settle_soon(name)
         await self.evict()
         return name
+
+    def _settle_soon(self, name: str) -> None:
+        self._unsynced.add(name)
+        if self._settling is None or self._settling.done():
+            self._settling = asyncio.create_task(self._settle_later())
 
     def _learn(self, name: str, meta: _Meta) -> None:
         self._known[name] = meta
@@ -151,15 +160,20 @@ class LayerStore:
             if others:
                 self._newest[digest] = max(others, key=_number)
 
-    async def _settle(self, name: str, size: int) -> None:
-        """Once the disk has it, the layer survives a crash of the machine."""
-        await asyncio.to_thread(os.sync)
-        if name in self._known:
-            self._write_meta(name, size, "")
+    async def _settle_later(self) -> None:
+        while self._unsynced:
+            await asyncio.sleep(SETTLE_AFTER_S)
+            await self.settled()
 
     async def settled(self) -> None:
-        """Wait until the disk has all that was made."""
-        await asyncio.gather(*self._syncing)
+        """Wait until the disk has all that was made: from then on it survives a crash of the machine."""
+        names = self._unsynced & self._known.keys()
+        await asyncio.to_thread(os.sync)
+        for name in names & self._known.keys():
+            meta = self._known[name]
+            self._write_meta(name, meta.bytes, "")
+            os.utime(self._meta_dir / name, (meta.used, meta.used))
+        self._unsynced -= names
 
     def _write_meta(self, name: str, size: int, boot: str) -> None:
         part = self._meta_dir / f"{name}.part"

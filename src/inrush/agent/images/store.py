@@ -136,10 +136,6 @@ class ImageStore:
         """Let go of layers that were held."""
         self._layers.release([Path(path).name for path in paths])
 
-    async def settled(self) -> None:
-        """Wait until the disk has all that was built."""
-        await self._layers.settled()
-
     async def _base(self, recipe: Recipe, uid_base: int, force: bool, progress: Progress) -> Base:
         digest = bases.digest(recipe)
         if recipe.base == "host":
