@@ -13,6 +13,8 @@ import inrush
 from inrush import wire
 from inrush.agent import cdi, gpus
 
+LIB, DEPS = "/opt/inrush/lib", "/opt/inrush/deps"
+"""Where in a container the `inrush` package is, and what it needs."""
 BASE = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 
 
@@ -31,6 +33,12 @@ def container_env(
         "INRUSH_APP": order.app,
         "INRUSH_FUNCTION": order.spec.name,
     }
+
+
+def shell_env(env: Mapping[str, str], tty: bool) -> dict[str, str]:
+    """What a command of a person finds beside a container's own variables: where `import inrush` leads, a terminal."""
+    path = ":".join(filter(None, (env.get("PYTHONPATH", ""), LIB, DEPS)))
+    return {**env, "PYTHONPATH": path, **({"TERM": "xterm-256color"} if tty else {})}
 
 
 def load_spec(order: wire.StartContainer | wire.Prepare) -> dict[str, Any]:

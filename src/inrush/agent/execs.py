@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from inrush import wire
+from inrush.agent.environment import shell_env
 from inrush.agent.exits import Exits
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.streams import Streams, Theirs
@@ -95,8 +96,7 @@ class Execs:
             raise NotFoundError(
                 f"no container {order.container!r} runs here; `inrush container list` shows those that do"
             )
-        env |= {"TERM": "xterm-256color"} if order.tty else {}
-        env |= dict(order.env)
+        env = {**shell_env(env, order.tty), **dict(order.env)}
         await self._launcher.enter(order.container, order.argv, env, "/root", *theirs, order.tty, order.exec)
 
     async def _end(self, id: str) -> None:

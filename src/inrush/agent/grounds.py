@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inrush import wire
+from inrush.agent.environment import DEPS, LIB
 from inrush.agent.images.store import BuiltImage, ImageStore
 from inrush.agent.launcher.specs import Bind, RootSpec
 from inrush.agent.payloads import Blobs
@@ -21,7 +22,6 @@ from inrush.agent.uids import UidRanges
 from inrush.errors import RequestSizeError
 
 HOME = "/root"
-LIB, DEPS = "/opt/inrush/lib", "/opt/inrush/deps"
 MAX_PICKLED_BYTES = 48 * 1024 * 1024
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from inrush import wire
 from inrush.agent import cdi, process_mode, template_specs
 from inrush.agent.contained import Contained
-from inrush.agent.environment import BASE, container_env, load_of
+from inrush.agent.environment import BASE, container_env, load_of, shell_env
 from inrush.agent.exits import Exits
 from inrush.agent.grounds import Ground, Grounds
 from inrush.agent.launcher.client import Launcher
@@ -124,8 +124,8 @@ class Starts:
         """A fresh container of a function, known as the exec's id, that runs the order's command."""
         assert order.spec is not None
         ground = await self._grounds.find(order.spec, order.app)
-        terminal = {"TERM": "xterm-256color"} if order.tty else {}
-        env = {**BASE, **ground.env, **terminal, **dict(order.env), "INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app}
+        own = {"INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app, "INRUSH_FUNCTION": order.spec.name}
+        env = shell_env({**BASE, **ground.env, **dict(order.env), **own}, order.tty)
         spec = RunSpec(
             id=order.exec,
             root=ground.root(order.exec, (), order.spec.resources.disk_mib),
