@@ -3,13 +3,11 @@
 - what inrush raises on purpose: its message, status 1
 - a wrong flag or argument: click's message and usage, status 2
 - an exception of the user's program, here or in a container: its traceback without the frames of inrush, status 1
-- Ctrl-C: status 130; a reader of our output that has gone: 141
+- Ctrl-C: status 130; a reader of our output that has gone: 1, without a word (click sees to it)
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import sysconfig
 import traceback
 from collections.abc import Sequence
@@ -20,7 +18,6 @@ import click
 from inrush.errors import Error, InternalError
 
 INTERRUPTED = 130
-_BROKEN_PIPE = 141
 _OURS = str(Path(__file__).parent.parent)
 _STDLIB = sysconfig.get_path("stdlib")
 
@@ -33,15 +30,11 @@ def status_of(command: click.Command, args: Sequence[str] | None = None) -> int:
     """Runs `command` and says with which status the process should end."""
     try:
         status = command.main(args, prog_name="inrush", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
     except ProgramError as error:
         return report(error.__cause__ or error)
     except Error as error:
