@@ -210,12 +210,12 @@ class C:
 
 
 FAKE_TORCH = """
-threads, chosen = 1, []
+threads = sets = 0
 def get_num_threads():
-    return threads
+    return threads or 1
 def set_num_threads(n):
-    global threads
-    threads = n
+    global threads, sets
+    threads, sets = n, sets + 1
 def manual_seed(n):
     pass
 class cuda:
@@ -233,12 +233,15 @@ class C:
     def threads(self):
         import torch
         return torch.get_num_threads()
+    def sets(self):
+        import torch
+        return torch.sets
 """
 
 
 def with_torch(templates: Templates, cuda: bool = False, choose: str = "pass") -> dict[str, Any]:
     (templates.root / "torch.py").write_text(FAKE_TORCH.format(cuda=cuda))
-    return templates.make(USES_TORCH.format(choose=choose), methods=["threads"])
+    return templates.make(USES_TORCH.format(choose=choose), methods=["threads", "sets"])
 
 
 def test_torch_gets_more_threads_in_a_container_than_in_its_template(templates: Templates) -> None:
@@ -249,6 +252,11 @@ def test_torch_gets_more_threads_in_a_container_than_in_its_template(templates: 
 def test_a_number_of_threads_that_user_code_set_stays(templates: Templates) -> None:
     assert with_torch(templates, choose="torch.set_num_threads(1)")["ok"]
     assert templates.fork(env={"OMP_NUM_THREADS": "7"}).call(method="threads") == 1
+
+
+def test_torch_makes_its_pool_anew_before_two_inputs_could(templates: Templates) -> None:
+    assert with_torch(templates, choose="torch.set_num_threads(1)")["ok"]
+    assert templates.fork().call(method="sets") == 2
 
 
 def test_a_template_that_touched_cuda_is_not_forked(templates: Templates) -> None:

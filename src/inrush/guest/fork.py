@@ -40,7 +40,8 @@ class TorchThreads:
     """How many threads torch gets in the children of a snapshot.
 
     A template that ran a region on several threads would not have settled to one, so raising the number is safe. A
-    number that user code set while the snapshot was made stays.
+    number that user code set while the snapshot was made stays; it is set again all the same, since the first to set
+    one after a fork makes torch's pool anew, and two threads that do so at once find none ("Invalid thread pool!").
     """
 
     def __init__(self) -> None:
@@ -69,5 +70,4 @@ class TorchThreads:
         torch.__dict__["set_num_threads"] = self._set_number
         wanted = os.environ.get("OMP_NUM_THREADS", "")
         number = int(wanted) if wanted.isdigit() else len(os.sched_getaffinity(0))
-        if not self._chosen and number > 1:
-            self._set_number(number)
+        self._set_number(torch.get_num_threads() if self._chosen else max(1, number))
