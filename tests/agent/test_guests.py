@@ -234,6 +234,22 @@ async def test_cancelling_an_input_whose_blob_is_on_its_way_answers_it(
     assert heard.answers[0][:3] == ("ca-1", (0,), (Status.CANCELLED,))
 
 
+async def test_what_is_said_about_an_input_comes_after_it_however_large_it_is(
+    link: tuple[Guest, Peer, Heard], blobs: Blobs
+) -> None:
+    guest, peer, _ = link
+    id = blobs.put(bytes(9 * MIB))
+    guest.run(Run("co-1", "ca-1", "", "gen", (0,), (b'B{"id":"%s","bytes":1}' % id.encode(),)))
+    guest.about("ca-1", {"t": "grant", "c": "ca-1", "i": 0, "x": 5})
+    guest.about("ca-2", {"t": "grant", "c": "ca-2", "i": 0, "x": 5})
+    order = []
+    while len(order) < 3:
+        header, _ = await peer.hear()
+        if header["t"] != "blob":
+            order.append((header["t"], header["c"]))
+    assert order == [("grant", "ca-2"), ("run", "ca-1"), ("grant", "ca-1")]
+
+
 async def test_logs_items_links_and_readiness_are_passed_on(link: tuple[Guest, Peer, Heard]) -> None:
     _, peer, heard = link
     await peer.say({"t": "ready", "phases": [["import", 1.5]], "why": ""})

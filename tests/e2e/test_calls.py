@@ -243,12 +243,18 @@ def test_generators_yield_as_they_go(server: RunningServer) -> None:
             for i in range(n):
                 yield i
 
+        @app.function()
+        def echo(data):
+            for start in range(0, len(data), 500_000):
+                yield data[start : start + 500_000]
+
         @app.local_entrypoint()
         def main():
             print(list(count.remote_gen(200)) == list(range(200)))
+            print(sum(map(len, echo.remote_gen(bytes(20_000_000)))))
         """
     )
-    assert "True" in done.stdout
+    assert "True\n20000000" in done.stdout
 
 
 def test_what_functions_print_is_shown_where_the_program_runs(server: RunningServer) -> None:
@@ -347,3 +353,31 @@ def test_a_large_argument_and_a_large_result_arrive_whole(server: RunningServer)
         """
     )
     assert "True True" in done.stdout
+
+
+def test_the_process_mode_runs_the_same_program_and_says_loudly_what_it_lacks(own_server: RunningServer) -> None:
+    own_server.env["INRUSH_ISOLATION"] = "process"
+    own_server.start()
+    done = own_server.run(
+        """
+        import inrush
+
+        app = inrush.App("bare")
+
+        @app.cls()
+        class Adder:
+            @inrush.enter()
+            def load(self):
+                self.base = 40
+
+            @inrush.method()
+            def add(self, n):
+                return self.base + n
+
+        @app.local_entrypoint()
+        def main():
+            print("sum", Adder().add.remote(2))
+        """
+    )
+    assert "sum 42" in done.stdout
+    assert "without any isolation" in own_server.log()

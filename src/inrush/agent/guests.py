@@ -75,6 +75,14 @@ class Guest(asyncio.Protocol):
         if transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self._break(f"it left {MAX_UNREAD_BYTES >> 20} MiB of its inputs unread")
 
+    def about(self, call: str, header: dict[str, Any], payloads: Sequence[bytes] = ()) -> None:
+        """A frame about a call; behind its run, should that still wait for its blobs."""
+        for task, run in self._streams.items():
+            if run.call == call:
+                task.add_done_callback(lambda _: self.send(header, payloads))
+                return
+        self.send(header, payloads)
+
     def run(self, run: Run) -> None:
         """Inputs for the guest; those with blobs follow when their blobs have been sent."""
         if any(map(is_reference, run.payloads)):

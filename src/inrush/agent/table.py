@@ -83,12 +83,13 @@ class Containers:
 
     def grant(self, order: wire.GrantRun) -> None:
         if container := self._table.get(order.container):
-            container.guest.send({"t": "grant", "c": order.call, "i": order.index, "x": order.credit})
+            header = {"t": "grant", "c": order.call, "i": order.index, "x": order.credit}
+            container.guest.about(order.call, header)
 
     def feed(self, order: wire.Feed) -> None:
         if container := self._table.get(order.container):
             header = {"t": "feed", "c": order.call, "last": order.last, "gone": order.gone}
-            container.guest.send(header, (order.data,))
+            container.guest.about(order.call, header, (order.data,))
 
     def link(self, order: wire.ToGuestLink) -> None:
         if container := self._table.get(order.container):
