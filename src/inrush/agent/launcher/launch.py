@@ -30,6 +30,9 @@ class Failure:
     detail: str = ""
 
 
+_KILLED = Failure("system", "the container was killed while it was set up")
+
+
 class Launch:
     """Follows one start. Exactly one of `up(pid, phases)` and `failed(failure)` is called, and after `up`, once,
     `ended(wait status)`; `gone()` comes last in every case, when no process of it is left.
@@ -121,17 +124,14 @@ class Launch:
             self._settled = self._started = True
             self.up(self.pid, self._phases)
         else:
-            self._fail(Failure("system", f"the container {self._how()} while it was set up"))
+            self._fail(Failure("system", "the container ended while it was set up"))
 
     def _fail(self, failure: Failure) -> None:
         self._hang_up()
         if not self._settled:
             self._settled = True
-            self.failed(failure)
+            self.failed(_KILLED if self._doomed else failure)
         self.kill()
-
-    def _how(self) -> str:
-        return "was killed" if self._doomed else "ended"
 
     def _hang_up(self) -> None:
         if self._report:
@@ -147,7 +147,7 @@ class Launch:
         while not self.init and self._hear():
             pass  # what it said before it ended
         if not self.init and not self._over:  # init may have ended, and been told of, before it
-            self._fail(Failure("system", f"the container {self._how()} while it was set up"))
+            self._fail(Failure("system", "the container ended while it was set up"))
             self._close()
 
     def _init_ended(self, status: int) -> None:
@@ -155,6 +155,8 @@ class Launch:
         program = os.read(self._status_read, 32)
         if self._started:
             self.ended(int(program) if program else status)
+        else:  # its setup may live on for a moment, so that the report has no end yet
+            self._fail(Failure("system", "the container ended while it was set up"))
         self._close()
 
     def _close(self) -> None:

@@ -6,6 +6,7 @@ found here, and killed.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from inrush.agent.launcher.cgroups import Group
@@ -23,16 +24,25 @@ def process(
     pid: int, userns: int, group: Group | None, not_in: list[int], keep: tuple[str, ...] = (), filtered: bool = True
 ) -> None:
     """Raise `Unconfined` unless `pid` is in the user namespace `userns`, in `group`, shares no namespace with the
-    processes `not_in`, has no capabilities but `keep`, cannot get any, and is under a filter.
+    processes `not_in`, has no capabilities but `keep`, cannot get any, and is under a filter. Raises
+    `ProcessLookupError` if it has ended.
     """
     try:
         namespaces_of(pid, userns, not_in)
         _privileges(caps.read_status(pid), caps.mask(keep), filtered)
-        inside = group is None or group.holds(pid)
+        if group is not None and not group.holds(pid):
+            raise Unconfined("it is outside its control group")
+    except (Unconfined, FileNotFoundError):
+        if _ended(pid):  # the kernel has taken it out of its groups and namespaces
+            raise ProcessLookupError(errno.ESRCH, "it ended while it was looked at") from None
+        raise
+
+
+def _ended(pid: int) -> bool:
+    try:
+        return caps.read_status(pid)["State"][0] in "ZX"
     except FileNotFoundError:
-        raise Unconfined("it ended while it was looked at") from None
-    if not inside:
-        raise Unconfined("it is outside its control group")
+        return True
 
 
 def namespaces_of(pid: int, userns: int, not_in: list[int]) -> None:
