@@ -72,6 +72,17 @@ def test_installed_packages_stay_behind(project: Path) -> None:
     assert names(Place("main", project / "main.py")) == ["root/main.py"]
 
 
+def test_what_was_installed_into_a_folder_stays_behind(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path_factory.mktemp("target")
+    write(target, big__part="")
+    (target / "big-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(str(target))
+    write(project, main="import big")
+    assert names(Place("main", project / "main.py")) == ["root/main.py"]
+
+
 def test_the_tar_is_the_same_every_time(project: Path) -> None:
     write(project, main="import a", a="")
     first = pack_source(Place("main", project / "main.py"))

@@ -56,8 +56,9 @@ def pack_source(where: Place) -> Blob | None:
 
 
 def _roots() -> list[Path]:
-    """Where local modules are looked for."""
-    return [folder for folder in map(_folder, sys.path) if folder is not None]
+    """Where local modules are looked for. Not where packages were installed to by `pip install --target`."""
+    folders = [folder for folder in map(_folder, sys.path) if folder is not None]
+    return [folder for folder in folders if not any(folder.glob("*.dist-info"))]
 
 
 def _files(where: Place, roots: list[Path]) -> dict[str, Path]:
@@ -79,7 +80,7 @@ def _files(where: Place, roots: list[Path]) -> dict[str, Path]:
                 f"{name} and what it imports are more than {_LIMIT_FILES} files; install it in the image instead"
             )
         for file in files.values():
-            todo += [n for n in _imports(file) if n not in seen]
+            todo += [n for n in _imports(file, file.stat().st_mtime_ns) if n not in seen]
     return found
 
 
@@ -108,19 +109,21 @@ def _python_files(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _imports(file: Path) -> set[str]:
-    """Top-level names that a file imports, anywhere in it."""
+@functools.lru_cache(2 * _LIMIT_FILES)
+def _imports(file: Path, changed_ns: int) -> frozenset[str]:
+    """Top-level names that a file imports, anywhere in it. Functions of one program import much the same files, each
+    of which is read once for as long as it does not change."""
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return set()
+        return frozenset()
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names.add(node.module.partition(".")[0])
-    return names
+    return frozenset(names)
 
 
 def _top_folder(where: Place) -> Path:
