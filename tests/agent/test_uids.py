@@ -28,7 +28,7 @@ def test_a_range_is_given_away_only_when_all_are_taken_and_then_the_one_unused_f
 
 
 def test_ranges_of_running_apps_are_never_given_away(tmp_path: Path) -> None:
-    ranges = UidRanges(tmp_path / "uids.json", max_ranges=2)
+    ranges = UidRanges(tmp_path / "uids.json", in_use=lambda: {"a", "b"}, max_ranges=2)
     ranges.first_uid("a"), ranges.first_uid("b")
     with pytest.raises(ResourceExhaustedError, match="in use by running apps"):
-        ranges.first_uid("c", in_use={"a", "b"})
+        ranges.first_uid("c")

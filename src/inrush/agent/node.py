@@ -60,7 +60,7 @@ class Node:
         self._watch_launcher()
         can = await self._launcher.connect()
         cards = gpus.inventory(self._settings["gpus"])
-        uids = UidRanges(self._home / "node" / "uids.json")
+        uids = UidRanges(self._home / "node" / "uids.json", in_use=lambda: containers.apps())
         images = ImageStore(
             self._home / "node", self._launcher, self._exits, budget_gib=float(self._settings["layers_gib"])
         )

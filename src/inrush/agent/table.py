@@ -34,6 +34,10 @@ class Containers:
         self._watch: asyncio.TimerHandle | None = None
         self.closing = False
 
+    def apps(self) -> set[str]:
+        """Apps that have containers here."""
+        return {container.order.app for container in self._table.values()}
+
     def env(self, id: str) -> dict[str, str] | None:
         """The environment of a running container, or None."""
         container = self._table.get(id)
@@ -80,6 +84,10 @@ class Containers:
     def cancel(self, order: wire.CancelRun) -> None:
         if container := self._table.get(order.container):
             container.guest.cancel(order.call, order.indexes)
+
+    def recall(self, order: wire.Recall) -> None:
+        if container := self._table.get(order.container):
+            container.guest.send({"t": "recall"})
 
     def grant(self, order: wire.GrantRun) -> None:
         if container := self._table.get(order.container):

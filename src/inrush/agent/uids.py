@@ -24,25 +24,34 @@ MAX_RANGES = 16_384
 class UidRanges:
     """First uid by app name; a new name is saved before its range is given out."""
 
-    def __init__(self, path: Path, max_ranges: int = MAX_RANGES, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        in_use: Callable[[], Container[str]] = tuple,
+        max_ranges: int = MAX_RANGES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`in_use` tells the apps whose range may not be given away."""
         self._path = path
+        self._in_use = in_use
         self._max_ranges = max_ranges
         self._clock = clock
         self._slots: dict[str, list[float]] = _read(path)  # app → [slot, last used]
 
-    def first_uid(self, app: str, in_use: Container[str] = ()) -> int:
-        """The first uid of the app's range. `in_use` names apps whose range may not be given away."""
+    def first_uid(self, app: str) -> int:
+        """The first uid of the app's range. Raises `ResourceExhaustedError` where all are in use."""
         entry = self._slots.get(app)
         if entry is None:
-            entry = self._slots[app] = [self._free_slot(in_use), self._clock()]
+            entry = self._slots[app] = [self._free_slot(), self._clock()]
             self._save()
         entry[1] = self._clock()
         return FIRST_UID + int(entry[0]) * RANGE_UIDS
 
-    def _free_slot(self, in_use: Container[str]) -> int:
+    def _free_slot(self) -> int:
         taken = {int(slot) for slot, _ in self._slots.values()}
         if len(taken) < self._max_ranges:
             return next(slot for slot in range(self._max_ranges) if slot not in taken)
+        in_use = self._in_use()
         idle = [name for name in self._slots if name not in in_use]
         if not idle:
             raise ResourceExhaustedError(
