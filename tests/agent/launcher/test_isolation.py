@@ -9,6 +9,7 @@ import pytest
 from launched import UID_BASE, Node, needs_root
 
 from inrush.agent.launcher.client import LaunchError
+from inrush.agent.launcher.machine import tag_of
 from inrush.agent.launcher.specs import Bind
 from inrush.linux import caps, namespaces
 
@@ -186,6 +187,6 @@ async def test_links_in_an_image_do_not_steer_mounts_out_of_it(node: Node) -> No
 
 def _pid_in(node: Node, id: str) -> int:
     """The host's pid of a container's program: the only process in its group that is no init."""
-    tag = next(Path("/sys/fs/cgroup").glob(f"*/inrush-*/{id}/cgroup.procs"))
+    tag = next(Path("/sys/fs/cgroup").glob(f"**/inrush-{tag_of(node.state)}/{id}/cgroup.procs"))
     pids = [int(line) for line in tag.read_text().split()]
     return next(pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() != "inrush-init\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launched import Node, needs_root
 
+from inrush.agent.launcher.machine import tag_of
 from inrush.agent.launcher.specs import Limits
 
 pytestmark = needs_root
@@ -98,7 +99,7 @@ async def test_usage_is_told_while_it_runs(node: Node) -> None:
 async def test_without_a_limit_memory_is_the_nodes_less_the_reserve(node: Node) -> None:
     await node.template("t")
     forked = await node.fork("t")
-    file = next(Path("/sys/fs/cgroup").glob(f"*/inrush-*/{forked.id}/memory.limit_in_bytes"), None)
-    file = file or next(Path("/sys/fs/cgroup").glob(f"inrush-*/{forked.id}/memory.max"))
+    file = next(Path("/sys/fs/cgroup").glob(f"*/inrush-{tag_of(node.state)}/{forked.id}/memory.limit_in_bytes"), None)
+    file = file or next(Path("/sys/fs/cgroup").glob(f"inrush-{tag_of(node.state)}/{forked.id}/memory.max"))
     total_kib = int(Path("/proc/meminfo").read_text().split()[1])
     assert int(file.read_text()) <= (total_kib - 500 * 1024) * 1024
