@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+from typing import Literal
+
 import click
 import pytest
 
+import inrush
+from inrush.cli.entries import choose
 from inrush.cli.options import parse
 from inrush.errors import InvalidError
 
@@ -78,6 +83,32 @@ def test_a_required_parameter_that_no_command_line_can_give_is_refused_by_name()
 
     with pytest.raises(InvalidError, match=r"'table'.*arglist"):
         given(function=run)
+
+
+def test_dates_and_choices_are_understood():
+    def run(since: datetime.datetime, kind: Literal["fast", "slow"] = "fast"): ...
+
+    expected = {"since": datetime.datetime(2026, 1, 2), "kind": "slow"}
+    assert given("--since", "2026-01-02", "--kind", "slow", function=run)[1] == expected
+    with pytest.raises(click.BadParameter, match="medium"):
+        given("--since", "2026-01-02", "--kind", "medium", function=run)
+
+
+def test_a_method_takes_the_parameters_of_its_class_too():
+    class Greeter:
+        greeting: str = inrush.parameter()
+        times: int = inrush.parameter(default=1)
+
+        @inrush.method()
+        def greet(self, name: str, times: int = 5) -> None: ...
+
+    app = inrush.App("options")
+    app.cls(serialized=True)(Greeter)
+    entry = choose(app, "Greeter.greet", "program.py")
+    expected = {"name": "you", "greeting": "hi", "times": 5}
+    assert entry.arguments(["--name", "you", "--greeting", "hi"])[1] == expected
+    with pytest.raises(click.MissingParameter, match="greeting"):
+        entry.arguments(["--name", "you"])
 
 
 def test_help_is_shown_and_nothing_runs(capsys):

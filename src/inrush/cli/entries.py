@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,8 +62,7 @@ def all_of(app: App) -> dict[str, Entry]:
     for class_name, cls in app.registered_classes.items():
         for method in cls.methods:
             name = f"{class_name}.{method}"
-            code = functools.partial(raw_of(getattr(cls.raw, method)), None)
-            found[name] = Entry(name, code, _method(cls, method), remote=True)
+            found[name] = Entry(name, _code(cls, method), _method(cls, method), remote=True)
     return found
 
 
@@ -85,8 +85,33 @@ def _remotely(function: Any) -> Callable[..., Any]:
     return call
 
 
+def _code(cls: Any, method: str) -> Callable[..., Any]:
+    """Something with the signature of the method, and behind it the parameters of its class."""
+    plain = raw_of(getattr(cls.raw, method))
+    own = inspect.signature(functools.partial(plain, None))
+    hints = typing.get_type_hints(cls.raw)
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints.get(name, str))
+        for name, default in cls.settable.items()
+        if name not in own.parameters
+    ]
+    last = [p for p in own.parameters.values() if p.kind is p.VAR_KEYWORD]
+    first = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+
+    @functools.wraps(plain)
+    def code() -> None: ...
+
+    code.__dict__["__signature__"] = own.replace(parameters=[*first, *more, *last])
+    return code
+
+
 def _method(cls: Any, method: str) -> Callable[..., Any]:
-    return lambda *args, **kwargs: _remotely(getattr(cls(), method))(*args, **kwargs)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        own = inspect.signature(raw_of(getattr(cls.raw, method))).parameters
+        instance = cls(**{name: kwargs.pop(name) for name in cls.settable if name in kwargs and name not in own})
+        return _remotely(getattr(instance, method))(*args, **kwargs)
+
+    return call
 
 
 def _listed(target: str, names: Sequence[str] | dict[str, Entry]) -> str:

@@ -1,12 +1,14 @@
 """A function's signature as command line options.
 
 `def main(prompt: str = "hi", n: int = 3, fast: bool = False)` gives `--prompt TEXT --n INTEGER --fast/--no-fast`; a
-parameter without a default is required. `def main(*arglist)` takes all arguments as they are. A parameter of any other
-type keeps its default, and is refused if it has none.
+parameter without a default is required. `datetime.datetime` and a `Literal` of strings are understood too.
+`def main(*arglist)` takes all arguments as they are. A parameter of any other type keeps its default, and is refused if
+it has none.
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
 import inspect
 import types
@@ -48,12 +50,12 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _option(parameter: inspect.Parameter, annotation: Any, name: str) -> click.Option | None:
     required = parameter.default is parameter.empty
-    kind = _scalar(annotation, parameter.default)
+    kind = _kind(annotation, parameter.default)
     if kind is None:
         if required:
             raise InvalidError(
                 f"{name}: parameter {parameter.name!r} is of a type that a command line cannot give ({annotation}); "
-                "use str, int, float or bool, give it a default, or take *arglist"
+                "use str, int, float, bool, datetime or a Literal of strings, give it a default, or take *arglist"
             )
         return None
     flags = _flags(parameter.name, boolean=kind is bool)
@@ -69,7 +71,7 @@ def _flags(name: str, boolean: bool) -> list[str]:
     return [f"--{spelling}/--no-{spelling}" if boolean else f"--{spelling}" for spelling in spellings]
 
 
-def _scalar(annotation: Any, default: Any) -> type | None:
+def _kind(annotation: Any, default: Any) -> type | click.ParamType[Any] | None:
     if annotation is inspect.Parameter.empty:
         if default is inspect.Parameter.empty or default is None:
             return str
@@ -77,4 +79,9 @@ def _scalar(annotation: Any, default: Any) -> type | None:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         alternatives = [a for a in typing.get_args(annotation) if a is not type(None)]
         annotation = alternatives[0] if len(alternatives) == 1 else None
+    if annotation is datetime.datetime:
+        return click.DateTime()
+    values = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+    if values and all(isinstance(value, str) for value in values):
+        return click.Choice(values)
     return annotation if annotation in _SCALARS else None

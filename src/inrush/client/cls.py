@@ -171,10 +171,17 @@ class Cls:
         """An instance, with the values of its parameters. Raises `InvalidError` for unknown, missing or wrongly
         typed ones."""
         if args:
-            raise InvalidError(
-                f"{self.name} takes its parameters by name: {self.name}({', '.join(self._parameters) or ''}=…)"
-            )
+            named = ", ".join(f"{name}=…" for name in self._parameters)
+            how = f"by name: {self.name}({named})" if named else "declared with inrush.parameter(), and has none"
+            raise InvalidError(f"{self.name} takes its parameters {how}")
         return Obj(self, self._checked(kwargs) if self.raw is not None else kwargs)
+
+    @property
+    def settable(self) -> dict[str, Any]:
+        """Parameters that an instance is made with, and their defaults: `inspect.Parameter.empty` where there is
+        none."""
+        found = {name: parameter.default for name, parameter in self._parameters.items() if parameter.init}
+        return {name: inspect.Parameter.empty if default is _NOTHING else default for name, default in found.items()}
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         settable = {n: p for n, p in self._parameters.items() if p.init}
