@@ -38,7 +38,8 @@ async def test_its_input_is_passed_on_until_it_is_closed(desk: Desk) -> None:
 async def test_a_terminal_has_its_size_and_can_be_interrupted(desk: Desk) -> None:
     await desk.started("co-1", desk.spec(ECHO))
     desk.tell(wire.ExecIn("ex-1", "co-1", ("sh",), tty=True, rows=30, columns=100))
-    desk.tell(wire.ExecInput("ex-1", b"stty size; test -t 0 && echo a terminal; sleep 600\n"))
+    sleeper = "sh -c 'test -t 0 && echo a terminal; exec sleep 600'"
+    desk.tell(wire.ExecInput("ex-1", f"stty size; {sleeper}\n".encode()))
     await desk.hear(wire.ExecOutput, lambda said: b"30 100" in said.data)
     await desk.hear(wire.ExecOutput, lambda said: b"a terminal\r\n" in said.data)
     desk.tell(wire.ExecInput("ex-1", b"\x03"))
