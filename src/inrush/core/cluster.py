@@ -32,6 +32,7 @@ from inrush.core.route import route
 from inrush.core.sizing import plan_idle, review, tell_waiting
 from inrush.core.startup import container_ended, container_ready
 from inrush.core.state import State
+from inrush.core.supply import nodes_failed, pool_joined, supply
 
 
 def _tick(state: State, event: events.Tick) -> None:
@@ -54,6 +55,8 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.ScaleOverridden: scale_overridden,
     events.NodeJoined: node_joined,
     events.NodeLeft: node_left,
+    events.PoolJoined: pool_joined,
+    events.NodesFailed: nodes_failed,
     events.Restored: restored,
     events.Tick: _tick,
 }
@@ -124,6 +127,8 @@ def _fire(state: State) -> None:
         timer = heappop(state.timers)
         if timer.kind == "retry":
             retry_due(state, timer.key, timer.input)
+        elif timer.kind == "pools" and timer.at == state.pools_look:
+            supply(state, [function for function in state.hungry.values() if function.refusal])
         elif timer.kind == "review":
             function = state.functions.get(timer.key)
             if function is not None and function.review_at == timer.at:

@@ -46,6 +46,22 @@ class CancelRun(Effect, frozen=True):
     indexes: tuple[int, ...]
 
 
+class NodesWanted(Effect, frozen=True):
+    """Order so many more nodes of the pool. Each joins, or is told of by `events.NodesFailed`."""
+
+    pool: str
+    count: int
+    why: str
+
+
+class NodesReleased(Effect, frozen=True):
+    """Give these empty nodes back; the core has forgotten them."""
+
+    pool: str
+    nodes: tuple[str, ...]
+    why: str
+
+
 class Resolve(Effect, frozen=True):
     """Final results of inputs: tell the owner. `refs` are payloads as the events brought them, or bytes made by the
     core's shell for ends that have none (then None, and `why` says what happened)."""

@@ -97,11 +97,37 @@ class NodeJoined(Event, frozen=True):
     node: str
     inventory: Inventory
     containers: tuple[str, ...] = ()
+    pool: str = ""
+    """Of which pool it is a node, if of any that was told of by `PoolJoined`."""
 
 
 class NodeLeft(Event, frozen=True):
     node: str
     why: str
+
+
+class PoolJoined(Event, frozen=True):
+    """Nodes may be ordered here, each with this `inventory`; the same id again replaces what was told."""
+
+    pool: str
+    inventory: Inventory
+    nodes_max: int
+    price: float = 1.0
+    """Of a node, for an hour; whatever the currency, the same in all pools."""
+    node_s: float = 90.0
+    """From an order until the node joins; what is measured soon counts more."""
+    keep_s: float | None = None
+    """How long an empty node is kept; None: as long as one takes to come."""
+    nodes_min: int = 0
+
+
+class NodesFailed(Event, frozen=True):
+    """So many of the nodes ordered will not come. For `retry_s` none is ordered there."""
+
+    pool: str
+    count: int
+    why: str
+    retry_s: float = 60.0
 
 
 class ContainerReady(Event, frozen=True):
@@ -154,6 +180,8 @@ AnyEvent = (
     | CallForgotten
     | NodeJoined
     | NodeLeft
+    | PoolJoined
+    | NodesFailed
     | ContainerReady
     | ContainerEnded
     | AttemptsEnded

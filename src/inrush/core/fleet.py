@@ -9,6 +9,7 @@ from inrush.core.lifecycle import forget_if_gone, remove
 from inrush.core.nodes import Node
 from inrush.core.outcome import died
 from inrush.core.state import State
+from inrush.core.supply import node_gone, node_of_pool
 from inrush.wire import Status
 
 
@@ -19,6 +20,8 @@ def node_joined(state: State, event: NodeJoined) -> None:
         node = state.nodes[event.node] = Node(event.node, state.next_serial(), event.inventory)
     else:
         node.measure(event.inventory)
+    if event.pool:
+        node_of_pool(state, node.id, event.pool)
     there = set(event.containers)
     for container in [c for c in node.containers.values() if c.id not in there]:
         _lose(state, container, f"node {node.id} came back without it")
@@ -34,6 +37,7 @@ def node_left(state: State, event: NodeLeft) -> None:
     node = state.nodes.pop(event.node, None)
     if node is None:
         return
+    node_gone(state, node.id)
     for container in list(node.containers.values()):
         _lose(state, container, f"node {node.id} left: {event.why}")
     _poke_all(state)

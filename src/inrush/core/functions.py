@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from inrush.core.calls import Call
 from inrush.core.containers import Container
+from inrush.core.pools import Trend
 from inrush.core.scale import Decision, Measured, Memo, slots_of, target_of
 from inrush.wire import FunctionSpec, ScalePolicy
 
@@ -69,6 +70,8 @@ class Function:
     measured: Measured = field(default_factory=Measured)
     memo: Memo = field(default_factory=Memo)
     trouble: Trouble = field(default_factory=Trouble)
+    trend: Trend | None = None
+    """Of its queue, while it waits for nodes."""
     ever_ready: bool = False
     poked: bool = False
     """Its scale is to be reviewed at the end of this step."""

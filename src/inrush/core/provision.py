@@ -15,6 +15,7 @@ from inrush.core.reclaim import reclaim
 from inrush.core.refuse import refusal
 from inrush.core.sizing import tell_waiting
 from inrush.core.state import State
+from inrush.core.supply import supply
 
 STARTS_PER_STEP = 64
 
@@ -69,5 +70,7 @@ def _refuse(state: State, refused: list[Function]) -> None:
     for function in refused:
         function.refusal = refusal(state, function)
     reclaim(state, refused)
+    if state.pools:
+        supply(state, refused)
     for function in refused:
         tell_waiting(state, function)

@@ -44,7 +44,7 @@ def load_of(state: State, function: Function) -> Load:
     measured, now = function.measured, state.now
     measured.observe(function.running, now)
     return Load(
-        valid=bool(state.nodes),
+        valid=bool(state.nodes or state.pools),
         queued=function.queued,
         running=function.running,
         concurrency=measured.concurrency,

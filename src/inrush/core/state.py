@@ -14,6 +14,7 @@ from inrush.core.containers import Container
 from inrush.core.effects import Effect
 from inrush.core.functions import Function
 from inrush.core.nodes import Node
+from inrush.core.pools import Pool
 
 
 class Timer(NamedTuple):
@@ -45,6 +46,12 @@ class State:
     """Functions that want more containers than they have."""
     provision_due: bool = False
     """Capacity or wants changed since the hungry were last served."""
+    pools: dict[str, Pool] = field(default_factory=dict)
+    """Where nodes may be ordered."""
+    pools_due: float = -math.inf
+    """Pools are not looked at before."""
+    pools_look: float = -math.inf
+    """When a timer has them looked at."""
     timers: list[Timer] = field(default_factory=list)
     told: float = math.inf
     """When the shell was last asked to wake us."""

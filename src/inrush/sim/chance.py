@@ -12,8 +12,7 @@ from hashlib import blake2b
 
 def uniform(seed: int, *key: object) -> float:
     """A number in [0, 1)."""
-    text = f"{seed}:" + ":".join(map(str, key))
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) / 2**64
+    return int.from_bytes(blake2b(_text(seed, key), digest_size=8).digest()) / 2**64
 
 
 def exponential(seed: int, *key: object) -> float:
@@ -26,6 +25,11 @@ def around(mean: float, spread: float, seed: int, *key: object) -> float:
     the mean)."""
     if spread <= 0:
         return mean
-    radius = math.sqrt(2 * exponential(seed, *key, "radius"))
-    normal = radius * math.cos(2 * math.pi * uniform(seed, *key, "angle"))
+    drawn = blake2b(_text(seed, key), digest_size=16).digest()
+    radius = math.sqrt(-2 * math.log1p(-int.from_bytes(drawn[:8]) / 2**64))
+    normal = radius * math.cos(2 * math.pi * int.from_bytes(drawn[8:]) / 2**64)
     return mean * math.exp(spread * normal - spread * spread / 2)
+
+
+def _text(seed: int, key: tuple[object, ...]) -> bytes:
+    return f"{seed}:{':'.join(map(str, key))}".encode()

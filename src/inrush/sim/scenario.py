@@ -1,4 +1,4 @@
-"""What is simulated, as data: nodes, functions with their traffic, and what goes wrong. Read from TOML.
+"""What is simulated, as data: pools of nodes, functions with their traffic, and what goes wrong. Read from TOML.
 
 Scenarios that come with inrush are the files of `scenarios/`; `load` takes their name, or the path of a file of one's
 own.
@@ -6,59 +6,44 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from inrush.errors import InvalidError
-from inrush.sim.chance import exponential
-from inrush.wire import FunctionSpec
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the parts of a scenario: a key that is not known is an error."""
+from inrush.sim.parts import Part
+from inrush.sim.traffic import Traffic
+from inrush.wire import FunctionSpec, Gpu, Inventory
 
 
 class Pool(Part, frozen=True):
-    """Nodes that are alike."""
+    """Nodes that are alike: `nodes` are there from the start; up to `nodes_max` come when they are ordered."""
 
-    nodes: int
+    nodes: int = 0
+    nodes_max: int | None = None
+    name: str = ""
     cpu: float = 64.0
     memory_mib: int = 524_288
     gpu_type: str = ""
     gpus: int = 0
+    cloud: str = ""
+    region: str = ""
+    price: float = 1.0
+    """Of a node, for an hour."""
+    node_s: float = 90.0
+    """From the order of a node until it joins, on average."""
+    node_spread: float = 0.1
+    stockouts: tuple[tuple[float, float], ...] = ()
+    """(from, to): meanwhile, no more nodes can be had."""
 
-
-class Traffic(Part, frozen=True):
-    """Calls per second: `rates` are (from when on, how many), so a step is two of them and a spike three. They come
-    evenly, or (`poisson`) as calls that do not know of each other do."""
-
-    rates: tuple[tuple[float, float], ...]
-    until_s: float
-    poisson: bool = True
-
-    def times(self, seed: int, name: str) -> Iterator[float]:
-        """When calls arrive, in order."""
-        at, count = self.rates[0][0], 0
-        while True:
-            at = self._after(at, exponential(seed, "gap", name, count) if self.poisson else 1.0)
-            if at >= self.until_s:
-                return
-            yield at
-            count += 1
-
-    def _after(self, at: float, amount: float) -> float:
-        """The time at which, from `at` on, `amount` calls are expected to have come."""
-        ends = [*(start for start, _ in self.rates[1:]), self.until_s]
-        for (_, rate), end in zip(self.rates, ends, strict=True):
-            if end > at:
-                room = (end - at) * rate
-                if amount <= room:
-                    return at + amount / rate
-                amount, at = amount - room, end
-        return self.until_s
+    def inventory(self) -> Inventory:
+        """What one node has."""
+        gpus = tuple(Gpu(type=self.gpu_type, index=index, declared=True) for index in range(self.gpus))
+        return Inventory(
+            cpu=self.cpu, memory_mib=self.memory_mib, gpus=gpus, cloud=self.cloud, region=self.region
+        )
 
 
 class Workload(Part, frozen=True):
@@ -72,21 +57,50 @@ class Workload(Part, frozen=True):
     start_s: float = 0.01
     start_spread: float = 0.3
     service_s: float = 0.1
+    """Of an input, where the traffic does not say it."""
     service_spread: float = 0.5
     start_fails: float = 0.0
     """Share of the starts that crash."""
     input_crashes: float = 0.0
     """Share of the attempts that take their container with them."""
 
+    @property
+    def function(self) -> str:
+        """Id of the function."""
+        return f"fn-{self.app}-{self.spec.name}"
 
-class Loss(Part, frozen=True):
-    """Nodes that die together: `noticed_s` later the server knows, `back_s` after their death they are there again,
-    empty."""
+
+class Fault(Part, frozen=True):
+    """What happens to `nodes` nodes (of `pool`, or any) at `at_s`, for `for_s` (or for ever), and again every `every_s`,
+    `times` times in all; each time to others.
+
+    - `loss`: they die with all they run; when they come back they are empty.
+    - `silence`: their link is cut while they run on; when it is there again they say what still runs.
+    - `slow`: starts and inputs that begin meanwhile take `factor` times as long.
+
+    The server learns of a loss or a silence after `noticed_s`; a silence shorter than that only delays what is said.
+    """
+
+    kind: Literal["loss", "silence", "slow"]
+    at_s: float
+    nodes: int = 1
+    pool: str = ""
+    for_s: float | None = None
+    noticed_s: float = 6.0
+    factor: float = 4.0
+    times: int = 1
+    every_s: float = 60.0
+
+
+class Override(Part, frozen=True):
+    """People change the policy of a function while it runs."""
 
     at_s: float
-    nodes: int
-    noticed_s: float = 6.0
-    back_s: float | None = None
+    function: str
+    """Id: `fn-APP-NAME`."""
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
 
 
 class Scenario(Part, frozen=True):
@@ -95,10 +109,15 @@ class Scenario(Part, frozen=True):
     about: str
     pools: tuple[Pool, ...]
     workloads: tuple[Workload, ...]
-    losses: tuple[Loss, ...] = ()
-    end_s: float = 3600.0
+    faults: tuple[Fault, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    end_s: float = 86_400.0
     link_s: float = 0.001
     """How long a message takes between server and node."""
+    sample_s: float = 1.0
+    """How often queues and GPUs are looked at for the report."""
+    check_s: float | None = None
+    """How often the invariants of the core's whole state are checked; 0 for after every step, None for at the end."""
 
 
 def names() -> list[str]:
@@ -117,6 +136,13 @@ def load(name: str) -> Scenario:
         raise InvalidError(what) from None
     except msgspec.DecodeError as error:
         raise InvalidError(f"scenario {name}: {error}") from None
+
+
+def play(scenario: Scenario, trace: str) -> Scenario:
+    """The scenario with a recorded trace as the traffic of its first workload."""
+    first, *others = scenario.workloads
+    traffic = Traffic(trace=trace, durations=first.traffic.durations, speed=first.traffic.speed)
+    return msgspec.structs.replace(scenario, workloads=(msgspec.structs.replace(first, traffic=traffic), *others))
 
 
 def _folder() -> resources.abc.Traversable:

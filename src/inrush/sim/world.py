@@ -1,203 +1,382 @@
 """A world in virtual time: nodes and containers that do what effects say, and tell the core as real ones would.
 
-One heap holds all that is going to happen. Time jumps from one entry to the next; a simulated hour costs what its
-decisions cost. A dead node says nothing more: what was to come from its containers is dropped, and the core learns of
-the death only when a broken link would have told it.
+One heap holds all that is going to happen, as (when, serial, what, arguments). Time jumps from one entry to the next;
+a simulated hour costs what its decisions cost. Messages between server and nodes take `link_s` each way: an input that
+is dispatched now and runs for a second is heard of in 1 s + 2 `link_s`, which is one entry. A dead node says nothing
+more: what was to come from its containers is dropped, and the core learns of the death only when a broken link would
+have told it (`faults`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
+from time import perf_counter
+from typing import Any, Protocol
 
 from inrush.core import effects, events
 from inrush.core.cluster import Cluster
+from inrush.core.scale import slots_of
+from inrush.pools.provider import Offer
+from inrush.pools.simulated import SimulatedPool
+from inrush.sim import faults
 from inrush.sim.chance import around, uniform
-from inrush.sim.scenario import Loss, Scenario, Workload
-from inrush.sim.tally import Tally
-from inrush.wire import Gpu, Inventory, Status
+from inrush.sim.gauge import Gauge
+from inrush.sim.machines import Machine, Running
+from inrush.sim.scenario import Override, Pool, Scenario
+from inrush.sim.tally import Tally, Unsound
+from inrush.sim.traffic import Arrival
+from inrush.wire import Status
 
 STOP_S = 0.02
 """How long an idle container takes to end."""
 
+TIMED_STEPS = 16
+"""Of so many steps one is timed."""
 
-@dataclass(slots=True)
-class _Container:
-    """A container as its node knows it."""
 
-    id: str
-    node: str
-    workload: Workload
-    gpus: int
-    since: float
-    busy_since: float = 0.0
-    running: set[tuple[str, int]] = field(default_factory=set)
+class Director(Protocol):
+    """Somebody who sets how many containers there are, in place of the core's own policy: by stepping
+    `events.ScaleOverridden` with `min_containers` and `max_containers` alike."""
+
+    def begin(self, world: World) -> None:
+        """All functions are known, no call has come; `world.after` makes it tick."""
+
+    def arrived(self, world: World, function: str) -> None:
+        """A call has come and was stepped."""
 
 
 class World:
-    """One scenario with one seed."""
+    """One scenario with one seed. `arrivals` are used in place of the traffic of these functions."""
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        *,
+        director: Director | None = None,
+        arrivals: Mapping[str, Iterable[Arrival]] | None = None,
+    ) -> None:
         self.scenario, self.seed = scenario, seed
         self.cluster = Cluster(str(seed))
+        self.workloads = {workload.function: workload for workload in scenario.workloads}
         self.tally = Tally()
+        self.gauge = Gauge(self)
         self.now = 0.0
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self.machines: dict[str, Machine] = {}
+        self.containers: dict[str, Running] = {}
+        self._director = director
+        self._given = arrivals or {}
+        self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._serial = 0
         self._wake_at = math.inf
-        self._coming = 0
-        self._containers: dict[str, _Container] = {}
-        self._inventories: dict[str, Inventory] = {}
-        self._workloads = {f"fn-{w.app}-{w.spec.name}": w for w in scenario.workloads}
-        self._dead: set[str] = set()
+        self._streams = 0
         self._attempts = 0
+        self._calls: dict[str, float | None] = {}
+        self._pools: dict[str, SimulatedPool] = {}
+        self._apply: dict[type, Callable[[Any], None]] = {
+            effects.Dispatch: self._dispatch,
+            effects.Resolve: self._resolve,
+            effects.StartContainer: self._start,
+            effects.StopContainer: self._stop,
+            effects.CancelRun: self._cancel,
+            effects.Recall: self._recall,
+            effects.WakeAt: self._wake_by,
+            effects.NodesWanted: lambda effect: self._pools[effect.pool].order(effect.count),
+            effects.NodesReleased: self._released,
+        }
 
     def run(self) -> None:
-        """Let everything happen that is going to."""
+        """Let everything happen that is going to. Raises `Unsound` when the core contradicts itself."""
         self._begin()
-        while self._heap and (self._coming or self.tally.open) and self._heap[0][0] <= self.scenario.end_s:
-            self.now, _, action = heappop(self._heap)
-            action()
-        for container in list(self._containers):
-            self._gone(container)
+        heap, end_s = self._heap, self.scenario.end_s
+        while heap and (self._streams or self.tally.open) and heap[0][0] <= end_s:
+            self.now, _, action, arguments = heappop(heap)
+            action(*arguments)
+        self.check()
+        for container in list(self.containers.values()):
+            self.gone(container)
+        self.gauge.finish()
+
+    def at(self, at: float, action: Callable[..., object], *arguments: Any) -> None:
+        """Have something done at a time."""
+        self._serial += 1
+        heappush(self._heap, (at, self._serial, action, arguments))
+
+    def after(self, seconds: float, action: Callable[..., object], *arguments: Any) -> None:
+        """Have something done when so much time has passed."""
+        self._serial += 1
+        heappush(self._heap, (self.now + seconds, self._serial, action, arguments))
+
+    def step(self, event: events.Event) -> None:
+        """One step of the core, and what it asks for."""
+        tally = self.tally
+        tally.steps += 1
+        if tally.steps % TIMED_STEPS:
+            out = self.cluster.step(event, self.now)
+        else:
+            began = perf_counter()
+            out = self.cluster.step(event, self.now)
+            tally.step_s.append(perf_counter() - began)
+        if out:
+            tally.decided(self.now, out)
+            apply = self._apply
+            for effect in out:
+                act = apply.get(type(effect))
+                if act is not None:
+                    act(effect)
+        if self.scenario.check_s == 0:
+            self.check()
+
+    def price(self, pool: str) -> float:
+        """Of a node of the pool, for an hour."""
+        return self._pools[pool].offer.price
+
+    def check(self) -> None:
+        """Hold the core's state to its invariants."""
+        self.tally.checks += 1
+        if violations := self.cluster.violations():
+            raise Unsound(f"at {self.now:.6f} s: {'; '.join(violations[:5])}")
 
     # ── what happens by itself ───────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self) -> None:
-        for pool in self.scenario.pools:
-            gpus = tuple(Gpu(type=pool.gpu_type, index=i, declared=True) for i in range(pool.gpus))
-            for _ in range(pool.nodes):
-                node = f"no-{len(self._inventories) + 1}"
-                self._inventories[node] = Inventory(cpu=pool.cpu, memory_mib=pool.memory_mib, gpus=gpus)
-                self._step(events.NodeJoined(node, self._inventories[node]))
-        for function, workload in self._workloads.items():
-            self._step(events.FunctionAdded(function, workload.app, workload.spec))
-            for number, at in enumerate(workload.traffic.times(self.seed, function)):
-                self._coming += 1
-                self._at(at, partial(self._call, function, number))
-        for number, loss in enumerate(self.scenario.losses):
-            self._at(loss.at_s, partial(self._lose, number, loss))
+        for number, pool in enumerate(self.scenario.pools):
+            self._pool(pool, pool.name or f"pool{number + 1}")
+        for function, workload in self.workloads.items():
+            self.step(events.FunctionAdded(function, workload.app, workload.spec))
+            given = self._given.get(function)
+            stream = workload.traffic.arrivals(self.seed, function) if given is None else iter(given)
+            self._streams += 1
+            self._next(function, stream, 0)
+        for override in self.scenario.overrides:
+            self.at(override.at_s, self._override, override)
+        for fault in self.scenario.faults:
+            faults.plan(self, fault)
+        self.after(self.scenario.sample_s, self._sample)
+        if self.scenario.check_s:
+            self.after(self.scenario.check_s, self._check)
+        if self._director is not None:
+            self._director.begin(self)
 
-    def _call(self, function: str, number: int) -> None:
-        inputs = self._workloads[function].inputs
+    def _pool(self, pool: Pool, name: str) -> None:
+        inventory = pool.inventory()
+        offer = Offer(name, inventory, pool.nodes_max or pool.nodes, pool.price, pool.node_s, nodes_min=pool.nodes)
+        self._pools[name] = SimulatedPool(
+            offer,
+            self.step,
+            lambda seconds, action: self.after(seconds, action),
+            boot=lambda node: self.boot(Machine(node, name, inventory)),
+            node_s=lambda node: around(pool.node_s, pool.node_spread, self.seed, "node", node),
+            stocked_out=lambda: any(start <= self.now < end for start, end in pool.stockouts),
+        )
+        self.step(offer.event())
+        for _ in range(pool.nodes):
+            self._pools[name].boot()
+
+    def boot(self, machine: Machine) -> None:
+        """A node joins."""
+        self.machines[machine.id] = machine
+        self.gauge.node(machine, 1)
+        self.step(events.NodeJoined(machine.id, machine.inventory, pool=machine.pool))
+
+    def _next(self, function: str, stream: Iterator[Arrival], number: int) -> None:
+        arrival = next(stream, None)
+        if arrival is None:
+            self._streams -= 1
+        else:
+            self.at(arrival.at, self._call, function, stream, number, arrival.service_s)
+
+    def _call(self, function: str, stream: Iterator[Arrival], number: int, service_s: float | None) -> None:
+        inputs = self.workloads[function].inputs
         call = f"ca-{function}-{number}"
-        self._coming -= 1
-        self.tally.arrived(self.now, call, inputs)
-        self._step(events.CallArrived(call, function, "remote" if inputs == 1 else "map", inputs))
-        self._step(events.InputsArrived(call, 0, inputs))
+        self._calls[call] = service_s
+        self.tally.arrived(self.now, function, call, inputs)
+        self.step(events.CallArrived(call, function, "remote" if inputs == 1 else "map", inputs))
+        self.step(events.InputsArrived(call, 0, inputs))
+        if self._director is not None:
+            self._director.arrived(self, function)
+        self._next(function, stream, number + 1)
 
-    def _lose(self, number: int, loss: Loss) -> None:
-        """Nodes die, chosen by hashing; each once a loss."""
-        ranked = sorted(self.cluster.nodes, key=lambda node: uniform(self.seed, "loss", number, node))
-        for node in ranked[: loss.nodes]:
-            self._dead.add(node)
-            for container in [c.id for c in self._containers.values() if c.node == node]:
-                self._gone(container)
-            self._after(loss.noticed_s, partial(self._step, events.NodeLeft(node, "its link broke")))
-            if loss.back_s is not None:
-                self._after(max(loss.back_s, loss.noticed_s), partial(self._come_back, node))
+    def _override(self, override: Override) -> None:
+        self.step(
+            events.ScaleOverridden(
+                override.function,
+                override.min_containers,
+                override.max_containers,
+                override.buffer_containers,
+            )
+        )
 
-    def _come_back(self, node: str) -> None:
-        self._dead.discard(node)
-        self._step(events.NodeJoined(node, self._inventories[node]))
+    def _sample(self) -> None:
+        self.gauge.sample()
+        self.after(self.scenario.sample_s, self._sample)
+
+    def _check(self) -> None:
+        self.check()
+        self.after(self.scenario.check_s or math.inf, self._check)
 
     # ── what the core asks for ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _step(self, event: events.Event) -> None:
-        out = self.cluster.step(event, self.now)
-        self.tally.decided(self.now, out)
-        for effect in out:
-            self._do(effect)
-
-    def _do(self, effect: effects.Effect) -> None:
-        match effect:
-            case effects.Dispatch():
-                self.tally.dispatched(self.now, effect.call, effect.indexes)
-                self._after(self.scenario.link_s, partial(self._take, effect))
-            case effects.Resolve():
-                self.tally.resolved(effect)
-            case effects.StartContainer():
-                self._start(effect)
-            case effects.StopContainer():
-                self._after(STOP_S, partial(self._end, effect.container, Status.OK, "stopped"))
-            case effects.WakeAt() if effect.at < self._wake_at:
-                self._wake_at = effect.at
-                self._at(effect.at, partial(self._wake, effect.at))
+    def _wake_by(self, effect: effects.WakeAt) -> None:
+        if effect.at < self._wake_at:
+            self._wake_at = effect.at
+            self.at(effect.at, self._wake, effect.at)
 
     def _wake(self, at: float) -> None:
         if at == self._wake_at:
             self._wake_at = math.inf
-            self._step(events.Tick())
+            self.step(events.Tick())
+
+    def _resolve(self, effect: effects.Resolve) -> None:
+        if self.tally.resolved(effect):
+            del self._calls[effect.call]
+
+    def _released(self, effect: effects.NodesReleased) -> None:
+        self._pools[effect.pool].release(effect.nodes)
+        for node in effect.nodes:
+            machine = self.machines.pop(node)
+            if not machine.dead:
+                self.gauge.node(machine, -1)
 
     def _start(self, effect: effects.StartContainer) -> None:
-        workload = self._workloads[effect.function]
+        workload = self.workloads[effect.function]
         self.tally.cold_starts += 1
-        if effect.node in self._dead:
+        machine = self.machines[effect.node]
+        if machine.dead:
             return
-        container = _Container(effect.container, effect.node, workload, len(effect.gpus), self.now)
-        self._containers[container.id] = container
-        start_s = around(workload.start_s, workload.start_spread, self.seed, "start", container.id)
-        if uniform(self.seed, "start fails", container.id) < workload.start_fails:
-            self._after(start_s, partial(self._end, container.id, Status.CRASHED, "the start crashed"))
+        if machine.silent:
+            machine.unheard.append((self._start, effect))
+            return
+        slots = slots_of(workload.spec.scale)
+        running = Running(effect.container, machine, workload, slots, len(effect.gpus), effect.gpu_type, self.now)
+        self.containers[running.id] = machine.containers[running.id] = running
+        self.gauge.held(running, 1)
+        start_s = around(workload.start_s, workload.start_spread, self.seed, "start", running.id) * machine.slowness
+        link_s = 2 * self.scenario.link_s
+        if workload.start_fails and uniform(self.seed, "start fails", running.id) < workload.start_fails:
+            self.after(start_s + link_s, self._end, running.id, Status.CRASHED, "the start crashed")
         else:
-            ready = events.ContainerReady(container.id, "sim", start_s * 1000)
-            self._after(start_s, partial(self._tell, container.id, ready))
+            self.after(start_s + link_s, self._ready, running.id, start_s)
 
-    def _take(self, effect: effects.Dispatch) -> None:
-        """The inputs reach the container, if it is still there."""
-        container = self._containers.get(effect.container)
-        if container is None:
+    def _ready(self, container_id: str, start_s: float) -> None:
+        running = self.containers.get(container_id)
+        if running is not None:
+            running.ready = True
+            self.gauge.ready(running)
+            self.tell(running.machine, events.ContainerReady(container_id, "sim", start_s * 1000))
+
+    def _stop(self, effect: effects.StopContainer) -> None:
+        running = self.containers.get(effect.container)
+        if running is not None and running.inputs:
+            self.tally.preemptions += 1
+        self.after(STOP_S, self._end, effect.container, Status.OK, "stopped")
+
+    def _cancel(self, effect: effects.CancelRun) -> None:
+        self.after(STOP_S, self._cancelled, effect)
+
+    def _cancelled(self, effect: effects.CancelRun) -> None:
+        running = self.containers.get(effect.container)
+        for key in [(effect.call, index) for index in effect.indexes] if running is not None else []:
+            if key in running.inputs or key in running.ahead:
+                if key in running.ahead:
+                    running.ahead.remove(key)
+                self._ended(running, *key, Status.CANCELLED, 0.0)
+
+    def _recall(self, effect: effects.Recall) -> None:
+        self.after(2 * self.scenario.link_s, self._give_back, effect.container)
+
+    def _give_back(self, container_id: str) -> None:
+        running = self.containers.get(container_id)
+        if running is None:
             return
-        workload = container.workload
-        if not container.running:
-            container.busy_since = self.now
+        back: dict[str, list[int]] = {}
+        for call, index in running.ahead:
+            back.setdefault(call, []).append(index)
+        running.ahead.clear()
+        for call, indexes in back.items():
+            self.tell(running.machine, events.InputsReturned(container_id, call, tuple(indexes)))
+
+    def _dispatch(self, effect: effects.Dispatch) -> None:
+        running = self.containers.get(effect.container)
+        if running is None:
+            return
+        if running.machine.silent:
+            running.machine.unheard.append((self._take, running, effect))
+        else:
+            self._take(running, effect)
+
+    def _take(self, running: Running, effect: effects.Dispatch) -> None:
+        """Inputs reach a container: it begins as many as it has slots for, the others wait there."""
         for index in effect.indexes:
-            container.running.add((effect.call, index))
-            self._attempts += 1
-            key = (effect.call, index, self._attempts)
-            service_s = around(workload.service_s, workload.service_spread, self.seed, "service", *key)
-            if uniform(self.seed, "crash", *key) < workload.input_crashes:
-                self._after(service_s, partial(self._end, effect.container, Status.CRASHED, "an input crashed it"))
+            if len(running.inputs) < running.slots:
+                self._begin_input(running, effect.call, index, 2 * self.scenario.link_s)
             else:
-                self._after(service_s, partial(self._finish, effect.container, effect.call, index))
+                running.ahead.append((effect.call, index))
 
-    def _finish(self, container_id: str, call: str, index: int) -> None:
-        container = self._containers.get(container_id)
-        if container is None or (call, index) not in container.running:
-            return
-        container.running.discard((call, index))
-        if not container.running:
-            self.tally.gpu_s_used += (self.now - container.busy_since) * container.gpus
-        self._tell(container_id, events.AttemptsEnded(container_id, call, (index,), (int(Status.OK),), (None,)))
+    def _begin_input(self, running: Running, call: str, index: int, link_s: float) -> None:
+        workload, seed = running.workload, self.seed
+        if not running.inputs:
+            running.busy_since = self.now
+            self.gauge.busy(running, 1)
+        running.inputs.add((call, index))
+        self.tally.began(self.now, call, index)
+        self._attempts += 1
+        spent_s = self._calls.get(call)
+        if spent_s is None:
+            spent_s = around(workload.service_s, workload.service_spread, seed, call, index, self._attempts)
+        spent_s *= running.machine.slowness
+        if workload.input_crashes and uniform(seed, "crash", self._attempts) < workload.input_crashes:
+            self.after(spent_s + link_s, self._end, running.id, Status.CRASHED, "an input crashed it")
+        else:
+            self.after(spent_s + link_s, self._finish, running, call, index, spent_s)
+
+    def _finish(self, running: Running, call: str, index: int, spent_s: float) -> None:
+        if (call, index) in running.inputs:
+            self._ended(running, call, index, Status.OK, spent_s)
+
+    def _ended(self, running: Running, call: str, index: int, status: Status, spent_s: float) -> None:
+        running.inputs.discard((call, index))
+        if running.ahead and len(running.inputs) < running.slots:
+            if not running.inputs:
+                self._idle(running)
+            self._begin_input(running, *running.ahead.popleft(), 0.0)
+        elif not running.inputs:
+            self._idle(running)
+        self.tell(
+            running.machine, events.AttemptsEnded(running.id, call, (index,), (int(status),), (None,), spent_s)
+        )
 
     def _end(self, container_id: str, status: Status, why: str) -> None:
-        if self._gone(container_id):
-            ended = events.ContainerEnded(container_id, int(status), why)
-            self._after(self.scenario.link_s, partial(self._step, ended))
+        running = self.containers.get(container_id)
+        if running is None:
+            return
+        if running.machine.silent and status == Status.OK:
+            running.machine.unheard.append((self._end, container_id, status, why))
+            return
+        self.gone(running)
+        self.tell(running.machine, events.ContainerEnded(container_id, int(status), why))
 
     # ── keeping the books ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _gone(self, container_id: str) -> bool:
-        """A container is no more; False when it was gone already."""
-        container = self._containers.pop(container_id, None)
-        if container is None:
-            return False
-        self.tally.gpu_s_paid += (self.now - container.since) * container.gpus
-        if container.running:
-            self.tally.gpu_s_used += (self.now - container.busy_since) * container.gpus
-        return True
+    def tell(self, machine: Machine, event: events.Event) -> None:
+        """The core hears of what a node says, at once or when its link is back."""
+        if machine.silent:
+            machine.unsaid.append(event)
+        else:
+            self.step(event)
 
-    def _tell(self, container_id: str, event: events.Event) -> None:
-        """What a container says reaches the core a moment later, unless its node died."""
-        if container_id in self._containers:
-            self._after(self.scenario.link_s, partial(self._step, event))
+    def gone(self, running: Running) -> None:
+        """A container is no more."""
+        del self.containers[running.id], running.machine.containers[running.id]
+        if running.inputs:
+            self._idle(running)
+            running.inputs.clear()
+        running.ahead.clear()
+        self.gauge.held(running, -1)
+        self.tally.gpu_s_paid += (self.now - running.since) * running.gpus
 
-    def _at(self, at: float, action: Callable[[], None]) -> None:
-        self._serial += 1
-        heappush(self._heap, (at, self._serial, action))
-
-    def _after(self, seconds: float, action: Callable[[], None]) -> None:
-        self._at(self.now + seconds, action)
+    def _idle(self, running: Running) -> None:
+        self.gauge.busy(running, -1)
+        self.tally.gpu_s_used += (self.now - running.busy_since) * running.gpus

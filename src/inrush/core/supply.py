@@ -1,0 +1,139 @@
+"""Applying `pools`: what cannot be placed becomes orders, and nodes that stand empty are given back.
+
+Pools are looked at when a function is refused a place, at most every `LOOK_S`, and every so often while they have nodes
+or orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inrush.core.effects import NodesReleased, NodesWanted
+from inrush.core.events import NodesFailed, PoolJoined
+from inrush.core.functions import Function
+from inrush.core.pools import GROWTH_TAU_S, Backlog, Demand, Pool, Trend, deserved, empty_for_long, plan, serving
+from inrush.core.state import State
+
+LOOK_S = 1.0
+
+STARVED_S = 1.0
+"""A function without any container has inputs wait this long for others' before nodes are ordered for it."""
+
+
+def pool_joined(state: State, event: PoolJoined) -> None:
+    """Nodes may be ordered there, or other terms hold now."""
+    pool = state.pools.get(event.pool)
+    if pool is None:
+        pool = state.pools[event.pool] = Pool(
+            event.pool,
+            state.next_serial(),
+            event.inventory,
+            event.nodes_max,
+            event.price,
+            event.node_s,
+            event.keep_s,
+            event.nodes_min,
+        )
+    pool.inventory, pool.nodes_max, pool.price = event.inventory, event.nodes_max, event.price
+    pool.keep_s, pool.nodes_min = event.keep_s, event.nodes_min
+    for function in state.functions.values():
+        if function.queued or function.policy.min_containers:
+            state.touch(function, poke=True)
+
+
+def nodes_failed(state: State, event: NodesFailed) -> None:
+    """Others are asked at once."""
+    pool = state.pools.get(event.pool)
+    if pool is None:
+        return
+    pool.failed(event.count)
+    pool.blocked_until, pool.blocked_why = state.now + event.retry_s, f"could not: {event.why}"
+    state.pools_due = state.now
+    state.provision_due = state.provision_due or bool(state.hungry)
+
+
+def node_of_pool(state: State, node: str, pool_id: str) -> None:
+    """A node joined that says it is of this pool."""
+    pool = state.pools.get(pool_id)
+    if pool is not None:
+        pool.joined(node, state.now)
+        _look_by(state, state.now + LOOK_S)
+
+
+def node_gone(state: State, node: str) -> None:
+    """A node left, whatever pool it was of."""
+    for pool in state.pools.values():
+        pool.nodes.pop(node, None)
+
+
+def supply(state: State, refused: Iterable[Function]) -> None:
+    """Order nodes for functions without a place, and give back those that nobody needs."""
+    if state.now < state.pools_due:
+        return
+    state.pools_due = state.now + LOOK_S
+    demands = []
+    for function in sorted(refused, key=lambda f: (-f.spec.priority, f.order)):
+        containers, why = _worth(state, function)
+        if containers:
+            demands.append(Demand(function.id, function.spec, containers, why))
+    for pool, count, why in plan(demands, state.pools.values(), state.now):
+        pool.expect(count, state.now)
+        state.out.append(NodesWanted(pool.id, count, why))
+    for pool in state.pools.values():
+        _release(state, pool)
+    if state.hungry or any(pool.ordered or len(pool.nodes) > pool.nodes_min for pool in state.pools.values()):
+        _look_by(state, state.pools_due)
+
+
+def _look_by(state: State, at: float) -> None:
+    if state.pools_look != at:
+        state.pools_look = at
+        state.timer(at, "pools")
+
+
+def _worth(state: State, function: Function) -> tuple[int, str]:
+    """How many more containers of the function are worth nodes."""
+    missing = function.wanted - function.live
+    first = next(serving(function.spec, state.pools.values()), None)
+    if first is None:
+        return 0, ""
+    if not function.queued:
+        return missing, function.decisions[-1][1].why if function.decisions else ""
+    containers, why = deserved(_backlog(state, function), first[0].node_s)
+    if not containers and not function.live and state.now - function.queued_since >= STARVED_S:
+        containers, why = 1, f"{function.queued} waiting, and none runs"
+    below = function.policy.min_containers - function.live
+    if below > containers:
+        containers, why = below, f"min_containers is {function.policy.min_containers}"
+    most = function.policy.max_containers
+    return (containers if most is None else min(containers, most - function.live)), why
+
+
+def _backlog(state: State, function: Function) -> Backlog:
+    now, queued = state.now, function.queued
+    trend = function.trend or Trend(now, queued, 0.0)
+    passed = now - trend.at
+    if passed > 0:
+        rate = (queued - trend.queued) / passed
+        trend = Trend(now, queued, trend.growth + (rate - trend.growth) * passed / (passed + GROWTH_TAU_S))
+    function.trend = trend
+    measured = function.measured
+    stall_s = now - measured.progress_at if function.running else 0.0
+    return Backlog(
+        queued=max(0, queued - function.counts["starting"] * function.target),
+        growth=trend.growth,
+        service_s=max(measured.service_s or 0.0, stall_s),
+        waited_s=now - function.queued_since,
+        target=function.target,
+    )
+
+
+def _release(state: State, pool: Pool) -> None:
+    if len(pool.nodes) <= pool.nodes_min:
+        return
+    empty = [node for node in pool.nodes if node in state.nodes and not state.nodes[node].containers]
+    ripe = tuple(empty_for_long(pool, empty, state.now))
+    for node in ripe:
+        del state.nodes[node], pool.nodes[node]
+    if ripe:
+        state.out.append(NodesReleased(pool.id, ripe, f"empty for {pool.patience_s:.3g} s"))

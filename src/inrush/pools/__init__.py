@@ -1,0 +1,1 @@
+"""Where nodes come from: what the core may order, and who brings it."""

@@ -1,0 +1,27 @@
+"""A declared pool: the nodes that somebody set up, and no others. They join when their agents do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inrush.core.events import NodesFailed
+from inrush.pools.provider import Offer, Post
+
+RETRY_S = 3600.0
+
+
+class StaticPool:
+    """A `Provider` that brings nothing and takes nothing back."""
+
+    def __init__(self, offer: Offer, post: Post) -> None:
+        """The offer's `nodes_max` is the number of nodes there are."""
+        self.offer = offer
+        self._post = post
+
+    def order(self, count: int) -> None:
+        """Nothing more comes by itself."""
+        why = f"pool {self.offer.pool} is declared, with {self.offer.nodes_max} nodes: start an agent on another to add it"
+        self._post(NodesFailed(self.offer.pool, count, why, RETRY_S))
+
+    def release(self, nodes: Sequence[str]) -> None:
+        """Machines of one's own go on standing there."""

@@ -1,0 +1,97 @@
+"""What goes wrong with nodes: they die, fall silent, or are slow, and come back or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inrush.core import events
+from inrush.sim.chance import uniform
+from inrush.sim.machines import Machine
+from inrush.sim.scenario import Fault
+
+if TYPE_CHECKING:
+    from inrush.sim.world import World
+
+
+def plan(world: World, fault: Fault) -> None:
+    """Have it happen at its times."""
+    for number in range(fault.times):
+        world.at(fault.at_s + number * fault.every_s, _strike, world, fault, number)
+
+
+def _strike(world: World, fault: Fault, number: int) -> None:
+    """Nodes are chosen by hashing, among those that are well."""
+    strike = {"loss": _lose, "silence": _silence, "slow": _slow}[fault.kind]
+    for machine in chosen(world, fault, number):
+        strike(world, fault, machine)
+
+
+def chosen(world: World, fault: Fault, number: int) -> list[Machine]:
+    """The nodes it happens to."""
+    well = [
+        machine
+        for machine in world.machines.values()
+        if not machine.dead and not machine.silent and fault.pool in ("", machine.pool)
+    ]
+    key = (fault.kind, fault.at_s, number)
+    return sorted(well, key=lambda machine: uniform(world.seed, *key, machine.id))[: fault.nodes]
+
+
+def _lose(world: World, fault: Fault, machine: Machine) -> None:
+    machine.dead = True
+    world.gauge.node(machine, -1)
+    for running in list(machine.containers.values()):
+        world.gone(running)
+    world.after(fault.noticed_s, _give_up, world, machine)
+    if fault.for_s is not None:
+        world.after(max(fault.for_s, fault.noticed_s), _rise, world, machine)
+
+
+def _rise(world: World, machine: Machine) -> None:
+    if machine.id in world.machines:
+        machine.dead = machine.given_up = False
+        world.boot(machine)
+
+
+def _silence(world: World, fault: Fault, machine: Machine) -> None:
+    machine.silent = True
+    if fault.for_s is None or fault.for_s > fault.noticed_s:
+        world.after(fault.noticed_s, _give_up, world, machine)
+    if fault.for_s is not None:
+        world.after(fault.for_s, _hear, world, machine)
+
+
+def _give_up(world: World, machine: Machine) -> None:
+    """The server notices that the link is gone."""
+    machine.given_up = True
+    machine.unsaid.clear()
+    machine.unheard.clear()
+    world.step(events.NodeLeft(machine.id, "its link broke"))
+
+
+def _hear(world: World, machine: Machine) -> None:
+    """The link is there again: what waited on both ends goes through, or, where the server had given the node up, it
+    joins anew and says what still runs."""
+    machine.silent = False
+    if machine.id not in world.machines:
+        return
+    if machine.given_up:
+        machine.given_up = False
+        world.step(events.NodeJoined(machine.id, machine.inventory, tuple(machine.containers), machine.pool))
+        return
+    unsaid, machine.unsaid = machine.unsaid, []
+    unheard, machine.unheard = machine.unheard, []
+    for action, *arguments in unheard:
+        world.after(0.0, action, *arguments)  # type: ignore[arg-type]
+    for event in unsaid:
+        world.step(event)
+
+
+def _slow(world: World, fault: Fault, machine: Machine) -> None:
+    machine.slowness *= fault.factor
+    if fault.for_s is not None:
+        world.after(fault.for_s, _recover, machine, fault.factor)
+
+
+def _recover(machine: Machine, factor: float) -> None:
+    machine.slowness /= factor

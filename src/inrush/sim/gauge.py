@@ -1,0 +1,141 @@
+"""What is looked at while a simulation runs: GPUs there, held, busy; queues; who has how much. Counted as things
+change, and read once every `sample_s`, which gives the curves of the report."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from inrush.core.functions import Function
+from inrush.core.place import accepts
+from inrush.sim.machines import Machine, Running
+
+if TYPE_CHECKING:
+    from inrush.sim.world import World
+
+CURVES = ("time_s", "queued", "running", "containers", "nodes", "gpus", "gpus_held", "gpus_busy")
+
+
+class Gauge:
+    """Reads a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.curves: dict[str, array[float]] = {name: array("d") for name in CURVES}
+        self.queues: dict[str, array[float]] = {}
+        """Waiting inputs by function."""
+        self.gpu_s_there = 0.0
+        """GPU seconds of nodes that are there, whatever they do."""
+        self.cost = 0.0
+        """Of nodes, by their price an hour."""
+        self.gpus_most = 0
+        self.nodes_most = 0
+        self._nodes = 0
+        self._there: dict[str, float] = {}
+        self._held: dict[str, float] = {}
+        self._busy: dict[str, float] = {}
+        self._idle: dict[str, float] = {}
+        self._price = 0.0
+        self._seen_at = 0.0
+        self._busy_while_waiting = [0.0, 0.0]
+        self._fair = [0.0, 0.0]
+
+    @property
+    def busy_while_waiting(self) -> float:
+        """While some function waits for a place: the share of the GPUs it could use that containers start on or run
+        inputs on. 1 when none ever waited."""
+        busy, there = self._busy_while_waiting
+        return busy / there if there else 1.0
+
+    @property
+    def fairness(self) -> float:
+        """Jain's index of the containers of apps of one priority that wait for a place, on average: 1 when all have
+        as much as the others, 1/n when one has all."""
+        total, count = self._fair
+        return total / count if count else 1.0
+
+    # ── as things change ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def node(self, machine: Machine, sign: int) -> None:
+        """A node has come or gone."""
+        self._integrate()
+        self._nodes += sign
+        self._price += sign * self._world.price(machine.pool)
+        for gpu in machine.inventory.gpus:
+            _add(self._there, gpu.type, sign)
+        self.nodes_most = max(self.nodes_most, self._nodes)
+        self.gpus_most = max(self.gpus_most, int(sum(self._there.values())))
+
+    def held(self, running: Running, sign: int) -> None:
+        """A container has come or gone; when it goes, it runs nothing."""
+        if running.gpus:
+            _add(self._held, running.gpu_type, sign * running.gpus)
+            if sign < 0 and running.ready:
+                _add(self._idle, running.gpu_type, -running.gpus)
+
+    def ready(self, running: Running) -> None:
+        """A container may run inputs, and does not yet."""
+        if running.gpus:
+            _add(self._idle, running.gpu_type, running.gpus)
+
+    def busy(self, running: Running, sign: int) -> None:
+        """A container has begun to run inputs, or runs none any more."""
+        if running.gpus:
+            _add(self._busy, running.gpu_type, sign * running.gpus)
+            _add(self._idle, running.gpu_type, -sign * running.gpus)
+
+    def finish(self) -> None:
+        """It is over."""
+        self._integrate()
+
+    def _integrate(self) -> None:
+        passed_s = self._world.now - self._seen_at
+        self._seen_at = self._world.now
+        self.gpu_s_there += passed_s * sum(self._there.values())
+        self.cost += passed_s * self._price / 3600
+
+    # ── now and then ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def sample(self) -> None:
+        """Look at everything."""
+        functions = list(self._world.cluster.functions.values())
+        self._note_waiting([f for f in functions if f.queued and f.wanted > f.live])
+        row = (
+            self._world.now,
+            sum(function.queued for function in functions),
+            sum(function.running for function in functions),
+            len(self._world.containers),
+            self._nodes,
+            sum(self._there.values()),
+            sum(self._held.values()),
+            sum(self._busy.values()),
+        )
+        for curve, value in zip(self.curves.values(), row, strict=True):
+            curve.append(value)
+        for function in functions:
+            self.queues.setdefault(function.id, array("d")).append(function.queued)
+
+    def _note_waiting(self, waiting: list[Function]) -> None:
+        requests = [request for function in waiting for request in function.spec.resources.gpu]
+        for kind, there in self._there.items():
+            if any(accepts(request, kind) for request in requests):
+                self._busy_while_waiting[0] += self._held.get(kind, 0.0) - self._idle.get(kind, 0.0)
+                self._busy_while_waiting[1] += there
+        by_priority: dict[int, dict[str, int]] = {}
+        for function in waiting:
+            apps = by_priority.setdefault(function.spec.priority, {})
+            apps[function.app] = apps.get(function.app, 0) + function.live
+        for apps in by_priority.values():
+            if len(apps) > 1:
+                self._fair[0] += jain(list(apps.values()))
+                self._fair[1] += 1
+
+
+def jain(shares: list[int]) -> float:
+    """Jain, Chiu and Hawe 1984: (Σx)² / (n · Σx²)."""
+    squares = sum(share * share for share in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0
+
+
+def _add(counts: dict[str, float], kind: str, amount: float) -> None:
+    counts[kind] = counts.get(kind, 0.0) + amount

@@ -1,0 +1,47 @@
+"""Simulated nodes and containers, as they are, whatever the core believes."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from inrush.core import events
+from inrush.sim.scenario import Workload
+from inrush.wire import Inventory
+
+
+@dataclass(slots=True, eq=False)
+class Machine:
+    """A node. A dead one runs nothing and says nothing; a silent one runs on, and what it says waits in `unsaid` until
+    its link is back, unless the server has given it up (`given_up`) meanwhile."""
+
+    id: str
+    pool: str
+    inventory: Inventory
+    dead: bool = False
+    silent: bool = False
+    given_up: bool = False
+    slowness: float = 1.0
+    containers: dict[str, Running] = field(default_factory=dict)
+    unsaid: list[events.Event] = field(default_factory=list)
+    unheard: list[tuple[object, ...]] = field(default_factory=list)
+    """What was sent to it over a link that was cut: method and arguments."""
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A container as its node knows it."""
+
+    id: str
+    machine: Machine
+    workload: Workload
+    slots: int
+    gpus: float
+    gpu_type: str
+    since: float
+    ready: bool = False
+    busy_since: float = 0.0
+    inputs: set[tuple[str, int]] = field(default_factory=set)
+    """Those that it runs."""
+    ahead: deque[tuple[str, int]] = field(default_factory=deque)
+    """Those that it was sent and has no slot for yet."""

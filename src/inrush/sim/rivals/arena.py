@@ -1,0 +1,149 @@
+"""The world in which policies are compared: one function, one accelerator a container, room for all that are wanted.
+
+Service times are the trace's, start times are told by the number of the start, and the routing is the same for all:
+the container used last that has room. What is left to a policy is how many containers there are, and when. A
+container is paid from the order to start it until it has ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from inrush.sim.traces.trace import Trace, percentile
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a policy made of a trace."""
+
+    policy: str
+    p50_s: float
+    p99_s: float
+    """Of the time from an input's arrival until it runs."""
+    gpu_s: float
+    """Container seconds paid until the last input has ended, or the traffic has."""
+    starts: int
+    end_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Box:
+    """A container."""
+
+    number: int
+    since: float
+    ready: bool = False
+    leaving: bool = False
+    running: int = 0
+    idle_since: float = 0.0
+    ahead: deque[int] = field(default_factory=deque)
+    """Inputs it was sent beyond its slots."""
+
+
+class Arena:
+    """Base of the two shells, ours and the rivals': time, requests, containers, and the bill."""
+
+    policy = ""
+
+    def __init__(self, trace: Trace, seed: int) -> None:
+        self.trace, self.seed = trace, seed
+        self.requests = trace.requests(seed)
+        self.now = 0.0
+        self.boxes: dict[int, Box] = {}
+        self.paid_s = 0.0
+        self.starts = 0
+        self.waited_s: list[float] = []
+        self._heap: list[tuple[float, int, str, int, int]] = []
+        self._serial = 0
+        self._left = len(self.requests)
+
+    def run(self) -> Outcome:
+        """Play the trace to its end."""
+        self.began()
+        upcoming = 0
+        requests, heap = self.requests, self._heap
+        while self._left:
+            if upcoming < len(requests) and (not heap or requests[upcoming].at <= heap[0][0]):
+                self.now = requests[upcoming].at
+                self.arrived(upcoming)
+                upcoming += 1
+            else:
+                self.now, _, kind, one, two = heappop(heap)
+                self._happen(kind, one, two)
+        for box in self.boxes.values():
+            self.paid_s += self.now - box.since
+        waited = sorted(self.waited_s)
+        p50, p99 = percentile(waited, 50), percentile(waited, 99)
+        return Outcome(self.policy, p50, p99, self.paid_s, self.starts, self.now)
+
+    # ── what a policy sees ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def began(self) -> None:
+        """Time is 0."""
+
+    def arrived(self, request: int) -> None:
+        raise NotImplementedError
+
+    def became_ready(self, box: Box) -> None:
+        raise NotImplementedError
+
+    def ended(self, box: Box, request: int) -> None:
+        """An input ended; its slot is free."""
+        raise NotImplementedError
+
+    def woke(self) -> None:
+        """A time asked for with `wake` has come."""
+
+    # ── what a policy does ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> Box:
+        box = Box(self.starts, self.now)
+        self.boxes[box.number] = box
+        self.at(self.now + self.trace.start_of(self.seed, box.number), "ready", box.number)
+        self.starts += 1
+        return box
+
+    def stop(self, box: Box) -> None:
+        """It is no more; it must run nothing."""
+        assert not box.running and not box.ahead
+        del self.boxes[box.number]
+        self.paid_s += self.now - box.since
+
+    def send(self, box: Box, request: int) -> None:
+        """Run it there, as soon as a slot is free."""
+        if box.running < self.trace.slots:
+            self._begin(box, request)
+        else:
+            box.ahead.append(request)
+
+    def wake(self, at: float) -> None:
+        self.at(at, "wake")
+
+    def at(self, at: float, kind: str, one: int = 0, two: int = 0) -> None:
+        self._serial += 1
+        heappush(self._heap, (at, self._serial, kind, one, two))
+
+    # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _happen(self, kind: str, one: int, two: int) -> None:
+        if kind == "wake":
+            self.woke()
+        elif kind == "ready" and one in self.boxes:
+            box = self.boxes[one]
+            box.ready, box.idle_since = True, self.now
+            self.became_ready(box)
+        elif kind == "ended":
+            box = self.boxes[one]
+            box.running -= 1
+            box.idle_since = self.now
+            self._left -= 1
+            if box.ahead:
+                self._begin(box, box.ahead.popleft())
+            self.ended(box, two)
+
+    def _begin(self, box: Box, request: int) -> None:
+        box.running += 1
+        self.waited_s.append(self.now - self.requests[request].at)
+        self.at(self.now + self.requests[request].service_s, "ended", box.number, request)
