@@ -46,6 +46,21 @@ def test_ctrl_c_ends_with_130(error):
     assert ends_with(error) == 130
 
 
+def test_ctrl_c_before_the_command_is_loaded_ends_with_130_too():
+    program = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from inrush.cli import main
+main(["doctor"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 @pytest.mark.parametrize(("code", "status"), [(None, 0), (0, 0), (3, 3), ("no luck", 1)])
 def test_a_program_that_exits_ends_with_its_own_status(code, status):
     error = ProgramError("main")

@@ -115,3 +115,10 @@ def test_retries_take_seconds_or_timedeltas() -> None:
 def test_retries_outside_of_their_limits_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidError, match=r"Retries: "):
         inrush.Retries(**given)
+
+
+def test_a_secret_that_is_not_in_a_list_is_refused_in_words() -> None:
+    with pytest.raises(InvalidError, match=r"f: secrets takes a list .*secrets=\[…\]"):
+        options(secrets=inrush.Secret.from_dict({"A": "1"}))
+    with pytest.raises(InvalidError, match="takes a list"):
+        inrush.App("one", secrets=inrush.Secret.from_dict({"A": "1"}))  # type: ignore[arg-type]

@@ -14,7 +14,11 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs one command and leaves the process: status 0 only if it did what was asked."""
     import sys
 
-    from inrush.cli.failures import status_of
-    from inrush.cli.verbs import root
+    try:
+        from inrush.cli.failures import status_of
+        from inrush.cli.verbs import root
 
-    sys.exit(status_of(root, args))
+        status = status_of(root, args)
+    except KeyboardInterrupt:  # before anything was there to handle it
+        status = 130
+    sys.exit(status)

@@ -105,7 +105,7 @@ def parse(where: str, options: Mapping[str, Any], mark: Mark) -> Options:
     startup = get("startup_timeout")
     return Options(
         image=_instance(where, "image", get("image"), "Image"),
-        secrets=tuple(_instance(where, "secrets", s, "Secret") for s in get("secrets") or ()),
+        secrets=_secrets(where, get("secrets")),
         env=environment(where, get("env")),
         resources=_named(where, get),
         scale=_scale(where, options, mark),
@@ -208,6 +208,12 @@ def _instance(where: str, name: str, value: Any, kind: str) -> Any:
     if value is not None and type(value).__name__ != kind:
         raise InvalidError(f"{where}: {name} takes inrush.{kind}, not {value!r}")
     return value
+
+
+def _secrets(where: str, given: Any) -> tuple[Any, ...]:
+    if type(given).__name__ == "Secret":
+        raise InvalidError(f"{where}: secrets takes a list of inrush.Secret: write secrets=[…]")
+    return tuple(_instance(where, "secrets", one, "Secret") for one in given or ())
 
 
 def environment(where: str, env: Mapping[str, str | None] | None) -> tuple[tuple[str, str], ...]:

@@ -81,7 +81,7 @@ class App:
             )
         if image is not None and not isinstance(image, Image):
             raise InvalidError(f"App(image=…) takes an inrush.Image, not {image!r}")
-        if not all(isinstance(secret, Secret) for secret in secrets):
+        if isinstance(secrets, Secret) or not all(isinstance(secret, Secret) for secret in secrets):
             raise InvalidError(f"App(secrets=…) takes a list of inrush.Secret, not {secrets!r}")
         self.name = name
         self.tags = dict(tags or {})
