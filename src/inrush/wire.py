@@ -670,6 +670,12 @@ class CancelRun(Message, frozen=True):
     indexes: tuple[int, ...]
 
 
+class Recall(Message, frozen=True):
+    """The container gives back the inputs that it has not begun; answered by `Returned`, one a call."""
+
+    container: str
+
+
 class GrantRun(Message, frozen=True):
     """More credit for a generator's items."""
 
@@ -738,6 +744,7 @@ ToNode = (
     | StopContainer
     | Run
     | CancelRun
+    | Recall
     | GrantRun
     | Feed
     | Build
@@ -769,13 +776,23 @@ class ContainerEnded(Message, frozen=True):
 
 
 class Ran(Message, frozen=True):
-    """Attempts that ended; columns as in `Results`."""
+    """Attempts that ended; columns as in `Results`. `spent_s` is how long they ran, together, as the guest measured
+    it; negative where it did not."""
 
     container: str
     call: str
     indexes: tuple[int, ...]
     statuses: tuple[int, ...]
     payloads: tuple[bytes, ...]
+    spent_s: float = -1.0
+
+
+class Returned(Message, frozen=True):
+    """Inputs that the container was sent, and has not begun and will not."""
+
+    container: str
+    call: str
+    indexes: tuple[int, ...]
 
 
 class Yielded(Message, frozen=True):
@@ -842,6 +859,7 @@ FromNode = (
     | ContainerReady
     | ContainerEnded
     | Ran
+    | Returned
     | Yielded
     | ContainerLog
     | BuildLine

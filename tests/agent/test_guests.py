@@ -24,6 +24,8 @@ class Heard:
 
     def __init__(self) -> None:
         self.answers: list[tuple[Any, ...]] = []
+        self.spent_s: list[float] = []
+        self.back: list[tuple[str, tuple[int, ...]]] = []
         self.items: list[tuple[Any, ...]] = []
         self.lines: list[tuple[str, str, str]] = []
         self.links: list[bytes] = []
@@ -39,7 +41,11 @@ class Heard:
         self.failures.append((code, message, payload))
 
     def answered(self, *columns: Any) -> None:
-        self.answers.append(columns)
+        self.answers.append(columns[:4])
+        self.spent_s.append(columns[4] if len(columns) > 4 else -1.0)
+
+    def returned(self, call: str, indexes: tuple[int, ...]) -> None:
+        self.back.append((call, indexes))
 
     def yielded(self, *columns: Any) -> None:
         self.items.append(columns)
@@ -109,6 +115,17 @@ async def test_inputs_and_results_pass_in_columns(link: tuple[Guest, Peer, Heard
     await peer.say({"t": "out", "c": "ca-1", "i": [5, 4], "s": [0, 1]}, (b"Px", b"Py"))
     await until(lambda: heard.answers)
     assert heard.answers == [("ca-1", (5, 4), (0, 1), (b"Px", b"Py"))]
+    assert heard.spent_s[0] < 0, "it did not say how long they ran"
+    await peer.say({"t": "out", "c": "ca-1", "i": [6], "s": [0], "w": 250}, (b"Px",))
+    await until(lambda: len(heard.answers) == 2)
+    assert heard.spent_s[1] == 0.00025
+
+
+async def test_a_guest_says_what_it_has_not_begun(link: tuple[Guest, Peer, Heard]) -> None:
+    _, peer, heard = link
+    await peer.say({"t": "back", "c": "ca-1", "i": [7, 8]})
+    await until(lambda: heard.back)
+    assert heard.back == [("ca-1", (7, 8))]
 
 
 async def test_many_large_inputs_are_cut_into_frames_below_the_limit(link: tuple[Guest, Peer, Heard]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from guest_process import OK, GuestProcess, arguments, value
 
@@ -174,3 +176,47 @@ def test_arguments_in_json_get_a_result_in_json(guest: GuestProcess) -> None:
     guest.load(DOUBLE)
     guest.run("ca-1", b'J[[4], {"plus": 1}]')
     assert guest.result("ca-1") == (OK, b"J9")
+
+
+HELD = """
+import os, time
+def f(x, path=""):
+    if path:
+        open(path + "-is-begun", "w").close()
+    while path and not os.path.exists(path):
+        time.sleep(0.001)
+    return x
+"""
+
+
+def test_what_has_not_begun_is_given_back_and_what_runs_is_not(guest: GuestProcess) -> None:
+    guest.load(HELD)
+    gate = guest.root / "gate"
+    guest.run("ca-1", arguments(0), arguments(1, str(gate)), *(arguments(n) for n in range(2, 9)))
+    guest.until(lambda: Path(f"{gate}-is-begun").exists() or None, "the begin of the second")
+    guest.send({"t": "recall"})
+    assert guest.expect("back")[0] == {"t": "back", "c": "ca-1", "i": list(range(2, 9))}
+    gate.touch()
+    guest.result("ca-1", 1)
+    assert guest.call(5) == 5, "it takes others as before"
+    assert sorted(guest.results("ca-1")) == [0, 1]
+
+
+def test_a_guest_that_stops_gives_back_what_it_has_not_begun(guest: GuestProcess) -> None:
+    guest.load(HELD)
+    gate = guest.root / "gate"
+    guest.run("ca-1", arguments(0), arguments(1, str(gate)), arguments(2), arguments(3))
+    guest.until(lambda: Path(f"{gate}-is-begun").exists() or None, "the begin of the second")
+    guest.send({"t": "stop", "grace": 20})
+    assert guest.expect("back")[0]["i"] == [2, 3]
+    gate.touch()
+    assert guest.wait() == 0
+    assert sorted(guest.results("ca-1")) == [0, 1]
+
+
+def test_results_tell_how_long_their_inputs_ran_and_not_how_long_they_waited(guest: GuestProcess) -> None:
+    guest.load("import time\ndef f(x):\n    time.sleep(x)\n")
+    guest.run("ca-1", arguments(0.2), arguments(0.0))
+    guest.all_results("ca-1", 2)
+    outs = [header for header, _ in guest.frames if header["t"] == "out"]
+    assert 200_000 <= sum(header["w"] for header in outs) < 400_000

@@ -69,6 +69,10 @@ class Shell:
         self.runs[container][call] -= set(indexes)
         self.step(events.AttemptsEnded(container, call, tuple(indexes), tuple(statuses), tuple(indexes)))
 
+    def give_back(self, container: str, call: str, indexes: list[int]) -> None:
+        self.runs[container][call] -= set(indexes)
+        self.step(events.InputsReturned(container, call, tuple(indexes)))
+
     def lose(self, node: str) -> None:
         for container in [c for c, where in self.alive.items() if where == node]:
             self._forget_container(container)
@@ -102,6 +106,8 @@ class Shell:
                 here = self.runs[effect.container][effect.call]
                 assert not here & set(effect.indexes)
                 here.update(effect.indexes)
+            case effects.Recall():
+                assert effect.container in self.alive
             case effects.StopContainer():
                 assert effect.why
                 if effect.container in self.alive:

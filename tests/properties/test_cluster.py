@@ -159,6 +159,14 @@ class Anything(RuleBasedStateMachine):
         some = indexes[:most]
         self.shell.finish(container, call, some, statuses[: len(some)])
 
+    @precondition(lambda self: self.shell.running())
+    @rule(pick=picks, most=st.integers(1, 12))
+    def given_back(self, pick: int, most: int) -> None:
+        """A recall was answered, or a container that stops gives back what it has not begun."""
+        running = self.shell.running()
+        container, call, indexes = running[pick % len(running)]
+        self.shell.give_back(container, call, indexes[-most:])
+
     @rule(statuses=st.lists(st.sampled_from((Status.OK, *ENDS)), min_size=4, max_size=4))
     def all_goes_on(self, statuses: list[Status]) -> None:
         """What starts becomes ready, what runs ends, what was told to go goes."""

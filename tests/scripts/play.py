@@ -9,7 +9,8 @@ with `#` say what the block is about. Commands (`[…]` may be left out):
     function F [gpu=T[:N]] [slots=N] [target=N] [containers=A..B] [buffer=N] [window=S] [retries=N] [delay=S] [cpu=N]
                [memory=MIB] [app=A] [priority=N] [durable=1] [single_use=1]
     calls F N [kind=K] [caller=C]                                  the next call, ca-1, ca-2, …, with N inputs
-    ready C…|all [after=S]        container(s) become ready        done C|all [N] [STATUS]   N (all) of its inputs end
+    ready C…|all [after=S]        container(s) become ready        done C|all [N] [STATUS] [took=S]   N (all) of its inputs end
+    back C N                      gives back all its inputs but N
     end C STATUS                  a container ends                 stopped                   all told to stop have ended
     wait S                        time passes, with its ticks      lose NODE   join NODE like=NODE
     cancel CALL [terminate=1]     forget CALL                      remove F [drain=1]        replace F G
@@ -102,14 +103,21 @@ class Player:
         for name in starting if containers == ("all",) else containers:
             self._step(events.ContainerReady(self.ids[name], "fork", 5.0))
 
-    def _done(self, container: str, count: str = "0", status: str = "OK") -> None:
+    def _done(self, container: str, count: str = "0", status: str = "OK", took: str = "-1") -> None:
         for key in list(self.runs) if container == "all" else [self.ids[container]]:
             some = self.runs[key][: int(count) or None]
             self.runs[key] = self.runs[key][len(some) :]
             for call in dict.fromkeys(call for call, _ in some):
                 indexes = tuple(index for other, index in some if other == call)
                 statuses = (int(Status[status]),) * len(indexes)
-                self._step(events.AttemptsEnded(key, call, indexes, statuses, (None,) * len(indexes)))
+                refs, spent_s = (None,) * len(indexes), float(took) * len(indexes)
+                self._step(events.AttemptsEnded(key, call, indexes, statuses, refs, spent_s))
+
+    def _back(self, container: str, keep: str) -> None:
+        key = self.ids[container]
+        some, self.runs[key] = self.runs[key][int(keep) :], self.runs[key][: int(keep)]
+        for call in dict.fromkeys(call for call, _ in some):
+            self._step(events.InputsReturned(key, call, tuple(index for other, index in some if other == call)))
 
     def _end(self, container: str, status: str) -> None:
         self.runs.pop(self.ids[container], None)
@@ -173,6 +181,8 @@ class Player:
                 return [f"run {self._name(effect.container)} {effect.call} {_spans(effect.indexes)}"]
             case effects.CancelRun():
                 return [f"cancel {self._name(effect.container)} {effect.call} {_spans(effect.indexes)}"]
+            case effects.Recall():
+                return [f"recall {self._name(effect.container)}"]
             case effects.Resolve():
                 names = ",".join(dict.fromkeys(Status(status).name for status in effect.statuses))
                 why = f"    why: {effect.why}" if effect.why else ""

@@ -217,11 +217,20 @@ class Container:
             self._end = End(Status.STARTUP, message, payload)
 
     def answered(
-        self, call: str, indexes: tuple[int, ...], statuses: tuple[int, ...], payloads: tuple[bytes, ...]
+        self,
+        call: str,
+        indexes: tuple[int, ...],
+        statuses: tuple[int, ...],
+        payloads: tuple[bytes, ...],
+        spent_s: float = -1.0,
     ) -> None:
         self.deadlines.remove(call, indexes, time.monotonic())
         self._output.tell_dropped()
-        self._put(wire.Ran(self.order.container, call, indexes, statuses, payloads))
+        self._put(wire.Ran(self.order.container, call, indexes, statuses, payloads, spent_s))
+
+    def returned(self, call: str, indexes: tuple[int, ...]) -> None:
+        self.deadlines.remove(call, indexes, time.monotonic())
+        self._put(wire.Returned(self.order.container, call, indexes))
 
     def yielded(self, call: str, index: int, first: int, payloads: tuple[bytes, ...]) -> None:
         self._put(wire.Yielded(self.order.container, call, index, first, payloads))

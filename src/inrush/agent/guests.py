@@ -32,8 +32,14 @@ class Listener(Protocol):
     def ready(self, phases: list[tuple[str, float]], why: str) -> None: ...
     def failed(self, code: str, message: str, payload: bytes) -> None: ...
     def answered(
-        self, call: str, indexes: tuple[int, ...], statuses: tuple[int, ...], payloads: tuple[bytes, ...]
+        self,
+        call: str,
+        indexes: tuple[int, ...],
+        statuses: tuple[int, ...],
+        payloads: tuple[bytes, ...],
+        spent_s: float = -1.0,
     ) -> None: ...
+    def returned(self, call: str, indexes: tuple[int, ...]) -> None: ...
     def yielded(self, call: str, index: int, first: int, payloads: tuple[bytes, ...]) -> None: ...
     def printed(self, call: str, stream: str, text: str) -> None: ...
     def linked(self, frame: bytes) -> None: ...
@@ -56,6 +62,7 @@ class Guest(asyncio.Protocol):
         self._streams: dict[asyncio.Task[None], Run] = {}
         self._handlers: dict[str, Callable[[dict[str, Any], list[bytes]], None]] = {
             "out": self._out,
+            "back": self._back,
             "item": self._item,
             "log": self._log,
             "blob": self._blob,
@@ -180,7 +187,16 @@ class Guest(asyncio.Protocol):
             raise frames.FrameError("malformed out")
         if any(map(is_reference, payloads)):
             statuses, payloads = self._resolve(statuses, payloads)
-        self._listener.answered(_text(call), indexes, statuses, tuple(payloads))
+        spent_us = header.get("w", -1)
+        if not _all_ints((spent_us,)):
+            raise frames.FrameError("malformed out")
+        self._listener.answered(_text(call), indexes, statuses, tuple(payloads), spent_us / 1e6)
+
+    def _back(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        indexes = tuple(header["i"])
+        if not _all_ints(indexes):
+            raise frames.FrameError("malformed back")
+        self._listener.returned(_text(header["c"]), indexes)
 
     def _resolve(self, statuses: tuple[int, ...], payloads: list[bytes]) -> tuple[tuple[int, ...], list[bytes]]:
         """With references to the guest's blobs replaced by those to the store's."""

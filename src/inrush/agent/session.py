@@ -46,6 +46,7 @@ class Agent:
             wire.StopContainer: containers.stop,
             wire.Run: containers.run,
             wire.CancelRun: containers.cancel,
+            wire.Recall: containers.recall,
             wire.GrantRun: containers.grant,
             wire.Feed: containers.feed,
             wire.ToGuestLink: containers.link,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from inrush.core.calls import CALL, Call
 from inrush.core.containers import CONTAINER, Container
 from inrush.core.functions import Function
+from inrush.core.lease import MOST, STALE_S
 from inrush.core.nodes import Node
 from inrush.core.state import State
 from inrush.core.transitions import states
@@ -61,8 +62,10 @@ def _container(state: State, container: Container) -> Iterator[str]:
         yield f"is in state {container.state!r}"
     if function is None or function.containers.get(container.id) is not container:
         yield f"its function {container.function} does not know it"
-    elif container.busy > function.slots_most:
-        yield f"runs {container.busy} inputs in {function.slots_most} slots"
+    elif container.busy > function.slots_most + MOST:
+        yield f"has {container.busy} inputs in {function.slots_most} slots, with at most {MOST} leased"
+    elif container.busy > function.slots_most and function.policy.single_use:
+        yield "takes one input only, and more are leased to it"
     if node is None or node.containers.get(container.id) is not container:
         yield f"its node {container.node} does not know it"
     if container.busy != sum(container.calls.values()):
@@ -86,6 +89,11 @@ def _function(state: State, function: Function) -> Iterator[str]:
         yield f"counts {function.counts}, has {counted}"
     if function.running != sum(c.busy for c in containers):
         yield f"counts {function.running} running inputs, its containers {sum(c.busy for c in containers)}"
+    ahead = {c.id: c.busy - function.slots for c in containers if c.busy > function.slots}
+    if function.leased != sum(ahead.values()) or sorted(function.leasing) != sorted(ahead):
+        yield f"counts {function.leased} leased inputs in {sorted(function.leasing)}, its containers have {ahead}"
+    if ahead and not function.watched and any(state.now - function.leasing[id].progress_at < STALE_S for id in ahead):
+        yield "nobody looks after its leased inputs"
     if function.queued != sum(c.queued for c in calls):
         yield f"counts {function.queued} queued inputs, its calls {sum(c.queued for c in calls)}"
     if function.delayed != sum(len(c.delayed) for c in calls):
@@ -107,6 +115,9 @@ def _shelves(function: Function) -> Iterator[str]:
     below_target = {c.id for c in ready if c.busy < function.target and not c.closed}
     below_max = {c.id for c in ready if function.target <= c.busy < function.slots and not c.closed}
     idle = {c.id for c in ready if not c.busy}
+    for container in function.below_lease.values():
+        if container.state != "ready" or container.closed or container.busy < function.slots:
+            yield f"{container.id} is on the shelf below_lease, and should not be"
     for name, right in (("below_target", below_target), ("below_max", below_max), ("idle", idle)):
         if set(getattr(function, name)) != right:
             yield f"shelf {name} holds {sorted(getattr(function, name))}, should hold {sorted(right)}"

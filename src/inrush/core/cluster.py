@@ -24,8 +24,9 @@ from inrush.core.effects import Effect, WakeAt
 from inrush.core.fleet import node_joined, node_left
 from inrush.core.functions import Function
 from inrush.core.intake import call_arrived, call_cancelled, call_ended, call_forgotten, inputs_arrived
+from inrush.core.lease import look
 from inrush.core.nodes import Node
-from inrush.core.outcome import attempts_ended, retry_due
+from inrush.core.outcome import attempts_ended, inputs_returned, retry_due
 from inrush.core.provision import provision
 from inrush.core.registry import function_added, function_removed, function_replaced, restored, scale_overridden
 from inrush.core.route import route
@@ -42,6 +43,7 @@ def _tick(state: State, event: events.Tick) -> None:
 
 HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.AttemptsEnded: attempts_ended,
+    events.InputsReturned: inputs_returned,
     events.CallArrived: call_arrived,
     events.InputsArrived: inputs_arrived,
     events.CallEnded: call_ended,
@@ -127,6 +129,9 @@ def _fire(state: State) -> None:
         timer = heappop(state.timers)
         if timer.kind == "retry":
             retry_due(state, timer.key, timer.input)
+        elif timer.kind == "lease":
+            if (function := state.functions.get(timer.key)) is not None:
+                look(state, function)
         elif timer.kind == "pools" and timer.at == state.pools_look:
             supply(state, [function for function in state.hungry.values() if function.refusal])
         elif timer.kind == "review":

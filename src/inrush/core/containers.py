@@ -50,10 +50,14 @@ class Container:
     idle_since: float = 0.0
     """Since when it is ready and runs nothing; means nothing while it runs something."""
     busy: int = 0
-    """Inputs that it runs."""
+    """Inputs that it runs, and those leased to it, which it runs next."""
     waits: int = 0
     """Calls that it made and waits for."""
     served: int = 0
+    progress_at: float = 0.0
+    """When it last ended an input, or was given one while it had none."""
+    recalled: bool = False
+    """It was told to give back what it has not begun, and has ended nothing since."""
     closed: bool = False
     """It takes no more inputs until it is idle: it runs a suspect, or is to run one."""
     calls: dict[str, int] = field(default_factory=dict)

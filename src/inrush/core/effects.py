@@ -46,6 +46,13 @@ class CancelRun(Effect, frozen=True):
     indexes: tuple[int, ...]
 
 
+class Recall(Effect, frozen=True):
+    """Have this container give back the inputs that it has not begun; `InputsReturned` says which."""
+
+    container: str
+    node: str
+
+
 class NodesWanted(Effect, frozen=True):
     """Order so many more nodes of the pool. Each joins, or is told of by `events.NodesFailed`."""
 
@@ -96,4 +103,4 @@ class Decided(Effect, frozen=True):
     why: str
 
 
-AnyEffect = StartContainer | StopContainer | Dispatch | CancelRun | Resolve | WakeAt | Waiting | Decided
+AnyEffect = StartContainer | StopContainer | Dispatch | CancelRun | Recall | Resolve | WakeAt | Waiting | Decided

@@ -154,6 +154,16 @@ class AttemptsEnded(Event, frozen=True):
     indexes: tuple[int, ...]
     statuses: tuple[int, ...]
     refs: tuple[Any, ...]
+    spent_s: float = -1.0
+    """How long they ran, together, as their container says; negative when it does not."""
+
+
+class InputsReturned(Event, frozen=True):
+    """Inputs that were sent to `container` and that it has not begun and will not."""
+
+    container: str
+    call: str
+    indexes: tuple[int, ...]
 
 
 class Tick(Event, frozen=True):
@@ -185,6 +195,7 @@ AnyEvent = (
     | ContainerReady
     | ContainerEnded
     | AttemptsEnded
+    | InputsReturned
     | Tick
     | Restored
 )

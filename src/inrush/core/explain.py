@@ -57,9 +57,9 @@ def stats(function: Function) -> dict[str, int]:
     """Counts of a function: inputs that wait, containers, inputs that run, and how many more could run at once now."""
     ready = [c for c in function.containers.values() if c.state == "ready"]
     return {
-        "backlog": function.queued + function.delayed,
+        "backlog": function.queued + function.leased + function.delayed,
         "containers": function.live,
-        "running_inputs": function.running,
+        "running_inputs": function.running - function.leased,
         "input_headroom": sum(max(0, function.slots - c.busy) for c in ready),
     }
 
@@ -88,7 +88,7 @@ def _policy(function: Function) -> str:
 
 
 def _load(function: Function) -> str:
-    text = f"{function.queued} inputs wait, {function.running} run"
+    text = f"{function.queued + function.leased} inputs wait, {function.running - function.leased} run"
     return f"{text}, {function.delayed} wait for a retry" if function.delayed else text
 
 

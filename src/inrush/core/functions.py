@@ -2,8 +2,9 @@
 stands.
 
 The shelves make routing O(1): `below_target` and `below_max` hold the ready containers with room, the last used at
-the end, which is the one to take next, so that those no longer needed fall idle and are let go. `idle` holds those
-that run nothing, the longest idle first.
+the end, which is the one to take next, so that those no longer needed fall idle and are let go. `below_lease` holds
+those without a free slot that may be sent inputs ahead (`lease`). `idle` holds those that run nothing, the longest idle
+first.
 """
 
 from __future__ import annotations
@@ -60,12 +61,23 @@ class Function:
     queued: int = 0
     delayed: int = 0
     running: int = 0
+    """With those that are leased."""
+    leased: int = 0
+    """Inputs that were sent to containers beyond their slots, and have not begun."""
+    lease: int = 0
+    """How many of them a container is sent now."""
+    leasing: dict[str, Container] = field(default_factory=dict)
+    """Containers that have some."""
+    wary_until: float = -math.inf
+    watched: bool = False
+    """A timer looks after them."""
     containers: dict[str, Container] = field(default_factory=dict)
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("starting", "ready", "draining", "stopping"), 0)
     )
     below_target: dict[str, Container] = field(default_factory=dict)
     below_max: dict[str, Container] = field(default_factory=dict)
+    below_lease: dict[str, Container] = field(default_factory=dict)
     idle: dict[str, Container] = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
     memo: Memo = field(default_factory=Memo)
@@ -99,12 +111,29 @@ class Function:
         self.slots_most = max(self.slots_most, self.slots)
         for container in self.containers.values():
             self.shelve(container)
+        self.leasing = {c.id: c for c in self.containers.values() if c.busy > self.slots}
+        self.leased = sum(c.busy - self.slots for c in self.leasing.values())
+
+    def occupy(self, container: Container, more: int) -> None:
+        """A container has so many more inputs (fewer, if negative). The caller shelves it."""
+        ahead = container.busy - self.slots
+        before = ahead if ahead > 0 else 0
+        container.busy += more
+        self.running += more
+        ahead += more
+        if ahead > 0:
+            self.leased += ahead - before
+            self.leasing[container.id] = container
+        elif before:
+            self.leased -= before
+            del self.leasing[container.id]
 
     def shelve(self, container: Container) -> None:
         """Put a container on the shelf where it belongs now."""
         key = container.id
         self.below_target.pop(key, None)
         self.below_max.pop(key, None)
+        self.below_lease.pop(key, None)
         if container.state != "ready":
             self.idle.pop(key, None)
             return
@@ -118,6 +147,8 @@ class Function:
             self.below_target[key] = container
         elif container.busy < self.slots:
             self.below_max[key] = container
+        elif container.busy < self.slots + self.lease and not container.recalled and not container.waits:
+            self.below_lease[key] = container
 
     def enqueue(self, call: Call, span: range) -> None:
         """New inputs of a call, at its end."""

@@ -72,6 +72,9 @@ def waits(state: State, caller: str, more: int) -> None:
     container = state.containers.get(caller)
     if container is not None:
         state.nodes[container.node].waits(container, more)
+        function = state.functions[container.function]
+        if container.busy >= function.slots:
+            function.shelve(container)
         state.provision_due = state.provision_due or bool(state.hungry)
 
 
@@ -81,7 +84,9 @@ def remove(state: State, container: Container) -> None:
     turn(state, container, "ended")
     del state.containers[container.id]
     del function.containers[container.id]
-    function.running -= container.busy
+    busy = container.busy
+    function.occupy(container, -busy)
+    container.busy = busy  # what it had, for whoever settles it
     node = state.nodes.get(container.node)
     if node is not None:
         node.leave(container)

@@ -7,8 +7,9 @@ from typing import Any
 from inrush.core.calls import Call
 from inrush.core.containers import Container
 from inrush.core.effects import Resolve
-from inrush.core.events import AttemptsEnded
+from inrush.core.events import AttemptsEnded, InputsReturned
 from inrush.core.functions import Function
+from inrush.core.lease import WARY_S, depth
 from inrush.core.lifecycle import forget_if_gone, released, waits
 from inrush.core.ranges import runs
 from inrush.core.retry import SUSPECT_AFTER, End, Tries, next_try
@@ -46,6 +47,8 @@ def attempts_ended(state: State, event: AttemptsEnded) -> None:
     if not mine:
         return
     alone = container.busy == 1
+    if event.spent_s >= 0:
+        spent_s = min(spent_s, event.spent_s)
     _free(state, call, container, len(mine), spent_s)
     if len(mine) == len(event.indexes) and not any(event.statuses):
         _settle_ok(state, call, event)
@@ -55,8 +58,31 @@ def attempts_ended(state: State, event: AttemptsEnded) -> None:
     finish_if_done(state, call)
 
 
+def inputs_returned(state: State, event: InputsReturned) -> None:
+    """Leased inputs that a container has not begun: they wait again, as if they had never been sent."""
+    call, container = state.calls.get(event.call), state.containers.get(event.container)
+    if call is None or container is None:
+        return
+    running = call.running
+    mine = [i for i in event.indexes if (attempt := running.get(i)) is not None and attempt.container is container]
+    if not mine:
+        return
+    for index in mine:
+        del running[index]
+    _vacate(state, state.functions[container.function], call, container, len(mine))
+    function = state.functions.get(call.function)
+    if function is None or function.removed or call.state in ("cancelled", "forgotten"):
+        resolve(state, call, mine, Status.CANCELLED, None, call.why or "its function is gone")
+    else:
+        _come_back(function, call, mine)
+        state.touch(function, poke=True)
+    finish_if_done(state, call)
+
+
 def died(state: State, container: Container, status: int, ref: Any, why: str) -> None:
     """A container ended: so did every attempt in it."""
+    if container.busy > 1 and status in (Status.CRASHED, Status.OUT_OF_MEMORY):
+        _be_wary(state, state.functions[container.function])
     alone = container.busy == 1
     for call_id in container.calls:
         call = state.calls[call_id]
@@ -65,6 +91,13 @@ def died(state: State, container: Container, status: int, ref: Any, why: str) ->
             del call.running[index]
         _settle(state, call, [(index, status, ref) for index in indexes], alone, why)
         finish_if_done(state, call)
+
+
+def _be_wary(state: State, function: Function) -> None:
+    """One of many inputs crashed a container: nothing is leased for a while, so that the next crash tells which."""
+    function.wary_until, function.lease = state.now + WARY_S, 0
+    for container in list(function.below_lease.values()):
+        function.shelve(container)
 
 
 def fail_waiting(state: State, function: Function, status: int, ref: Any, why: str) -> None:
@@ -126,11 +159,17 @@ def _come_back(function: Function, call: Call, indexes: list[int]) -> None:
 def _free(state: State, call: Call, container: Container, count: int, spent_s: float) -> None:
     """Give slots back, and learn from how long they were used."""
     function = state.functions[container.function]
-    function.measured.observe(function.running, state.now)
+    function.measured.observe(function.running - function.leased, state.now)
     function.measured.served(spent_s / count, count, state.now)
-    function.running -= count
-    container.busy -= count
+    function.lease = depth(function, state.now)
     container.served += count
+    container.progress_at, container.recalled = state.now, False
+    _vacate(state, function, call, container, count)
+
+
+def _vacate(state: State, function: Function, call: Call, container: Container, count: int) -> None:
+    """So many inputs of a call are no longer there."""
+    function.occupy(container, -count)
     left = container.calls[call.id] - count
     if left:
         container.calls[call.id] = left

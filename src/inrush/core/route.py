@@ -2,7 +2,8 @@
 
 Calls of a function take turns, so that a map of a million does not starve a single `.remote()`. A container with room
 is taken from the end of its shelf: the one used last, so that the others fall idle and can go; those below the target
-come before those that would burst to their maximum. A batch is spread evenly over all that have room.
+come before those that would burst to their maximum, and those before what is leased to containers without a free slot.
+A batch is spread evenly over all that have room.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from inrush.core.calls import Attempt, Call
 from inrush.core.containers import Container
 from inrush.core.effects import Dispatch, Waiting
 from inrush.core.functions import Function
+from inrush.core.lease import watch
 from inrush.core.state import State
 
 BURST_REVIEW_S = 0.05
@@ -27,6 +29,10 @@ def route(state: State, function: Function) -> None:
         _round(state, function, function.below_target, function.target)
     while function.turns and function.below_max:
         _round(state, function, function.below_max, function.slots)
+    if function.turns and function.below_lease:
+        _round(state, function, function.below_lease, function.slots + function.lease)
+    if function.leased:
+        watch(state, function)
     _note_queue(state, function)
 
 
@@ -37,6 +43,9 @@ def _round(state: State, function: Function, shelf: dict[str, Container], limit:
     served: list[Container] = []
     while turns and shelf:
         container, share = pick(shelf, function.queued)
+        served.append(container)
+        if container.busy >= limit:
+            continue
         call = turns[0]
         span = call.take(min(limit - container.busy, share))
         if call.queue:
@@ -44,7 +53,6 @@ def _round(state: State, function: Function, shelf: dict[str, Container], limit:
         else:
             turns.popleft()
         _dispatch(state, function, container, call, span)
-        served.append(container)
     for container in served:
         function.shelve(container)
 
@@ -76,14 +84,15 @@ def _dispatch(state: State, function: Function, container: Container, call: Call
     count = len(span)
     measured, now = function.measured, state.now
     if now > measured.seen_at:
-        measured.observe(function.running, now)
+        measured.observe(function.running - function.leased, now)
     if not function.running:
         measured.progress_at = now
     call.running.update(dict.fromkeys(span, Attempt(container, now)))
     container.calls[call.id] = container.calls.get(call.id, 0) + count
-    container.busy += count
+    if not container.busy:
+        container.progress_at = now
+    function.occupy(container, count)
     function.queued -= count
-    function.running += count
     if container.busy > function.target:
         state.review_by(function, now + BURST_REVIEW_S)
     state.out.append(Dispatch(container.id, container.node, call.id, tuple(span)))

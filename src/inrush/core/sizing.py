@@ -42,11 +42,12 @@ def review(state: State, function: Function) -> None:
 def load_of(state: State, function: Function) -> Load:
     """What `scale` needs to know of a function now."""
     measured, now = function.measured, state.now
-    measured.observe(function.running, now)
+    running = function.running - function.leased  # what is leased has not begun: it waits
+    measured.observe(running, now)
     return Load(
         valid=bool(state.nodes or state.pools),
-        queued=function.queued,
-        running=function.running,
+        queued=function.queued + function.leased,
+        running=running,
         concurrency=measured.concurrency,
         starting=function.counts["starting"],
         ready=function.counts["ready"],

@@ -19,7 +19,8 @@ from inrush.core.pools import Pool
 
 class Timer(NamedTuple):
     """Something to look at again; `serial` keeps equal times in order of setting. `kind` is `review` (a function),
-    `retry` (an `input` of a call) or `provision`."""
+    `lease` (a function too), `retry`
+    (an `input` of a call) or `provision`."""
 
     at: float
     serial: int

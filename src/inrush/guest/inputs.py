@@ -61,6 +61,13 @@ class Inputs:
                 self.pending = deque(a for a in self.pending if a.call != call or a.index not in indexes)
             return dropped
 
+    def give_back(self) -> list[Attempt]:
+        """Take out all that waits; not what somebody feeds already."""
+        with self._lock:
+            back = [a for a in self.pending if a.mailbox is None]
+            self.pending = deque(a for a in self.pending if a.mailbox is not None)
+            return back
+
     def take(self) -> Attempt | None:
         """The next sync attempt for a worker, or None: then it sleeps until `wait`."""
         with self._lock:

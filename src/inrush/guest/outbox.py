@@ -40,16 +40,16 @@ class Outbox:
         self.on_hold: Callable[[], None] = lambda: None
         """Called when an entry is left behind that only a tick would send."""
 
-    def ended(self, call: str, index: int, status: int, payload: bytes) -> None:
+    def ended(self, call: str, index: int, status: int, payload: bytes, elapsed_s: float) -> None:
         """The end of an attempt; the caller then flushes or promises."""
         if len(payload) > INLINE_LIMIT_BYTES:
             status, payload = self.blob(status, payload)
-        self._put((("out", call), (index, status), payload))
+        self._put((("out", call), (index, status, elapsed_s), payload))
 
     def dropped(self, call: str, index: int, status: int, payload: bytes) -> None:
         """An end that the pump decided; it does not wait for a slow agent."""
         with self._lock:
-            self._entries.append((("out", call), (index, status), payload))
+            self._entries.append((("out", call), (index, status, -1.0), payload))
 
     def item(self, call: str, index: int, number: int, payload: bytes) -> None:
         """What a generator yielded, or a piece of a web response (which is never a blob: a gateway passes it on)."""
@@ -104,8 +104,9 @@ class Outbox:
     def _send(self, key: tuple[Any, ...], group: list[Entry], wait: bool) -> None:
         payloads = [payload for _, _, payload in group]
         if key[0] == "out":
-            indexes, statuses = zip(*(column for _, column, _ in group), strict=True)
-            header: dict[str, Any] = {"t": "out", "c": key[1], "i": indexes, "s": statuses}
+            indexes, statuses, elapsed = zip(*[column for _, column, _ in group], strict=True)
+            spent_us = int(sum(elapsed) * 1e6) if min(elapsed) >= 0 else -1
+            header: dict[str, Any] = {"t": "out", "c": key[1], "i": indexes, "s": statuses, "w": spent_us}
         elif key[0] == "item":
             header = {"t": "item", "c": key[1], "i": [key[2]], "f": group[0][1]}
         else:
@@ -127,7 +128,7 @@ class Outbox:
             )
         return status, BLOB + b'{"id":"%s","bytes":%d}' % (id.encode(), size)
 
-    def say(self, header: dict[str, Any], payloads: tuple[bytes, ...] = ()) -> None:
+    def say(self, header: dict[str, Any], payloads: tuple[bytes, ...] = (), wait: bool = True) -> None:
         """A frame of its own, after all that is held."""
-        self.flush()
-        self._channel.send(frames.pack(header, payloads))
+        self.flush(wait)
+        self._channel.send(frames.pack(header, payloads), wait)

@@ -58,6 +58,7 @@ class Runner:
         return {
             "run": self.on_run,
             "cancel": self.on_cancel,
+            "recall": self.on_recall,
             "grant": self.on_grant,
             "feed": self.on_feed,
             "blob": self.on_blob,
@@ -91,6 +92,17 @@ class Runner:
             if attempt.call == call and attempt.index in indexes:
                 self._force(attempt, CANCELLED)
 
+    def on_recall(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What has not begun runs elsewhere."""
+        calls: dict[str, list[int]] = {}
+        for attempt in self.inputs.give_back():
+            calls.setdefault(attempt.call, []).append(attempt.index)
+        for call, indexes in calls.items():
+            self.outbox.say({"t": "back", "c": call, "i": indexes}, wait=False)
+
     def on_grant(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         index = header["i"][0] if isinstance(header["i"], list) else header["i"]
         attempt = self._mailboxes.get((header["c"], index))
@@ -114,11 +126,12 @@ class Runner:
             self._stopping = True
             self._grace_until = time.monotonic() + grace_s
             self.leave_by = self._grace_until + LET_GO_S + EXIT_HOOKS_S
+            self._give_back()
             self.inputs.close()
 
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def answer(self, attempt: Attempt, status: int, payload: bytes) -> None:
+    def answer(self, attempt: Attempt, status: int, payload: bytes, elapsed_s: float) -> None:
         """From whoever ran it: the attempt has ended."""
         if attempt.forced:
             status, payload = results.forced(attempt.forced, self._timeout_s)
@@ -127,7 +140,7 @@ class Runner:
         self._output.end(attempt)
         if not attempt.answered:
             attempt.answered = True
-            self.outbox.ended(attempt.call, attempt.index, status, payload)
+            self.outbox.ended(attempt.call, attempt.index, status, payload, elapsed_s)
 
     def _force(self, attempt: Attempt, status: int, due: float = math.inf) -> None:
         if attempt.forced or attempt.answered:

@@ -102,9 +102,9 @@ class Tasks:
         runner, elapsed = self._runner, time.monotonic() - attempt.started
         attempt.task = None  # from here on nothing cancels it
         if len(payload) > INLINE_LIMIT_BYTES and not attempt.forced:
-            await asyncio.to_thread(runner.answer, attempt, status, payload)
+            await asyncio.to_thread(runner.answer, attempt, status, payload, elapsed)
         else:
-            runner.answer(attempt, status, payload)
+            runner.answer(attempt, status, payload, elapsed)
         runner.inputs.finish(attempt, elapsed)
         if not self._flushing:
             self._flushing = True

@@ -52,7 +52,7 @@ class Workers:
                 outbox.promise()  # this one may take long, and the results before it should not wait for it
                 status, payload = _run(attempt, interrupter, runner)
                 elapsed = time.monotonic() - attempt.started
-                runner.answer(attempt, status, payload)
+                runner.answer(attempt, status, payload, elapsed)
                 inputs.finish(attempt, elapsed)
             outbox.flush()
 

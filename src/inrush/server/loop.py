@@ -141,7 +141,7 @@ class Journal:
     def add(self, now: float, event: AnyEvent) -> None:
         """Appends, and lets the oldest go where the ring is full."""
         if type(event) is AttemptsEnded:
-            event = AttemptsEnded(event.container, event.call, event.indexes, event.statuses, ())
+            event = AttemptsEnded(event.container, event.call, event.indexes, event.statuses, (), event.spent_s)
         elif type(event) is ContainerEnded:
             event = ContainerEnded(event.container, event.status, event.why)
         entry = self._encode(event)

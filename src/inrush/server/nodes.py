@@ -76,6 +76,7 @@ class Nodes:
             wire.ContainerReady: self._ready,
             wire.ContainerEnded: self._ended,
             wire.Ran: self._ran,
+            wire.Returned: self._returned,
             wire.NodeNote: self._note,
         }
 
@@ -157,9 +158,11 @@ class Nodes:
     def _ran(self, message: wire.Ran) -> None:
         if self.ending:
             message = _own_ends(message)
-        self._post(
-            events.AttemptsEnded(message.container, message.call, message.indexes, message.statuses, message.payloads)
-        )
+        m = message
+        self._post(events.AttemptsEnded(m.container, m.call, m.indexes, m.statuses, m.payloads, m.spent_s))
+
+    def _returned(self, message: wire.Returned) -> None:
+        self._post(events.InputsReturned(message.container, message.call, message.indexes))
 
     def _note(self, message: wire.NodeNote) -> None:
         function = self._functions.get(message.about) if message.about else None
@@ -240,6 +243,10 @@ class Nodes:
     def cancel_run(self, effect: effects.CancelRun) -> None:
         """An effect of the core."""
         self.to_container(effect.container, wire.CancelRun(effect.container, effect.call, effect.indexes))
+
+    def recall(self, effect: effects.Recall) -> None:
+        """An effect of the core."""
+        self.to_container(effect.container, wire.Recall(effect.container))
 
 
 def _own_ends(message: wire.Ran) -> wire.Ran:

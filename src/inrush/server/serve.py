@@ -149,6 +149,7 @@ class Server:
             effects.StartContainer: self.nodes.start_container,
             effects.StopContainer: self.nodes.stop_container,
             effects.CancelRun: self.nodes.cancel_run,
+            effects.Recall: self.nodes.recall,
             effects.Waiting: self.watch.waiting,
             effects.Decided: self.watch.decided,
         }
