@@ -92,6 +92,8 @@ class Traffic(Part, frozen=True):
             yield Arrival(at / self.speed, service_s)
 
     def _stepped(self) -> list[Piece]:
+        if not self.rates:
+            return []
         ends = [*(start for start, _ in self.rates[1:]), self.until_s]
         lasts = [rate for _, rate in self.rates[1:]] + [rate for _, rate in self.rates[-1:]]
         return [
