@@ -154,3 +154,30 @@ def test_a_start_that_takes_too_long_fails_and_says_which_setting_to_raise(guest
     assert header["code"] == "StartupError"
     assert "startup_timeout=0.3" in header["message"]
     assert guest.wait() == 1
+
+
+TWO_IMAGES = """
+import inrush
+app = inrush.App("two")
+fat = inrush.Image.debian_slim().pip_install("no-such-package")
+with fat.imports():
+    import no_such_package
+@app.function()
+def slim():
+    return "runs"
+@app.function(image=fat)
+def needs():
+    return no_such_package
+"""
+
+
+def test_imports_of_one_image_are_no_matter_to_functions_of_another(guest: GuestProcess) -> None:
+    guest.load(TWO_IMAGES, "slim")
+    assert guest.call() == "runs"
+
+
+def test_imports_that_the_own_image_lacks_fail_the_start(guest: GuestProcess) -> None:
+    guest.begin(TWO_IMAGES, "needs")
+    header, _ = guest.expect("failed")
+    assert "No module named 'no_such_package'" in header["message"]
+    assert "client/image.py" not in header["tb"]

@@ -59,6 +59,8 @@ class Image(UnbuiltSteps):
         self._python = python
         self._steps = steps
         self._mounts = mounts
+        self.missing_import: ImportError | None = None
+        """In a container: what `imports` passed over. It fails the start of functions of this image."""
 
     def __repr__(self) -> str:
         return f"Image({self._base}{''.join(f', {step.kind}' for step in self._steps)})"
@@ -282,12 +284,13 @@ class Image(UnbuiltSteps):
     @contextlib.contextmanager
     def imports(self) -> Iterator[None]:
         """`with image.imports(): import torch` at the top of a program: imports that only the image can do. Here an
-        ImportError in it is passed over; in the container it is raised."""
+        ImportError in it is passed over, and so it is in containers of other images; in one of this image it is an
+        error."""
         try:
             yield
-        except ImportError:
+        except ImportError as error:
             if not is_local():
-                raise
+                self.missing_import = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
 
     def pipe(self, func: Callable[Concatenate[Image, P], Image], *args: P.args, **kwargs: P.kwargs) -> Image:
         """`image.pipe(f, x)` is `f(image, x)`, for chains."""

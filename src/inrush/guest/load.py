@@ -138,7 +138,18 @@ def _find(spec: dict[str, Any], pickled: bytes) -> Any:
                 "whatever machine imports it; or use serialized=True"
             )
         thing = getattr(thing, part)
+    _need_imports(thing)
     return raw(thing)
+
+
+def _need_imports(thing: Any) -> None:
+    """What `with image.imports()` passed over is an error after all, if the image is the one we are in."""
+    for holder in (getattr(thing, "options", None), getattr(thing, "app", None)):
+        image = getattr(holder, "image", None)
+        if image is not None:
+            if image.missing_import is not None:
+                raise image.missing_import
+            return
 
 
 def _make(cls: type, parameters: dict[str, Any] | None) -> object:
