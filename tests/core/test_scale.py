@@ -5,17 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inrush.core.scale import (
-    FIRST_STARTS,
-    KEEP_MIN_S,
-    KEEP_RATIO,
-    Load,
-    Measured,
-    Memo,
-    desired,
-    horizon_s,
-    keep_s,
-)
+from inrush.core.scale import Load, Measured, Memo, desired, horizon_s, keep_s
+from inrush.core.tuning import TUNING, Tuning
 from inrush.wire import ScalePolicy
 
 seconds = st.floats(0.0001, 1000)
@@ -31,6 +22,7 @@ loads = st.builds(
     service_s=st.none() | seconds,
     start_s=st.none() | seconds,
     stall_s=st.floats(0, 1000),
+    burst=st.just(0.0),
 )
 policies = st.builds(
     ScalePolicy,
@@ -88,7 +80,7 @@ def test_costly_starts_are_given_a_longer_horizon() -> None:
 
 def test_of_the_unknown_few_are_started_and_doubled_only_when_all_run_and_are_silent() -> None:
     assert wanted(Load(queued=1)) == 1
-    assert wanted(Load(queued=1000)) == FIRST_STARTS
+    assert wanted(Load(queued=1000)) == TUNING.first_starts
     silent = Load(queued=998, running=2, ready=2, stall_s=0.5)
     assert wanted(silent) == 4
     assert wanted(silent._replace(starting=1)) == 3
@@ -112,8 +104,8 @@ def test_no_data_is_not_zero() -> None:
 def test_an_idle_container_is_kept_for_what_its_start_is_worth() -> None:
     policy = ScalePolicy(scaledown_window_s=60.0)
     assert keep_s(policy, None) == 60.0
-    assert keep_s(policy, 0.01) == KEEP_MIN_S
-    assert keep_s(policy, 1.0) == KEEP_RATIO
+    assert keep_s(policy, 0.01) == TUNING.keep_min_s
+    assert keep_s(policy, 1.0) == TUNING.keep_ratio
     assert keep_s(policy, 40.0) == 60.0
     assert keep_s(ScalePolicy(scaledown_window_s=1.0), 0.01) == 1.0
 
@@ -128,3 +120,29 @@ def test_measures_follow_what_happens() -> None:
     for now in range(40, 60):
         measured.observe(8, float(now))
     assert 7.9 < measured.concurrency <= 8.0
+
+
+def test_a_burst_is_many_arrivals_in_a_second_against_those_of_the_last_minute() -> None:
+    measured = Measured()
+    for tenth in range(1200):
+        measured.arrived(1, tenth / 10)
+    assert measured.burst(120.0) == 0.0, "ten a second, as ever"
+    measured.arrived(100, 120.0)
+    assert measured.burst(120.0) > 100
+    assert measured.burst(125.0) == 0.0, "passed"
+    few = Measured()
+    few.arrived(3, 1.0)
+    assert few.burst(1.0) == 0.0
+
+
+def test_in_a_burst_containers_are_wanted_for_what_will_have_come_until_they_start() -> None:
+    load = Load(queued=100, ready=1, running=1, service_s=1.0, start_s=2.0)
+    assert wanted(load._replace(burst=20.0)) > wanted(load)
+    assert wanted(load._replace(burst=1e9)) <= 2 * wanted(load)
+
+
+def test_another_tuning_decides_otherwise() -> None:
+    load = Load(queued=10_000, ready=1, running=1, service_s=0.001, start_s=0.01)
+    eager = desired(load, ANY, FRESH, 0.0, Tuning(horizon_min_s=0.05))[0]
+    assert eager.wanted > wanted(load)
+    assert keep_s(ANY, 1.0, Tuning(keep_ratio=5.0)) == 5.0

@@ -34,6 +34,7 @@ from inrush.core.sizing import plan_idle, review, tell_waiting
 from inrush.core.startup import container_ended, container_ready
 from inrush.core.state import State
 from inrush.core.supply import nodes_failed, pool_joined, supply
+from inrush.core.tuning import TUNING, Tuning
 
 
 def _tick(state: State, event: events.Tick) -> None:
@@ -71,8 +72,8 @@ class Cluster:
     `functions`, `containers`, `nodes` and `calls` are views by id for shells to read; only `step` changes anything.
     """
 
-    def __init__(self, seed: str) -> None:
-        self._state = State(seed)
+    def __init__(self, seed: str, tuning: Tuning = TUNING) -> None:
+        self._state = State(seed, tuning)
         self.functions: Mapping[str, Function] = MappingProxyType(self._state.functions)
         self.containers: Mapping[str, Container] = MappingProxyType(self._state.containers)
         self.nodes: Mapping[str, Node] = MappingProxyType(self._state.nodes)
@@ -129,11 +130,11 @@ def _fire(state: State) -> None:
         timer = heappop(state.timers)
         if timer.kind == "retry":
             retry_due(state, timer.key, timer.input)
+        elif timer.kind == "pools" and timer.at == state.pools_look:
+            supply(state, [function for function in state.hungry.values() if function.refusal])
         elif timer.kind == "lease":
             if (function := state.functions.get(timer.key)) is not None:
                 look(state, function)
-        elif timer.kind == "pools" and timer.at == state.pools_look:
-            supply(state, [function for function in state.hungry.values() if function.refusal])
         elif timer.kind == "review":
             function = state.functions.get(timer.key)
             if function is not None and function.review_at == timer.at:

@@ -35,7 +35,7 @@ def explain(state: State, function_id: str) -> list[str]:
     function = state.functions.get(function_id)
     if function is None:
         return [f"no function {function_id} is known"]
-    lines = [_policy(function), _load(function), _measured(function), *_containers(state, function)]
+    lines = [_policy(state, function), _load(function), _measured(function), *_containers(state, function)]
     lines += [f"decided {_ago(state, at)}: {decision.why}" for at, decision in function.decisions]
     if function.trouble.failures:
         lines.append(
@@ -75,7 +75,7 @@ def _busy(function: Function, starting: int) -> str:
     return f"{text}; {function.refusal}" if function.refusal else text
 
 
-def _policy(function: Function) -> str:
+def _policy(state: State, function: Function) -> str:
     policy = function.policy
     most = "no limit" if policy.max_containers is None else str(policy.max_containers)
     text = (
@@ -83,7 +83,7 @@ def _policy(function: Function) -> str:
     )
     if function.target != function.slots:
         text += f" (aims at {function.target})"
-    keep = keep_s(policy, function.measured.start_s)
+    keep = keep_s(policy, function.measured.start_s, state.tuning)
     return f"{text}, idle ones kept for {keep:.3g} s of at most {policy.scaledown_window_s:g} s"
 
 

@@ -23,6 +23,7 @@ def function_added(state: State, event: FunctionAdded) -> None:
     if function is None:
         policy = event.spec.scale
         function = Function(event.function, event.app, event.spec, event.durable, policy, state.next_serial())
+        function.measured.tuning = state.tuning
         state.functions[function.id] = function
     elif function.spec != event.spec:
         function.ever_ready, function.trouble = False, Trouble()

@@ -17,9 +17,6 @@ from inrush.core.functions import Function
 from inrush.core.lease import watch
 from inrush.core.state import State
 
-BURST_REVIEW_S = 0.05
-"""After inputs went above the target, scaling looks again this soon."""
-
 
 def route(state: State, function: Function) -> None:
     """Dispatch what waits, as far as there is room: up to the target everywhere first, then up to the maximum."""
@@ -94,7 +91,7 @@ def _dispatch(state: State, function: Function, container: Container, call: Call
     function.occupy(container, count)
     function.queued -= count
     if container.busy > function.target:
-        state.review_by(function, now + BURST_REVIEW_S)
+        state.review_by(function, now + state.tuning.burst_review_s)
     state.out.append(Dispatch(container.id, container.node, call.id, tuple(span)))
 
 

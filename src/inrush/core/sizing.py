@@ -12,20 +12,15 @@ from inrush.core.lifecycle import drain, stop
 from inrush.core.scale import Decision, Load, desired, horizon_s, keep_s
 from inrush.core.state import State
 
-REVIEW_MIN_S = 0.02
-REVIEW_MAX_S = 1.0
-"""While inputs wait, a function is looked at again after an eighth of its horizon, within these."""
-
-REFUSED_REVIEW_S = 0.25
-"""A function without a place is looked at no more often; room that comes free is offered to it at once anyway."""
-
 
 def review(state: State, function: Function) -> None:
     """Decide how many containers the function should have, and act on it."""
     function.poked, function.review_at = False, math.inf
     if function.removed:
         return
-    decision, function.memo = desired(load_of(state, function), function.policy, function.memo, state.now)
+    decision, function.memo = desired(
+        load_of(state, function), function.policy, function.memo, state.now, state.tuning
+    )
     function.wanted = decision.wanted
     _record(state, function, decision)
     blocked = state.now < function.trouble.blocked_until
@@ -55,6 +50,7 @@ def load_of(state: State, function: Function) -> Load:
         service_s=measured.service_s,
         start_s=measured.start_s,
         stall_s=now - measured.progress_at if function.running else 0.0,
+        burst=measured.burst(now),
     )
 
 
@@ -70,8 +66,8 @@ def plan_idle(state: State, function: Function) -> None:
     """A container fell idle: see to it when its time is over."""
     if function.idle and function.review_at == math.inf and function.live > function.policy.min_containers:
         oldest = next(iter(function.idle.values()))
-        due = oldest.idle_since + keep_s(function.policy, function.measured.start_s)
-        state.review_by(function, max(due, state.now + REVIEW_MIN_S))
+        due = oldest.idle_since + keep_s(function.policy, function.measured.start_s, state.tuning)
+        state.review_by(function, max(due, state.now + state.tuning.review_min_s))
 
 
 def _record(state: State, function: Function, decision: Decision) -> None:
@@ -85,11 +81,12 @@ def _record(state: State, function: Function, decision: Decision) -> None:
 def _shrink(state: State, function: Function) -> None:
     """Let go what is idle for longer than its start is worth, and what is above the maximum."""
     policy = function.policy
-    keep = keep_s(policy, function.measured.start_s)
+    burst = function.measured.burst(state.now) > 0
+    keep = keep_s(policy, function.measured.start_s, state.tuning)
     buffer = policy.buffer_containers if function.queued or function.running else 0
     for container in list(function.idle.values()):
         idle_s = state.now - container.idle_since
-        if idle_s < keep or function.live <= policy.min_containers or len(function.idle) <= buffer:
+        if burst or idle_s < keep or function.live <= policy.min_containers or len(function.idle) <= buffer:
             break
         stop(state, container, f"idle for {idle_s:.3g} s, kept for {keep:.3g} s", 0.0)
     if policy.max_containers is not None and function.live > policy.max_containers:
@@ -109,7 +106,8 @@ def _plan_next(state: State, function: Function, blocked: bool) -> None:
     if blocked and (function.queued or function.policy.min_containers):
         state.review_by(function, function.trouble.blocked_until)
     elif function.queued or function.running > function.target * function.live:
-        least_s = REFUSED_REVIEW_S if function.refusal else REVIEW_MIN_S
-        wait_s = horizon_s(function.measured.start_s) / 8
-        state.review_by(function, state.now + min(max(wait_s, least_s), REVIEW_MAX_S))
+        tuning = state.tuning
+        least_s = tuning.refused_review_s if function.refusal else tuning.review_min_s
+        wait_s = horizon_s(function.measured.start_s, tuning) * tuning.review_share
+        state.review_by(function, state.now + min(max(wait_s, least_s), tuning.review_max_s))
     plan_idle(state, function)

@@ -15,6 +15,7 @@ from inrush.core.effects import Effect
 from inrush.core.functions import Function
 from inrush.core.nodes import Node
 from inrush.core.pools import Pool
+from inrush.core.tuning import TUNING, Tuning
 
 
 class Timer(NamedTuple):
@@ -34,6 +35,7 @@ class State:
     """Everything the core knows. Dicts keep their order of insertion, and nothing is decided by any other order."""
 
     seed: str
+    tuning: Tuning = TUNING
     now: float = 0.0
     functions: dict[str, Function] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
