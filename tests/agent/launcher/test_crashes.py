@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -191,3 +192,22 @@ async def _until(condition: Callable[[], bool], why: Callable[[], str] = lambda:
     while not condition():
         assert time.monotonic() < deadline, why()
         await asyncio.sleep(0.05)
+
+
+async def test_a_home_made_again_under_the_path_of_a_removed_one_takes_nothing_from_its_launcher(
+    make_node: Callable[[], Awaitable[Node]], state: Path
+) -> None:
+    first = await make_node()
+    await first.template("t")
+    forked = await first.fork("t")
+    left = traces(state)
+    state.rename(f"{state}.old")
+    state.mkdir()
+    second = await make_node()
+    await second.launcher.close()
+    try:
+        assert await forked.ask("1 + 1") == "2"
+        assert [trace for trace in left if os.path.exists(trace)] != []
+    finally:
+        await first.launcher.close()
+        shutil.rmtree(f"{state}.old")

@@ -14,7 +14,7 @@ _USE = """
 import asyncio, os, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
-from launched import HOST, OUTSIDE, PORT, Node, make_layer, outside_machine
+from launched import HOST, OUTSIDE, PORT, Node, make_layer, outside_machine, traces
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.process import start_launcher
 
@@ -61,6 +61,47 @@ with outside_machine():
 assert os.popen("iptables -S FORWARD").read() == before
 """
 
+_NEIGHBOURS = """
+ROUNDS = 4
+TALK = f"socket.create_connection(('{OUTSIDE}', {PORT}), 5).recv(100).decode()"
+ADDRESS = "os.popen('hostname -I').read().split()[0]"
+
+async def up(name):
+    handle = start_launcher(state / name)
+    node = Node(state / name, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
+    make_layer(node.layer)
+    await node.launcher.connect()
+    await node.template("t")
+    return node, await node.fork("t")
+
+async def reaching(forked, over):
+    while True:
+        last = over.is_set()
+        assert await forked.ask(TALK) == repr(HOST)
+        if last:
+            return
+
+async def neighbours():
+    (stays, container), *others = await asyncio.gather(up("one"), *(up(f"other{i}") for i in range(ROUNDS)))
+    addresses = [await container.ask(ADDRESS)] + [await forked.ask(ADDRESS) for _, forked in others]
+    assert len({address.split(".")[1] for address in addresses}) == ROUNDS + 1, addresses
+    over = asyncio.Event()
+    talking = asyncio.create_task(reaching(container, over))
+    for node, _ in others:
+        await node.launcher.close()
+        assert traces(node.state) == []
+    over.set()
+    await talking
+    assert await (await stays.fork("t")).ask(TALK) == repr(HOST)
+    assert file.read_text() == "1\\n"
+    await stays.launcher.close()
+
+file.write_text("0")
+with outside_machine():
+    asyncio.run(neighbours())
+assert file.read_text() == "0\\n"
+"""
+
 
 def _in_a_network_of_its_own(state: Path, script: str) -> None:
     paths = [str(Path(__file__).parent), *sys.path]
@@ -76,3 +117,7 @@ def test_forwarding_is_switched_back_by_the_last_launcher_if_one_switched_it_on(
 
 def test_containers_go_out_past_a_firewall_that_drops_what_it_does_not_know(state: Path) -> None:
     _in_a_network_of_its_own(state, _DROPPING)
+
+
+def test_launchers_of_several_homes_have_ranges_of_their_own_and_the_end_of_one_disturbs_no_other(state: Path) -> None:
+    _in_a_network_of_its_own(state, _NEIGHBOURS)

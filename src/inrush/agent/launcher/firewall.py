@@ -1,6 +1,9 @@
 """What passes between containers, the node and the outside: one nft table, forwarding, and an exception in others'
 firewalls.
 
+Launchers of several state directories share a node: what is found and then changed (a free range of addresses, whether
+packets are forwarded) is found and changed by one of them at a time.
+
 Docker and ufw set the FORWARD chain of iptables to drop what they do not know, and no other table can overrule that.
 Where it is so, two rules for our bridge are put first in that chain, and taken out again at the end.
 """
@@ -8,9 +11,11 @@ Where it is so, two rules for our bridge are put first in that chain, and taken 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -18,6 +23,8 @@ _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _CHANGED = Path("/run/inrush-ip-forward")
 """Exists while ip_forward is on only because some launcher on this node switched it on."""
+
+_LOCK = "/run/inrush-network.lock"
 
 _TABLE = """
 table inet {table} {{}}
@@ -38,6 +45,17 @@ table inet {table} {{
   }}
 }}
 """
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """No other launcher of this node changes its network meanwhile."""
+    fd = os.open(_LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def set_up(table: str, bridge: str, subnet: str) -> None:

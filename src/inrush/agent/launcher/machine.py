@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
+import string
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,21 @@ from inrush.agent.launcher.userns import UserNamespaces
 from inrush.linux import landlock, mounts, seccomp
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 2.0
+_SIGNS = string.digits + string.ascii_letters
 
 
 def tag_of(state: Path) -> str:
-    """What marks everything on the machine as belonging to one state directory."""
-    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:4]
+    """What marks everything on the machine as belonging to one state directory.
+
+    It comes from the path and from a mark in the directory: a copy of a directory is another one, and so is one that
+    was removed and made again while its launcher still ran. Four signs are what a link's name has room for.
+    """
+    mark = state / "node" / "mark"
+    if not mark.exists():
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(secrets.token_hex(16))
+    number = int.from_bytes(hashlib.sha256(f"{state.resolve()} {mark.read_text()}".encode()).digest())
+    return "".join(_SIGNS[number // len(_SIGNS) ** place % len(_SIGNS)] for place in range(4))
 
 
 @dataclass(slots=True)
@@ -48,12 +60,12 @@ class Held:
 class Machine:
     """One launcher's means. Built inside the launcher's own mount namespace."""
 
-    def __init__(self, state: Path, loop: Loop, rootless: bool, lost: str, reserve_mib: int) -> None:
+    def __init__(self, state: Path, tag: str, loop: Loop, rootless: bool, lost: str, reserve_mib: int) -> None:
         self.state = state.resolve()
         self.loop = loop
         self.rootless = rootless
         self.lost = lost
-        self.tag = tag_of(state)
+        self.tag = tag
         self.users = UserNamespaces(rootless)
         self.memory_mib = max(256, _memory_mib() - reserve_mib)
         self.filter_code = seccomp.program()

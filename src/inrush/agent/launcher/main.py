@@ -23,7 +23,7 @@ from pathlib import Path
 
 from inrush.agent.launcher import spawn, userns
 from inrush.agent.launcher.loop import Loop
-from inrush.agent.launcher.machine import Machine
+from inrush.agent.launcher.machine import Machine, tag_of
 from inrush.agent.launcher.service import Service
 from inrush.agent.launcher.sweep import sweep
 from inrush.linux import messages, mounts, namespaces, process
@@ -40,18 +40,19 @@ def main(arguments: list[str]) -> None:
     agent = socket.socket(fileno=control)
     try:
         lock = _lock(state)
-        sweep(state, mode == "rootless")
+        tag = tag_of(state)  # once: the directory may be gone before the launcher is
+        sweep(tag, mode == "rootless")
     except OSError as error:
         _broken(agent, error)
         sys.exit(1)
     pid = os.fork()
     if pid == 0:
-        _launcher(agent, state, mode == "rootless", reserve)
+        _launcher(agent, state, tag, mode == "rootless", reserve)
     agent.close()
     process.set_title("inrush-janitor")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.waitpid(pid, 0)
-    sweep(state, mode == "rootless")
+    sweep(tag, mode == "rootless")
     os.close(lock)
 
 
@@ -78,7 +79,7 @@ def _lock(state: Path) -> int:
             time.sleep(0.02)
 
 
-def _launcher(agent: socket.socket, state: Path, rootless: bool, reserve_mib: int) -> None:
+def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, reserve_mib: int) -> None:
     status = 1
     try:
         process.set_title("inrush-launcher")
@@ -91,7 +92,7 @@ def _launcher(agent: socket.socket, state: Path, rootless: bool, reserve_mib: in
             raise OSError("the janitor died")
         namespaces.unshare(namespaces.NEWNS)
         mounts.make_private()
-        machine = Machine(state, loop, rootless, lost, reserve_mib)
+        machine = Machine(state, tag, loop, rootless, lost, reserve_mib)
         messages.send(agent, {"hello": machine.report()})
         Service(agent, machine)
         gc.freeze()  # every init is a fork of this process
@@ -102,7 +103,7 @@ def _launcher(agent: socket.socket, state: Path, rootless: bool, reserve_mib: in
         raise
     finally:
         _end_children()
-        sweep(state, rootless)
+        sweep(tag, rootless)
         os._exit(status)
 
 

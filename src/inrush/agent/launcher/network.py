@@ -14,6 +14,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+import zlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -43,7 +44,6 @@ class Network:
         self.table = f"inrush_{tag}"
         self._ready: dict[int, deque[Net]] = {}
         self._free: deque[str] = deque()
-        self._count = 0
         self._netlink: links.Netlink | None = None
         self._bridge_index = 0
         self._gateway = ""
@@ -93,10 +93,9 @@ class Network:
         return [self._connect(fd) for fd in _namespaces(userns, count)]
 
     def _connect(self, fd: int) -> Net:
-        self._count += 1
-        link = f"{self.bridge}-{self._count % 0x10000:x}"
-        address = self._free.popleft()
         route = self._route()
+        address = self._free.popleft()
+        link = f"{self.bridge}-{int(ipaddress.IPv4Address(address)) % 0x10000:x}"
         route.add_veth(link, self._bridge_index, "eth0", fd, self._mtu)
         route.isolate(socket.if_nametoindex(link))
         namespaces.setns(fd, namespaces.NEWNET)
@@ -114,18 +113,19 @@ class Network:
 
     def _route(self) -> links.Netlink:
         if self._netlink is None:
-            subnet = free_subnet(self.bridge, _routes(), _resolvers())
-            hosts = (str(subnet.network_address + n) for n in range(2, subnet.num_addresses - 1))
-            self._free = deque(hosts)
-            self._gateway = str(subnet.network_address + 1)
             self._mtu = _outbound_mtu()
             self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            self._netlink = links.Netlink()
-            self._set_up(self._netlink, str(subnet))
+            route = links.Netlink()
+            with firewall.alone():
+                route.delete(self.bridge)
+                subnet = free_subnet(self.bridge, _routes(), _resolvers())
+                self._gateway = str(subnet.network_address + 1)
+                self._set_up(route, str(subnet))
+            self._free = deque(str(subnet.network_address + n) for n in range(2, subnet.num_addresses - 1))
+            self._netlink = route
         return self._netlink
 
     def _set_up(self, route: links.Netlink, subnet: str) -> None:
-        route.delete(self.bridge)
         route.add_bridge(self.bridge)
         self._bridge_index = socket.if_nametoindex(self.bridge)
         with contextlib.suppress(OSError):
@@ -136,7 +136,11 @@ class Network:
 
 def sweep(tag: str) -> None:
     """Remove all of a launcher's links and what its firewall has. Nothing there is fine."""
-    bridge, table = f"inrush{tag}", f"inrush_{tag}"
+    with firewall.alone():
+        _sweep(f"inrush{tag}", f"inrush_{tag}")
+
+
+def _sweep(bridge: str, table: str) -> None:
     left = links.names(f"{bridge}-") + links.names(bridge)
     if left:
         firewall.tear_down(table, bridge)
@@ -153,7 +157,7 @@ def free_subnet(seed: str, routes: Iterable[str], hosts: Iterable[str]) -> ipadd
     is so.
     """
     taken = [ipaddress.ip_network(r) for r in routes] + [ipaddress.ip_network(h) for h in hosts]
-    first = sum(seed.encode()) % 256
+    first = zlib.crc32(seed.encode()) % 256
     for step in range(256):
         candidate = ipaddress.IPv4Network(f"10.{(first + step) % 256}.0.0/16")
         if not any(candidate.overlaps(t) for t in taken if t.version == 4):

@@ -10,14 +10,12 @@ from pathlib import Path
 
 from inrush.agent.launcher import network
 from inrush.agent.launcher.cgroups import Cgroups, layout
-from inrush.agent.launcher.machine import tag_of
 
 _DEADLINE_S = 10.0
 
 
-def sweep(state: Path, rootless: bool) -> None:
-    """Remove all that is marked as this state directory's. Nothing there is fine."""
-    tag = tag_of(state)
+def sweep(tag: str, rootless: bool) -> None:
+    """Remove all that is marked as one state directory's. Nothing there is fine."""
     with contextlib.suppress(OSError):
         _sweep_cgroups(tag)
     if not rootless:
