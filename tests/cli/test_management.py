@@ -27,7 +27,8 @@ def test_a_secret_is_created_in_a_server_that_is_started_for_it_and_its_value_is
     assert "keys" in shown.stdout
     assert "API, OTHER" in shown.stdout
     assert "swordfish" not in shown.stdout + inrush("secret", "list", "--json").stdout
-    assert inrush("secret", "create", "keys", "API=2").returncode == 1
+    again = inrush("secret", "create", "keys", "API=2")
+    assert (again.returncode, "--force" in again.stderr) == (1, True)
     assert inrush("secret", "create", "keys", "API=2", "--force").returncode == 0
     assert inrush("secret", "delete", "keys").returncode == 0
     missing = inrush("secret", "delete", "keys")
@@ -55,6 +56,12 @@ def test_a_wrong_token_is_refused(inrush):
     done = inrush("app", "list", env={"INRUSH_TOKEN": "wrong"})
     assert done.returncode == 1
     assert "token" in done.stderr
+
+
+def test_a_server_url_that_is_none_is_refused_with_where_it_comes_from(inrush):
+    done = inrush("app", "list", env={"INRUSH_SERVER_URL": "banana"})
+    assert done.returncode == 1
+    assert "server_url is 'banana' (from INRUSH_SERVER_URL); it starts with http://" in done.stderr
 
 
 def test_lists_are_json_for_machines(inrush):

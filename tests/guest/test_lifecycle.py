@@ -44,6 +44,7 @@ def test_stop_lets_running_inputs_end_and_runs_every_exit_hook(guest: GuestProce
     assert value(guest.result("ca-1")[1]) == "done"
     assert guest.logs() == "waiting\nclosing\nclosing too\n"
     assert "RuntimeError: in the hook" in guest.logs("stderr")
+    assert "guest/load.py" not in guest.logs("stderr")
 
 
 def test_an_input_that_outlives_the_grace_is_cancelled_and_the_hooks_run(guest: GuestProcess) -> None:

@@ -46,10 +46,11 @@ def start_if_none() -> None:
 
 def address() -> Address:
     """The server to ask. Raises `ConnectionError` when none is configured and none runs here."""
-    values = settings.load()
-    url, token = values["server_url"].value, values["token"].value
+    from inrush.client._local import configured
+
+    url, token = configured()
     if url:
-        return Address(url.rstrip("/"), token)
+        return Address(url, token)
     local = local_server()
     if local is None:
         raise _nobody_there("no server runs on this machine")

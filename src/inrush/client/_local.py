@@ -26,17 +26,21 @@ _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 def connect(start: bool = True) -> tuple[Transport, str]:
     """A connection to the server that the settings name, and the token for it; without one, to this machine's own,
     which is started if it does not answer, unless `start` is False."""
+    url, token = configured()
+    return (WebSocketTransport(url) if url else local(start)), token
+
+
+def configured() -> tuple[str, str]:
+    """URL and token of the server that the settings name; the URL is empty where they name none."""
     values = settings.load()
-    url, token = str(values["server_url"].value), str(values["token"].value)
-    if url:
-        if not url.startswith(("http://", "https://")):
-            raise ConnectionError(
-                f"server_url is {url!r} (from {values['server_url'].source}); it starts with http:// or https://"
-            )
-        if not token:
-            raise AuthError(f"the server at {url} wants a token: set INRUSH_TOKEN, or token in config.toml")
-        return WebSocketTransport(url), token
-    return local(start), token
+    url, token = str(values["server_url"].value).rstrip("/"), str(values["token"].value)
+    if url and not url.startswith(("http://", "https://")):
+        raise ConnectionError(
+            f"server_url is {url!r} (from {values['server_url'].source}); it starts with http:// or https://"
+        )
+    if url and not token:
+        raise AuthError(f"the server at {url} wants a token: set INRUSH_TOKEN, or token in config.toml")
+    return url, token
 
 
 def local(start: bool = True) -> UnixTransport:

@@ -21,6 +21,7 @@ from inrush.errors import StartupError
 from inrush.guest.fork import TorchThreads
 from inrush.guest.output import Output
 from inrush.guest.target import Target
+from inrush.guest.tracebacks import traceback_text
 
 RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
 SOURCE_ROOT = "/root"
@@ -58,8 +59,8 @@ class Loaded:
         for end in [*ends, *(partial(self._run, site.close, run_async) for site in sites)]:
             try:
                 end()
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
+            except BaseException as error:
+                sys.stderr.write(traceback_text(error))
 
     def open(self, run_async: RunAsync) -> None:
         """Make ready what inputs can name: functions, methods, web apps."""

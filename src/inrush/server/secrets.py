@@ -69,7 +69,9 @@ class Secrets:
         _check(values)
         old = self._named(name) if name else None
         if old is not None and not overwrite:
-            raise AlreadyExistsError(f"secret {name!r} is there already; delete it first, or allow to overwrite it")
+            raise AlreadyExistsError(
+                f"secret {name!r} is there already; `inrush secret create --force` puts new values in its place"
+            )
         now = time.time()
         id = old.id if old is not None else self._new_id(values, name)
         keys = tuple(sorted(key for key, _ in values))
