@@ -52,6 +52,21 @@ PROGRAM = """
             return f"hello {name}"
 
 
+    @app.cls()
+    class Leaver:
+        @inrush.exit()
+        def leave(self):
+            import time
+
+            print("leaving")
+            time.sleep(0.3)
+            print("left")
+
+        @inrush.method()
+        def work(self) -> str:
+            return "worked"
+
+
     @app.local_entrypoint()
     def main(text: str = "hey", fast: bool = False):
         print("main says", shout.remote(text), fast)
@@ -153,6 +168,11 @@ def waiting_container(process: subprocess.Popen[str]) -> str:
         if line.endswith("waiting\n"):
             return line.split()[0]
     raise AssertionError(process.communicate()[1])
+
+
+def test_what_exit_hooks_print_is_shown_to_the_end(server, program):
+    lines = run(server, "run", f"{program}::Leaver.work").stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ["leaving", "left", "worked"]
 
 
 def test_ctrl_c_ends_the_app_and_its_containers_at_once(server, program):

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 from inrush import settings
 from inrush.client import _output, _spec
 from inrush.client._connection import Link
+from inrush.client._dual import Waiter
 from inrush.client._payload import main_name
 from inrush.client.image import Image
 from inrush.errors import Error
-from inrush.wire import AppSpec, FollowLogs, FollowStates, FunctionSpec, StartApp, StopApp
+from inrush.wire import AppSpec, FollowLogs, FollowStates, FunctionSpec, StartApp, State, StopApp
 
 if TYPE_CHECKING:
     from inrush.client.app import App
 
 _STOP_S = 10.0
+_EXIT_S = 10.0
+"""So long what containers print at their end is waited for, where it is shown."""
 _BACKLOG_LINES = 1000
 
 
@@ -31,6 +34,8 @@ class Running:
         self.urls: dict[str, str] = dict(answer.get("urls") or {})
         self._link = link
         self._follows: list[int] = []
+        self._alive: set[str] = set()
+        self._gone: Waiter[None] | None = None
         specs = {function.name: function for function in spec.functions}
         for thing in self._things():
             thing.reference.bind(self.functions[thing.name], self._urls_of(thing.name), specs[thing.name])
@@ -38,14 +43,23 @@ class Running:
     def show(self, output: _output.Output) -> None:
         """Log lines, and what goes on, until the end."""
         self._follows.append(self._link.follow(FollowLogs(self.id, _BACKLOG_LINES), output.log))
-        self._follows.append(self._link.follow(FollowStates(self.id), output.state))
+
+        def state(told: State) -> None:
+            if told.kind == "container":
+                (self._alive.discard if told.state == "ended" else self._alive.add)(told.subject)
+                if not self._alive and self._gone is not None:
+                    self._gone.set(None)
+            output.state(told)
+
+        self._follows.append(self._link.follow(FollowStates(self.id), state))
 
     def hold(self) -> None:
         """Keeps the link up while nothing is asked: an ephemeral app ends with its client."""
         self._link.holders.add(self)
 
-    async def end(self, stop: bool) -> None:
-        """Stops it, unless it is to go on without us; its functions cannot be called by it any more."""
+    async def end(self, stop: bool, at_once: bool = False) -> None:
+        """Stops it, unless it is to go on without us; its functions cannot be called by it any more. What its exit
+        hooks print is still shown, unless it shall end `at_once`."""
         self._link.holders.discard(self)
         for thing in self._things():
             thing.reference.unbind()
@@ -53,9 +67,17 @@ class Running:
             if stop:
                 with contextlib.suppress(Error):  # it ends with our link anyway
                     await self._link.ask(StopApp(self.id), timeout_s=_STOP_S)
+                    if not at_once:
+                        await self._containers_gone()
         finally:
             for rid in self._follows:
                 self._link.unfollow(rid)
+
+    async def _containers_gone(self) -> None:
+        self._gone = Waiter(_EXIT_S)
+        if not self._alive:
+            self._gone.set(None)
+        await self._gone
 
     def _things(self) -> Iterable[Any]:
         return [*self.app.registered_functions.values(), *self.app.registered_classes.values()]

@@ -204,12 +204,16 @@ class App:
 
         link = await current()
         self._running = await _running.start(self, link, name or self.name or "", deploy=False, detach=detach)
+        hurried = False
         try:
             yield self
+        except BaseException as error:
+            hurried = not isinstance(error, Exception | SystemExit)
+            raise
         finally:
             running, self._running = self._running, None
             if running is not None:
-                await running.end(stop=not detach)
+                await running.end(stop=not detach, at_once=hurried)
 
     @dual
     async def deploy(
