@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from inrush.core import effects, events
 from inrush.core.cluster import Cluster
 from inrush.core.scale import slots_of
+from inrush.core.tuning import TUNING, Tuning
 from inrush.pools.provider import Offer
 from inrush.pools.simulated import SimulatedPool
 from inrush.sim import faults
@@ -55,11 +56,12 @@ class World:
         scenario: Scenario,
         seed: int,
         *,
+        tuning: Tuning = TUNING,
         director: Director | None = None,
         arrivals: Mapping[str, Iterable[Arrival]] | None = None,
     ) -> None:
         self.scenario, self.seed = scenario, seed
-        self.cluster = Cluster(str(seed))
+        self.cluster = Cluster(str(seed), tuning)
         self.workloads = {workload.function: workload for workload in scenario.workloads}
         self.tally = Tally()
         self.gauge = Gauge(self)
