@@ -6,6 +6,7 @@ Each check yields sentences about what is wrong; a sound state yields none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from inrush.core.calls import CALL, Call
@@ -22,8 +23,10 @@ def violations(state: State) -> list[str]:
     found: list[str] = []
     for call in state.calls.values():
         found += (f"call {call.id}: {text}" for text in _call(state, call))
+    waits = Counter(call.caller for call in state.calls.values() if call.caller)
+    runs = Counter((call.id, a.container.id) for call in state.calls.values() for a in call.running.values())
     for container in state.containers.values():
-        found += (f"container {container.id}: {text}" for text in _container(state, container))
+        found += (f"container {container.id}: {text}" for text in _container(state, container, waits, runs))
     for function in state.functions.values():
         found += (f"function {function.id}: {text}" for text in _function(state, function))
     for node in state.nodes.values():
@@ -56,7 +59,10 @@ def _call(state: State, call: Call) -> Iterator[str]:
             yield f"input {index} runs in {attempt.container.id}, which is gone"
 
 
-def _container(state: State, container: Container) -> Iterator[str]:
+def _container(
+    state: State, container: Container, waits: Counter[str], runs: Counter[tuple[str, str]]
+) -> Iterator[str]:
+    """`waits` are calls by the container that made them, `runs` inputs by call and container."""
     function, node = state.functions.get(container.function), state.nodes.get(container.node)
     if container.state not in states(CONTAINER) or container.state == "ended":
         yield f"is in state {container.state!r}"
@@ -72,13 +78,11 @@ def _container(state: State, container: Container) -> Iterator[str]:
         yield f"counts {container.busy} inputs, and {container.calls} by call"
     if container.busy and container.state == "starting":
         yield "runs inputs before it is ready"
-    if container.waits != sum(call.caller == container.id for call in state.calls.values()):
+    if container.waits != waits[container.id]:
         yield f"waits for {container.waits} calls, which are not those that it made"
     for call_id, count in container.calls.items():
-        call = state.calls.get(call_id)
-        running = 0 if call is None else sum(a.container is container for a in call.running.values())
-        if running != count or not count:
-            yield f"counts {count} inputs of {call_id}, which knows {running}"
+        if runs[call_id, container.id] != count or not count:
+            yield f"counts {count} inputs of {call_id}, which knows {runs[call_id, container.id]}"
 
 
 def _function(state: State, function: Function) -> Iterator[str]:
@@ -129,7 +133,7 @@ def _node(state: State, node: Node) -> Iterator[str]:
         yield "holds a container that is gone"
     if node.cpu_milli != round(node.inventory.cpu * 1000) - sum(c.cpu_held_milli for c in containers):
         yield "its free cpu does not add up"
-    if node.memory_mib != node.inventory.memory_mib - sum(c.memory_mib for c in containers):
+    if node.memory_mib != node.inventory.memory_mib - node.held_mib - sum(c.memory_mib for c in containers):
         yield "its free memory does not add up"
     if node.gpus_free != sum(len(free) for free in node.gpus.values()):
         yield "its free GPUs do not add up"
@@ -142,7 +146,9 @@ def _node(state: State, node: Node) -> Iterator[str]:
     there = {(gpu.type, gpu.index) for gpu in node.inventory.gpus}
     if there - set(held) != set(free):
         yield f"free GPUs are {sorted(free)}, should be {sorted(there - set(held))}"
-    if not node.shrunk and (node.memory_mib < 0 or not set(held) <= there or (node.cpu_milli < 0 and not node.lent)):
+    if not node.shrunk and (
+        node.memory_mib + node.held_mib < 0 or not set(held) <= there or (node.cpu_milli < 0 and not node.lent)
+    ):
         yield "more is held than the node has"
 
 
