@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ import pytest
 from running_server import GPUS, RunningServer, alive, left_on_machine, poll
 
 __all__ = ["RunningServer", "poll"]
+
+# Started in the background of a shell, this process ignores the interrupt, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

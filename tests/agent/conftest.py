@@ -14,9 +14,19 @@ import uvloop
 from agent.desk import Desk
 
 
+class Loop(uvloop.Loop):
+    """The loop that a server runs on. It tells of what a signal handler raises and goes on, so that pytest's timeout
+    would not end a test that hangs: here it stops instead.
+    """
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        super().call_exception_handler(context)
+        if not isinstance(context.get("exception"), Exception | None):
+            self.stop()
+
+
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
-    """The loop that a server runs on."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": Loop}
 
 
 @pytest.fixture

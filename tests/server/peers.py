@@ -14,7 +14,7 @@ from inrush import wire
 from inrush.server.serve import Server
 from inrush.wire import Status
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 _ENDS = (wire.Results, wire.CallRefused)
 
 Work = Callable[[str, bytes], bytes]
@@ -115,6 +115,7 @@ class Client:
         while not (found := condition()):
             left = deadline - time.monotonic()
             assert left > 0, f"{what} did not come; came: {self.messages[-5:]}"
+            assert not self.closed, f"the server closed before {what}; came: {self.messages[-5:]}"
             self._came.clear()
             try:
                 await asyncio.wait_for(self._came.wait(), min(left, 0.2))
