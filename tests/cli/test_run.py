@@ -192,6 +192,7 @@ def test_a_container_can_be_looked_into_and_stopped(server, program):
         done = run(server, "container", "exec", container, "sh", "-c", "cat; echo $INRUSH_FUNCTION >&2; exit 3")
         assert done.returncode == 3
         assert "wait" in done.stdout
+        assert run(server, "container", "exec", container, "--", "sh", "-c", "exit 4").returncode == 4
         told = json.loads(run(server, "container", "list", "--app", "cli-tests", "--json").stdout)
         assert [row["id"] for row in told] == [container]
         assert "waiting" in run(server, "container", "logs", container).stdout

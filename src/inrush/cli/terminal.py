@@ -29,7 +29,9 @@ _STDIN, _STDOUT = 0, 1
 
 
 def attach(path: str, argv: Sequence[str] = (), **query: str) -> int:
-    """Runs a command and returns its status. With a terminal when there is one on both sides of us."""
+    """Runs a command and returns its status. With a terminal when there is one on both sides of us. A `--` that sets
+    the command apart is no part of it."""
+    argv = argv[1:] if argv[:1] == ("--",) else argv
     tty = os.isatty(_STDIN) and os.isatty(_STDOUT)
     columns, rows = shutil.get_terminal_size()
     with _connected(path, query) as socket, _raw() if tty else contextlib.nullcontext():
