@@ -1,4 +1,4 @@
-"""The GPUs of a node, from a setting and from recorded answers of a driver."""
+"""The GPUs of a node, from a setting and from samples written in the formats of a driver (no card was asked)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inrush.agent import cdi, gpus
 from inrush.errors import InvalidError
 from inrush.wire import Gpu
 
-RECORDED = Path(__file__).parent / "recorded"
+SAMPLES = Path(__file__).parent / "samples"
 REAL = [Gpu(type="RTX-4090", index=0, memory_mib=24564), Gpu(type="RTX-4090", index=1, memory_mib=24564)]
 
 
@@ -50,7 +50,7 @@ def test_declaring_too_many_is_refused() -> None:
         gpus.inventory("A100:1000,A10G:1000", found=[])
 
 
-@pytest.mark.parametrize("card", json.loads((RECORDED / "nvml.json").read_text()), ids=lambda c: c["name"])
+@pytest.mark.parametrize("card", json.loads((SAMPLES / "nvml.json").read_text()), ids=lambda c: c["name"])
 def test_product_names_become_the_types_that_programs_ask_for(card: dict[str, object]) -> None:
     assert gpus.short_type(str(card["name"]), int(str(card["memory_bytes"]))) == card["type"]
 
@@ -63,7 +63,7 @@ def test_cuda_is_told_the_index_of_declared_cards_and_positions_of_real_ones() -
 
 
 def test_a_cdi_specification_gives_the_nodes_and_libraries_of_the_cards_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "nvidia.json").write_bytes((RECORDED / "cdi.json").read_bytes())
+    (tmp_path / "nvidia.json").write_bytes((SAMPLES / "cdi.json").read_bytes())
     edits = cdi.edits(REAL[1:], spec_dirs=[tmp_path])
     assert edits.devices == ("/dev/nvidia-uvm", "/dev/nvidiactl", "/dev/nvidia1", "/dev/dri/card2")
     assert [src for src, _ in edits.binds] == [
@@ -82,7 +82,7 @@ def test_without_a_specification_the_plain_drivers_nodes_are_taken(tmp_path: Pat
 
 def test_a_broken_specification_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
-    (tmp_path / "b.json").write_bytes((RECORDED / "cdi.json").read_bytes())
+    (tmp_path / "b.json").write_bytes((SAMPLES / "cdi.json").read_bytes())
     assert "/dev/nvidia0" in cdi.edits(REAL[:1], spec_dirs=[tmp_path]).devices
 
 

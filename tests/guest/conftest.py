@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest_process import GuestProcess
+
+from guest.guest_process import GuestProcess
 
 
 @pytest.fixture

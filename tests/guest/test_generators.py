@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from guest_process import CANCELLED, ERROR, OK, GuestProcess, arguments, failure, value
+
+from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, arguments, failure, value
 
 SYNC = """
 made = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from guest_process import OK, GuestProcess, arguments, value
+
+from guest.guest_process import OK, GuestProcess, arguments, value
 
 DOUBLE = "def f(x, plus=0):\n    return 2 * x + plus\n"
 

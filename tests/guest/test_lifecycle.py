@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from guest_process import CANCELLED, OK, GuestProcess, arguments, value
+
+from guest.guest_process import CANCELLED, OK, GuestProcess, arguments, value
 
 CLASS = """
 import threading, time

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from guest_process import GuestProcess, arguments, value
 
+from guest.guest_process import GuestProcess, arguments, value
 from inrush import wire
 
 CALLS = """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import cloudpickle
 import pytest
-from guest_process import GuestProcess, failure
+
+from guest.guest_process import GuestProcess, failure
 
 SDK_CLASS = """
 import inrush

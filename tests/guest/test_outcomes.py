@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from guest_process import CANCELLED, ERROR, OK, TIMEOUT, GuestProcess, arguments, failure, value
+
+from guest.guest_process import CANCELLED, ERROR, OK, TIMEOUT, GuestProcess, arguments, failure, value
 
 CLASSES = """
 class Odd(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from guest_process import GuestProcess, arguments, value
+from guest.guest_process import GuestProcess, arguments, value
 
 
 def test_lines_are_tagged_with_their_call(guest: GuestProcess) -> None:

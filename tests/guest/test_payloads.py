@@ -6,8 +6,8 @@ import json
 
 import msgspec
 import pytest
-from guest_process import ERROR, OK, GuestProcess, arguments, failure, value
 
+from guest.guest_process import ERROR, OK, GuestProcess, arguments, failure, value
 from inrush import frames, wire
 from inrush.guest import protocol
 

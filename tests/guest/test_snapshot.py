@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guest_process import OK, GuestProcess, arguments
+
+from guest.guest_process import OK, GuestProcess, arguments
 
 FORKER = """
 import json, os, socket, sys

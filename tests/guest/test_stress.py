@@ -6,7 +6,8 @@ import random
 from collections import Counter
 
 import pytest
-from guest_process import CANCELLED, ERROR, OK, GuestProcess, arguments, value
+
+from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, arguments, value
 
 SOURCE = """
 import asyncio, random, time

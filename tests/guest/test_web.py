@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from guest_process import CANCELLED, ERROR, OK, GuestProcess, failure
+
+from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, failure
 
 ASGI = """
 import asyncio

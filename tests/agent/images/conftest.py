@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import imaging
 import pytest
 import pytest_asyncio
+
+from agent.images import imaging
 
 
 @pytest.fixture

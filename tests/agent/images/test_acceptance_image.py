@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from imaging import Images, pip, step
+
+from agent.images.imaging import Images, pip, step
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow, pytest.mark.timeout(900)]
 

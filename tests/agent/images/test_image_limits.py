@@ -11,10 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import imaging
 import pytest
-from imaging import UID, images, run, step, tar_of
 
+from agent.images.imaging import UID, images, run, step, tar_of
 from inrush.agent.images import bases
 from inrush.errors import InternalError, ResourceExhaustedError
 from inrush.wire import Recipe
@@ -22,11 +21,11 @@ from inrush.wire import Recipe
 _BUILDS = """
 import asyncio, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from imaging import images, run
+sys.path[:0] = sys.argv[2:]
+from agent.images.imaging import images, run
 
 async def main():
-    async with images(Path(sys.argv[2])) as made:
+    async with images(Path(sys.argv[1])) as made:
         await made.build(run("echo first > /first"))
         half = made.build(run("echo first > /first"), run("echo half > /half; echo begun; sleep 600"))
         building = asyncio.create_task(half)
@@ -40,7 +39,7 @@ asyncio.run(main())
 
 
 def test_a_server_that_is_killed_in_a_build_leaves_nothing_half_built(state: Path) -> None:
-    command = [sys.executable, "-c", _BUILDS, str(Path(imaging.__file__).parent), str(state)]
+    command = [sys.executable, "-c", _BUILDS, str(state), *sys.path]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout:

@@ -8,8 +8,8 @@ import types
 
 import cloudpickle
 import pytest
-from imaging import Images, pip, run, step, tar_of
 
+from agent.images.imaging import Images, pip, run, step, tar_of
 from inrush.agent.images import host
 from inrush.errors import ImageBuildError, InvalidError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from imaging import UID, Images, pip, run, step, tar_of
 
+from agent.images.imaging import UID, Images, pip, run, step, tar_of
 from inrush.errors import ImageBuildError, InvalidError, NotFoundError
 from inrush.wire import Recipe, Step
 

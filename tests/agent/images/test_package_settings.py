@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from imaging import Images, pip, run, step
 
+from agent.images.imaging import Images, pip, run, step
 from inrush.agent.images import apt, packages
 from inrush.agent.launcher.specs import Bind
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from imaging import pip, run, step
 
+from agent.images.imaging import pip, run, step
 from inrush.agent.images.base import Base
 from inrush.agent.images.build import MAX_LINE_CHARS, clean
 from inrush.agent.images.steps import UV, program, understood_by_uv

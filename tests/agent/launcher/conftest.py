@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from launched import Node, make_layer, traces
 
+from agent.launcher.launched import Node, make_layer, traces
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.process import start_launcher
 

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from launched import Forked, Node, needs_root, traces
 
+from agent.launcher.launched import Forked, Node, needs_root, traces
 from inrush.agent.launcher.client import LaunchError
 from inrush.agent.launcher.process import start_launcher
 
@@ -25,7 +25,7 @@ _SERVER = """
 import asyncio, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
-from launched import Forked, Node, make_layer
+from agent.launcher.launched import Forked, Node, make_layer
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.process import start_launcher
 
@@ -99,7 +99,7 @@ async def test_after_both_are_killed_the_next_start_sweeps(make_node: Callable[[
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 async def test_after_the_server_is_killed_nothing_is_left(state: Path, signum: int) -> None:
-    paths = [str(Path(__file__).parent), *sys.path]
+    paths = sys.path
     server = subprocess.Popen([sys.executable, "-c", _SERVER, str(state), *paths], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     line = await asyncio.to_thread(server.stdout.readline)

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
-from launched import UID_BASE, Node, needs_root, traces
 
+from agent.launcher.launched import UID_BASE, Node, needs_root, traces
 from inrush.agent.launcher import features
 from inrush.agent.launcher.specs import Bind, Limits
 

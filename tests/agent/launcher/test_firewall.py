@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from launched import needs_root
+from agent.launcher.launched import needs_root
 
 pytestmark = needs_root
 
@@ -14,7 +14,7 @@ _USE = """
 import asyncio, os, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
-from launched import HOST, OUTSIDE, PORT, Node, make_layer, outside_machine, traces
+from agent.launcher.launched import HOST, OUTSIDE, PORT, Node, make_layer, outside_machine, traces
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.process import start_launcher
 
@@ -104,7 +104,7 @@ assert file.read_text() == "0\\n"
 
 
 def _in_a_network_of_its_own(state: Path, script: str) -> None:
-    paths = [str(Path(__file__).parent), *sys.path]
+    paths = sys.path
     inside = 'mount -t tmpfs none /run && ip link set lo up && exec "$@"'
     command = ["unshare", "-n", "-m", "sh", "-c", inside, "sh", sys.executable, "-c", _USE + script, str(state), *paths]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from launched import UID_BASE, Node, needs_root
 
+from agent.launcher.launched import UID_BASE, Node, needs_root
 from inrush.agent.launcher.client import LaunchError
 from inrush.agent.launcher.machine import tag_of
 from inrush.agent.launcher.specs import Bind

@@ -7,8 +7,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from launched import Node, needs_root
-
+from agent.launcher.launched import Node, needs_root
 from inrush.agent.launcher.machine import tag_of
 from inrush.agent.launcher.specs import Limits
 

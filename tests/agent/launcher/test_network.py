@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from launched import HOST, OUTSIDE, PORT, Node, needs_root, outside_machine
 
+from agent.launcher.launched import HOST, OUTSIDE, PORT, Node, needs_root, outside_machine
 from inrush.agent.launcher import network
 from inrush.agent.launcher.overlay import loopback_resolver
 

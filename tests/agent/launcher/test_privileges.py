@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from launched import needs_root
-
 import inrush
+from agent.launcher.launched import needs_root
 from inrush.linux import landlock
 
 _TRY = """

@@ -9,8 +9,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from launched import UID_BASE, Node, needs_root
 
+from agent.launcher.launched import UID_BASE, Node, needs_root
 from inrush.agent.launcher.client import LaunchError
 
 pytestmark = needs_root

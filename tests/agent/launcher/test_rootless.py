@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launched import RIG, needs_root
 
 import inrush
+from agent.launcher.launched import RIG, needs_root
 
 USER = 65534
 

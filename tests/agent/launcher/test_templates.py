@@ -8,8 +8,8 @@ import signal
 import time
 
 import pytest
-from launched import Node, needs_root
 
+from agent.launcher.launched import Node, needs_root
 from inrush.agent.launcher.client import LaunchError
 
 pytestmark = needs_root
