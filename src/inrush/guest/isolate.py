@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inrush.linux import confine, links, messages, namespaces, roots
+from inrush.linux import confine, links, messages, namespaces, process, roots
 
 _OWN = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
 
@@ -68,7 +68,7 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     _take_stdio(job)
     _take_environment(job.env)
     confine.confine(filter_code)
-    os.chdir(job.cwd)
+    process.work_in(job.cwd)
     times.append(("confine", clock()))
     phases = [(name, round((at - before) * 1e3, 3)) for (name, at), (_, before) in zip(times[1:], times, strict=False)]
     with socket.socket(fileno=job.report) as report:

@@ -28,6 +28,12 @@ def no_new_privileges() -> None:
     prctl(_NO_NEW_PRIVS, 1)
 
 
+def work_in(path: str) -> None:
+    """Make `path` the working directory. Where an image has none of that name, it is made, as `WORKDIR` does."""
+    os.makedirs(path, exist_ok=True)
+    os.chdir(path)
+
+
 def set_title(title: str) -> None:
     """What `ps` shows, in place of the command line, which others may read and which names paths."""
     name = ctypes.create_string_buffer(title.encode()[:15])

@@ -58,9 +58,13 @@ async def test_a_program_that_is_not_there_is_named(node: Node) -> None:
     assert caught.value.code == "exec"
 
 
-async def test_a_directory_that_is_not_there_is_named(node: Node) -> None:
-    with pytest.raises(LaunchError, match="/nowhere"):
-        await node.run("true", cwd="/nowhere")
+async def test_a_directory_that_is_not_there_is_made(node: Node) -> None:
+    assert (await node.run("pwd", cwd="/not/there/yet"))[1] == "/not/there/yet\n"
+
+
+async def test_a_directory_that_cannot_be_is_named(node: Node) -> None:
+    with pytest.raises(LaunchError, match="/proc/nowhere"):
+        await node.run("true", cwd="/proc/nowhere")
 
 
 async def test_an_id_in_use_is_refused(node: Node) -> None:

@@ -28,6 +28,11 @@ async def test_a_container_forked_from_a_zygote_serves(node: Node) -> None:
     assert (exited.code, exited.signal, exited.oom) == (0, 0, False)
 
 
+async def test_a_working_directory_that_the_image_lacks_is_made(node: Node) -> None:
+    await node.template("t")
+    assert await (await node.fork("t", cwd="/not/there/yet")).ask("os.getcwd()") == "'/not/there/yet'"
+
+
 async def test_children_of_a_snapshot_have_its_objects_and_its_files(node: Node) -> None:
     up = await node.template("t", boot={"before": "open('/root/made', 'w').write('by the hook')", "n": 7})
     assert up.report == {"ok": True}

@@ -184,7 +184,7 @@ def execute(program: Program, report: socket.socket, phases: list[tuple[str, flo
     messages.send(report, {"ready": phases})
     if messages.receive(report).body is None:
         os._exit(71)
-    os.chdir(program.cwd or "/")
+    process.work_in(program.cwd or "/")
     _exec(program)
 
 
