@@ -43,6 +43,8 @@ class Codec(bytes, enum.Enum):
     ASGI = b"A"
     """A web request (`{"scope": …}` JSON, newline, first body bytes) or an ASGI message back (JSON, newline, body
     bytes)."""
+    PARTS = b"O"
+    """As PICKLE, with the large buffers outside of it (`parts`)."""
     BLOB = b"B"
     """UTF-8 JSON `{"id": …, "bytes": n}`: the payload, with its own codec byte, is that blob."""
 
@@ -82,6 +84,8 @@ class GpuRequest(Struct, frozen=True):
 
     type: str
     count: int = 1
+    share: float = 1.0
+    """Below 1: that part of one device, which others have too. They take turns on it; its memory is not divided."""
 
 
 class Resources(Struct, frozen=True):
@@ -200,6 +204,10 @@ class FunctionSpec(Struct, frozen=True):
     region: tuple[str, ...] = ()
     nonpreemptible: bool = False
     priority: int = 0
+    node_labels: tuple[tuple[str, str], ...] = ()
+    """Labels that a node must have."""
+    cluster_size: int = 0
+    """Above 1: each input runs in so many containers at once, all or none of them; the first one's result counts."""
 
 
 class AppSpec(Struct, frozen=True):
@@ -609,6 +617,11 @@ class Inventory(Struct, frozen=True):
     gpus: tuple[Gpu, ...] = ()
     cloud: str = ""
     region: str = ""
+    price: float = 0.0
+    """Of an hour, in any unit that all nodes share."""
+    labels: tuple[tuple[str, str], ...] = ()
+    cpu_overcommit: float = 1.0
+    """Containers may ask for so many times its cpu, together."""
 
 
 class NodeHello(Message, frozen=True):
@@ -631,6 +644,11 @@ class StartContainer(Message, frozen=True):
     gpus: tuple[int, ...] = ()
     gpu_type: str = ""
     parameters: bytes = b""
+    gpu_share: float = 1.0
+    rank: int = 0
+    """Its number in a cluster of `spec.cluster_size` containers."""
+    cluster: str = ""
+    """The first container of its cluster, if it is in one."""
 
 
 class Prepare(Message, frozen=True):
@@ -846,6 +864,15 @@ class ExecOutput(Message, frozen=True):
     error: str = ""
 
 
+class NodeState(Message, frozen=True):
+    """How the node is, whenever that changes: images (`image_key` of their recipes) and snapshots (function id) that it
+    holds, and why nothing more should be placed on it (empty: all is well). `drain`: what runs there is to end too."""
+
+    holds: tuple[str, ...] = ()
+    unfit: str = ""
+    drain: bool = False
+
+
 class NodeNote(Message, frozen=True):
     """Something people should see: why a snapshot could not be taken, a loud warning. `about` is a function id, or
     empty."""
@@ -854,8 +881,17 @@ class NodeNote(Message, frozen=True):
     text: str
 
 
+class NodeHeld(Message, frozen=True):
+    """Snapshots and zygotes of the node that containers were forked from hold so much memory; for other containers it
+    is not there."""
+
+    node: str
+    memory_mib: int
+
+
 FromNode = (
     NodeHello
+    | NodeHeld
     | ContainerReady
     | ContainerEnded
     | Ran
@@ -867,6 +903,7 @@ FromNode = (
     | FromGuestLink
     | ExecOutput
     | NodeNote
+    | NodeState
 )
 
 # ── codecs ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from inrush.core.containers import Container
+from inrush.core.index import Index
+from inrush.core.never import can_ever
 from inrush.core.nodes import Node
-from inrush.core.place import Planner, accepts, can_ever, cpu_milli
+from inrush.core.place import Placement, Wanted, accepts, wanted
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources
 
 
@@ -33,30 +35,37 @@ def spec(
     return FunctionSpec(name="f", resources=resources, region=region, cloud=cloud)
 
 
-def places(wanted: FunctionSpec, nodes: list[Node], count: int) -> list[tuple[str, str, tuple[int, ...]]]:
+def places(wanted_spec: FunctionSpec, nodes: list[Node], count: int) -> list[tuple[str, str, tuple[int, ...]]]:
     """Up to `count` placements, each claimed."""
-    planner = Planner(wanted, nodes)
+    index, seats = Index(), {}
+    for each in nodes:
+        index.add(each)
+    want = wanted("fn", wanted_spec, seats)
     found = []
     for number in range(count):
-        placement = planner.next()
+        placement = index.find(want)
         if placement is None:
             break
         assert placement.why
         by_name = {n.id: n for n in nodes}
-        by_name[placement.node].seat(
-            Container(
-                f"co-{number}",
-                "fn",
-                placement.node,
-                cpu_milli(wanted.resources),
-                wanted.resources.memory_mib,
-                placement.gpu_type,
-                placement.gpus,
-                0.0,
-            )
-        )
+        seats[placement.node] = seats.get(placement.node, 0) + 1
+        by_name[placement.node].seat(seated(number, want, placement))
         found.append((placement.node, placement.gpu_type, placement.gpus))
     return found
+
+
+def seated(number: int, want: Wanted, placement: Placement) -> Container:
+    return Container(
+        f"co-{number}",
+        want.function,
+        placement.node,
+        want.cpu_milli,
+        want.memory_mib,
+        placement.gpu_type,
+        placement.gpus,
+        0.0,
+        share_milli=placement.share_milli,
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +129,7 @@ def test_region_and_cloud_are_heeded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sentence"),
+    ("asked", "sentence"),
     [
         (spec("H100"), "no node has H100; there is A10G, T4"),
         (spec("A10G:4"), "no node has 4 A10G; the largest has 2"),
@@ -133,10 +142,10 @@ def test_region_and_cloud_are_heeded() -> None:
         (spec(), None),
     ],
 )
-def test_what_can_never_be_is_said_so(wanted: FunctionSpec, sentence: str | None) -> None:
+def test_what_can_never_be_is_said_so(asked: FunctionSpec, sentence: str | None) -> None:
     nodes = [node("no-1", "A10G:2"), node("no-2", "T4:1", cpu=4)]
     places(spec("ANY"), nodes, 3)
-    assert can_ever(wanted.resources, nodes, wanted) == sentence
+    assert can_ever(asked.resources, nodes, asked) == sentence
 
 
 def test_as_long_as_no_node_has_joined_anything_may_still_be() -> None:

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from inrush.core.calls import CALL, Call
+from inrush.core.check_places import placing
 from inrush.core.containers import CONTAINER, Container
 from inrush.core.functions import Function
 from inrush.core.lease import MOST, STALE_S
-from inrush.core.nodes import Node
 from inrush.core.state import State
 from inrush.core.transitions import states
 
@@ -29,8 +29,7 @@ def violations(state: State) -> list[str]:
         found += (f"container {container.id}: {text}" for text in _container(state, container, waits, runs))
     for function in state.functions.values():
         found += (f"function {function.id}: {text}" for text in _function(state, function))
-    for node in state.nodes.values():
-        found += (f"node {node.id}: {text}" for text in _node(state, node))
+    found += placing(state)
     found += _totals(state)
     return found
 
@@ -66,7 +65,9 @@ def _container(
     function, node = state.functions.get(container.function), state.nodes.get(container.node)
     if container.state not in states(CONTAINER) or container.state == "ended":
         yield f"is in state {container.state!r}"
-    if function is None or function.containers.get(container.id) is not container:
+    if container.leader is not None:
+        yield from _follower(state, container)
+    elif function is None or function.containers.get(container.id) is not container:
         yield f"its function {container.function} does not know it"
     elif container.busy > function.slots_most + MOST:
         yield f"has {container.busy} inputs in {function.slots_most} slots, with at most {MOST} leased"
@@ -83,6 +84,16 @@ def _container(
     for call_id, count in container.calls.items():
         if runs[call_id, container.id] != count or not count:
             yield f"counts {count} inputs of {call_id}, which knows {runs[call_id, container.id]}"
+
+
+def _follower(state: State, container: Container) -> Iterator[str]:
+    function, leader = state.functions.get(container.function), container.leader
+    if function is None or function.followers.get(container.id) is not container:
+        yield f"its function {container.function} does not know it"
+    if leader is not None and leader.id in state.containers and container not in leader.followers:
+        yield "its leader does not know it"
+    if container.busy or container.calls:
+        yield "counts inputs, though they are its leader's"
 
 
 def _function(state: State, function: Function) -> Iterator[str]:
@@ -107,6 +118,9 @@ def _function(state: State, function: Function) -> Iterator[str]:
         yield f"the turns {turns} are not the calls with queued inputs"
     if sorted(call.id for call in function.suspects) != sorted(c.id for c in calls for _ in c.suspects):
         yield "its suspects are not those of its calls"
+    leaving = {c.id for c in containers if c.state in ("draining", "stopping")}
+    if set(function.leaving) != leaving:
+        yield f"{sorted(leaving)} leave, and it knows of {sorted(function.leaving)}"
     yield from _shelves(function)
     if function.queued and function.turns and (function.below_target or function.below_max):
         yield "inputs wait although there is a free slot"
@@ -116,40 +130,15 @@ def _function(state: State, function: Function) -> Iterator[str]:
 
 def _shelves(function: Function) -> Iterator[str]:
     ready = [c for c in function.containers.values() if c.state == "ready"]
-    below_target = {c.id for c in ready if c.busy < function.target and not c.closed}
+    below_target = {c.id for c in ready if c.busy < function.target and not c.closed and c.busy >= c.engaged}
     below_max = {c.id for c in ready if function.target <= c.busy < function.slots and not c.closed}
-    idle = {c.id for c in ready if not c.busy}
+    idle = {c.id for c in ready if not c.engaged}
     for container in function.below_lease.values():
         if container.state != "ready" or container.closed or container.busy < function.slots:
             yield f"{container.id} is on the shelf below_lease, and should not be"
     for name, right in (("below_target", below_target), ("below_max", below_max), ("idle", idle)):
         if set(getattr(function, name)) != right:
             yield f"shelf {name} holds {sorted(getattr(function, name))}, should hold {sorted(right)}"
-
-
-def _node(state: State, node: Node) -> Iterator[str]:
-    containers = node.containers.values()
-    if any(state.containers.get(c.id) is not c for c in containers):
-        yield "holds a container that is gone"
-    if node.cpu_milli != round(node.inventory.cpu * 1000) - sum(c.cpu_held_milli for c in containers):
-        yield "its free cpu does not add up"
-    if node.memory_mib != node.inventory.memory_mib - node.held_mib - sum(c.memory_mib for c in containers):
-        yield "its free memory does not add up"
-    if node.gpus_free != sum(len(free) for free in node.gpus.values()):
-        yield "its free GPUs do not add up"
-    held = [(c.gpu_type, index) for c in containers for index in c.gpus]
-    free = [(gpu_type, index) for gpu_type, indexes in node.gpus.items() for index in indexes]
-    if len(set(held)) != len(held):
-        yield f"a GPU is held twice: {sorted(held)}"
-    if set(held) & set(free):
-        yield f"GPUs are both held and free: {sorted(set(held) & set(free))}"
-    there = {(gpu.type, gpu.index) for gpu in node.inventory.gpus}
-    if there - set(held) != set(free):
-        yield f"free GPUs are {sorted(free)}, should be {sorted(there - set(held))}"
-    if not node.shrunk and (
-        node.memory_mib + node.held_mib < 0 or not set(held) <= there or (node.cpu_milli < 0 and not node.lent)
-    ):
-        yield "more is held than the node has"
 
 
 def _totals(state: State) -> Iterator[str]:

@@ -21,13 +21,15 @@ from inrush.core import check, events, explain
 from inrush.core.calls import Call
 from inrush.core.containers import Container
 from inrush.core.effects import Effect, WakeAt
-from inrush.core.fleet import node_joined, node_left
+from inrush.core.fleet import node_changed, node_held, node_joined, node_left
 from inrush.core.functions import Function
+from inrush.core.health import forgive
 from inrush.core.intake import call_arrived, call_cancelled, call_ended, call_forgotten, inputs_arrived
 from inrush.core.lease import look
 from inrush.core.nodes import Node
 from inrush.core.outcome import attempts_ended, inputs_returned, retry_due
 from inrush.core.provision import provision
+from inrush.core.quotas import Quotas
 from inrush.core.registry import function_added, function_removed, function_replaced, restored, scale_overridden
 from inrush.core.route import route
 from inrush.core.sizing import plan_idle, review, tell_waiting
@@ -57,7 +59,9 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.FunctionReplaced: function_replaced,
     events.ScaleOverridden: scale_overridden,
     events.NodeJoined: node_joined,
+    events.NodeHeld: node_held,
     events.NodeLeft: node_left,
+    events.NodeChanged: node_changed,
     events.PoolJoined: pool_joined,
     events.NodesFailed: nodes_failed,
     events.Restored: restored,
@@ -72,8 +76,8 @@ class Cluster:
     `functions`, `containers`, `nodes` and `calls` are views by id for shells to read; only `step` changes anything.
     """
 
-    def __init__(self, seed: str, tuning: Tuning = TUNING) -> None:
-        self._state = State(seed, tuning)
+    def __init__(self, seed: str, tuning: Tuning = TUNING, quotas: Quotas = MappingProxyType({})) -> None:
+        self._state = State(seed, tuning, quotas=quotas)
         self.functions: Mapping[str, Function] = MappingProxyType(self._state.functions)
         self.containers: Mapping[str, Container] = MappingProxyType(self._state.containers)
         self.nodes: Mapping[str, Node] = MappingProxyType(self._state.nodes)
@@ -116,12 +120,22 @@ def _settle(state: State) -> None:
     touched, state.touched = state.touched, {}
     for function in touched.values():
         route(state, function)
+        if function.idle and state.hungry and state.now >= state.reclaim_due:
+            state.provision_due = True
         pressed, function.pressed = function.pressed, False
-        if function.poked or (pressed and (function.queued or function.policy.buffer_containers)):
+        if function.poked or (pressed and _matters(state, function)):
             review(state, function)
             tell_waiting(state, function)
         elif function.idle:
             plan_idle(state, function)
+
+
+def _matters(state: State, function: Function) -> bool:
+    """Whether more work is a reason to think about scale: not while there is room, and seldom while there is no place
+    for more containers."""
+    if not function.queued:
+        return bool(function.policy.buffer_containers)
+    return not function.refusal or state.now - function.refused_at >= state.tuning.refused_review_s
 
 
 def _fire(state: State) -> None:
@@ -132,6 +146,8 @@ def _fire(state: State) -> None:
             retry_due(state, timer.key, timer.input)
         elif timer.kind == "pools" and timer.at == state.pools_look:
             supply(state, [function for function in state.hungry.values() if function.refusal])
+        elif timer.kind == "node":
+            forgive(state, timer.key)
         elif timer.kind == "lease":
             if (function := state.functions.get(timer.key)) is not None:
                 look(state, function)

@@ -29,6 +29,9 @@ CONTAINER: Table = {
     ("stopping", "ended"): "ended",
 }
 
+WHOLE = 1000
+"""Thousandths of a device."""
+
 
 @dataclass(slots=True, eq=False)
 class Container:
@@ -64,8 +67,25 @@ class Container:
     """How many inputs it runs, by call; which ones is known to the call."""
     leaving: str = ""
     """Why it is draining."""
+    share_milli: int = WHOLE
+    """Of its device, when it has one alone or with others."""
+    leader: Container | None = None
+    """Of a cluster's other containers: its first one, which stands for all."""
+    followers: list[Container] = field(default_factory=list)
+    """Of a cluster's first container: the others, by rank."""
+    well: bool = False
+    """It said that it is ready; a cluster is ready when all of it are."""
+    echoes: set[tuple[str, int]] = field(default_factory=set)
+    """Inputs that a follower runs beside its leader."""
+    preempted: bool = False
+    """It had to go for others: what it ran is tried again free of charge."""
     killed: bool = False
     """We told it to go at once: what it ran says nothing about its inputs."""
+
+    @property
+    def engaged(self) -> bool:
+        """Whether it, or one that follows it, runs something."""
+        return self.busy > 0 or any(follower.echoes for follower in self.followers)
 
     @property
     def cpu_held_milli(self) -> int:

@@ -12,7 +12,9 @@ class Effect(msgspec.Struct, frozen=True, gc=False, tag=True, omit_defaults=True
 
 
 class StartContainer(Effect, frozen=True):
-    """`gpus` are device indexes of the node, held exclusively until the container has ended."""
+    """`gpus` are device indexes of the node, held exclusively until the container has ended; with `gpu_share` below 1
+    it is one index, shared with others. `cluster` is the first container of its cluster, if it is in one, and `rank`
+    its number there."""
 
     container: str
     function: str
@@ -20,6 +22,9 @@ class StartContainer(Effect, frozen=True):
     gpus: tuple[int, ...] = ()
     gpu_type: str = ""
     why: str = ""
+    gpu_share: float = 1.0
+    rank: int = 0
+    cluster: str = ""
 
 
 class StopContainer(Effect, frozen=True):

@@ -101,6 +101,13 @@ class NodeJoined(Event, frozen=True):
     """Of which pool it is a node, if of any that was told of by `PoolJoined`."""
 
 
+class NodeHeld(Event, frozen=True):
+    """Of the node's memory, so much is held by what its containers were forked from."""
+
+    node: str
+    memory_mib: int
+
+
 class NodeLeft(Event, frozen=True):
     node: str
     why: str
@@ -128,6 +135,16 @@ class NodesFailed(Event, frozen=True):
     count: int
     why: str
     retry_s: float = 60.0
+
+
+class NodeChanged(Event, frozen=True):
+    """What a node holds (images by digest, snapshots by function), and why nothing more is to be placed on it (empty:
+    it is fit). `drain`: what runs there is to end too."""
+
+    node: str
+    holds: tuple[str, ...] = ()
+    unfit: str = ""
+    drain: bool = False
 
 
 class ContainerReady(Event, frozen=True):
@@ -189,7 +206,9 @@ AnyEvent = (
     | CallCancelled
     | CallForgotten
     | NodeJoined
+    | NodeHeld
     | NodeLeft
+    | NodeChanged
     | PoolJoined
     | NodesFailed
     | ContainerReady

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from inrush.core.clusters import disband
 from inrush.core.containers import Container
 from inrush.core.effects import StopContainer
-from inrush.core.events import NodeJoined, NodeLeft
-from inrush.core.lifecycle import forget_if_gone, remove
+from inrush.core.events import NodeChanged, NodeHeld, NodeJoined, NodeLeft
+from inrush.core.health import heed_flaps, note_flap
+from inrush.core.lifecycle import drain, forget_if_gone, remove
 from inrush.core.nodes import Node
 from inrush.core.outcome import died
 from inrush.core.state import State
@@ -20,6 +22,8 @@ def node_joined(state: State, event: NodeJoined) -> None:
         node = state.nodes[event.node] = Node(event.node, state.next_serial(), event.inventory)
     else:
         node.measure(event.inventory)
+    state.index.add(node)
+    heed_flaps(state, node)
     if event.pool:
         node_of_pool(state, node.id, event.pool)
     there = set(event.containers)
@@ -32,20 +36,48 @@ def node_joined(state: State, event: NodeJoined) -> None:
     _poke_all(state)
 
 
+def node_held(state: State, event: NodeHeld) -> None:
+    """An agent's templates took memory, or gave it back."""
+    node = state.nodes.get(event.node)
+    if node is not None:
+        less = event.memory_mib < node.held_mib
+        node.hold(event.memory_mib)
+        if less:
+            _poke_all(state)
+
+
 def node_left(state: State, event: NodeLeft) -> None:
     """Its containers are lost; what they ran is tried elsewhere."""
     node = state.nodes.pop(event.node, None)
     if node is None:
         return
+    state.index.remove(node)
+    note_flap(state, node)
     node_gone(state, node.id)
     for container in list(node.containers.values()):
         _lose(state, container, f"node {node.id} left: {event.why}")
     _poke_all(state)
 
 
+def node_changed(state: State, event: NodeChanged) -> None:
+    """What it holds, and whether it is fit; with `drain`, what runs there finishes what it runs and goes."""
+    node = state.nodes.get(event.node)
+    if node is None:
+        return
+    state.index.hold(node, frozenset(event.holds))
+    if node.unfit != event.unfit:
+        node.unfit = event.unfit
+        node.freed()
+        _poke_all(state)
+    if event.drain:
+        for container in list(node.containers.values()):
+            drain(state, container.leader or container, f"node {node.id} drains: {event.unfit}")
+
+
 def _lose(state: State, container: Container, why: str) -> None:
     function = state.functions[container.function]
     remove(state, container)
+    disband(state, container, why)
     died(state, container, Status.LOST, None, why)
     forget_if_gone(state, function)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from inrush.core.calls import Call
 from inrush.core.containers import Container
+from inrush.core.place import Placement, Wanted
 from inrush.core.pools import Trend
 from inrush.core.scale import Decision, Measured, Memo, slots_of, target_of
 from inrush.wire import FunctionSpec, ScalePolicy
@@ -29,6 +30,8 @@ class Trouble:
     failures: int = 0
     last_at: float = -math.inf
     blocked_until: float = 0.0
+    nodes: dict[str, None] = field(default_factory=dict)
+    """On which nodes."""
     given_up: bool = False
     """What waited was failed; an ephemeral function tries again as soon as new work comes."""
     why: str = ""
@@ -79,6 +82,14 @@ class Function:
     below_max: dict[str, Container] = field(default_factory=dict)
     below_lease: dict[str, Container] = field(default_factory=dict)
     idle: dict[str, Container] = field(default_factory=dict)
+    leaving: dict[str, Container] = field(default_factory=dict)
+    """Those that drain or stop."""
+    followers: dict[str, Container] = field(default_factory=dict)
+    """Of clusters: all containers but the first of each, which stands for all."""
+    seats: dict[str, int] = field(default_factory=dict)
+    """How many containers it has on each node."""
+    want: Wanted | None = None
+    """What its containers ask of a node."""
     measured: Measured = field(default_factory=Measured)
     memo: Memo = field(default_factory=Memo)
     trouble: Trouble = field(default_factory=Trouble)
@@ -96,6 +107,18 @@ class Function:
     decisions: deque[tuple[float, Decision]] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
     refusal: str = ""
     """What the last container that could not be placed lacked."""
+    refusal_due: float = -math.inf
+    """It is not put into words anew before."""
+    refused_at: float = -math.inf
+    """When that was last found out."""
+    freed_read: int = -1
+    """How far the index's log of freed nodes had come when the last one could not be placed; -1: look everywhere."""
+    places: list[Placement] = field(default_factory=list)
+    """Of a cluster that found no place as a whole: those of its containers for which there was one."""
+    claim_due: float = -math.inf
+    """It claims nothing before."""
+    yield_due: float = -math.inf
+    """Others are not asked to make room for it before."""
     waiting: str = ""
     """What its calls wait for, as last told."""
 
@@ -137,11 +160,11 @@ class Function:
         if container.state != "ready":
             self.idle.pop(key, None)
             return
-        if container.busy:
+        if container.engaged:
             self.idle.pop(key, None)
         else:
             self.idle.setdefault(key, container)
-        if container.closed:
+        if container.closed or (not container.busy and container.engaged):
             return
         if container.busy < self.target:
             self.below_target[key] = container

@@ -106,6 +106,7 @@ def _cancel_running(state: State, call: Call, terminate: bool, why: str) -> None
         places.setdefault(attempt.container.id, []).append(index)
     for container_id, indexes in places.items():
         container = state.containers[container_id]
-        state.out.append(CancelRun(container.id, container.node, call.id, tuple(sorted(indexes))))
+        for member in (container, *container.followers):
+            state.out.append(CancelRun(member.id, member.node, call.id, tuple(sorted(indexes))))
         if terminate:
             stop(state, container, f"terminated: {why}", kill=True)

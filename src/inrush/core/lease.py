@@ -42,7 +42,13 @@ WARY_S = 1.0
 def depth(function: Function, now: float) -> int:
     """How many inputs beyond its slots a container of this function is sent now."""
     service_s = function.measured.service_s
-    if service_s is None or service_s >= SHORT_S or function.policy.single_use or now < function.wary_until:
+    if (
+        service_s is None
+        or service_s >= SHORT_S
+        or function.policy.single_use
+        or function.spec.cluster_size > 1
+        or now < function.wary_until
+    ):
         return 0
     if function.spec.web or function.spec.generators:
         return 0

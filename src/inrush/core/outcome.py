@@ -10,7 +10,7 @@ from inrush.core.effects import Resolve
 from inrush.core.events import AttemptsEnded, InputsReturned
 from inrush.core.functions import Function
 from inrush.core.lease import WARY_S, depth
-from inrush.core.lifecycle import forget_if_gone, released, waits
+from inrush.core.lifecycle import forget_if_gone, released, stop, waits
 from inrush.core.ranges import runs
 from inrush.core.retry import SUSPECT_AFTER, End, Tries, next_try
 from inrush.core.state import State
@@ -33,6 +33,9 @@ class _Columns:
 def attempts_ended(state: State, event: AttemptsEnded) -> None:
     """Results from a container. Those of attempts that are not running there (any more) are passed over."""
     call, container = state.calls.get(event.call), state.containers.get(event.container)
+    if container is not None and container.leader is not None:
+        _follower_ended(state, container, container.leader, event)
+        return
     if call is None or container is None:
         return
     running, now = call.running, state.now
@@ -46,7 +49,7 @@ def attempts_ended(state: State, event: AttemptsEnded) -> None:
             mine.append(position)
     if not mine:
         return
-    alone = container.busy == 1
+    like = End(Status.OK, container.busy == 1, container.preempted or container.state == "stopping")
     if event.spent_s >= 0:
         spent_s = min(spent_s, event.spent_s)
     _free(state, call, container, len(mine), spent_s)
@@ -54,8 +57,23 @@ def attempts_ended(state: State, event: AttemptsEnded) -> None:
         _settle_ok(state, call, event)
     else:
         ends = [(event.indexes[k], event.statuses[k], event.refs[k]) for k in mine]
-        _settle(state, call, ends, alone, "")
+        _settle(state, call, ends, like, "")
     finish_if_done(state, call)
+
+
+def _follower_ended(state: State, container: Container, leader: Container, event: AttemptsEnded) -> None:
+    """What another than the first of a cluster makes of an input counts only when it failed: the first would wait."""
+    container.echoes -= {(event.call, index) for index in event.indexes}
+    call = state.calls.get(event.call)
+    for index, status, ref in zip(
+        event.indexes, event.statuses, event.refs or (None,) * len(event.indexes), strict=True
+    ):
+        attempt = call.running.get(index) if call is not None else None
+        if status != Status.OK and attempt is not None and attempt.container is leader:
+            attempts_ended(state, AttemptsEnded(leader.id, event.call, (index,), (status,), (ref,)))
+            stop(state, leader, "an input failed in another container of its cluster", kill=True)
+    if leader.id in state.containers and not leader.engaged:
+        released(state, leader)
 
 
 def inputs_returned(state: State, event: InputsReturned) -> None:
@@ -83,13 +101,13 @@ def died(state: State, container: Container, status: int, ref: Any, why: str) ->
     """A container ended: so did every attempt in it."""
     if container.busy > 1 and status in (Status.CRASHED, Status.OUT_OF_MEMORY):
         _be_wary(state, state.functions[container.function])
-    alone = container.busy == 1
+    like = End(status, container.busy == 1, container.preempted)
     for call_id in container.calls:
         call = state.calls[call_id]
         indexes = sorted(index for index, attempt in call.running.items() if attempt.container is container)
         for index in indexes:
             del call.running[index]
-        _settle(state, call, [(index, status, ref) for index in indexes], alone, why)
+        _settle(state, call, [(index, status, ref) for index in indexes], like, why)
         finish_if_done(state, call)
 
 
@@ -187,13 +205,13 @@ def _settle_ok(state: State, call: Call, event: AttemptsEnded) -> None:
         state.out.append(Resolve(call.id, event.indexes, event.statuses, event.refs))
 
 
-def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], alone: bool, why: str) -> None:
+def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], like: End, why: str) -> None:
     """Ends of any kind: each input is resolved, or tried again now or later."""
     function = state.functions.get(call.function)
     final: dict[str, _Columns] = {}
     again: list[int] = []
     for index, status, ref in ends:
-        verdict_why = _again(state, call, function, index, End(status, alone), again)
+        verdict_why = _again(state, call, function, index, like._replace(status=status), again)
         if verdict_why is None:
             continue
         if status != Status.OK and call.state == "cancelled":

@@ -1,22 +1,27 @@
-"""On which node: filter, rank, plan.
+"""On which node: filter and rank, for one node at a time; `index.py` finds the nodes worth ranking.
 
-Filter: the node is of the wanted cloud and region, and has cpu, memory and devices of the wanted type free. Rank: the
-nearest to the type asked for; a GPU container goes where the fewest GPUs stay free (so that whole nodes stay whole
-for those who want many), one without GPUs to where fewest GPUs are; then where fewest containers of the same function
-are; then where most is free. Plan: a `Planner` ranks all nodes once and then hands out one placement after the other,
-best first, in O(log n).
+Filter: the node is of the wanted cloud, region and labels, is not set aside, and has cpu, memory and devices free that
+are not kept for another. Rank, the less the better, in this order:
+
+1. the type of device nearest to what was asked for;
+2. starts that failed there lately;
+3. price;
+4. what is missing there: nothing, the snapshot, the image;
+5. free GPUs, so that whole nodes stay whole for those who want many (without GPUs: GPUs at all);
+6. containers of the same function, so that one node's end takes few;
+7. most cpu and memory free; then the node that joined first.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
+from hashlib import blake2b
 from typing import NamedTuple
 
-from inrush.core.containers import Container
+import msgspec
+
+from inrush.core.containers import WHOLE
 from inrush.core.nodes import Node
-from inrush.wire import FunctionSpec, GpuRequest, Resources
+from inrush.wire import FunctionSpec, GpuRequest, Inventory, Recipe, Resources
 
 FAMILIES = {"A100": ("A100", "A100-40GB", "A100-80GB")}
 """Types of request that more than the type of that name satisfies, the nearest first. `ANY` is satisfied by all."""
@@ -28,7 +33,32 @@ class Placement(NamedTuple):
     node: str
     gpu_type: str
     gpus: tuple[int, ...]
+    share_milli: int
     why: str
+
+
+class Wanted(NamedTuple):
+    """What one container of a function asks for, ready to be compared with nodes."""
+
+    function: str
+    spec: FunctionSpec
+    cpu_milli: int
+    memory_mib: int
+    image: str = ""
+    """Key of its image."""
+    seats: dict[str, int] = {}  # noqa: RUF012  (read only)
+    """Containers that the function has already, by node."""
+
+
+def wanted(function: str, spec: FunctionSpec, seats: dict[str, int] | None = None) -> Wanted:
+    """What containers of this function ask for; `seats` may change as they come and go."""
+    resources, own = spec.resources, {} if seats is None else seats
+    return Wanted(function, spec, cpu_milli(resources), resources.memory_mib, image_key(spec.image), own)
+
+
+def image_key(recipe: Recipe) -> str:
+    """By what a node says that it holds an image."""
+    return blake2b(msgspec.msgpack.encode(recipe), digest_size=12).hexdigest()
 
 
 def accepts(request: GpuRequest, gpu_type: str) -> bool:
@@ -41,146 +71,78 @@ def cpu_milli(resources: Resources) -> int:
     return round(resources.cpu * 1000)
 
 
-def name(request: GpuRequest) -> str:
-    """A request as users write it."""
-    kind = "GPU" if request.type == "ANY" else request.type
+def share_milli(request: GpuRequest) -> int:
+    """The part of each device that is asked for, in thousandths."""
+    return min(WHOLE, max(1, round(request.share * WHOLE)))
+
+
+def name(request: GpuRequest, gpu_type: str = "") -> str:
+    """A request as users write it, or as it is met with devices of a type."""
+    kind = gpu_type or ("GPU" if request.type == "ANY" else request.type)
+    if request.share < 1:
+        return f"{request.share:g} {kind}"
     return kind if request.count == 1 else f"{request.count} {kind}"
-
-
-class Planner:
-    """Places for containers of one function, best first. Claim a placement on its node before asking for the next."""
-
-    def __init__(self, spec: FunctionSpec, nodes: Iterable[Node], own: Iterable[Container] = ()) -> None:
-        """`own` are the containers that the function has already."""
-        self._cpu, self._memory = cpu_milli(spec.resources), spec.resources.memory_mib
-        self._requests: list[GpuRequest | None] = list(spec.resources.gpu) or [None]
-        anywhere = not spec.cloud and not spec.region
-        self._nodes = [node for node in nodes if anywhere or in_bounds(spec, node)]
-        self._own = Counter(container.node for container in own)
-        self._heap: list[tuple[tuple[int, ...], int, Node]] = []
-        self._last: Node | None = None
-        self._fill()
-
-    def next(self) -> Placement | None:
-        """The best place as things are now, or None when there is none."""
-        self._put_back()
-        while self._requests:
-            while self._heap:
-                rank, _, node = heappop(self._heap)
-                now = self._rank(node)
-                if now is not None and now > rank:
-                    heappush(self._heap, (now, node.order, node))
-                elif now is not None:
-                    return self._placed(node)
-            del self._requests[0]
-            self._fill()
-        return None
-
-    def _fill(self) -> None:
-        if self._requests:
-            ranked = ((self._rank(node), node.order, node) for node in self._nodes)
-            self._heap = [(rank, order, node) for rank, order, node in ranked if rank is not None]
-            heapify(self._heap)
-
-    def _put_back(self) -> None:
-        node, self._last = self._last, None
-        if node is not None and (rank := self._rank(node)) is not None:
-            heappush(self._heap, (rank, node.order, node))
-
-    def _placed(self, node: Node) -> Placement:
-        request = self._requests[0]
-        self._last = node
-        self._own[node.id] += 1
-        if request is None:
-            return Placement(node.id, "", (), f"{node.id} is the best of {self._nodes_with('room')}")
-        gpu_type = free_type(request, node) or ""
-        gpus = tuple(node.gpus[gpu_type][: request.count])
-        why = f"{node.id} is the best of {self._nodes_with(f'{name(request)} free')}"
-        return Placement(node.id, gpu_type, gpus, why)
-
-    def _nodes_with(self, what: str) -> str:
-        count = len(self._heap) + 1
-        return f"{count} nodes with {what}" if count > 1 else f"1 node with {what}"
-
-    def _rank(self, node: Node) -> tuple[int, ...] | None:
-        """Less is better; None where a container does not fit."""
-        if node.cpu_milli < self._cpu or node.memory_mib < self._memory:
-            return None
-        request, own = self._requests[0], self._own[node.id]
-        if request is None:
-            return (len(node.inventory.gpus), own, -node.cpu_milli, -node.memory_mib)
-        gpu_type = free_type(request, node)
-        if gpu_type is None:
-            return None
-        family = FAMILIES.get(request.type)
-        kin = family.index(gpu_type) if family else 0
-        return (kin, node.gpus_free, own, -node.cpu_milli, -node.memory_mib)
 
 
 def in_bounds(spec: FunctionSpec, node: Node) -> bool:
     """Whether the node is where the function may run at all."""
-    inventory = node.inventory
-    return (not spec.cloud or spec.cloud == inventory.cloud) and (not spec.region or inventory.region in spec.region)
+    return inventory_in_bounds(spec, node.inventory)
 
 
-def free_type(request: GpuRequest, node: Node) -> str | None:
-    """The type of free devices on the node that satisfies the request, the nearest to what was asked for."""
+def inventory_in_bounds(spec: FunctionSpec, inventory: Inventory) -> bool:
+    """The same of a node that is not there yet, or of all nodes of a kind."""
+    return (
+        (not spec.cloud or spec.cloud == inventory.cloud)
+        and (not spec.region or inventory.region in spec.region)
+        and (not spec.node_labels or set(spec.node_labels) <= set(inventory.labels))
+    )
+
+
+def fits(want: Wanted, request: GpuRequest | None, gpu_type: str, node: Node) -> bool:
+    """Whether a container fits on the node as it is now, with devices of this type; bounds are the caller's."""
+    if node.cpu_milli < want.cpu_milli or node.memory_mib < want.memory_mib or node.aside:
+        return False
+    if want.cpu_milli > node.inventory.cpu * 1000:
+        return False
+    return request is None or has_devices(want, request, gpu_type, node)
+
+
+def has_devices(want: Wanted, request: GpuRequest, gpu_type: str, node: Node) -> bool:
+    """Whether the node has the devices free, whatever else it lacks."""
+    if request.share < 1 and shared_device(node, gpu_type, share_milli(request)) is not None:
+        return True
+    return node.whole_free(gpu_type, want.function, want.spec.priority) >= request.count
+
+
+def shared_device(node: Node, gpu_type: str, milli: int) -> int | None:
+    """The device in use by others that has just enough left, the fullest first."""
+    left = [(free, index) for index, free in node.parts.get(gpu_type, {}).items() if free >= milli]
+    return min(left)[1] if left else None
+
+
+def rank(want: Wanted, request: GpuRequest | None, node: Node) -> tuple[float, ...]:
+    """Less is better. Of nodes that fit, with devices of one type."""
+    missing = 0
+    if want.image and want.image not in node.holds:
+        missing = 2
+    elif want.spec.snapshot and want.function not in node.holds:
+        missing = 1
+    free = len(node.inventory.gpus) if request is None else node.gpus_free
+    seats = want.seats.get(node.id, 0)
+    return (node.failures, node.inventory.price, missing, free, seats, -node.cpu_milli, -node.memory_mib, node.order)
+
+
+def devices(request: GpuRequest | None, gpu_type: str, node: Node) -> tuple[int, ...]:
+    """Which devices of the node a container gets that fits there."""
+    if request is None:
+        return ()
+    if request.share < 1:
+        shared = shared_device(node, gpu_type, share_milli(request))
+        return (node.gpus[gpu_type][0],) if shared is None else (shared,)
+    return tuple(node.gpus[gpu_type][: request.count])
+
+
+def kinds_of(request: GpuRequest, node: Node) -> list[str]:
+    """The types of device on the node that satisfy the request, the nearest to what was asked for first."""
     kinds = node.gpus if request.type == "ANY" else FAMILIES.get(request.type, (request.type,))
-    for gpu_type in kinds:
-        if len(node.gpus.get(gpu_type, ())) >= request.count:
-            return gpu_type
-    return None
-
-
-def can_ever(resources: Resources, nodes: Iterable[Node], spec: FunctionSpec | None = None) -> str | None:
-    """None when some node, were it empty, could run such a container; else a sentence that says what lacks. Give the
-    `spec` too to heed its cloud and region."""
-    found = list(nodes)
-    if not found:
-        return None
-    allowed = [node for node in found if spec is None or in_bounds(spec, node)]
-    if not allowed:
-        where = " ".join(filter(None, [spec.cloud, "/".join(spec.region)])) if spec else ""
-        return f"no node is in {where}"
-    if not resources.gpu:
-        return _too_big(resources, allowed)
-    lacks = [_lacks_gpu(request, resources, allowed) for request in resources.gpu]
-    return None if None in lacks else "; ".join(lack for lack in lacks if lack)
-
-
-def _lacks_gpu(request: GpuRequest, resources: Resources, nodes: list[Node]) -> str | None:
-    """What the pool lacks for this request for ever; None when it can be met."""
-    largest = max(_most(request, node) for node in nodes)
-    if largest == 0:
-        types = sorted({gpu.type for node in nodes for gpu in node.inventory.gpus})
-        return f"no node has {_kind(request)}; there is {', '.join(types) or 'no GPU at all'}"
-    if largest < request.count:
-        return f"no node has {name(request)}; the largest has {largest}"
-    return _too_big(resources, [node for node in nodes if _most(request, node) >= request.count])
-
-
-def _kind(request: GpuRequest) -> str:
-    return "a GPU" if request.type == "ANY" else request.type
-
-
-def _most(request: GpuRequest, node: Node) -> int:
-    """Devices of one type that satisfy the request on the node, were it empty."""
-    counts: dict[str, int] = {}
-    for gpu in node.inventory.gpus:
-        if accepts(request, gpu.type):
-            counts[gpu.type] = counts.get(gpu.type, 0) + 1
-    return max(counts.values(), default=0)
-
-
-def _too_big(resources: Resources, nodes: list[Node]) -> str | None:
-    cpu = max(node.inventory.cpu for node in nodes)
-    if cpu * 1000 < cpu_milli(resources):
-        return f"no node has {resources.cpu:g} cpu; the largest has {cpu:g}"
-    memory = max(node.inventory.memory_mib for node in nodes)
-    if memory < resources.memory_mib:
-        return f"no node has {resources.memory_mib} MiB of memory; the largest has {memory}"
-    if not any(
-        n.inventory.cpu * 1000 >= cpu_milli(resources) and n.inventory.memory_mib >= resources.memory_mib for n in nodes
-    ):
-        return f"no node has both {resources.cpu:g} cpu and {resources.memory_mib} MiB of memory"
-    return None
+    return [gpu_type for gpu_type in kinds if gpu_type in node.gpus]

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
+from inrush.core.claims import lapse
+from inrush.core.clusters import form, gather
 from inrush.core.functions import Function
 from inrush.core.lifecycle import start
-from inrush.core.place import Planner
+from inrush.core.quotas import exceeded, milli_of
 from inrush.core.reclaim import reclaim
-from inrush.core.refuse import refusal
+from inrush.core.refuse import over_quota, refusal
 from inrush.core.sizing import tell_waiting
 from inrush.core.state import State
 from inrush.core.supply import supply
+from inrush.wire import GpuRequest
 
 STARTS_PER_STEP = 64
+
+WORDS_S_PER_NODE = 0.0005
+"""A refusal names who holds what on all nodes, so it is put into words anew no more often than this for each node."""
 
 _Turn = tuple[int, int, int, int, Function]
 
@@ -25,24 +31,18 @@ _Turn = tuple[int, int, int, int, Function]
 def provision(state: State) -> None:
     """Place what is wanted, as far as there is room and this step may."""
     state.provision_due = False
-    planners: dict[str, Planner] = {}
+    lapse(state)
     heap = [_turn(state, function) for function in state.hungry.values()]
     heapify(heap)
     refused: list[Function] = []
     left = STARTS_PER_STEP
-    while heap and left:
+    while heap and left > 0:
         function = heappop(heap)[-1]
-        planner = planners.get(function.id)
-        if planner is None:
-            planner = Planner(function.spec, state.nodes.values(), function.containers.values())
-            planners[function.id] = planner
-        placement = planner.next()
-        if placement is None:
+        placed = _place(state, function)
+        if not placed:
             refused.append(function)
             continue
-        why = function.decisions[-1][1].why if function.decisions else ""
-        start(state, function, placement, f"{why}; {placement.why}")
-        left -= 1
+        left -= placed
         if function.wanted > function.live:
             heappush(heap, _turn(state, function))
         else:
@@ -51,6 +51,33 @@ def provision(state: State) -> None:
     if heap:
         state.provision_due = True
         state.timer(state.now, "provision")
+
+
+def _place(state: State, function: Function) -> int:
+    """Start one more container, or one more cluster of them; returns how many, 0 when there is no room."""
+    index, want, seen = state.index, function.want, state.index.read
+    assert want is not None
+    among = None if function.app in state.quotas else index.freed_since(function.freed_read)
+    if among == []:
+        return 0
+    used = state.used.get(function.app, {})
+
+    def may(request: GpuRequest, gpu_type: str) -> bool:
+        return not exceeded(state.quotas, function.app, used, gpu_type, milli_of(request))
+
+    why = function.decisions[-1][1].why if function.decisions else ""
+    function.freed_read, function.places = -1, []
+    if function.spec.cluster_size > 1:
+        seated, function.places = gather(state, function, lambda: index.find(want, None, may), why)
+        if seated:
+            form(state, function, seated)
+            return len(seated)
+        seen = index.read
+    elif (placement := index.find(want, among, may)) is not None:
+        start(state, function, placement, f"{why}; {placement.why}")
+        return 1
+    function.freed_read = seen
+    return 0
 
 
 def _turn(state: State, function: Function) -> _Turn:
@@ -67,10 +94,16 @@ def _satisfied(state: State, function: Function) -> None:
 
 
 def _refuse(state: State, refused: list[Function]) -> None:
+    lacking = []
     for function in refused:
-        function.refusal = refusal(state, function)
-    reclaim(state, refused)
+        if not function.refusal or state.now >= function.refusal_due:
+            function.refusal = refusal(state, function)
+            function.refused_at = state.now
+            function.refusal_due = state.now + WORDS_S_PER_NODE * len(state.nodes)
+        if not over_quota(state, function):
+            lacking.append(function)
+    reclaim(state, lacking)
     if state.pools:
-        supply(state, refused)
+        supply(state, lacking)
     for function in refused:
         tell_waiting(state, function)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inrush.core.containers import Container
+from inrush.core.containers import WHOLE, Container
 from inrush.core.functions import Function
-from inrush.core.nodes import Node
-from inrush.core.place import accepts, can_ever, cpu_milli, free_type, in_bounds, name
+from inrush.core.never import can_ever
+from inrush.core.nodes import Node, cpu_to_give
+from inrush.core.place import accepts, cpu_milli, has_devices, in_bounds, kinds_of, name
+from inrush.core.quotas import exceeded, milli_of
 from inrush.core.state import State
 from inrush.wire import GpuRequest
 
@@ -18,39 +20,74 @@ HOLDERS_NAMED = 4
 def refusal(state: State, function: Function) -> str:
     """A sentence for a function that no node has room for."""
     spec = function.spec
+    quota = over_quota(state, function)
+    if quota:
+        return quota
     never = can_ever(spec.resources, state.nodes.values(), spec)
     if never is not None:
         return never
     nodes = [node for node in state.nodes.values() if in_bounds(spec, node)]
     if not nodes:
         return "no node has joined"
-    sentences = [_no_gpu(state, request, nodes) for request in spec.resources.gpu]
-    return "; ".join(filter(None, sentences)) or _no_room(state, function, nodes)
+    fit = [node for node in nodes if not node.aside]
+    aside = "; ".join(f"{node.id} is set aside: {node.aside}" for node in nodes if node.aside)
+    if not fit:
+        return aside
+    sentences = [_no_gpu(state, function, request, fit) for request in spec.resources.gpu]
+    text = "; ".join(filter(None, sentences)) or _no_room(state, function, fit)
+    if spec.cluster_size > 1:
+        text = (
+            f"{len(function.places)} of {spec.cluster_size} have a place, and they start together or not at all; {text}"
+        )
+    return f"{text}; {aside}" if aside else text
 
 
-def _no_gpu(state: State, request: GpuRequest, nodes: list[Node]) -> str:
-    if any(free_type(request, node) is not None for node in nodes):
+def over_quota(state: State, function: Function) -> str:
+    """Why the quotas of its app refuse another container; empty when they do not."""
+    if function.app not in state.quotas or not function.spec.resources.gpu:
+        return ""
+    used = state.used.get(function.app, {})
+    size = max(1, function.spec.cluster_size)
+    requests = function.spec.resources.gpu
+    reasons = [exceeded(state.quotas, function.app, used, r.type, size * milli_of(r)) for r in requests]
+    return reasons[0] if all(reasons) else ""
+
+
+def _no_gpu(state: State, function: Function, request: GpuRequest, nodes: list[Node]) -> str:
+    if _with_devices(function, request, nodes):
         return ""
     total = sum(accepts(request, gpu.type) for node in nodes for gpu in node.inventory.gpus)
-    held = {c.id: len(c.gpus) for c in _seated(nodes) if c.gpus and accepts(request, c.gpu_type)}
-    return f"no {name(request)} free: {sum(held.values())} of {total} busy with {_holders(state, held)}"
+    seated = (c for c in _seated(nodes) if c.gpus and accepts(request, c.gpu_type))
+    held = {c.id: len(c.gpus) * c.share_milli / WHOLE for c in seated}
+    text = f"no {name(request)} free: {sum(held.values()):g} of {total} busy with {_holders(state, held)}"
+    scattered = total - sum(held.values()) >= request.count > 1
+    kept = sum(c.devices for n in nodes for owner, c in n.claims.items() if owner != function.id)
+    return text + ("; those free are on several nodes" if scattered else "") + (f"; {kept} kept" if kept else "")
 
 
 def _no_room(state: State, function: Function, nodes: list[Node]) -> str:
     """The devices are there, but no cpu or memory beside them."""
     resources = function.spec.resources
     if resources.gpu:
-        nodes = [n for n in nodes if any(free_type(r, n) is not None for r in resources.gpu)] or nodes
+        nodes = [n for r in resources.gpu for n in _with_devices(function, r, nodes)] or nodes
     seated = _seated(nodes)
     if all(node.cpu_milli < cpu_milli(resources) for node in nodes):
-        total = sum(node.inventory.cpu for node in nodes)
+        total = sum(cpu_to_give(node.inventory) for node in nodes) / 1000
         used = total - sum(node.cpu_milli for node in nodes) / 1000
         held = {c.id: c.cpu_held_milli / 1000 for c in seated if c.cpu_held_milli}
         return f"no {resources.cpu:g} cpu free: {used:g} of {total:g} held by {_holders(state, held)}"
     total = sum(node.inventory.memory_mib for node in nodes)
     used = total - sum(node.memory_mib for node in nodes)
     held = {c.id: c.memory_mib for c in seated}
-    return f"no {resources.memory_mib} MiB of memory free: {used:g} of {total} held by {_holders(state, held)}"
+    templates = sum(node.held_mib for node in nodes)
+    beside = f" and {templates} MiB by the snapshots and zygotes behind them" if templates else ""
+    return f"no {resources.memory_mib} MiB of memory free: {used:g} of {total} held by {_holders(state, held)}{beside}"
+
+
+def _with_devices(function: Function, request: GpuRequest, nodes: list[Node]) -> list[Node]:
+    want = function.want
+    assert want is not None
+    return [n for n in nodes if any(has_devices(want, request, gpu_type, n) for gpu_type in kinds_of(request, n))]
 
 
 def _seated(nodes: list[Node]) -> list[Container]:

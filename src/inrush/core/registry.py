@@ -13,6 +13,7 @@ from inrush.core.functions import Function, Trouble
 from inrush.core.intake import call_arrived
 from inrush.core.lifecycle import drain, forget_if_gone, stop
 from inrush.core.outcome import fail_waiting, finish_if_done
+from inrush.core.place import wanted
 from inrush.core.state import State
 from inrush.wire import Status
 
@@ -26,8 +27,9 @@ def function_added(state: State, event: FunctionAdded) -> None:
         function.measured.tuning = state.tuning
         state.functions[function.id] = function
     elif function.spec != event.spec:
-        function.ever_ready, function.trouble = False, Trouble()
+        function.ever_ready, function.trouble, function.refusal = False, Trouble(), ""
     function.spec, function.durable, function.removed = event.spec, event.durable, ""
+    function.want, function.freed_read = wanted(function.id, event.spec, function.seats), -1
     function.adopt(event.spec.scale)
     state.touch(function, poke=True)
 

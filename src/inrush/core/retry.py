@@ -4,6 +4,7 @@
   `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`.
 - The node or the link went away (LOST): tried again at once, and no retry is spent, for it says nothing about the
   input. Yet an input during which node after node disappears is given up at last.
+- Its container had to go for others (preempted): tried again at once, and nothing is counted, however often.
 - The container died (CRASHED, OUT_OF_MEMORY): if the input was alone in it, it is charged like any failure of user
   code. If others ran beside it nobody knows who did it: all are tried again at once, free of charge; who was there
   twice is a suspect, and is run alone.
@@ -43,6 +44,8 @@ class End(NamedTuple):
 
     status: int
     alone: bool = True
+    preempted: bool = False
+    """Its container had to go for others, or was told to go for another reason of ours."""
 
 
 class Verdict(NamedTuple):
@@ -56,12 +59,14 @@ class Verdict(NamedTuple):
 def next_try(policy: Retries, kind: str, tries: Tries, end: End) -> Verdict:
     """What follows for an input with these `tries` behind it."""
     status = Status(end.status)
-    if status in (Status.OK, Status.CANCELLED):
+    if status is Status.OK or (status is Status.CANCELLED and not end.preempted):
         return Verdict(None, tries)
     if kind in ONCE_ONLY:
         return Verdict(
             None, tries, "" if status is Status.ERROR else "it had been started, and what streams is not tried twice"
         )
+    if end.preempted and status in (Status.LOST, Status.CANCELLED):
+        return Verdict(0.0, tries, "its container had to go")
     if status is Status.LOST:
         return _lost(tries)
     if status in (Status.CRASHED, Status.OUT_OF_MEMORY) and not end.alone and tries.crashes < SHARED_CRASHES_MAX:

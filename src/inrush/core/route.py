@@ -92,7 +92,10 @@ def _dispatch(state: State, function: Function, container: Container, call: Call
     function.queued -= count
     if container.busy > function.target:
         state.review_by(function, now + state.tuning.burst_review_s)
-    state.out.append(Dispatch(container.id, container.node, call.id, tuple(span)))
+    for follower in (container, *container.followers) if container.followers else (container,):
+        if follower is not container:
+            follower.echoes.update((call.id, index) for index in span)
+        state.out.append(Dispatch(follower.id, follower.node, call.id, tuple(span)))
 
 
 def _note_queue(state: State, function: Function) -> None:

@@ -18,9 +18,7 @@ def review(state: State, function: Function) -> None:
     function.poked, function.review_at = False, math.inf
     if function.removed:
         return
-    decision, function.memo = desired(
-        load_of(state, function), function.policy, function.memo, state.now, state.tuning
-    )
+    decision, function.memo = desired(load_of(state, function), function.policy, function.memo, state.now, state.tuning)
     function.wanted = decision.wanted
     _record(state, function, decision)
     blocked = state.now < function.trouble.blocked_until

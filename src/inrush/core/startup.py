@@ -4,9 +4,11 @@ what waits."""
 from __future__ import annotations
 
 from inrush.core import outcome
+from inrush.core.clusters import disband, members
 from inrush.core.containers import Container
 from inrush.core.events import ContainerEnded, ContainerReady
 from inrush.core.functions import Function, Trouble
+from inrush.core.health import absolve, blame
 from inrush.core.lifecycle import forget_if_gone, remove, turn
 from inrush.core.state import State
 from inrush.wire import Status
@@ -24,9 +26,16 @@ def container_ready(state: State, event: ContainerReady) -> None:
     container = state.containers.get(event.container)
     if container is None or container.state not in ("starting", "stopping"):
         return
+    container.how, container.well = event.how, True
+    absolve(state.nodes[container.node])
+    if container.leader is not None:
+        turn(state, container, "ready")
+        container = container.leader
+    if container.state not in ("starting", "stopping") or not all(member.well for member in members(container)):
+        return
     turn(state, container, "ready")
     function = state.functions[container.function]
-    container.how, container.ready_at, container.idle_since = event.how, state.now, state.now
+    container.ready_at = container.idle_since = state.now
     function.measured.started(state.now - container.started_at, state.now)
     function.ever_ready = True
     function.trouble = Trouble()
@@ -42,10 +51,13 @@ def container_ended(state: State, event: ContainerEnded) -> None:
         return
     before, asked = container.state, container.state == "stopping"
     remove(state, container)
+    disband(state, container, event.why)
     function = state.functions[container.function]
     status = _blame(event.status, container, asked)
     outcome.died(state, container, status, event.ref, event.why)
-    never_served = before == "starting" or (before == "ready" and container.served == 0 and not container.calls)
+    never_served = before == "starting" or (
+        before == "ready" and container.leader is None and container.served == 0 and not container.calls
+    )
     if never_served and status not in (Status.LOST, Status.OK, Status.CANCELLED):
         failed_start(state, function, container, status, event)
     state.touch(function, poke=True)
@@ -56,6 +68,8 @@ def failed_start(state: State, function: Function, container: Container, status:
     """Count it, block further starts for a while, and fail what waits when another try would be no use."""
     trouble = function.trouble
     trouble.why = event.why
+    if blame(state, function, container.node, event.why):
+        return
     if container.started_at >= trouble.last_at:  # else it was under way when an earlier one failed: the same trouble
         trouble.failures += 1
         trouble.last_at = state.now
@@ -69,7 +83,7 @@ def failed_start(state: State, function: Function, container: Container, status:
 
 def _blame(status: int, container: Container, asked: bool) -> int:
     """What to think of an end: one that we asked for is nobody's fault, one that nobody asked for is never in order."""
-    if container.killed:
+    if container.killed or container.preempted:
         return Status.LOST
     if status in (Status.OK, Status.CANCELLED):
         return Status.LOST if asked else Status.CRASHED

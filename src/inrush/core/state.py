@@ -13,8 +13,10 @@ from inrush.core.calls import Call
 from inrush.core.containers import Container
 from inrush.core.effects import Effect
 from inrush.core.functions import Function
+from inrush.core.index import Index
 from inrush.core.nodes import Node
 from inrush.core.pools import Pool
+from inrush.core.quotas import Quotas
 from inrush.core.tuning import TUNING, Tuning
 
 
@@ -41,12 +43,27 @@ class State:
     calls: dict[str, Call] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    index: Index = field(default_factory=Index)
+    """Of nodes, for placing."""
+    flaps: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How often each node left lately, and when last."""
     per_app: dict[str, int] = field(default_factory=dict)
     """Containers that have not ended, by app."""
+    claimant: str = ""
+    """The function that devices are kept for,"""
+    claim_until: float = 0.0
+    """until then at the latest,"""
+    claimed: dict[str, None] = field(default_factory=dict)
+    """on these nodes."""
+    quotas: Quotas = field(default_factory=dict)
+    used: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Thousandths of devices held, by app and type."""
     touched: dict[str, Function] = field(default_factory=dict)
     """Functions to route for at the end of this step."""
     hungry: dict[str, Function] = field(default_factory=dict)
     """Functions that want more containers than they have."""
+    reclaim_due: float = -math.inf
+    """Idle containers are not looked through for the sake of others before."""
     provision_due: bool = False
     """Capacity or wants changed since the hungry were last served."""
     pools: dict[str, Pool] = field(default_factory=dict)

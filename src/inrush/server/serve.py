@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from inrush import settings, wire
 from inrush.core import effects, events
 from inrush.core.cluster import Cluster
-from inrush.core.place import can_ever
+from inrush.core.never import can_ever
 from inrush.server import sockets, tables
 from inrush.server.api import schema
 from inrush.server.api.guard import Guard
@@ -46,6 +46,7 @@ from inrush.server.images import Images
 from inrush.server.logs import Line, Logs
 from inrush.server.loop import Loop
 from inrush.server.nodes import Nodes
+from inrush.server.passing import Passing
 from inrush.server.secrets import Secrets
 from inrush.server.sessions import Sessions
 from inrush.server.store import Store
@@ -73,6 +74,7 @@ class Server:
         self._http: Http | None = None
         self._http_task: asyncio.Task[None] | None = None
         self._unix: asyncio.Server | None = None
+        self._passing: Passing | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
         self._idle_since = time.monotonic()
@@ -230,6 +232,7 @@ class Server:
         gateway = Gateway(self.endpoints, self.calls, self.loop.turn, self.settings["max_payload_mib"] * MIB)
         self._http = Http(Site(self, gateway, Guard(self.token, host)))
         self._http_task = asyncio.create_task(self._http.serve([listener]))
+        self._passing = Passing(self.home / "run" / "blobs.sock", self.blobs)
         self._unix = await sockets.listen(self.home / "run" / "server.sock", self.sessions)
         self._sweeper = asyncio.create_task(self._sweep())
         _write_private(self.home / "run" / "server.json", json.dumps(self._card()))
@@ -259,6 +262,8 @@ class Server:
             (self.home / "run" / path).unlink(missing_ok=True)
         if self._unix is not None:
             self._unix.close()
+        if self._passing is not None:
+            self._passing.close()
         await self._stop_containers()
         await self.sessions.close("the server has ended")
         self.durable.stop()

@@ -1,0 +1,64 @@
+"""What can never be, however long one waits: told apart from what is busy now, so that a mistake is refused at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inrush.core.nodes import Node
+from inrush.core.place import accepts, cpu_milli, in_bounds, name
+from inrush.wire import FunctionSpec, GpuRequest, Resources
+
+
+def can_ever(resources: Resources, nodes: Iterable[Node], spec: FunctionSpec | None = None) -> str | None:
+    """None when some node, were it empty, could run such a container; else a sentence that says what lacks. Give the
+    `spec` too to heed its cloud, region and labels."""
+    found = list(nodes)
+    if not found:
+        return None
+    allowed = [node for node in found if spec is None or in_bounds(spec, node)]
+    if not allowed:
+        labels = [f"{key}={value}" for key, value in spec.node_labels] if spec else []
+        where = " ".join(filter(None, [spec.cloud, "/".join(spec.region), *labels])) if spec else ""
+        return f"no node is in {where}"
+    if not resources.gpu:
+        return _too_big(resources, allowed)
+    lacks = [_lacks_gpu(request, resources, allowed) for request in resources.gpu]
+    return None if None in lacks else "; ".join(lack for lack in lacks if lack)
+
+
+def _lacks_gpu(request: GpuRequest, resources: Resources, nodes: list[Node]) -> str | None:
+    """What the pool lacks for this request for ever; None when it can be met."""
+    largest = max(_most(request, node) for node in nodes)
+    if largest == 0:
+        types = sorted({gpu.type for node in nodes for gpu in node.inventory.gpus})
+        return f"no node has {_kind(request)}; there is {', '.join(types) or 'no GPU at all'}"
+    if largest < request.count:
+        return f"no node has {name(request)}; the largest has {largest}"
+    return _too_big(resources, [node for node in nodes if _most(request, node) >= request.count])
+
+
+def _kind(request: GpuRequest) -> str:
+    return "a GPU" if request.type == "ANY" else request.type
+
+
+def _most(request: GpuRequest, node: Node) -> int:
+    """Devices of one type that satisfy the request on the node, were it empty."""
+    counts: dict[str, int] = {}
+    for gpu in node.inventory.gpus:
+        if accepts(request, gpu.type):
+            counts[gpu.type] = counts.get(gpu.type, 0) + 1
+    return max(counts.values(), default=0)
+
+
+def _too_big(resources: Resources, nodes: list[Node]) -> str | None:
+    cpu = max(node.inventory.cpu for node in nodes)
+    if cpu * 1000 < cpu_milli(resources):
+        return f"no node has {resources.cpu:g} cpu; the largest has {cpu:g}"
+    memory = max(node.inventory.memory_mib for node in nodes)
+    if memory < resources.memory_mib:
+        return f"no node has {resources.memory_mib} MiB of memory; the largest has {memory}"
+    if not any(
+        n.inventory.cpu * 1000 >= cpu_milli(resources) and n.inventory.memory_mib >= resources.memory_mib for n in nodes
+    ):
+        return f"no node has both {resources.cpu:g} cpu and {resources.memory_mib} MiB of memory"
+    return None
