@@ -73,8 +73,8 @@ async def burst(node: Node, template: str, count: int) -> None:
 
 def show(name: str, rounds: list[dict[str, float]]) -> None:
     """Medians of the phases, and the 95th percentile of the last."""
-    medians = {phase: statistics.median(r[phase] for r in rounds) for phase in rounds[0]}
-    last = sorted(r[list(rounds[0])[-1]] for r in rounds)
+    medians = {phase: statistics.median(r.get(phase, 0.0) for r in rounds) for phase in rounds[-1]}
+    last = sorted(r[list(rounds[-1])[-1]] for r in rounds)
     p95 = last[min(len(last) - 1, int(len(last) * 0.95))]
     print(f"{name:24} " + "  ".join(f"{phase} {ms:.2f}" for phase, ms in medians.items()) + f"  (p95 {p95:.2f})")
 

@@ -17,6 +17,8 @@ from typing import Any
 from inrush.linux import confine, links, messages, namespaces, process, roots
 
 _OWN = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
+_SANDBOX = (namespaces.NEWNET, namespaces.NEWIPC, namespaces.NEWUTS, namespaces.NEWNS)
+"""In this order the launcher sends them; with the last the root changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,11 @@ class Job:
     tmp_mib: int | None
     asked: float
     report: int
-    root: int
     guest: int
     stdout: int
     stderr: int
+    root: int
+    sandbox: Sequence[int]
     joins: Sequence[int]
     netns: int
     binds: Sequence[tuple[int, str, bool]]
@@ -41,15 +44,20 @@ class Job:
 
 
 def job(body: dict[str, Any], fds: list[int]) -> Job:
-    """The launcher's message as a `Job`: descriptors come as five fixed ones, then joins, network, binds, devices."""
-    report, root, guest, stdout, stderr, *rest = fds
+    """The launcher's message as a `Job`. Descriptors come as four fixed ones, then a root or the namespaces of a
+    sandbox, then joins, network, binds, devices.
+    """
+    report, guest, stdout, stderr, *rest = fds
+    kinds = len(_SANDBOX) if body["sandbox"] else 0
+    sandbox, rest = rest[:kinds], rest[kinds:]
+    root = -1 if sandbox else rest.pop(0)
     joins, rest = rest[: body["joins"]], rest[body["joins"] :]
     netns = rest.pop(0) if body["netns"] else -1
     binds = [(rest.pop(0), path, is_directory) for path, is_directory in body["binds"]]
     devices = dict(zip(body["devices"], rest, strict=True))
     return Job(
         body["fork"], body["env"], body["cwd"], body["hostname"], body["tmp_mib"], body["asked"],
-        report, root, guest, stdout, stderr, joins, netns, binds, devices,
+        report, guest, stdout, stderr, root, sandbox, joins, netns, binds, devices,
     )  # fmt: skip
 
 
@@ -57,12 +65,16 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     """Do all of it, tell the launcher, and return the socket to serve."""
     clock = time.monotonic
     times = [("ask", job.asked), ("fork", forked)]
-    _leave_namespaces(job)
-    times.append(("namespaces", clock()))
-    nodes = {**roots.take_nodes(), **job.devices} if job.devices else None
-    roots.enter(job.root, job.binds, nodes, job.tmp_mib, sealed=True)
-    os.close(job.root)
-    times.append(("root", clock()))
+    if job.sandbox:
+        _join_sandbox(job)
+        times.append(("sandbox", clock()))
+    else:
+        _leave_namespaces(job)
+        times.append(("namespaces", clock()))
+        nodes = {**roots.take_nodes(), **job.devices} if job.devices else None
+        roots.enter(job.root, job.binds, nodes, job.tmp_mib, sealed=True)
+        os.close(job.root)
+        times.append(("root", clock()))
     _join_groups(job)
     times.append(("groups", clock()))
     _take_stdio(job)
@@ -82,6 +94,18 @@ def _join_groups(job: Job) -> None:
         os.write(fd, b"0")
         os.close(fd)
     namespaces.unshare(namespaces.NEWCGROUP)
+
+
+def _join_sandbox(job: Job) -> None:
+    """All was made before, but /proc, which shows the pid namespace of who makes it."""
+    proc = roots.detached_proc()
+    for fd, flag in zip(job.sandbox, _SANDBOX, strict=True):
+        namespaces.setns(fd, flag)
+        os.close(fd)
+    roots.show_proc(proc, sealed=True)
+    if job.hostname:
+        namespaces.set_hostname(job.hostname)
+        roots.name_host(job.hostname)
 
 
 def _leave_namespaces(job: Job) -> None:

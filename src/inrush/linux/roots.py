@@ -37,19 +37,19 @@ def enter(
     binds: Iterable[tuple[int, str, bool]],
     nodes: Mapping[str, int] | None,
     tmp_mib: int | None,
-    sealed: bool,
+    sealed: bool | None,
 ) -> None:
     """Make `root_fd` the root. `binds` are (detached mount, path, is a directory). `nodes` are the devices of a
-    fresh /dev; None takes over the /dev of the present root, all but its shm and pts.
+    fresh /dev; None takes over the /dev of the present root, all but its shm and pts. `sealed` None leaves /proc to
+    `show_proc`.
     """
-    proc = mounts.detached("proc", attributes=_QUIET)
+    proc = detached_proc() if sealed is not None else -1
     sys = _sysfs()
     dev = mounts.clone_tree("/dev", recursive=True) if nodes is None else _fresh_dev()
     mounts.attach(root_fd, "/tmp")  # noqa: S108 (a mount point that both a host and an image have)
     mounts.pivot_into("/tmp")  # noqa: S108
-    _attach(proc, "/proc")
-    if sealed:
-        _seal()
+    if sealed is not None:
+        show_proc(proc, sealed)
     if sys is not None:
         _attach(sys, "/sys")
     _attach(dev, "/dev")
@@ -57,6 +57,40 @@ def enter(
     _attach(mounts.detached("tmpfs", _sized(tmp_mib, "1777"), mounts.ATTR_NOSUID | mounts.ATTR_NODEV), "/tmp")  # noqa: S108
     for fd, path, is_directory in binds:
         _attach(fd, path, is_directory)
+
+
+def detached_proc() -> int:
+    """The processes of this pid namespace, to be shown later. The kernel gives it only to who sees a whole /proc."""
+    return mounts.detached("proc", attributes=_QUIET)
+
+
+def show_proc(proc: int, sealed: bool) -> None:
+    """/proc of the present root."""
+    _attach(proc, "/proc")
+    if sealed:
+        _seal()
+
+
+def host_files(hostname: str) -> dict[str, str]:
+    """Files of /etc that name a host."""
+    hosts = f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
+    return {"hostname": f"{hostname}\n", "hosts": hosts}
+
+
+def name_host(hostname: str) -> None:
+    """Give the present root, which is one's own, a name."""
+    for name, text in host_files(hostname).items():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"/etc/{name}")
+        with open(f"/etc/{name}", "w") as file:
+            file.write(text)
+
+
+def make_dev() -> None:
+    """A /dev as containers have it, over the present one: `enter` takes it over from then on."""
+    nodes = take_nodes()
+    _attach(_fresh_dev(), "/dev")
+    _furnish_dev(nodes)
 
 
 def _attach(fd: int, path: str, is_directory: bool = True) -> None:

@@ -100,7 +100,12 @@ class Fork:
         try:
             self.container.identify(pid, self._machine.features.pidfd)
             verify.process(
-                pid, self._userns, self._held.group, [os.getpid(), self._template], (), bool(self._machine.filter_code)
+                pid,
+                self._userns,
+                self._held.group,
+                [os.getpid(), self._template],
+                filtered=bool(self._machine.filter_code),
+                place=self._held.place(),
             )
         except verify.Unconfined as error:
             self.fail(Failure("unconfined", f"the container was killed, it is not confined: {error}"))
@@ -113,7 +118,7 @@ class Fork:
             return
         self._hang_up()
         self._settled = True
-        self._held.root.entered()
+        self._held.entered()
         if self.container.pidfd >= 0:
             self._machine.loop.watch(self.container.pidfd, self._process_ended)
         self._answer(Started(pid, _phases(phases), self._held.why))

@@ -9,6 +9,8 @@ import hashlib
 import os
 import secrets
 import string
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from typing import Any
 from inrush.agent.launcher import features, overlay
 from inrush.agent.launcher.cgroups import Cgroups, Group, layout
 from inrush.agent.launcher.loop import Loop
+from inrush.agent.launcher.maker import NAMESPACES, Maker
 from inrush.agent.launcher.network import Net, Network
 from inrush.agent.launcher.overlay import Overlays, Root
+from inrush.agent.launcher.sandboxes import Sandbox
 from inrush.agent.launcher.specs import Limits, RootSpec
 from inrush.agent.launcher.userns import UserNamespaces
 from inrush.linux import landlock, mounts, seccomp
@@ -48,9 +52,23 @@ class Held:
     userns: int
     group: Group | None = None
     net: Net | None = None
+    sandbox: Sandbox | None = None
+    """Where it was made ahead: what the container joins."""
     why: str = ""
     open: bool = False
     """Its processes have capabilities in their namespaces, which so serve nobody else."""
+
+    def place(self) -> dict[str, int]:
+        """By kind, the namespaces that the container must be in, where they are known before it is."""
+        if self.sandbox:
+            return dict(zip(NAMESPACES, self.sandbox.namespaces, strict=True))
+        return {"net": self.net.fd} if self.net else {}
+
+    def entered(self) -> None:
+        """The container is where it belongs: what led there is not needed any more."""
+        self.root.entered()
+        if self.sandbox:
+            self.sandbox.joined()
 
     def joins(self) -> list[int]:
         """Descriptors by which a process moves itself into the groups; the caller closes them."""
@@ -76,7 +94,10 @@ class Machine:
         self.features = features.find(str(staging), self.users.get(100_000), rootless)
         self.why = dict(self.features.why)
         self.cgroups = self._find_cgroups()
-        self.network = Network(self.tag) if self.features.nat else None
+        self._makers: dict[int, Maker] = {}
+        self.network = Network(self.tag, self._maker) if self.features.nat else None
+        self.idlers: list[Callable[[], bool]] = []
+        """What else there is to do when there is nothing to do."""
         self.overlays = Overlays(staging, self.state / "node" / "shifted", self.features, rootless)
 
     def _find_cgroups(self) -> Cgroups | None:
@@ -89,19 +110,67 @@ class Machine:
             self.why["cgroups"] = f"no limits and no accounting: {error}"
             return None
 
-    def hold(self, name: str, root: RootSpec, limits: Limits, network: str, uid_base: int, below: int = -1) -> Held:
+    def _maker(self, userns: int) -> Maker:
+        maker = self._makers.get(userns)
+        if maker is None or maker.ended:
+            maker = self._makers[userns] = Maker(self.loop, userns)
+        return maker
+
+    def hold(
+        self,
+        name: str,
+        root: RootSpec,
+        limits: Limits,
+        network: str,
+        uid_base: int,
+        below: int = -1,
+        sandbox: Sandbox | None = None,
+    ) -> Held:
         """Give a container what it needs. Raises `OSError`, with nothing held, where a part cannot be had."""
         userns = self.users.get(uid_base)
-        held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below), userns)
+        if sandbox:
+            held = Held(sandbox.root, userns, net=sandbox.net, sandbox=sandbox)
+        else:
+            held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below), userns)
         try:
             if self.cgroups:
                 held.group = self.cgroups.make(name, limits, self.memory_mib)
-            if network == "nat":
+            if network == "nat" and not sandbox:
                 self._connect(held, userns)
         except OSError:
             self.release(held)
             raise
         return held
+
+    def prepare(
+        self, root: RootSpec, network: str, uid_base: int, below: int, done: Callable[[Sandbox | None], None]
+    ) -> None:
+        """Begin to make a sandbox; `done` gets it, or None where it could not be made."""
+        userns = self.users.get(uid_base)
+        held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below), userns)
+        if network == "nat":
+            self._connect(held, userns)
+            if held.why:
+                self.release(held)
+                raise OSError(held.why)
+
+        def made(fds: list[int], error: str) -> None:
+            if error:
+                sys.stderr.write(f"inrush: no sandbox could be made ahead: {error}\n")
+                self.release(held)
+            done(None if error else Sandbox(held.root, held.net, fds))
+
+        net = held.net.fd if held.net else -1
+        self._maker(userns).sandbox(held.root.fd, held.root.binds, net, root.disk_mib, made)
+        held.root.entered()
+
+    def let_go(self, uid_base: int) -> None:
+        """The app has no template any more."""
+        userns = self.users.get(uid_base)
+        if self.network:
+            self.network.drain(userns)
+        if maker := self._makers.pop(userns, None):
+            maker.close()
 
     def expect(self, uid_base: int) -> None:
         """Containers of this app will start soon: make networks ahead."""
@@ -120,6 +189,8 @@ class Machine:
     def release(self, held: Held) -> None:
         """Take everything back; the container's processes have ended, or are being killed."""
         held.root.close()
+        if held.sandbox:
+            held.sandbox.joined()
         if held.net and self.network:
             self.network.give_back(held.userns, held.net, again=not held.open)
         if held.group:
@@ -132,6 +203,8 @@ class Machine:
 
     def idle(self) -> bool:
         """One piece of work for later; true while there may be more."""
+        if any(idler() for idler in self.idlers):
+            return True
         userns = self.network.wanting() if self.network else None
         if userns is None or self.network is None:
             return False

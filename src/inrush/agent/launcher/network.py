@@ -12,18 +12,23 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import itertools
 import os
 import socket
+import time
 import zlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from inrush.agent.launcher import firewall
-from inrush.linux import links, messages, namespaces, process
+from inrush.agent.launcher.maker import Maker
+from inrush.linux import links, messages, namespaces
 
-READY, KEPT = 2, 64
+_AT_ONCE, _SOON_S = 8, 0.1
+"""In a burst namespaces are asked for some at a time: the next are made while the launcher connects the first."""
+READY, KEPT = 2, 256
 """For each app: namespaces made ahead, and the most that are kept of those that containers have left."""
 
 
@@ -39,10 +44,14 @@ class Net:
 class Network:
     """The bridge, the table and the links of one launcher; nothing is made before the first container asks."""
 
-    def __init__(self, tag: str) -> None:
+    def __init__(self, tag: str, maker: Callable[[int], Maker]) -> None:
         self.bridge = f"inrush{tag}"
         self.table = f"inrush_{tag}"
         self._ready: dict[int, deque[Net]] = {}
+        self._maker = maker
+        self._bare: dict[int, deque[int]] = {}
+        self._made_at = 0.0
+        self._addresses: Iterator[str] = iter(())
         self._free: deque[str] = deque()
         self._netlink: links.Netlink | None = None
         self._bridge_index = 0
@@ -53,7 +62,7 @@ class Network:
     def take(self, userns: int) -> Net:
         """A namespace owned by the app's user namespace, ready or made now."""
         ready = self._ready.setdefault(userns, deque())
-        return ready.popleft() if ready else self._make(userns, 1)[0]
+        return ready.popleft() if ready else self._make(userns)
 
     def give_back(self, userns: int, net: Net, again: bool) -> None:
         """No process is left in `net`. `again`: it serves a later container of the same app, as nothing in it could be
@@ -73,7 +82,7 @@ class Network:
         """Make one more for an app that has fewer than `READY`; call when nothing else is to do."""
         ready = self._ready.setdefault(userns, deque())
         if len(ready) < READY:
-            ready.extend(self._make(userns, 1))
+            ready.append(self._make(userns))
 
     def wanting(self) -> int | None:
         """An app whose stock is low."""
@@ -83,18 +92,38 @@ class Network:
         """The app has no template any more."""
         for net in self._ready.pop(userns, ()):
             self._discard(net)
+        messages.close_all(self._bare.pop(userns, ()))
 
     def _discard(self, net: Net) -> None:
         os.close(net.fd)  # the kernel takes link and address down with the namespace, in its own time
         self._free.append(net.address)
 
-    def _make(self, userns: int, count: int) -> list[Net]:
+    def _make(self, userns: int) -> Net:
         self._route()
-        return [self._connect(fd) for fd in _namespaces(userns, count)]
+        bare = self._bare.setdefault(userns, deque())
+        if not bare:
+            maker, wrong = self._maker(userns), []
+            now = time.monotonic()
+            count = _AT_ONCE if now - self._made_at < _SOON_S else 1
+
+            def done(fds: list[int], error: str) -> None:
+                if self._bare.get(userns) is bare:
+                    bare.extend(fds)
+                else:  # the app has gone meanwhile
+                    messages.close_all(fds)
+                wrong.extend([error] if error else [])
+
+            maker.nets(count, done)
+            while not bare and not wrong:
+                maker.wait()
+            if not bare:
+                raise OSError(f"no network namespace could be made ({wrong[0]}): see sysctl user.max_net_namespaces")
+            self._made_at = now
+        return self._connect(bare.popleft())
 
     def _connect(self, fd: int) -> Net:
         route = self._route()
-        address = self._free.popleft()
+        address = next(self._addresses, None) or self._free.popleft()
         link = f"{self.bridge}-{int(ipaddress.IPv4Address(address)) % 0x10000:x}"
         route.add_veth(link, self._bridge_index, "eth0", fd, self._mtu)
         route.isolate(socket.if_nametoindex(link))
@@ -121,7 +150,7 @@ class Network:
                 subnet = free_subnet(self.bridge, _routes(), _resolvers())
                 self._gateway = str(subnet.network_address + 1)
                 self._set_up(route, str(subnet))
-            self._free = deque(str(subnet.network_address + n) for n in range(2, subnet.num_addresses - 1))
+            self._addresses = map(str, itertools.islice(subnet.hosts(), 1, None))
             self._netlink = route
         return self._netlink
 
@@ -189,27 +218,3 @@ def _resolvers() -> list[str]:
         lines = [line.split() for line in Path("/etc/resolv.conf").read_text().splitlines()]
         return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver" and ":" not in words[1]]
     return []
-
-
-def _namespaces(userns: int, count: int) -> list[int]:
-    """Descriptors of new network namespaces that belong to a user namespace: only a process in it can make them."""
-    ours, theirs = messages.pair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            process.die_with_parent()
-            namespaces.setns(userns, namespaces.NEWUSER)
-            fds = []
-            for _ in range(count):
-                namespaces.unshare(namespaces.NEWNET)
-                fds.append(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-            messages.send(theirs, {}, fds)
-        finally:
-            os._exit(0)
-    theirs.close()
-    received = messages.receive(ours)
-    ours.close()
-    os.waitpid(pid, 0)
-    if len(received.fds) != count:
-        raise OSError("no network namespace could be made: see sysctl user.max_net_namespaces")
-    return received.fds

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from inrush.agent.launcher.features import Features
 from inrush.agent.launcher.specs import Bind, RootSpec
-from inrush.linux import mounts
+from inrush.linux import mounts, roots
 
 _KEPT_CLONES = 512
 
@@ -202,10 +202,7 @@ def _dismantle(place: Path) -> None:
 
 def _write_etc(top: str, spec: RootSpec, base: int) -> None:
     """hostname, hosts and resolv.conf belong to the container, not to its image."""
-    files = {}
-    if spec.hostname:
-        files["hostname"] = f"{spec.hostname}\n"
-        files["hosts"] = f"127.0.0.1 localhost {spec.hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
+    files = roots.host_files(spec.hostname) if spec.hostname else {}
     if spec.resolv:
         files["resolv.conf"] = resolv_conf()
     if not files:
@@ -233,6 +230,15 @@ def resolv_conf() -> str:
             if not loopback_resolver(text):
                 return text
     return ""
+
+
+def resolver_stamp() -> tuple[int, ...]:
+    """Changes when what `resolv_conf` reads does."""
+    stamps = []
+    for path in ("/etc/resolv.conf", _UPSTREAM):
+        with contextlib.suppress(OSError):
+            stamps.append(os.stat(path).st_mtime_ns)
+    return tuple(stamps)
 
 
 def loopback_resolver(text: str) -> bool:

@@ -238,6 +238,7 @@ class Service:
     def _remove_tree(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         path = self._inside(str(data["path"]))
         self._machine.overlays.forget(path)
+        self._templates.forget(path)
         self._work(rid, lambda: trees.remove(path))
 
     def _work(self, rid: int, act: Callable[[], None]) -> None:

@@ -24,8 +24,9 @@ from inrush.agent.launcher.forks import Fork
 from inrush.agent.launcher.launch import Failure, Launch
 from inrush.agent.launcher.machine import Held, Machine
 from inrush.agent.launcher.programs import Container, exit_of
-from inrush.agent.launcher.specs import GUEST_LIB, Exited, ForkSpec, Started, TemplateSpec, TemplateUp
-from inrush.linux import messages, roots
+from inrush.agent.launcher.sandboxes import Sandbox, Sandboxes
+from inrush.agent.launcher.specs import GUEST_LIB, Exited, ForkSpec, RootSpec, Started, TemplateSpec, TemplateUp
+from inrush.linux import messages, process, roots
 
 _BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -38,6 +39,7 @@ _RESEND_S = 0.005
 _AT_ONCE = 16
 """Requests that a template is given before it has answered: it forks one after the other anyway."""
 _LAST_WORDS_S = 1.0
+_LOOK_S, _SHRINK_S = 5.0, 0.02
 
 Answer = Callable[[TemplateUp | Started | Failure], None]
 
@@ -50,6 +52,8 @@ class Templates:
         self._ended = ended
         self._open: dict[str, Template] = {}
         self._numbers = 0
+        machine.idlers.append(self._idle)
+        self._shrink()
 
     def get(self, key: str) -> Template | None:
         """An open template."""
@@ -75,6 +79,21 @@ class Templates:
         if template:
             template.close()
 
+    def forget(self, below: str) -> None:
+        """Layers at or below this path are about to be removed."""
+        for template in self._open.values():
+            template.sandboxes.forget(below)
+
+    def _idle(self) -> bool:
+        """Make one sandbox more, where there are too few and no container is on its way."""
+        templates = list(self._open.values())
+        return not any(template.busy for template in templates) and any(t.sandboxes.refill() for t in templates)
+
+    def _shrink(self) -> None:
+        """Sandboxes go one after the other: the kernel's locks are needed for starts too."""
+        again = any(template.sandboxes.shrink() for template in list(self._open.values()))
+        self._machine.loop.later(_SHRINK_S if again else _LOOK_S, self._shrink)
+
     def _forget(self, template: Template) -> bool:
         """Whether it was still open."""
         if self._open.get(template.key) is not template:
@@ -86,8 +105,8 @@ class Templates:
         """A template has ended, by itself if it was still open."""
         if self._forget(template):
             self._ended(Exited(template.key, *exit_of(status)))
-        if not any(t.uid_base == template.uid_base for t in self._open.values()) and self._machine.network:
-            self._machine.network.drain(self._machine.users.get(template.uid_base))
+        if not any(t.uid_base == template.uid_base for t in self._open.values()):
+            self._machine.let_go(template.uid_base)
 
 
 class Template:
@@ -120,6 +139,7 @@ class Template:
         self._control, self._theirs = messages.pair()
         self._control.setblocking(False)
         self._held: Held | None = None
+        self.sandboxes = Sandboxes(self._prepare, self._let_go)
         self._launch = Launch(machine.loop, self._check)
 
     def begin(self, stdio: tuple[int, int]) -> None:
@@ -156,8 +176,8 @@ class Template:
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
         """Fork a container. `fds` are its guest socket, stdout and stderr."""
         asked = time.monotonic()
-        below = self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
-        held = self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, below)
+        sandbox = self.sandboxes.take(spec, self.busy)
+        held = self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, self._below(), sandbox)
 
         def settled(result: TemplateUp | Started | Failure) -> None:
             self._sent.discard(spec.id)
@@ -175,22 +195,41 @@ class Template:
             "hostname": spec.hostname or spec.root.hostname,
             "tmp_mib": spec.root.disk_mib,
             "asked": asked,
+            "sandbox": sandbox is not None,
             "joins": len(joins),
-            "netns": held.net is not None,
+            "netns": held.net is not None and sandbox is None,
             "binds": [(path, is_directory) for _, path, is_directory in held.root.binds],
             "devices": list(nodes),
         }
-        net = [held.net.fd] if held.net else []
+        place = sandbox.namespaces if sandbox else [held.root.fd]
+        net = [held.net.fd] if body["netns"] and held.net else []
         report = made.begin()
         own = [report, *joins, *nodes.values()]
-        ordered = [report, held.root.fd, *fds, *joins, *net, *(fd for fd, _, _ in held.root.binds), *nodes.values()]
+        binds = [fd for fd, _, _ in held.root.binds]
+        ordered = [report, *fds, *place, *joins, *net, *binds, *nodes.values()]
         self._unsent.append((made, body, [os.dup(fd) for fd in ordered]))
         messages.close_all(own)
         self._send()
 
+    @property
+    def busy(self) -> bool:
+        """Whether containers are on their way."""
+        return bool(self._sent or self._unsent)
+
+    def _below(self) -> int:
+        """What a snapshot has written, its containers find."""
+        return self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
+
+    def _prepare(self, root: RootSpec, network: str, done: Callable[[Sandbox | None], None]) -> None:
+        self._machine.prepare(root, network, self.uid_base, self._below(), done)
+
+    def _let_go(self, sandbox: Sandbox) -> None:
+        self._machine.release(Held(sandbox.root, self._userns, net=sandbox.net, sandbox=sandbox))
+
     def close(self) -> None:
         """End when the last container has."""
         self._closing = True
+        self.sandboxes.close()
         self._end_if_done()
 
     def _forget(self, fork: Fork) -> None:
@@ -251,7 +290,8 @@ class Template:
         if "up" in body and self._answer:
             ms = (time.monotonic() - self._began) * 1e3
             up, why = body["up"], self._held.why if self._held else ""
-            self._settle(TemplateUp(self._launch.pid, round(ms, 1), int(up["threads"]), dict(up["report"]), why))
+            threads, memory_mib = int(up["threads"]), round(process.proportional_mib(self._launch.pid), 1)
+            self._settle(TemplateUp(self._launch.pid, round(ms, 1), threads, dict(up["report"]), why, memory_mib))
         elif "failed" in body:
             wrong = body["failed"]
             self._failed(Failure("template", str(wrong["error"]), str(wrong.get("traceback", ""))))
@@ -294,6 +334,7 @@ class Template:
             messages.close_all(fds)
         self._unsent.clear()
         self._closing = True
+        self.sandboxes.close()
         for fork in list(self._forks.values()):
             fork.exited(signal.SIGKILL)
         if self._held:

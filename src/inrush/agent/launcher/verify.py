@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from inrush.agent.launcher.cgroups import Group
 from inrush.linux import caps, namespaces
@@ -21,14 +23,21 @@ class Unconfined(Exception):
 
 
 def process(
-    pid: int, userns: int, group: Group | None, not_in: list[int], keep: tuple[str, ...] = (), filtered: bool = True
+    pid: int,
+    userns: int,
+    group: Group | None,
+    not_in: list[int],
+    keep: tuple[str, ...] = (),
+    filtered: bool = True,
+    place: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Raise `Unconfined` unless `pid` is in the user namespace `userns`, in `group`, shares no namespace with the
-    processes `not_in`, has no capabilities but `keep`, cannot get any, and is under a filter. Raises
-    `ProcessLookupError` if it has ended.
+    """Raise `Unconfined` unless `pid` is in the user namespace `userns`, in `group`, in the namespaces `place`
+    (descriptors by kind), shares none with the processes `not_in`, has no capabilities but `keep`, cannot get any, and
+    is under a filter. Raises `ProcessLookupError` if it has ended.
     """
     try:
         namespaces_of(pid, userns, not_in)
+        _placed(pid, place)
         _privileges(caps.read_status(pid), caps.mask(keep), filtered)
         if group is not None and not group.holds(pid):
             raise Unconfined("it is outside its control group")
@@ -56,6 +65,13 @@ def namespaces_of(pid: int, userns: int, not_in: list[int]) -> None:
         own = namespaces.identity(kind, pid)
         if any(namespaces.identity(kind, other) == own for other in not_in):
             raise Unconfined(f"it shares a {kind} namespace with its template or the node")
+
+
+def _placed(pid: int, place: Mapping[str, int]) -> None:
+    for kind, fd in place.items():
+        stat = os.fstat(fd)
+        if namespaces.identity(kind, pid) != (stat.st_dev, stat.st_ino):
+            raise Unconfined(f"it is not in the {kind} namespace that was made for it")
 
 
 def _privileges(status: dict[str, str], allowed: int, filtered: bool) -> None:

@@ -1,0 +1,150 @@
+"""Sandboxes made ahead for the containers of one template: namespaces, network and root, which a fork only joins.
+
+How many are kept follows how many were started in one go a short while ago: the second burst of a function finds as
+many as the first one needed. They are made when the launcher has nothing else to do, and let go by halves when nobody
+starts any more. Which function's they are is seen from its starts: same layers, same binds, same network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from inrush.agent.launcher.network import Net
+from inrush.agent.launcher.overlay import Root, resolver_stamp
+from inrush.agent.launcher.specs import ForkSpec, RootSpec
+from inrush.linux import messages
+
+MOST = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 32)
+"""Kept for one template; each holds five descriptors."""
+_FEWEST, _KINDS, _MAKING = 2, 8, 2
+_IDLE_S = 20.0
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """Ready to be joined. `namespaces` are descriptors, as in `maker.NAMESPACES`."""
+
+    root: Root
+    net: Net | None
+    namespaces: list[int]
+
+    def close(self) -> None:
+        """Let go of all but the network."""
+        self.root.close()
+        self.joined()
+
+    def joined(self) -> None:
+        """A container lives in it, and keeps it."""
+        messages.close_all(self.namespaces)
+        self.namespaces = []
+
+
+Kind = tuple[RootSpec, str, tuple[int, ...]]
+"""Root, network, and when the resolvers, whose names are written into it, were changed last."""
+
+
+@dataclass(slots=True)
+class Stock:
+    """Those of one kind, and how many are wanted of it."""
+
+    ready: deque[Sandbox] = field(default_factory=deque)
+    making: int = 0
+    wanted: int = _FEWEST
+    started: int = 0
+    used: float = 0.0
+
+    def note(self, burst: bool) -> None:
+        """One is started; `burst`: while others were still starting, so that none was made meanwhile."""
+        self.started = self.started + 1 if burst else 1
+        self.used = time.monotonic()
+        self.wanted = min(MOST, max(_FEWEST, self.wanted, self.started))
+
+
+class Sandboxes:
+    """`make(root spec, network, done)` begins to make one; `let_go` takes one back that nobody has joined."""
+
+    def __init__(
+        self,
+        make: Callable[[RootSpec, str, Callable[[Sandbox | None], None]], None],
+        let_go: Callable[[Sandbox], None],
+    ) -> None:
+        self._make = make
+        self._let_go = let_go
+        self._stocks: OrderedDict[Kind, Stock] = OrderedDict()
+        self._open = True
+
+    def take(self, spec: ForkSpec, burst: bool) -> Sandbox | None:
+        """One for this container, if one is ready; either way it is noted that one was wanted."""
+        if spec.root.upper or spec.devices or not self._open:
+            return None
+        kind = (replace(spec.root, hostname=""), spec.network, resolver_stamp())
+        stock = self._stocks.setdefault(kind, Stock())
+        self._stocks.move_to_end(kind)
+        if len(self._stocks) > _KINDS:
+            self._drop(next(iter(self._stocks)))
+        stock.note(burst)
+        return stock.ready.popleft() if stock.ready else None
+
+    def refill(self) -> bool:
+        """Begin to make one more, where there are too few; whether one was begun."""
+        if sum(len(stock.ready) + stock.making for stock in self._stocks.values()) >= MOST:
+            return False
+        for kind, stock in reversed(self._stocks.items()):
+            if stock.making < _MAKING and len(stock.ready) + stock.making < stock.wanted:
+                stock.making += 1
+                self._begin(kind, stock)
+                return True
+        return False
+
+    def _begin(self, kind: Kind, stock: Stock) -> None:
+        def done(made: Sandbox | None) -> None:
+            stock.making -= 1
+            if made is None:
+                stock.wanted = 0  # until the next start of the kind
+            elif self._stocks.get(kind) is stock:
+                stock.ready.append(made)
+            else:
+                self._let_go(made)
+
+        try:
+            self._make(kind[0], kind[1], done)
+        except OSError as error:
+            sys.stderr.write(f"inrush: no sandbox could be made ahead: {error}\n")
+            done(None)
+
+    def shrink(self) -> bool:
+        """Let one go that is not wanted any more; whether there may be more."""
+        now = time.monotonic()
+        for kind, stock in list(self._stocks.items()):
+            if now - stock.used > _IDLE_S:
+                stock.used, stock.wanted = now, stock.wanted // 2
+            if len(stock.ready) > stock.wanted:
+                self._let_go(stock.ready.pop())
+                return True
+            if not stock.wanted and not stock.making:
+                del self._stocks[kind]
+        return False
+
+    def forget(self, below: str) -> None:
+        """Let go of those with layers at or below a path, which is about to be removed."""
+        for kind in list(self._stocks):
+            if any(Path(layer).is_relative_to(below) for layer in kind[0].layers):
+                self._drop(kind)
+
+    def close(self) -> None:
+        """Let all go, and take in no more."""
+        self._open = False
+        for kind in list(self._stocks):
+            self._drop(kind)
+
+    def _drop(self, kind: Kind) -> None:
+        for sandbox in self._stocks.pop(kind).ready:
+            with contextlib.suppress(OSError):
+                self._let_go(sandbox)
