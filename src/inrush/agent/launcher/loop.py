@@ -66,8 +66,8 @@ class Loop:
         busy = True
         while self.running:
             events = self._poll.poll(0 if busy else self._wait_ms())
-            for fd, _ in events:
-                if act := self._readers.get(fd):
+            for fd, act in [(fd, self._readers.get(fd)) for fd, _ in events]:
+                if act and self._readers.get(fd) is act:  # not closed, nor taken by another, since the poll
                     _guarded(act)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 _guarded(heapq.heappop(self._timers)[2])
