@@ -41,6 +41,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("snapshot_memory_mib", 4096, "Memory that snapshots may hold; the least used goes first"),
     Setting("snapshot_ttl_s", 3600, "A snapshot unused for this long is let go"),
     Setting("zygote_ttl_s", 600, "An idle zygote is let go after this long"),
+    Setting("learn_imports", True, "Zygotes import ahead what the containers of their app were seen to import"),
     Setting("layers_gib", 50, "Disk that image layers may take; the least used go first"),
     Setting("blobs_gib", 20, "Disk that blobs may take"),
     Setting("logs_mib", 64, "Disk that the logs of one app may take; the oldest lines go first"),

@@ -216,6 +216,10 @@ class Container:
         if self._end is None:
             self._end = End(Status.STARTUP, message, payload)
 
+    def imported(self, imports: list[tuple[str, float]]) -> None:
+        if self._begun is not None:
+            self._begun.imported(imports)
+
     def answered(
         self,
         call: str,

@@ -42,6 +42,7 @@ class Listener(Protocol):
     def returned(self, call: str, indexes: tuple[int, ...]) -> None: ...
     def yielded(self, call: str, index: int, first: int, payloads: tuple[bytes, ...]) -> None: ...
     def printed(self, call: str, stream: str, text: str) -> None: ...
+    def imported(self, imports: list[tuple[str, float]]) -> None: ...
     def linked(self, frame: bytes) -> None: ...
     def broken(self, why: str) -> None:
         """The guest broke the protocol or does not read: its container must go."""
@@ -69,6 +70,7 @@ class Guest(asyncio.Protocol):
             "link": self._link,
             "ready": self._ready,
             "failed": self._failed,
+            "imported": self._imported,
         }
 
     # ── to the guest ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,6 +232,9 @@ class Guest(asyncio.Protocol):
     def _ready(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         phases = [(_text(name), float(ms)) for name, ms in header.get("phases", ())]
         self._listener.ready(phases, _text(header.get("why", "")))
+
+    def _imported(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+        self._listener.imported([(_text(name), float(ms)) for name, ms in header["imports"]])
 
     def _failed(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         code, message = _text(header["code"]), _text(header["message"])

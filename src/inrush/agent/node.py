@@ -20,6 +20,7 @@ from inrush.agent.images.store import ImageStore
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.process import LauncherHandle
 from inrush.agent.launcher.specs import Exited
+from inrush.agent.learned import Learned
 from inrush.agent.outbox import Deliver, Outbox
 from inrush.agent.payloads import Blobs
 from inrush.agent.session import Agent
@@ -27,6 +28,7 @@ from inrush.agent.starts import Starts
 from inrush.agent.table import Containers
 from inrush.agent.templates import Templates
 from inrush.agent.uids import UidRanges
+from inrush.agent.zygotes import Zygotes
 from inrush.wire import ToNode
 
 log = logging.getLogger(__name__)
@@ -66,20 +68,30 @@ class Node:
         )
         await images.start()
         templates = Templates(self._launcher, images, float(self._settings["snapshot_memory_mib"]))
+        templates.on_held = lambda mib: self._outbox.put(wire.NodeHeld(self.id, mib))
+        zygotes = Zygotes(
+            templates,
+            Learned(self._home / "node" / "learned"),
+            float(self._settings["snapshot_ttl_s"]),
+            bool(self._settings["learn_imports"]),
+            self._note,
+        )
+        memory_mib = int(can["memory_mib"])
         starts = Starts(
             self._launcher,
             self._exits,
             Grounds(images, self._blobs, uids),
             templates,
+            zygotes,
             uids,
             cards,
             self._settings,
+            memory_mib,
             self._note,
         )
         containers = Containers(starts, self._outbox.put, self._guest)
         execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
         self._exits.unexpected = lambda exited: self._ended(exited, templates)
-        memory_mib = int(can["memory_mib"])
         inventory = wire.Inventory(cpu=float(len(os.sched_getaffinity(0))), memory_mib=memory_mib, gpus=cards)
         hello = wire.NodeHello(self.id, inventory)
         self._agent = Agent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ class Begun:
     payloads: tuple[bytes, ...] = ()
     phases_ms: tuple[tuple[str, float], ...] = ()
     why: str = ""
+    imported: Callable[[list[tuple[str, float]]], None] = lambda imports: None
+    """Hears what its guest imported."""
 
 
 @dataclass(frozen=True)

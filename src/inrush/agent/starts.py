@@ -25,9 +25,11 @@ from inrush.agent.grounds import Ground, Grounds
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.specs import ForkSpec, RootSpec, RunSpec, Started, TemplateSpec
 from inrush.agent.processes import Begun, Stdio
+from inrush.agent.room import Room
 from inrush.agent.template_specs import kind, lacks_parameters, limits, network
-from inrush.agent.templates import Templates, Told
+from inrush.agent.templates import Template, Templates, Told
 from inrush.agent.uids import UidRanges
+from inrush.agent.zygotes import Zygotes, listed
 from inrush.errors import Error
 
 log = logging.getLogger(__name__)
@@ -63,15 +65,19 @@ class Starts:
         exits: Exits,
         grounds: Grounds,
         templates: Templates,
+        zygotes: Zygotes,
         uids: UidRanges,
         cards: tuple[wire.Gpu, ...],
         settings: Mapping[str, Any],
+        memory_mib: int,
         note: Callable[[str, str], None],
     ) -> None:
         self._launcher = launcher
         self._exits = exits
         self._grounds = grounds
         self._templates = templates
+        self._zygotes = zygotes
+        self._room = Room(templates, memory_mib)
         self._uids = uids
         self._cards = {card.index: card for card in cards}
         self._settings = settings
@@ -94,7 +100,9 @@ class Starts:
         ground = await self._grounds.find(order.spec, order.app)
         devices = cdi.edits(cards)
         env = container_env(order, ground.env, cards, devices)
-        site = Site(order, ground, env, devices, load_of(order, env, self._max_payload_bytes), payloads)
+        load = {**load_of(order, env, self._max_payload_bytes), "learn": self._zygotes.learns}
+        site = Site(order, ground, env, devices, load, payloads)
+        await self._room.make(order.spec.resources.memory_mib)
         why = ""
         if order.spec.snapshot and order.spec.pickled:
             why = "a function sent as a pickle (serialized=True) starts without snapshot"
@@ -114,7 +122,10 @@ class Starts:
         async with self._preparing:
             try:
                 ground = await self._grounds.find(order.spec, order.app)
-                template = self._templates_for(order, ground)[-1 if lacks_parameters(order) else 0]
+                if not order.spec.snapshot or order.spec.pickled or lacks_parameters(order):
+                    template = await self._zygotes.prepare(order, ground, self._uids.first_uid(order.app))
+                else:
+                    template = self._templates_for(order, ground)[0]
                 async with self._templates.use(template, self._ttl_s(template)):
                     return
             except (Error, OSError) as error:
@@ -140,13 +151,14 @@ class Starts:
         await self._launcher.run(spec, *streams)
 
     async def close(self) -> None:
+        self._zygotes.close()
         await self._templates.close()
 
     # ── the ways ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _fork(self, site: Site, template: TemplateSpec, stdio: Stdio, told: Told, why: str) -> Begun:
         order = site.order
-        async with self._templates.use(template, self._ttl_s(template), told):
+        async with self._templates.use(template, self._ttl_s(template), told) as opened:
             spec = ForkSpec(
                 id=order.container,
                 template=template.key,
@@ -159,10 +171,19 @@ class Starts:
                 cwd=site.ground.workdir,
             )
             launching = self._launcher.fork(spec, stdio.guest, stdio.stdout, stdio.stderr)
-            process, started = await self._launched(order.container, spec.root, launching)
-        reasons = "; ".join(filter(None, (why, started.why)))
-        how = "fork" if template.boot is None else "snapshot"
-        return Begun(process, how, site.load, site.payloads, started.phases, reasons)
+            process, started = await self._launched(site, spec.root, launching, opened)
+        names = template_specs.imports(template)
+        ahead = f"{listed(names)} imported ahead by its zygote" if names else ""
+        reasons = "; ".join(filter(None, (why, ahead, started.why)))
+        how = "fork" if kind(template) == "zygote" else "snapshot"
+        return Begun(process, how, site.load, site.payloads, started.phases, reasons, self._hears(site))
+
+    def _hears(self, site: Site) -> Callable[[list[tuple[str, float]]], None]:
+        """Who is told what the guest imports."""
+        if not self._zygotes.learns:
+            return lambda imports: None
+        uid_base = self._uids.first_uid(site.order.app)
+        return lambda imports: self._zygotes.heard(site.order, site.ground, uid_base, imports)
 
     async def _exec(self, site: Site, stdio: Stdio, why: str) -> Begun:
         order, ground = site.order, site.ground
@@ -179,7 +200,7 @@ class Starts:
             devices=site.devices.devices,
         )
         launching = self._launcher.run(spec, stdio.guest, stdio.stdout, stdio.stderr)
-        process, started = await self._launched(order.container, spec.root, launching)
+        process, started = await self._launched(site, spec.root, launching)
         reasons = "; ".join(filter(None, (why, started.why)))
         return Begun(process, "exec", site.load, site.payloads, started.phases, reasons)
 
@@ -197,10 +218,14 @@ class Starts:
         return Begun(process, "process", load, payloads, why=process_mode.WARNING)
 
     async def _launched(
-        self, id: str, root: RootSpec, launching: Coroutine[Any, Any, Started]
+        self, site: Site, root: RootSpec, launching: Coroutine[Any, Any, Started], template: Template | None = None
     ) -> tuple[Contained, Started]:
+        id = site.order.container
         exited = self._exits.expect(id)
         self._grounds.hold(root, exited)
+        self._room.take(site.order.spec.resources.memory_mib, exited)
+        if template is not None:
+            self._templates.adopt(template, exited)
         process = Contained(self._launcher, id, exited)
         try:
             return process, await process.launched(launching)
@@ -214,7 +239,7 @@ class Starts:
     def _templates_for(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> list[TemplateSpec]:
         """What it may be forked from, the best first."""
         uid_base = self._uids.first_uid(order.app)
-        zygote = template_specs.zygote(order, ground, uid_base)
+        zygote = self._zygotes.best(order, ground, uid_base)
         if not order.spec.snapshot or order.spec.pickled:
             return [zygote]
         return [template_specs.snapshot(order, ground, uid_base), zygote]

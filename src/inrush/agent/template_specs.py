@@ -9,12 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from dataclasses import replace
 from typing import Any
 
 from inrush import wire
-from inrush.agent.environment import guest_version, load_spec
+from inrush.agent.environment import BASE, guest_version, load_spec
 from inrush.agent.grounds import Ground
 from inrush.agent.launcher.specs import Limits, TemplateSpec
+
+IMPORT_LIMIT_S = 180.0
+"""How long a zygote may import ahead."""
 
 Order = wire.StartContainer | wire.Prepare
 
@@ -30,6 +34,19 @@ def zygote(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
         sys_path_end=ground.sys_path_end,
         env=ground.env,
     )
+
+
+def learned(bare: TemplateSpec, env: dict[str, str], imports: tuple[str, ...]) -> TemplateSpec:
+    """A zygote that imports these too, with the variables that they read meanwhile."""
+    env = {**BASE, **bare.env, **env, "INRUSH_IS_REMOTE": "1"}
+    return replace(
+        bare, key="zl-" + _digest(bare.key, env, imports), env=env, boot={"imports": imports}, timeout_s=IMPORT_LIMIT_S
+    )
+
+
+def imports(template: TemplateSpec) -> tuple[str, ...]:
+    """What a zygote imports ahead."""
+    return tuple((template.boot or {}).get("imports", ()))
 
 
 def snapshot(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
@@ -53,7 +70,7 @@ def snapshot(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
 
 
 def kind(template: TemplateSpec) -> str:
-    return "zygote" if template.boot is None else "snapshot"
+    return "snapshot" if "spec" in (template.boot or {}) else "zygote"
 
 
 def lacks_parameters(order: Order) -> bool:

@@ -1,20 +1,26 @@
 """Zygotes and snapshots: processes to fork from, each opened once and let go when no longer worth its memory.
 
 Whoever wants one while it opens waits for the same opening. A template goes when nobody has forked from it for its
-time to live, or, least used first, when all together hold more memory than they may; never while something is forked
-from it. One that could not be opened is not tried again for a while: the reason is told to all who ask meanwhile.
+time to live, or, least used first, when all together hold more memory than they may, or when containers want that
+memory; never while something is being forked from it. One that could not be opened is not tried again for a while: the
+reason is told to all who ask meanwhile.
+
+Its memory is held as long as containers live that were forked from it, also when it has been let go: that much is not
+there for other containers, and the server is told (`held_mib`). What idle templates hold is given back when wanted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from inrush.agent.launcher.specs import TemplateSpec, TemplateUp
 from inrush.agent.output import Collected, open_pipe
@@ -45,7 +51,11 @@ class Opener(Protocol):
 
 
 class TemplateFailed(StartupError):
-    """A template could not be had; its message says why."""
+    """A template could not be had; its message says why, its report what the template itself said."""
+
+    def __init__(self, why: str, report: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(why)
+        self.report = report
 
 
 @dataclass(eq=False)
@@ -57,6 +67,7 @@ class Template:
     ttl_s: float
     printed: Collected = field(default_factory=Collected)
     users: int = 0
+    children: int = 0
     uses: int = 0
     used_at: float = field(default_factory=time.monotonic)
     memory_mib: float = 0.0
@@ -71,7 +82,10 @@ class Templates:
         self._budget_mib = budget_mib
         self._open: dict[str, Template] = {}
         self._failed: dict[str, tuple[float, str]] = {}
+        self._lingering: set[Template] = set()
+        """Let go, with containers left."""
         self._sweeper: asyncio.Task[None] | None = None
+        self.on_held: Callable[[int], None] = lambda mib: None
 
     @asynccontextmanager
     async def use(self, spec: TemplateSpec, ttl_s: float, told: Told | None = None) -> AsyncIterator[Template]:
@@ -91,10 +105,32 @@ class Templates:
             template.uses += 1
             template.used_at = time.monotonic()
 
+    def adopt(self, template: Template, exited: asyncio.Future[Any]) -> None:
+        """A container forked from it lives until `exited`."""
+        template.children += 1
+        exited.add_done_callback(lambda _: self._orphan(template))
+        if template.children == 1:
+            self.on_held(self.held_mib)
+
+    @property
+    def held_mib(self) -> int:
+        """Memory that stays taken whatever is let go."""
+        return round(sum(t.memory_mib for t in (*self._open.values(), *self._lingering) if t.children))
+
+    async def make_room(self, mib: float) -> None:
+        """Let idle ones go, least used first, until they hold at most so much."""
+        for key in self._expendable(time.monotonic(), idle_mib=mib):
+            await self._let_go(key)
+
+    def retire(self, key: str) -> None:
+        """Another has taken its place: it goes as soon as nobody uses it."""
+        if key in self._open:
+            self._open[key].ttl_s = 0.0
+
     def is_open(self, key: str) -> bool:
         """Whether it can be forked from right now."""
         template = self._open.get(key)
-        return template is not None and template.opening.done()
+        return template is not None and template.opening.done() and template.memory_mib > 0
 
     def died(self, key: str) -> bool:
         """It ended by itself; whether it was one of these."""
@@ -128,9 +164,10 @@ class Templates:
             up = await self._open_with_output(spec, template)
         except (Error, OSError) as error:
             self._remove(spec.key)
-            self._remember(spec.key, f"{error}{template.printed.said()}")
-            raise TemplateFailed(f"{error}{template.printed.said()}") from None
-        template.memory_mib = _memory_mib(up.pid)
+            why = f"{error}{template.printed.said()}"
+            self._remember(spec.key, why)
+            raise TemplateFailed(why, getattr(error, "report", {})) from None
+        template.memory_mib = max(up.memory_mib, 0.1)
         self._failed.pop(spec.key, None)
         return up
 
@@ -144,7 +181,7 @@ class Templates:
             os.close(err)
         if why := _unsafe(up):
             await self._opener.close_template(spec.key)
-            raise TemplateFailed(why)
+            raise TemplateFailed(why, up.report)
         return up
 
     def _remember(self, key: str, why: str) -> None:
@@ -160,17 +197,17 @@ class Templates:
             for key in self._expendable(time.monotonic()):
                 await self._let_go(key)
 
-    def _expendable(self, now: float) -> list[str]:
-        """Those past their time, then the least used until the rest fits into the budget."""
+    def _expendable(self, now: float, idle_mib: float = math.inf) -> list[str]:
+        """Those past their time, then the least used until the rest fits into the budget, and idle ones into theirs."""
         idle = {key: t for key, t in self._open.items() if t.opening.done() and not t.users}
         gone = [key for key, t in idle.items() if now - t.used_at > t.ttl_s]
-        held_mib = sum(t.memory_mib for key, t in self._open.items() if key not in gone)
+        over_mib = sum(t.memory_mib for key, t in self._open.items() if key not in gone) - self._budget_mib
+        over_idle_mib = sum(t.memory_mib for key, t in idle.items() if key not in gone and not t.children) - idle_mib
         for key, template in sorted(idle.items(), key=lambda item: (item[1].uses, item[1].used_at)):
-            if held_mib <= self._budget_mib:
-                break
-            if key not in gone:
+            if key not in gone and (over_mib > 0 or (over_idle_mib > 0 and not template.children)):
                 gone.append(key)
-                held_mib -= template.memory_mib
+                over_mib -= template.memory_mib
+                over_idle_mib -= 0 if template.children else template.memory_mib
         return gone
 
     async def _let_go(self, key: str) -> None:
@@ -183,7 +220,15 @@ class Templates:
         if template is None:
             return False
         self._layers.release(template.layers)
+        if template.children:
+            self._lingering.add(template)
         return True
+
+    def _orphan(self, template: Template) -> None:
+        template.children -= 1
+        if not template.children:
+            self._lingering.discard(template)
+            self.on_held(self.held_mib)
 
 
 def _unsafe(up: TemplateUp) -> str:
@@ -193,12 +238,3 @@ def _unsafe(up: TemplateUp) -> str:
     if up.threads != 1:
         return f"it has {up.threads} threads, and only a process with one can be forked safely"
     return ""
-
-
-def _memory_mib(pid: int) -> float:
-    """Resident memory of a process, from /proc (whose `statm` needs no rights)."""
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except (OSError, ValueError, IndexError):
-        return 0.0

@@ -1,18 +1,16 @@
-"""What a container forked from a zygote or a snapshot has to make its own: chance, environment, torch's threads.
-
-All children of one template start with the same state of every generator of random numbers, and OpenSSL's too when
-their process ids are equal, as they are in namespaces of their own. Templates run with one thread per library, since
-threads do not survive a fork; a torch that a snapshot has imported gets more in its children.
-"""
+"""What a container forked from a template has to make its own: environment, chance, threads, connections."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
+import socket
 import time
-from types import ModuleType
 
-from inrush.guest.imports import after_import
+from inrush.guest.chance import Chance, reseed
+from inrush.guest.output import Output
+from inrush.guest.pools import Pools
+from inrush.guest.settle import descriptors
 
 
 def renew(env: dict[str, str]) -> None:
@@ -23,51 +21,46 @@ def renew(env: dict[str, str]) -> None:
     reseed()
 
 
-def reseed() -> None:
-    """Fresh randomness in every loaded generator. Those that user code has made itself are its own affair."""
-    loaded = sys.modules
-    if "random" in loaded:
-        loaded["random"].seed()
-    if "numpy.random" in loaded:
-        loaded["numpy.random"].seed(int.from_bytes(os.urandom(4)))
-    if hasattr(loaded.get("torch"), "manual_seed"):
-        loaded["torch"].manual_seed(int.from_bytes(os.urandom(7)))
-    if "_ssl" in loaded:
-        loaded["_ssl"].RAND_add(os.urandom(32), 32.0)
-
-
-class TorchThreads:
-    """How many threads torch gets in the children of a snapshot.
-
-    A template that ran a region on several threads would not have settled to one, so raising the number is safe. A
-    number that user code set while the snapshot was made stays; it is set again all the same, since the first to set
-    one after a fork makes torch's pool anew, and two threads that do so at once find none ("Invalid thread pool!").
-    """
+class Inherited:
+    """What a template keeps for its children. Made before user code; `rest` when the template is done, `renew` in each
+    child after its environment is set."""
 
     def __init__(self) -> None:
-        self._torch: ModuleType | None = None
-        self._chosen = False
-        after_import("torch", self._watch)
+        self.output = Output()
+        self._pools = Pools()
+        self._chance: Chance | None = None
+        self._connections: list[int] = []
 
-    def _watch(self, torch: ModuleType) -> None:
-        self._torch = torch
-        set_number = getattr(torch, "set_num_threads", None)
-        if set_number is None:
-            return
+    def rest(self) -> None:
+        """Nothing of the template's own runs after this."""
+        self.output.flush()
+        self._pools.rest()
+        self._chance = Chance()
+        self._connections = _connections()
 
-        def chosen(number: int) -> None:
-            self._chosen = True
-            set_number(number)
+    def renew(self) -> None:
+        """In a child."""
+        if self._chance is not None:
+            self._chance.renew()
+        self._pools.restore()
+        for fd in self._connections:
+            _hang_up(fd)
 
-        torch.__dict__["set_num_threads"] = chosen
-        self._set_number = set_number
 
-    def restore(self) -> None:
-        """In a child, after its environment has been set."""
-        torch = self._torch
-        if torch is None or not hasattr(self, "_set_number"):
-            return
-        torch.__dict__["set_num_threads"] = self._set_number
-        wanted = os.environ.get("OMP_NUM_THREADS", "")
-        number = int(wanted) if wanted.isdigit() else len(os.sched_getaffinity(0))
-        self._set_number(torch.get_num_threads() if self._chosen else max(1, number))
+def _connections() -> list[int]:
+    """Network sockets. Two containers that spoke over one connection would take each other's answers."""
+    return [fd for fd, path in descriptors().items() if path.startswith("socket:") and _is_network(fd)]
+
+
+def _is_network(fd: int) -> bool:
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as sock:
+        return sock.family in (socket.AF_INET, socket.AF_INET6)
+    return False
+
+
+def _hang_up(fd: int) -> None:
+    """To its owner the other side has closed the connection; the template's, and so its other children's, stays."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    os.dup2(ours.fileno(), fd, inheritable=False)
+    ours.close()

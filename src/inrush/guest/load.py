@@ -18,8 +18,6 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from inrush.errors import StartupError
-from inrush.guest.fork import TorchThreads
-from inrush.guest.output import Output
 from inrush.guest.target import Target
 from inrush.guest.tracebacks import traceback_text
 
@@ -36,8 +34,6 @@ class Loaded:
         self.targets: dict[str, Target] = {}
         self.phases: list[tuple[str, float]] = []
         started = time.monotonic()
-        self.output: Output | None = None
-        self.torch_threads: TorchThreads | None = None
         self._thing = _find(spec, pickled)
         self._object = _make(self._thing, spec.get("parameters")) if spec.get("is_class") else None
         self._hooks = hooks(self._object) if self._object is not None else []

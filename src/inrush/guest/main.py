@@ -14,14 +14,16 @@ import socket
 import threading
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
 from inrush.errors import StartupError
-from inrush.guest import fork, orphans, process, results
+from inrush.guest import ahead, fork, orphans, process, results
 from inrush.guest.channel import Channel
+from inrush.guest.learn import Imports
 from inrush.guest.link import Link
-from inrush.guest.load import Loaded
+from inrush.guest.load import SOURCE_ROOT, Loaded
 from inrush.guest.outbox import Outbox
 from inrush.guest.output import Output
 from inrush.guest.process import Process
@@ -31,8 +33,15 @@ from inrush.guest.runner import EXIT_HOOKS_S, Runner
 from inrush.guest.settle import settle
 from inrush.guest.tracebacks import traceback_text, type_name
 
-Template = Loaded
-"""User code that is already imported, with the hooks of before the snapshot run."""
+
+@dataclass
+class Template:
+    """What containers are forked with: packages that are imported (`ahead`), or user code that is, with its hooks of
+    before the snapshot run."""
+
+    inherited: fork.Inherited
+    loaded: Loaded | None = None
+    ahead: list[str] = field(default_factory=list)
 
 
 def serve(sock: socket.socket, template: Template | None = None) -> int:
@@ -41,24 +50,33 @@ def serve(sock: socket.socket, template: Template | None = None) -> int:
 
 
 def template(boot: dict[str, Any]) -> tuple[Template | None, dict[str, Any]]:
-    """Import user code and run its `enter(snap=True)` hooks. The report says whether containers can be forked from
-    this process (`ok`), if not `why`, and what took how long (`ms` by phase)."""
-    spec = boot["spec"]
-    os.environ.update(spec.get("env") or {})
+    """Import packages (`boot["imports"]`), or user code, whose `enter(snap=True)` hooks are run too. The report says
+    whether containers can be forked from this process (`ok`), if not `why`, and what took how long (`ms` by phase)."""
     started = time.monotonic()
+    made = Template(fork.Inherited())
+    report = _import_ahead(made, boot["imports"]) if "imports" in boot else _load_ahead(made, boot["spec"])
+    made.inherited.rest()
+    report.setdefault("ms", {})["total"] = round((time.monotonic() - started) * 1000, 2)
+    return made if report["ok"] else None, report
+
+
+def _import_ahead(made: Template, names: list[str]) -> dict[str, Any]:
+    report = ahead.import_ahead(names)
+    made.ahead = [name for name, _ in report["imported"]]
+    return report
+
+
+def _load_ahead(made: Template, spec: dict[str, Any]) -> dict[str, Any]:
+    os.environ.update(spec.get("env") or {})
     try:
-        output, threads = Output(), fork.TorchThreads()
-        loaded = Loaded(spec, b"")
-        loaded.output, loaded.torch_threads = output, threads
+        loaded = made.loaded = Loaded(spec, b"")
         loaded.enter(True, _run_alone)
-        output.flush()
     except BaseException as error:
-        return None, {"ok": False, "why": f"{type_name(error)}: {error}", "traceback": traceback_text(error), "ms": {}}
+        return {"ok": False, "why": f"{type_name(error)}: {error}", "traceback": traceback_text(error)}
     settling = time.monotonic()
     why = settle()
-    now = time.monotonic()
-    ms = {**dict(loaded.phases), "settle": round((now - settling) * 1000, 2), "total": round((now - started) * 1000, 2)}
-    return loaded, {"ok": not why, "why": why, "ms": ms}
+    ms = {**dict(loaded.phases), "settle": round((time.monotonic() - settling) * 1000, 2)}
+    return {"ok": not why, "why": why, "ms": ms}
 
 
 def _run_alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -74,7 +92,7 @@ class Guest:
         self._template = template
         self._channel = Channel(sock)
         self._outbox = Outbox(self._channel)
-        self._output = (template and template.output) or Output()
+        self._output = template.inherited.output if template else Output()
         self._output.connect(self._outbox)
         self._process = Process(self._channel, self._outbox, self._output, self._on_term)
         self._orphans = orphans.Orphans()
@@ -86,6 +104,7 @@ class Guest:
         self._startup_s = self._start_by = math.inf
         self._terminated = False
         self._reap_at = 0.0
+        self._imports: Imports | None = None
 
     def live(self) -> int:
         """From the first frame to the exit code."""
@@ -113,20 +132,35 @@ class Guest:
         self._outbox.max_payload_bytes = int(spec.get("max_payload_bytes") or MAX_PAYLOAD_BYTES)
         link = Link(self._channel, bool(spec.get("restrict_access")))
         self._pump.handlers["link"] = link.on_link
-        loaded = self._template or Loaded(spec, pickled)
-        if self._template is None:
-            loaded.enter(True, runner.tasks.run)
-        else:
-            loaded.phases.clear()
-            if loaded.torch_threads is not None:
-                loaded.torch_threads.restore()
+        loaded = self._loaded(runner, spec, pickled)
         loaded.enter(False, runner.tasks.run)
         loaded.open(runner.tasks.run)
         runner.loaded = loaded
         self._start_by = math.inf
         self._pump.handlers.update(runner.handlers())
         self._runner = runner
+        self._tell_imports()
         self._outbox.say({"t": "ready", "phases": loaded.phases, "why": ""})
+
+    def _loaded(self, runner: Runner, spec: dict[str, Any], pickled: bytes) -> Loaded:
+        """User code, with the hooks of before a snapshot run, now or in the template."""
+        template = self._template
+        if template is not None:
+            template.inherited.renew()
+            if template.loaded is not None:
+                template.loaded.phases.clear()
+                return template.loaded
+            ahead.make_way(str(spec.get("root") or SOURCE_ROOT), template.ahead)
+        if spec.get("learn"):
+            self._imports = Imports()
+        loaded = Loaded(spec, pickled)
+        loaded.enter(True, runner.tasks.run)
+        return loaded
+
+    def _tell_imports(self) -> None:
+        """What user code has imported meanwhile, for zygotes to do it ahead."""
+        if self._imports is not None and self._imports.fresh:
+            self._outbox.say({"t": "imported", "imports": self._imports.take()}, wait=False)
 
     def _fail(self, error: BaseException) -> None:
         self._start_by = math.inf
@@ -150,6 +184,7 @@ class Guest:
             time.sleep(0.005)
         runner.leave_by = time.monotonic() + EXIT_HOOKS_S
         runner.loaded.exit(runner.tasks.run)
+        self._tell_imports()
         atexit._run_exitfuncs()
         self._process.flush()
 
@@ -186,6 +221,7 @@ class Guest:
         if self._terminated:
             runner.stop(process.TERM_GRACE_S)
         seconds = runner.tick()
+        self._tell_imports()
         if runner.stuck or now > runner.leave_by:
             self._process.flush()
             process.leave(process.STUCK)

@@ -1,12 +1,13 @@
-"""Bringing a snapshot to rest: a process can be forked from only while it has one thread, and has not touched
-CUDA.
+"""Bringing a template to rest: a process can be forked from only while it has one thread and no child of its own, and
+has not touched CUDA.
 
 Threads that end by themselves get `SETTLE_S`. What is left is named, so that people can see why their function
-starts plainly.
+starts plainly. Connections that are open may stay: children get them closed (`fork.Connections`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -17,19 +18,20 @@ from typing import Any
 SETTLE_S = 2.0
 
 
-def settle() -> str:
+def settle(seconds: float = SETTLE_S) -> str:
     """Empty when this process may be forked from; else why not."""
     _stop_tqdm()
-    deadline = time.monotonic() + SETTLE_S
+    deadline = time.monotonic() + seconds
     while _threads() > 1 and time.monotonic() < deadline:
         for thread in _others():
             thread.join(0.02)
         time.sleep(0.01)
     if _threads() > 1:
         return f"the process has {_threads()} threads and a snapshot can have one; left over: {', '.join(offenders())}"
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized():
-        return "an enter(snap=True) hook has touched CUDA, which does not survive a fork; move it to an enter() hook"
+    if children := _children():
+        return f"processes that it started still run, and would not be its containers': {', '.join(children)}"
+    if _has_cuda():
+        return "CUDA has been touched, which does not survive a fork; do that in an enter() hook without snap=True"
     return ""
 
 
@@ -45,6 +47,33 @@ def _native(task: int) -> str:
         return f"native thread {Path(f'/proc/self/task/{task}/comm').read_text().strip()!r}"
     except OSError:
         return "a thread that has just ended"
+
+
+def _children() -> list[str]:
+    """Those that have ended are of no importance."""
+    found = []
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        with contextlib.suppress(OSError, IndexError):
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+            found += [name] if rest.split()[0] != "Z" else []
+    return found
+
+
+def _has_cuda() -> bool:
+    torch = sys.modules.get("torch")
+    cuda = getattr(torch, "cuda", None)
+    return bool(cuda is not None and cuda.is_initialized()) or any(
+        path.startswith("/dev/nvidia") for path in descriptors().values()
+    )
+
+
+def descriptors() -> dict[int, str]:
+    """What is open, by number."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one for this list is closed by now
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return found
 
 
 def _threads() -> int:

@@ -65,6 +65,21 @@ def alive(pidfd: int) -> bool:
     return True
 
 
+def proportional_mib(pid: int) -> float:
+    """Memory of a process: its own, and its part of what it shares; all that is resident where the kernel does not tell
+    more."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return int(next(line for line in file if line.startswith("Pss:")).split()[1]) / 1024
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def collapse_memory() -> int:
     """Put private memory on huge pages, so that a fork copies fewer page tables; returns how many pages that gave.
 

@@ -78,6 +78,7 @@ class Nodes:
             wire.Ran: self._ran,
             wire.Returned: self._returned,
             wire.NodeNote: self._note,
+            wire.NodeHeld: lambda held: self._post(events.NodeHeld(held.node, held.memory_mib)),
         }
 
     def __len__(self) -> int:

@@ -139,7 +139,7 @@ class Started:
 @dataclass(frozen=True, slots=True)
 class TemplateUp:
     """A template is ready. `report` is what its `template(boot)` returned, `{}` for a zygote. `threads` must be 1
-    for forks to be safe.
+    for forks to be safe. `memory_mib` is what the process holds alone, and its part of what it shares.
     """
 
     pid: int
@@ -147,6 +147,7 @@ class TemplateUp:
     threads: int
     report: dict[str, Any] = field(default_factory=dict)
     why: str = ""
+    memory_mib: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,83 @@
+"""Which installed packages a container imports, and how long that takes: what its app's zygote imports ahead next time.
+
+Only outermost imports are noted: `import torch` is one, and the thousand modules that torch imports are part of it.
+What counts as installed lies below a `site-packages` or `dist-packages`; the function's own files never do.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+INSTALLED = ("/site-packages/", "/dist-packages/")
+MAX_NOTED = 512
+MIN_MS = 1.0
+"""What is imported faster is not worth a word."""
+
+
+class Imports:
+    """A finder that finds nothing itself: it has the others find a module, and times its loading."""
+
+    def __init__(self) -> None:
+        self._inside = threading.local()
+        self._noted: list[tuple[str, float]] = []
+        self._told = 0
+        sys.meta_path.insert(0, self)
+
+    def take(self) -> list[tuple[str, float]]:
+        """What has been imported since the last time: names and milliseconds, in order."""
+        new = self._noted[self._told :]
+        self._told += len(new)
+        return new
+
+    @property
+    def fresh(self) -> bool:
+        return len(self._noted) > self._told
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if getattr(self._inside, "loading", False) or len(self._noted) >= MAX_NOTED:
+            return None
+        began = time.monotonic()
+        self._inside.loading = True
+        try:
+            spec = _find(self, name, path, target)
+        finally:
+            self._inside.loading = False
+        if spec is not None and any(part in (spec.origin or "") for part in INSTALLED):
+            self._time(spec, began)
+        return spec
+
+    def _time(self, spec: importlib.machinery.ModuleSpec, began: float) -> None:
+        loader: Any = spec.loader
+        load = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            del loader.exec_module
+            self._inside.loading = True
+            try:
+                load(module)
+            finally:
+                self._inside.loading = False
+            ms = round((time.monotonic() - began) * 1000, 2)
+            if ms >= MIN_MS:
+                self._noted.append((spec.name, ms))
+
+        loader.exec_module = exec_module
+
+
+def _find(
+    own: Imports, name: str, path: Sequence[str] | None, target: ModuleType | None
+) -> importlib.machinery.ModuleSpec | None:
+    for finder in sys.meta_path:
+        found = None if finder is own else finder.find_spec(name, path, target)
+        if found is not None:
+            return found
+    return None
