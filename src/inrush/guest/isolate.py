@@ -79,7 +79,7 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     times.append(("groups", clock()))
     _take_stdio(job)
     _take_environment(job.env)
-    confine.confine(filter_code)
+    confine.confine(filter_code, bounded=True)
     process.work_in(job.cwd)
     times.append(("confine", clock()))
     phases = [(name, round((at - before) * 1e3, 3)) for (name, at), (_, before) in zip(times[1:], times, strict=False)]

@@ -66,7 +66,7 @@ class Zygote:
         self._module = module
         self._state = state
         self._filter = seccomp.program()
-        caps.last()  # known before the first fork
+        caps.drop_bounds()
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._children: dict[int, str] = {}

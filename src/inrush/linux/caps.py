@@ -31,12 +31,25 @@ _CLEAR_AMBIENT = 4
 
 def keep_only(names: Iterable[str] = ()) -> None:
     """Drop every capability not named, from the bounding and ambient sets too, so that no exec brings one back."""
-    keep = {_NUMBERS[n] for n in names}
+    names = tuple(names)
+    drop_bounds(names)
+    use_only(names)
+
+
+def drop_bounds(keep: Iterable[str] = ()) -> None:
+    """What this process and its children execute from now on gets no capabilities but these; they keep what they
+    have. A fork server does this once, for all its children.
+    """
+    kept = {_NUMBERS[n] for n in keep}
     for number in range(last() + 1):
-        if number not in keep:
+        if number not in kept:
             libc.prctl(24, number, 0, 0, 0)
     libc.prctl(47, _CLEAR_AMBIENT, 0, 0, 0)
-    bits = sum(1 << k for k in keep)
+
+
+def use_only(names: Iterable[str] = ()) -> None:
+    """Give up all capabilities that are not named, in this process."""
+    bits = mask(names)
     low, high = bits & 0xFFFFFFFF, bits >> 32
     syscall("capset", struct.pack("Ii", 0x20080522, 0), struct.pack("IIIIII", low, low, 0, high, high, 0))
 
@@ -57,7 +70,7 @@ def read_status(pid: int | str = "self") -> dict[str, str]:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 
-@functools.cache  # a fork server asks before it forks
+@functools.cache
 def last() -> int:
     """The number of the highest capability that this kernel has."""
     try:

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from inrush.linux import caps, process, seccomp
 
 
-def confine(filter_code: bytes, keep: Iterable[str] = ()) -> None:
-    """Give up everything but the capabilities in `keep`, for good. `filter_code` comes from `seccomp.program`."""
-    caps.keep_only(keep)
+def confine(filter_code: bytes, keep: Iterable[str] = (), bounded: bool = False) -> None:
+    """Give up everything but the capabilities in `keep`, for good. `filter_code` comes from `seccomp.program`;
+    `bounded` where a parent has dropped the bounds already.
+    """
+    (caps.use_only if bounded else caps.keep_only)(keep)
     process.no_new_privileges()
     if filter_code:
         seccomp.load(filter_code)

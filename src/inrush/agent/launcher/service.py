@@ -7,7 +7,6 @@ changed below the state directory only.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import socket
@@ -90,19 +89,19 @@ class Service:
         self._say({"rid": rid, "ok": result})
 
     def _refuse(self, rid: int, failure: Failure) -> None:
-        self._say({"rid": rid, "error": dataclasses.asdict(failure)})
+        self._say({"rid": rid, "error": specs.to_json(failure)})
 
     def _answerer(self, rid: int) -> Callable[[Started | TemplateUp | Failure], None]:
         def answer(result: Started | TemplateUp | Failure) -> None:
             if isinstance(result, Failure):
                 self._refuse(rid, result)
             else:
-                self._answer(rid, dataclasses.asdict(result))
+                self._answer(rid, specs.to_json(result))
 
         return answer
 
     def _ended(self, exited: Exited) -> None:
-        self._say({"exited": dataclasses.asdict(exited)})
+        self._say({"exited": specs.to_json(exited)})
 
     def _new(self, name: str) -> Container:
         if name in self._containers or not _is_name(name):
@@ -228,7 +227,7 @@ class Service:
 
     def _usage(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         group = self._known(str(data["id"])).group
-        self._answer(rid, dataclasses.asdict(group.usage() if group else specs.Usage()))
+        self._answer(rid, specs.to_json(group.usage() if group else specs.Usage()))
 
     def _normalise(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         upper, layer = (self._inside(str(data[key])) for key in ("upper", "layer"))

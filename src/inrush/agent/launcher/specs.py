@@ -7,6 +7,8 @@ All paths are the host's, all user ids too, unless a comment says otherwise.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,8 +175,19 @@ class Usage:
 
 
 def to_json(value: Any) -> dict[str, Any]:
-    """The JSON form of a spec."""
-    return dataclasses.asdict(value)
+    """The JSON form of a spec or a result. (`dataclasses.asdict` copies deeply, which takes ten times as long.)"""
+    return {name: _plain(getattr(value, name)) for name in _names(value.__class__)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return to_json(value) if dataclasses.is_dataclass(value) else value
+
+
+@functools.cache
+def _names(cls: Hashable) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
 
 
 def root_from(data: dict[str, Any]) -> RootSpec:
