@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agent.launcher.launched import HOST, OUTSIDE, PORT, Forked, Node, needs_root, outside_machine, traces
-from inrush.agent.launcher.sandboxes import MOST, Stock
+from inrush.agent.launcher.sandboxes import MAX_READY, Stock
 
 pytestmark = needs_root
 
@@ -116,6 +116,6 @@ def test_as_many_are_wanted_as_the_last_burst_took_within_bounds() -> None:
     for _ in range(30):
         stock.note(burst=True)
     assert stock.wanted == 31
-    for _ in range(10 * MOST):
+    for _ in range(10 * MAX_READY):
         stock.note(burst=True)
-    assert stock.wanted == MOST
+    assert stock.wanted == MAX_READY

@@ -28,7 +28,8 @@ from inrush.linux import links, messages, namespaces
 
 _AT_ONCE, _SOON_S = 8, 0.1
 """In a burst namespaces are asked for some at a time: the next are made while the launcher connects the first."""
-READY, KEPT = 2, 256
+_IDLE_S = 60.0
+READY, MAX_KEPT = 2, 256
 """For each app: namespaces made ahead, and the most that are kept of those that containers have left."""
 
 
@@ -50,7 +51,7 @@ class Network:
         self._ready: dict[int, deque[Net]] = {}
         self._maker = maker
         self._bare: dict[int, deque[int]] = {}
-        self._made_at = 0.0
+        self._made_at = self._taken_at = 0.0
         self._addresses: Iterator[str] = iter(())
         self._free: deque[str] = deque()
         self._netlink: links.Netlink | None = None
@@ -61,6 +62,7 @@ class Network:
 
     def take(self, userns: int) -> Net:
         """A namespace owned by the app's user namespace, ready or made now."""
+        self._taken_at = time.monotonic()
         ready = self._ready.setdefault(userns, deque())
         return ready.popleft() if ready else self._make(userns)
 
@@ -69,7 +71,7 @@ class Network:
         changed without capabilities; taking one down holds the kernel's network lock for milliseconds.
         """
         ready = self._ready.get(userns)
-        if not again or ready is None or len(ready) >= KEPT:
+        if not again or ready is None or len(ready) >= MAX_KEPT:
             self._discard(net)
         else:
             ready.append(net)
@@ -87,6 +89,15 @@ class Network:
     def wanting(self) -> int | None:
         """An app whose stock is low."""
         return next((userns for userns, ready in self._ready.items() if len(ready) < READY), None)
+
+    def trim(self) -> bool:
+        """Let one go of an app that has many and has not asked for a while; whether there may be more."""
+        if time.monotonic() - self._taken_at < _IDLE_S:
+            return False
+        many = next((ready for ready in self._ready.values() if len(ready) > READY), None)
+        if many is not None:
+            self._discard(many.popleft())
+        return many is not None
 
     def drain(self, userns: int) -> None:
         """The app has no template any more."""

@@ -21,7 +21,7 @@ from inrush.agent.launcher.overlay import Root, resolver_stamp
 from inrush.agent.launcher.specs import ForkSpec, RootSpec
 from inrush.linux import messages
 
-MOST = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 32)
+MAX_READY = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 32)
 """Kept for one template; each holds five descriptors."""
 _FEWEST, _KINDS, _MAKING = 2, 8, 2
 _IDLE_S = 20.0
@@ -64,7 +64,7 @@ class Stock:
         """One is started; `burst`: while others were still starting, so that none was made meanwhile."""
         self.started = self.started + 1 if burst else 1
         self.used = time.monotonic()
-        self.wanted = min(MOST, max(_FEWEST, self.wanted, self.started))
+        self.wanted = min(MAX_READY, max(_FEWEST, self.wanted, self.started))
 
 
 class Sandboxes:
@@ -94,7 +94,7 @@ class Sandboxes:
 
     def refill(self) -> bool:
         """Begin to make one more, where there are too few; whether one was begun."""
-        if sum(len(stock.ready) + stock.making for stock in self._stocks.values()) >= MOST:
+        if sum(len(stock.ready) + stock.making for stock in self._stocks.values()) >= MAX_READY:
             return False
         for kind, stock in reversed(self._stocks.items()):
             if stock.making < _MAKING and len(stock.ready) + stock.making < stock.wanted:

@@ -92,6 +92,8 @@ class Templates:
     def _shrink(self) -> None:
         """Sandboxes go one after the other: the kernel's locks are needed for starts too."""
         again = any(template.sandboxes.shrink() for template in list(self._open.values()))
+        if self._machine.network:
+            again |= self._machine.network.trim()
         self._machine.loop.later(_SHRINK_S if again else _LOOK_S, self._shrink)
 
     def _forget(self, template: Template) -> bool:
