@@ -12,6 +12,7 @@ import pytest
 
 from inrush import errors, wire
 from inrush.client import _payload
+from inrush.parts import Parts
 from inrush.wire import Status
 
 
@@ -93,3 +94,13 @@ def test_what_a_program_defines_as_main_is_the_same_class_in_the_container(tmp_p
     reader = "import sys, own; from inrush.client._payload import load\nprint(type(load(sys.stdin.buffer.read())))"
     done = subprocess.run([sys.executable, "-c", reader], input=payload, capture_output=True, cwd=tmp_path, check=True)
     assert done.stdout.decode().strip() == "<class 'own.Thing'>"
+
+
+def test_a_large_buffer_beside_what_goes_by_value_is_taken_once() -> None:
+    np = pytest.importorskip("numpy")
+    payload = _payload.dump_input("f", (np.ones(100_000), lambda n: n + 1), {})
+    assert isinstance(payload, Parts)
+    assert len(payload) < 900_000
+    (array, function), _ = _payload.load(memoryview(bytearray().join(payload.pieces)))
+    assert array.sum() == 100_000
+    assert function(1) == 2

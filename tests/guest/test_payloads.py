@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from guest.guest_process import ERROR, OK, GuestProcess, arguments, failure, value
-from inrush import frames, wire
+from inrush import frames, parts, wire
 from inrush.guest import protocol
 
 SIZE = 9 * 1024 * 1024 + 17
@@ -60,7 +60,9 @@ def test_a_result_over_the_limit_is_an_error_that_names_both_sizes(guest: GuestP
 
 
 def test_the_guest_and_the_schema_agree_on_codes() -> None:
-    assert [codec.value for codec in wire.Codec] == [protocol.PICKLE, protocol.JSON, protocol.ASGI, protocol.BLOB]
+    spoken = [protocol.PICKLE, protocol.JSON, protocol.ASGI, protocol.PARTS, protocol.BLOB]
+    assert [codec.value for codec in wire.Codec] == spoken
+    assert parts.CODEC == protocol.PARTS
     for name in ("OK", "ERROR", "TIMEOUT", "CANCELLED", "INTERNAL"):
         assert getattr(protocol, name) == wire.Status[name]
     assert wire.INLINE_LIMIT_BYTES == protocol.INLINE_LIMIT_BYTES

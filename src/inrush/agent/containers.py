@@ -63,6 +63,7 @@ class Container:
         self._output = OutputLimit(put, order.container)
         self._raw = Collected()
         self._pipes: list[PipeReader] = []
+        self._socket: socket.socket | None = None
         self._begun: Begun | None = None
         self._end: End | None = None
         self._cancelled = False
@@ -103,7 +104,8 @@ class Container:
         ended = asyncio.ensure_future(self._begun.process.wait())
         if self._end is None:
             self._turn("loading")
-            self.guest.send({"t": "load", "spec": self._begun.load}, self._begun.payloads)
+            assert self._socket is not None
+            self.guest.load(self._begun.load, self._begun.payloads, self._socket)
             await self._become_ready(ended, began)
         else:
             self._begun.process.kill()
@@ -116,6 +118,7 @@ class Container:
         ours, theirs = socket.socketpair()
         out, err = os.pipe(), os.pipe()
         ours.setblocking(False)
+        self._socket = ours
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: self.guest, sock=ours)
             for fd, stream in ((out[0], "stdout"), (err[0], "stderr")):

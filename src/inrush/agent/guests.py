@@ -8,10 +8,13 @@ of their own; only runs with blobs get one, since those are streamed as fast as 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 from inrush import frames
+from inrush.agent.descriptors import Descriptors
 from inrush.agent.payloads import Blobs, Inbound, is_reference, referred_id
 from inrush.errors import Error
 from inrush.wire import Run, Status, system_failure
@@ -56,7 +59,8 @@ class Guest(asyncio.Protocol):
     def __init__(self, listener: Listener, blobs: Blobs, max_payload_bytes: int) -> None:
         self._listener = listener
         self._blobs = blobs
-        self._inbound = Inbound(blobs, max_payload_bytes)
+        self._descriptors = Descriptors()
+        self._inbound = Inbound(blobs, max_payload_bytes, self._descriptors.take)
         self._parser = frames.Parser()
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
@@ -92,6 +96,12 @@ class Guest(asyncio.Protocol):
                 return
         self.send(header, payloads)
 
+    def load(self, spec: dict[str, Any], payloads: Sequence[bytes], sock: socket.socket) -> None:
+        """The first frame. With it the guest gets what large payloads are passed by."""
+        if self._transport is not None and not self._transport.is_closing():
+            frame = frames.pack({"t": "load", "spec": spec}, payloads)
+            self._transport.write(self._descriptors.greet(sock, frame))
+
     def run(self, run: Run) -> None:
         """Inputs for the guest; those with blobs follow when their blobs have been sent."""
         if any(map(is_reference, run.payloads)):
@@ -119,6 +129,8 @@ class Guest(asyncio.Protocol):
             task.cancel()
         if self._transport is not None:
             self._transport.abort()
+        else:
+            self._descriptors.close()
 
     def _run_frame(self, run: Run, indexes: Sequence[int], payloads: Sequence[bytes]) -> None:
         self.send({"t": "run", "c": run.call, "m": run.method, "k": run.kind, "i": indexes}, payloads)
@@ -135,6 +147,15 @@ class Guest(asyncio.Protocol):
                 self._listener.answered(run.call, (index,), (int(Status.INTERNAL),), (failure,))
 
     async def _send_blob(self, id: str) -> None:
+        fd = await asyncio.to_thread(self._blobs.descriptor, id)
+        try:
+            if self._descriptors.give(id, os.fstat(fd).st_size, fd):
+                return
+        finally:
+            os.close(fd)
+        await self._stream_blob(id)
+
+    async def _stream_blob(self, id: str) -> None:
         reader = await asyncio.to_thread(self._blobs.open, id)
         try:
             piece = await asyncio.to_thread(reader.read, frames.CHUNK_BYTES)
@@ -172,6 +193,7 @@ class Guest(asyncio.Protocol):
         for task in list(self._streams):
             task.cancel()
         self._inbound.close()
+        self._descriptors.close()
         self._listener.disconnected()
 
     def _break(self, why: str) -> None:

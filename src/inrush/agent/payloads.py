@@ -1,13 +1,16 @@
 """Payloads too large for a frame, on their way between the blob store and a guest.
 
-To the guest, a blob is read piece by piece and written as fast as the guest reads. From the guest, pieces are appended
-to a new blob of the store; the guest chose an id for it, and what it later sends under that id is rewritten to the
-store's. A guest can name only blobs that it sent itself, so it cannot read another's.
+The short way is a descriptor of the memory that holds it (`descriptors`). Where there is none, a blob is read piece by
+piece and written as fast as the guest reads; from the guest, pieces are appended to a new blob of the store. Either
+way the guest chose an id for what it sends, and where it refers to it that is rewritten to the store's. A guest can
+name only blobs that it sent itself, so it cannot read another's.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
+from collections.abc import Callable
 from typing import Protocol
 
 from inrush import frames
@@ -36,6 +39,12 @@ class Blobs(Protocol):
 
     def open(self, id: str, /) -> BlobReader: ...
     def create(self) -> BlobWriter: ...
+    def size(self, id: str, /) -> int: ...
+    def descriptor(self, id: str, /) -> int:
+        """To read it by; the caller closes it."""
+
+    def adopt(self, fd: int, id: str, /) -> int:
+        """Takes over a sealed memfd, and closes it if it cannot be had; the blob's size."""
 
 
 def is_reference(payload: bytes) -> bool:
@@ -62,8 +71,9 @@ class Inbound:
     """Blobs that one guest sends. A blob over the limit, or one that the store cannot take, is dropped as it arrives,
     and what refers to it becomes the error."""
 
-    def __init__(self, blobs: Blobs, max_payload_bytes: int) -> None:
+    def __init__(self, blobs: Blobs, max_payload_bytes: int, passed: Callable[[str], int | None]) -> None:
         self._blobs = blobs
+        self._passed = passed
         self._max_bytes = max_payload_bytes
         self._open: dict[str, _Arriving] = {}
         self._done: dict[str, _Arriving] = {}
@@ -81,10 +91,22 @@ class Inbound:
 
     def resolve(self, payload: bytes) -> tuple[bytes, bool]:
         """The payload that stands for the stored blob, and whether it is good; else the payload is the failure."""
-        arriving = self._done.pop(referred_id(payload), None)
+        id = referred_id(payload)
+        arriving = self._done.pop(id, None)
         if arriving is None:
-            raise frames.FrameError("reference to a blob that was not sent")
+            return self._adopt(id)
         return arriving.outcome(), arriving.failure == b""
+
+    def _adopt(self, id: str) -> tuple[bytes, bool]:
+        fd = self._passed(id)
+        if fd is None:
+            raise frames.FrameError("reference to a blob that was not sent")
+        name = f"bl-{secrets.token_hex(16)}"
+        try:
+            return reference(name, self._blobs.adopt(fd, name)), True
+        except (Error, OSError) as error:
+            code = type(error).__name__ if isinstance(error, Error) else "ResourceExhaustedError"
+            return system_failure(code, f"a large result could not be kept: {error}"), False
 
     def close(self) -> None:
         """The guest is gone: what it did not finish or did not use is removed."""

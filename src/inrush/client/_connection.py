@@ -33,6 +33,7 @@ _PATIENCE_S = 3.0
 """After a crash whoever supervises the server may start it again; only then do we."""
 
 if TYPE_CHECKING:
+    from inrush.client._shared import Shared
     from inrush.client._transport import Transport
 
 Callback = Callable[[Any], None]
@@ -65,6 +66,8 @@ class Link:
         self.alive = True
         self.calls: dict[str, InFlight] = {}
         self.holders: set[object] = set()
+        self.shared: Shared | None = None
+        """What passes large payloads by descriptor, where the server is on this machine."""
         self._connect = connect
         self._transport: Transport | None = None
         self._online = False
@@ -124,6 +127,8 @@ class Link:
         """Nobody waits for it any more. The server hears it with the next message, or `at_once` where something may
         still run."""
         self.calls.pop(call.call, None)
+        if self.shared is not None:
+            self.shared.release(call.payloads())
         self._outbox.append(wire.ForgetCall(call.call))
         if at_once:
             self._flush()
@@ -144,6 +149,8 @@ class Link:
         """In a forked child: the connection is the parent's."""
         self.alive = False
         transport, self._transport, self._online = self._transport, None, False
+        if self.shared is not None:
+            self.shared.drop()
         if transport is not None:
             transport.drop()
 
@@ -248,6 +255,9 @@ class Link:
         try:
             transport.send(wire.encode([wire.Hello(self.client, token, version=__version__)]))
             self._check(transport)
+            self.shared = self.shared or transport.shared()
+            if self.shared is not None:
+                self.shared.again()
             self._resume(transport)
         except BaseException:
             transport.close()

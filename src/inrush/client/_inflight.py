@@ -8,11 +8,15 @@ here, so that `resend` can send it again: that is what makes `.remote` and `.map
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inrush.client._dual import Mailbox, Waiter
 from inrush.errors import Error, ExecutionError
+from inrush.parts import Parts
 from inrush.wire import AwaitCall, EndInputs, Inputs, ResumeCall, StartCall
+
+if TYPE_CHECKING:
+    from inrush.client._shared import Shared
 
 FIRST_WINDOW = 512
 """Inputs that may be sent before the server has said what it takes."""
@@ -68,6 +72,10 @@ class InFlight:
     def items(self, first: int, payloads: Sequence[bytes]) -> None:
         return
 
+    def payloads(self) -> Sequence[bytes]:
+        """What it would send again."""
+        return ()
+
     def fail(self, error: Error) -> None:
         """It cannot be: refused, or the link is gone for good."""
         raise NotImplementedError
@@ -85,6 +93,9 @@ class One(InFlight):
 
     def start(self) -> list[Any]:
         return [self._start]
+
+    def payloads(self) -> Sequence[bytes]:
+        return self._start.payloads
 
     def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
         self.result.set(Result(statuses[0], payloads[0]))
@@ -104,6 +115,9 @@ class Stream(InFlight):
 
     def start(self) -> list[Any]:
         return [self._start]
+
+    def payloads(self) -> Sequence[bytes]:
+        return self._start.payloads
 
     def resend(self, unknown: bool, ranges: Sequence[tuple[int, int]]) -> list[Any]:
         if not self._received:
@@ -133,6 +147,7 @@ class Fan(InFlight):
 
     def __init__(self, call: str, function: str, method: str, parent: str) -> None:
         self.call = call
+        self.shared: Shared | None = None
         self._head = StartCall(call, function, "map", method, parent=parent)
         self._unanswered: dict[int, bytes] = {}
         self._bytes_sent = 0
@@ -146,7 +161,7 @@ class Fan(InFlight):
         self._taken = 0
         self.total = -1
         self.closed = False
-        self.read: Mailbox[bytes | BaseException | None] = Mailbox()
+        self.read: Mailbox[bytes | Parts | BaseException | None] = Mailbox()
         """Inputs that were read and not sent; None after the last."""
         self.reader: object = None
         """The task that reads, if it is one: a loop holds its tasks weakly."""
@@ -226,12 +241,17 @@ class Fan(InFlight):
             kept = [n for n, payload in enumerate(known) if payload is not None]
             indexes, statuses = [indexes[n] for n in kept], [statuses[n] for n in kept]
             payloads = [payloads[n] for n in kept]
+        if self.shared is not None:
+            self.shared.release([payload for payload in known if payload is not None])
         self._bytes_answered += sum(len(payload) for payload in known if payload is not None)
         if indexes:
             self._bytes_results += sum(map(len, payloads))
             self.out.put(Chunk(indexes, statuses, payloads))
         if self._room is not None and self.free() >= min(CHUNK_INPUTS, self._window // 2):
             self._wake()
+
+    def payloads(self) -> Sequence[bytes]:
+        return list(self._unanswered.values())
 
     def resume(self) -> list[Any]:
         """The server knows the inputs that it has, and answers with the ranges it has not."""

@@ -68,6 +68,9 @@ class _GuestTransport:
     def close(self) -> None:
         return
 
+    def shared(self) -> None:
+        return None
+
     def drop(self) -> None:
         return
 

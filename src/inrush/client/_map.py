@@ -16,8 +16,9 @@ from inrush.client._dual import block, drive
 from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan
 from inrush.client._payload import dump_input, load, pack, value_of
 from inrush.errors import InvalidError
+from inrush.parts import Parts
 
-Encode = Callable[[Sequence[Any]], bytes]
+Encode = Callable[[Sequence[Any]], bytes | Parts]
 
 
 async def outputs(
@@ -25,6 +26,7 @@ async def outputs(
 ) -> AsyncGenerator[Any, None]:
     """Runs the map; yields values, or raises the first exception, unless they are kept as values. Leaving early
     cancels the rest."""
+    fan.shared = link.shared
     link.open(fan)
     finished = False
     try:
@@ -159,7 +161,7 @@ def _push(link: Link, fan: Fan) -> None:
     try:
         while not fan.closed:
             taken = [block(fan.read.get()), *fan.read.take(CHUNK_INPUTS - 1)]
-            payloads = [p for p in taken if isinstance(p, bytes)]
+            payloads = [p for p in taken if isinstance(p, bytes | Parts)]
             block(_send(link, fan, payloads, -1))
             last = taken[-1]
             if last is None:
@@ -172,7 +174,7 @@ def _push(link: Link, fan: Fan) -> None:
         fan.out.put(error)
 
 
-async def _send(link: Link, fan: Fan, payloads: list[bytes], total: int) -> None:
+async def _send(link: Link, fan: Fan, payloads: Sequence[bytes | Parts], total: int) -> None:
     packed = [await pack(link, payload) for payload in payloads]
     for chunk in _chunks(packed):
         link.post(*fan.more(chunk, total))

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inrush import errors
+from inrush import errors, parts
 from inrush.client._traceback import RemoteTraceback
+from inrush.parts import Buffers, Parts
 from inrush.wire import INLINE_LIMIT_BYTES, GetBlob, HasBlobs, PutBlob, Status
 
 if TYPE_CHECKING:
@@ -30,20 +31,24 @@ _PIECE_BYTES = 4 * 1024 * 1024
 
 
 def dump(value: Any) -> bytes:
-    """A payload with its codec byte. Raises what pickling raised."""
+    """A payload in one piece, with its codec byte. Raises what pickling raised."""
+    return b"P" + _dumps(value)
+
+
+def _dumps(value: Any, keep: Buffers | None = None) -> bytes:
+    """`keep` takes the large buffers."""
     try:
-        data = pickle.dumps(value, 5)
+        data = pickle.dumps(value, 5, buffer_callback=keep)
     except Exception:
-        return b"P" + _by_value(value)
-    if b"__main__" in data:
-        return b"P" + _by_value(value)
-    return b"P" + data
+        return _by_value(value, keep)
+    return _by_value(value, keep) if b"__main__" in data else data
 
 
-def dump_input(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+def dump_input(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes | Parts:
     """The payload of one input of function `name`; a `SerializationError` names the argument that cannot be pickled."""
+    value = (tuple(args), dict(kwargs))
     try:
-        return dump((tuple(args), dict(kwargs)))
+        return parts.dump(lambda keep: _dumps(value, keep), b"P")
     except Exception as error:
         raise _which_argument(name, args, kwargs, error) from error
 
@@ -66,9 +71,11 @@ def _which_argument(
     return errors.SerializationError(f"the arguments of {name} cannot be pickled: {error}")
 
 
-def _by_value(value: Any) -> bytes:
+def _by_value(value: Any, keep: Buffers | None) -> bytes:
+    if keep is not None:
+        keep.clear()
     buffer = io.BytesIO()
-    _pickler()(buffer, protocol=5).dump(value)
+    _pickler()(buffer, protocol=5, buffer_callback=keep).dump(value)
     return buffer.getvalue()
 
 
@@ -109,9 +116,10 @@ def _find(module: str, qualname: str) -> Any:
     return getattr(found, "raw", found) if found is not None else None
 
 
-async def pack(link: Link, payload: bytes) -> bytes:
-    """The payload as it may stand in a message: itself, or a reference to the blob that it became."""
-    if len(payload) <= INLINE_LIMIT_BYTES:
+async def pack(link: Link, payload: bytes | Parts, lasting: bool = False) -> bytes:
+    """The payload as it may stand in a message: itself, or a reference to the blob that it became. A `lasting` one is
+    for a call that outlives the server's process."""
+    if isinstance(payload, bytes) and len(payload) <= INLINE_LIMIT_BYTES:
         return payload
     import msgspec
 
@@ -124,18 +132,25 @@ async def pack(link: Link, payload: bytes) -> bytes:
             "(setting max_payload_mib); "
             "put large data into the image or fetch it inside the function"
         )
-    id = await put_blob(link, payload)
+    pieces = payload.pieces if isinstance(payload, Parts) else [payload]
+    if not lasting and link.shared is not None and (given := link.shared.give(pieces, len(payload))):
+        return given
+    id = await _put(link, pieces)
     return b"B" + msgspec.json.encode({"id": id, "bytes": len(payload)})
 
 
 async def put_blob(link: Link, data: bytes, digest: str = "") -> str:
     """Uploads in pieces; returns the blob's id."""
-    view = memoryview(data)
+    return await _put(link, [data], digest)
+
+
+async def _put(link: Link, whole: Sequence[bytes | memoryview], digest: str = "") -> str:
     upload = ""
-    for at in range(0, max(1, len(view)), _PIECE_BYTES):
-        last = at + _PIECE_BYTES >= len(view)
-        upload = await link.ask(PutBlob(bytes(view[at : at + _PIECE_BYTES]), digest, upload, last))
-    return upload
+    for part in whole:
+        view = memoryview(part).cast("B")
+        for at in range(0, len(view), _PIECE_BYTES):
+            upload = await link.ask(PutBlob(bytes(view[at : at + _PIECE_BYTES]), digest, upload, last=False))
+    return str(await link.ask(PutBlob(b"", digest, upload)))
 
 
 async def put_missing(link: Link, blobs: Iterable[Blob]) -> None:
@@ -146,10 +161,13 @@ async def put_missing(link: Link, blobs: Iterable[Blob]) -> None:
             await put_blob(link, by_id[id].data, by_id[id].digest)
 
 
-async def _fetch(link: Link, reference: bytes) -> bytes:
+async def _fetch(link: Link, reference: bytes) -> memoryview:
+    """A blob, in memory that may be written to."""
     import msgspec
 
     blob = msgspec.json.decode(reference)
+    if link.shared is not None and (found := link.shared.fetch(blob["id"])) is not None:
+        return found
     pieces: list[bytes] = []
     at = 0
     while at < blob["bytes"]:
@@ -160,13 +178,15 @@ async def _fetch(link: Link, reference: bytes) -> bytes:
             )
         pieces.append(piece)
         at += len(piece)
-    return b"".join(pieces)
+    return memoryview(bytearray().join(pieces))
 
 
-def load(payload: bytes) -> Any:
-    """The value of an inline payload. Raises `DeserializationError`."""
-    if payload[:1] == b"P":
+def load(payload: bytes | memoryview) -> Any:
+    """The value of a payload that is here. Raises `DeserializationError`."""
+    if payload[:1] in (b"P", parts.CODEC):
         try:
+            if payload[:1] == parts.CODEC:
+                return parts.load(payload)
             return pickle.loads(memoryview(payload)[1:])  # noqa: S301 - the user's own data, back from the user's own code
         except Exception as error:
             raise errors.DeserializationError(
@@ -178,20 +198,21 @@ def load(payload: bytes) -> Any:
 
         return msgspec.json.decode(memoryview(payload)[1:])
     raise errors.InternalError(
-        f"a payload of unknown codec {payload[:1]!r}; client and server should have the same version"
+        f"a payload of unknown codec {bytes(payload[:1])!r}; client and server should have the same version"
     )
 
 
 async def value_of(link: Link, status: int, payload: bytes) -> Any:
     """What an input returned; raises what it raised, or the error that ended it."""
+    whole: bytes | memoryview = payload
     if payload[:1] == b"B":
-        payload = await _fetch(link, payload[1:])
+        whole = await _fetch(link, payload[1:])
     if status == Status.OK:
-        return load(payload)
-    raise error_of(status, payload)
+        return load(whole)
+    raise error_of(status, whole)
 
 
-def error_of(status: int, payload: bytes) -> BaseException:
+def error_of(status: int, payload: bytes | memoryview) -> BaseException:
     """The exception of an input that did not return."""
     if payload[:1] == b"P":
         try:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from inrush import wire
 from inrush.errors import ConnectionError
+
+if TYPE_CHECKING:
+    from inrush.client._shared import Shared
 
 _BUFFER_BYTES = 256 * 1024
 _CONNECT_S = 10.0
@@ -27,12 +30,16 @@ class Transport(Protocol):
     def drop(self) -> None:
         """In a forked child: lets go of the parent's connection without ending it."""
 
+    def shared(self) -> Shared | None:
+        """What passes large payloads to a server on this machine; None for one elsewhere."""
+
 
 class UnixTransport:
     """A socket of the local server. Whoever can open it is its owner, so there is no token."""
 
     def __init__(self, path: str) -> None:
         """Raises `OSError` where nobody listens."""
+        self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.settimeout(_CONNECT_S)
@@ -67,6 +74,11 @@ class UnixTransport:
 
     def drop(self) -> None:
         os.close(self._socket.detach())  # not `close`: the file's lock may belong to a thread that does not exist here
+
+    def shared(self) -> Shared | None:
+        from inrush.client._shared import beside
+
+        return beside(self._path)
 
 
 class WebSocketTransport:
@@ -104,3 +116,6 @@ class WebSocketTransport:
 
     def drop(self) -> None:
         os.close(self._socket.socket.detach())
+
+    def shared(self) -> Shared | None:
+        return None

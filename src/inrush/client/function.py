@@ -234,7 +234,8 @@ class Function(Generic[P, R, O]):
         link = await current()
         target = await self._find(link)
         rows = [
-            await pack(link, dump_input(self.name, row, kwargs or {})) for row in zip(*input_iterators, strict=False)
+            await pack(link, dump_input(self.name, row, kwargs or {}), lasting=True)
+            for row in zip(*input_iterators, strict=False)
         ]
         if not rows:
             raise InvalidError(f"{self.name}.spawn_map was given no inputs")
@@ -317,7 +318,7 @@ class Function(Generic[P, R, O]):
 
     async def _start(self, link: Link, kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StartCall:
         target = await self._find(link)
-        payload = await pack(link, dump_input(self.name, args, kwargs))
+        payload = await pack(link, dump_input(self.name, args, kwargs), lasting=kind == "spawn")
         return StartCall(new_call(), target.function, kind, target.method, (payload,), 0, 1, _parent())
 
     async def _fan(

@@ -28,7 +28,7 @@ class Attempt:
         "task",
     )
 
-    def __init__(self, call: str, index: int, kind: str, target: Target, payload: bytes) -> None:
+    def __init__(self, call: str, index: int, kind: str, target: Target, payload: bytes | memoryview) -> None:
         self.call = call
         self.index = index
         self.kind = kind

@@ -26,6 +26,7 @@ from inrush.guest.link import Link
 from inrush.guest.load import SOURCE_ROOT, Loaded
 from inrush.guest.outbox import Outbox
 from inrush.guest.output import Output
+from inrush.guest.passed import Passed
 from inrush.guest.process import Process
 from inrush.guest.protocol import MAX_PAYLOAD_BYTES, PICKLE
 from inrush.guest.pump import Pump
@@ -91,12 +92,14 @@ class Guest:
     def __init__(self, sock: socket.socket, template: Template | None) -> None:
         self._template = template
         self._channel = Channel(sock)
-        self._outbox = Outbox(self._channel)
+        self._passed = Passed()
+        self._outbox = Outbox(self._channel, self._passed)
         self._output = template.inherited.output if template else Output()
         self._output.connect(self._outbox)
         self._process = Process(self._channel, self._outbox, self._output, self._on_term)
         self._orphans = orphans.Orphans()
         self._pump = Pump(self._channel, self._on_end)
+        self._pump.on_descriptor = self._passed.open
         self._pump.on_signals = self._process.on_signals
         self._outbox.on_hold = self._pump.nudge
         self._specs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
@@ -113,7 +116,11 @@ class Guest:
         threading.Thread(target=self._pump.run, name="inrush-pump", daemon=True).start()
         spec, pickled = self._specs.get()
         runner = Runner(
-            self._outbox, int(spec.get("max_inputs") or 1), float(spec.get("timeout_s") or math.inf), self._output
+            self._outbox,
+            int(spec.get("max_inputs") or 1),
+            float(spec.get("timeout_s") or math.inf),
+            self._output,
+            self._passed,
         )
         try:
             self._load(runner, spec, pickled)

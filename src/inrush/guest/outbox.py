@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from inrush import frames
 from inrush.guest.channel import Channel
+from inrush.guest.passed import Passed
 from inrush.guest.protocol import ASGI, BLOB, ERROR, INLINE_LIMIT_BYTES, MAX_PAYLOAD_BYTES, OK, system_failure
+
+if TYPE_CHECKING:
+    from inrush.guest.attempt import Attempt
+    from inrush.guest.results import Payload
 
 LATENCY_S = 0.0003
 MAX_HELD_ENTRIES = 256
@@ -28,8 +33,9 @@ Entry = tuple[tuple[Any, ...], Any, bytes]
 class Outbox:
     """Gathers entries and sends them. Any thread may use it."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, passed: Passed) -> None:
         self._channel = channel
+        self._passed = passed
         self._lock = channel.lock
         self._entries: list[Entry] = []
         self._held_bytes = 0
@@ -40,20 +46,21 @@ class Outbox:
         self.on_hold: Callable[[], None] = lambda: None
         """Called when an entry is left behind that only a tick would send."""
 
-    def ended(self, call: str, index: int, status: int, payload: bytes, elapsed_s: float) -> None:
-        """The end of an attempt; the caller then flushes or promises."""
-        if len(payload) > INLINE_LIMIT_BYTES:
-            status, payload = self.blob(status, payload)
-        self._put((("out", call), (index, status, elapsed_s), payload))
+    def ended(self, attempt: Attempt, status: int, payload: Payload, elapsed_s: float) -> None:
+        """The end of an attempt; the caller then flushes or promises. What outlives the server goes in pieces, which
+        it keeps in a file."""
+        if not isinstance(payload, bytes) or len(payload) > INLINE_LIMIT_BYTES:
+            status, payload = self.blob(status, payload, attempt.kind != "spawn")
+        self._put((("out", attempt.call), (attempt.index, status, elapsed_s), payload))
 
     def dropped(self, call: str, index: int, status: int, payload: bytes) -> None:
         """An end that the pump decided; it does not wait for a slow agent."""
         with self._lock:
             self._entries.append((("out", call), (index, status, -1.0), payload))
 
-    def item(self, call: str, index: int, number: int, payload: bytes) -> None:
+    def item(self, call: str, index: int, number: int, payload: Payload) -> None:
         """What a generator yielded, or a piece of a web response (which is never a blob: a gateway passes it on)."""
-        if len(payload) > INLINE_LIMIT_BYTES and payload[:1] != ASGI:
+        if not isinstance(payload, bytes) or (len(payload) > INLINE_LIMIT_BYTES and payload[:1] != ASGI):
             _, payload = self.blob(OK, payload)
         self._put((("item", call, index), number, payload))
         self.promise()
@@ -114,19 +121,25 @@ class Outbox:
             payloads = [b"".join(payloads)]
         self._channel.send(frames.pack(header, payloads), wait)
 
-    def blob(self, status: int, payload: bytes) -> tuple[int, bytes]:
-        """Send a large payload in pieces; its status, and the reference to it."""
+    def blob(self, status: int, payload: Payload, in_memory: bool = False) -> tuple[int, bytes]:
+        """Send a large payload, as memory or in pieces; its status, and the reference to it."""
         size = len(payload)
         if size > self.max_payload_bytes:
             why = f"a result of {size:,} bytes is over the limit of {self.max_payload_bytes:,} (max_payload_mib)"
             return ERROR, system_failure("RequestSizeError", f"{why}: return less, or write it to a file or a Volume")
-        id, view = f"g{next(self._blob_ids)}", memoryview(payload)
-        for start in range(0, size, frames.CHUNK_BYTES):
-            piece = view[start : start + frames.CHUNK_BYTES]
-            self._channel.send(
-                frames.pack({"t": "blob", "id": id, "last": start + len(piece) == size}, (bytes(piece),))
-            )
+        id = f"g{next(self._blob_ids)}"
+        whole = [payload] if isinstance(payload, bytes) else payload.pieces
+        if not in_memory or not self._passed.give(id, whole):
+            self._send_pieces(id, whole, size)
         return status, BLOB + b'{"id":"%s","bytes":%d}' % (id.encode(), size)
+
+    def _send_pieces(self, id: str, whole: Sequence[bytes | memoryview], left: int) -> None:
+        for part in whole:
+            view = memoryview(part).cast("B")
+            for start in range(0, len(view), frames.CHUNK_BYTES):
+                piece = bytes(view[start : start + frames.CHUNK_BYTES])
+                left -= len(piece)
+                self._channel.send(frames.pack({"t": "blob", "id": id, "last": not left}, (piece,)))
 
     def say(self, header: dict[str, Any], payloads: tuple[bytes, ...] = (), wait: bool = True) -> None:
         """A frame of its own, after all that is held."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-PICKLE, JSON, ASGI, BLOB = b"P", b"J", b"A", b"B"
+PICKLE, JSON, ASGI, BLOB, PARTS = b"P", b"J", b"A", b"B", b"O"
 """First byte of a payload; see `wire.Codec`."""
 
 OK, ERROR, TIMEOUT, CANCELLED, INTERNAL = 0, 1, 2, 6, 8

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 import os
 import select
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +32,8 @@ class Pump:
         self._parser = frames.Parser()
         self._buffer = memoryview(bytearray(_READ_BYTES))  # `recv` would allocate, and give back, as much each time
         self._asleep = False
+        self._receive = self._receive_first
+        self.on_descriptor: Callable[[int], None] = os.close
 
     def nudge(self) -> None:
         """From any thread: call `tick` soon, if it would not be called anyway."""
@@ -69,9 +73,23 @@ class Pump:
         self._asleep = False
         return 1
 
+    def _receive_first(self) -> int:
+        """With the first bytes comes the socket that large payloads are passed by, if there is one."""
+        size, controls, _, _ = self._channel.socket.recvmsg_into(
+            [self._buffer], socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, raw in controls:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                self.on_descriptor(struct.unpack("i", raw[:4])[0])
+        self._receive = self._receive_more
+        return size
+
+    def _receive_more(self) -> int:
+        return self._channel.socket.recv_into(self._buffer)
+
     def _read(self) -> bool:
         try:
-            size = self._channel.socket.recv_into(self._buffer)
+            size = self._receive()
         except BlockingIOError:
             return True
         for header, payloads in self._parser.feed(bytes(self._buffer[:size])):

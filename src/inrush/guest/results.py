@@ -8,26 +8,37 @@ from __future__ import annotations
 
 import json
 import pickle
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
+from inrush import parts
 from inrush.errors import CancelledError, DeserializationError, Error, FunctionTimeoutError, SerializationError
-from inrush.guest.protocol import CANCELLED, ERROR, JSON, OK, PICKLE, TIMEOUT, system_failure
+from inrush.guest.protocol import CANCELLED, ERROR, JSON, OK, PARTS, PICKLE, TIMEOUT, system_failure
 from inrush.guest.tracebacks import traceback_text, type_name
+from inrush.parts import Buffers, Parts
 
-Result = tuple[int, bytes]
+Payload = bytes | Parts
+Result = tuple[int, Payload]
 """Status and payload."""
 
 
-def arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def codec_of(payload: bytes | memoryview) -> bytes:
+    """What its caller speaks."""
+    return JSON if payload[:1] == JSON else PICKLE
+
+
+def arguments(payload: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """`(args, kwargs)` of an input. Raises `DeserializationError`."""
     codec = payload[:1]
     try:
-        if codec == PICKLE:
+        if codec == PARTS:
+            args, kwargs = cast(Any, parts.load(payload))
+        elif codec == PICKLE:
             args, kwargs = pickle.loads(memoryview(payload)[1:])  # noqa: S301 - from the caller, who owns this code too
         elif codec == JSON:
-            args, kwargs = json.loads(payload[1:])
+            args, kwargs = json.loads(bytes(payload[1:]))
         else:
-            raise ValueError(f"no codec {codec!r}")
+            raise ValueError(f"no codec {bytes(codec)!r}")
     except Exception as error:
         raise DeserializationError(
             f"the arguments cannot be unpickled in the container: {type_name(error)}: {error}; "
@@ -36,20 +47,20 @@ def arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, kwargs
 
 
-def succeeded(value: Any, like: bytes = PICKLE) -> Result:
-    """A result, in the codec of its input (`like`)."""
+def succeeded(value: Any, codec: bytes = PICKLE) -> Result:
+    """A result, in the codec of its input."""
     try:
-        return OK, encode(value, like[:1])
+        return OK, encode(value, codec)
     except Error as error:
         return ERROR, system_failure(type(error).__name__, str(error))
 
 
-def encode(value: Any, codec: bytes) -> bytes:
+def encode(value: Any, codec: bytes) -> Payload:
     """The payload of a value. Raises `SerializationError` naming its type."""
     try:
         if codec == JSON:
             return JSON + json.dumps(value).encode()
-        return PICKLE + dumps(value)
+        return parts.dump(partial(dumps, value), PICKLE)
     except Exception as error:
         what = "be written as JSON" if codec == JSON else "be pickled"
         raise SerializationError(
@@ -57,22 +68,24 @@ def encode(value: Any, codec: bytes) -> bytes:
         ) from error
 
 
-def dumps(value: Any) -> bytes:
-    """A pickle, by value where it must be."""
+def dumps(value: Any, keep: Buffers | None = None) -> bytes:
+    """A pickle, by value where it must be. `keep` takes the large buffers."""
     try:
-        return pickle.dumps(value, 5)
+        return pickle.dumps(value, 5, buffer_callback=keep)
     except Exception as first:
         try:
             import cloudpickle
         except ImportError:
             raise first from None
-        return bytes(cloudpickle.dumps(value, 5))
+        if keep is not None:
+            keep.clear()
+        return bytes(cloudpickle.dumps(value, 5, buffer_callback=keep))
 
 
-def failed(error: BaseException, like: bytes = PICKLE) -> Result:
+def failed(error: BaseException, codec: bytes = PICKLE) -> tuple[int, bytes]:
     """User code raised. The exception travels as itself where it can; else its type and traceback do."""
     text = traceback_text(error)
-    if like[:1] == PICKLE and isinstance(error, Exception):
+    if codec == PICKLE and isinstance(error, Exception):
         try:
             pickled = dumps((error, text))
             pickle.loads(pickled)  # noqa: S301 - many exceptions pickle, and then do not unpickle
@@ -90,7 +103,7 @@ def refused(error: Error) -> Result:
     return ERROR, system_failure(type(error).__name__, str(error))
 
 
-def forced(status: int, timeout_s: float) -> Result:
+def forced(status: int, timeout_s: float) -> tuple[int, bytes]:
     """The end of an attempt that the pump has decided on."""
     if status == TIMEOUT:
         why = f"the input ran longer than its timeout of {timeout_s:g} s; raise timeout= or do less in one call"

@@ -18,9 +18,11 @@ from inrush.guest.generators import Credit
 from inrush.guest.inputs import STUCK_S, Inputs
 from inrush.guest.outbox import LATENCY_S, Outbox
 from inrush.guest.output import Output
+from inrush.guest.passed import Passed
 from inrush.guest.protocol import BLOB, CANCELLED, ERROR, TIMEOUT, system_failure
 from inrush.guest.pump import Handler
 from inrush.guest.received import Received
+from inrush.guest.results import Payload
 from inrush.guest.tasks import Tasks
 from inrush.guest.threads import Workers
 
@@ -35,7 +37,7 @@ INSIST_S = 0.05
 class Runner:
     """Holds the parts together. `loaded` is set when user code is there; no input comes before."""
 
-    def __init__(self, outbox: Outbox, limit: int, timeout_s: float, output: Output) -> None:
+    def __init__(self, outbox: Outbox, limit: int, timeout_s: float, output: Output, passed: Passed) -> None:
         self.outbox = outbox
         self._output = output
         self.inputs = Inputs(limit)
@@ -49,7 +51,7 @@ class Runner:
         self._forced: list[tuple[float, Attempt]] = []
         """Attempts that are to end, and by when."""
         self._mailboxes: dict[tuple[str, int], Attempt] = {}
-        self._blobs = Received()
+        self._blobs = Received(passed)
         self._stopping = False
         self._grace_until = math.inf
 
@@ -70,12 +72,12 @@ class Runner:
     def on_run(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         call, kind = header["c"], header["k"]
         target = self.loaded.targets.get(header["m"])
-        payloads = [self._blobs.take(payload) if payload[:1] == BLOB else payload for payload in payloads]
+        arrived = [self._blobs.take(payload) if payload[:1] == BLOB else payload for payload in payloads]
         if target is None:
             self._refuse(call, header["i"], header["m"])
             return
         attempts = [
-            Attempt(call, index, kind, target, payload) for index, payload in zip(header["i"], payloads, strict=True)
+            Attempt(call, index, kind, target, payload) for index, payload in zip(header["i"], arrived, strict=True)
         ]
         for attempt in attempts:
             if kind == "gen" or target.site:
@@ -131,7 +133,7 @@ class Runner:
 
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def answer(self, attempt: Attempt, status: int, payload: bytes, elapsed_s: float) -> None:
+    def answer(self, attempt: Attempt, status: int, payload: Payload, elapsed_s: float) -> None:
         """From whoever ran it: the attempt has ended."""
         if attempt.forced:
             status, payload = results.forced(attempt.forced, self._timeout_s)
@@ -140,7 +142,7 @@ class Runner:
         self._output.end(attempt)
         if not attempt.answered:
             attempt.answered = True
-            self.outbox.ended(attempt.call, attempt.index, status, payload, elapsed_s)
+            self.outbox.ended(attempt, status, payload, elapsed_s)
 
     def _force(self, attempt: Attempt, status: int, due: float = math.inf) -> None:
         if attempt.forced or attempt.answered:

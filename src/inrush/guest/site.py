@@ -86,7 +86,7 @@ class Request:
         self._credit: int | None = None
         """Pieces that may still leave; None until a first grant: then there is no limit."""
         self._granted: asyncio.Event = asyncio.Event()
-        head, body = _open(attempt.payload)
+        head, body = _open(bytes(attempt.payload))
         attempt.payload = b""
         self._scope = _scope(head["scope"], state)
         self._is_socket = self._scope["type"] == "websocket"

@@ -122,7 +122,7 @@ class Tasks:
             args, kwargs = results.arguments(attempt.payload)
         except DeserializationError as error:
             return results.refused(error)
-        like, attempt.payload = attempt.payload[:1], b""
+        like, attempt.payload = results.codec_of(attempt.payload), b""
         try:
             value = attempt.target.run(*args, **kwargs)
             if isinstance(attempt.mailbox, Credit):

@@ -71,7 +71,7 @@ def _call(attempt: Attempt, interrupter: Interrupter, runner: Runner) -> Result:
         args, kwargs = results.arguments(attempt.payload)
     except DeserializationError as error:
         return results.refused(error)
-    like, attempt.payload = attempt.payload[:1], b""
+    like, attempt.payload = results.codec_of(attempt.payload), b""
     try:
         interrupter.open(attempt)
         if attempt.forced:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import time
 from collections import Counter
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from inrush.errors import InvalidError, NotFoundError, RequestSizeError, ResourceExhaustedError
+from inrush.linux import memory
+from inrush.server.memory import MemoryBlobs
 from inrush.wire import Codec
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ KEEP_SOURCE_S = 7 * 86400.0
 LINGER_S = 120.0
 """How long a blob stays after its call is forgotten: somebody may be reading it still."""
 PART_SUFFIX = ".part"
+_RANDOM_ID = re.compile(r"bl-[0-9a-f]{32}")
 
 
 class Blobs:
@@ -42,6 +46,7 @@ class Blobs:
         self._directory = directory
         self._budget, self._limit, self._durable_s = budget_bytes, limit_bytes, durable_s
         self._held: Counter[str] = Counter()
+        self._memory = MemoryBlobs()
         directory.mkdir(mode=0o700, exist_ok=True)
         self._bytes = self._scan()
 
@@ -61,6 +66,8 @@ class Blobs:
 
     def exists(self, id: str) -> bool:
         """Whether it is here; one that is will stay for its time from now on."""
+        if id in self._memory:
+            return True
         path = self._path(id)
         try:
             self._keep(path, KEEP_SOURCE_S if id.startswith("sha256-") else KEEP_S)
@@ -70,6 +77,9 @@ class Blobs:
 
     def size(self, id: str) -> int:
         """Bytes of a blob. Raises `NotFoundError`."""
+        size = self._memory.size(id)
+        if size is not None:
+            return size
         try:
             return self._path(id).stat().st_size
         except FileNotFoundError:
@@ -77,10 +87,38 @@ class Blobs:
 
     def open(self, id: str) -> BinaryIO:
         """The blob, for reading. Raises `NotFoundError`."""
+        return os.fdopen(self.descriptor(id), "rb")
+
+    def descriptor(self, id: str) -> int:
+        """A descriptor to read it by, which is the caller's to close. Raises `NotFoundError`."""
+        fd = self._memory.open(id)
+        if fd is not None:
+            return fd
         try:
-            return self._path(id).open("rb")
+            return os.open(self._path(id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise _gone(id) from None
+
+    def adopt(self, fd: int, id: str = "") -> int:
+        """Takes over a sealed memfd, as the blob of a random `id`; its bytes. Raises `InvalidError` for one that is
+        not sealed, `RequestSizeError`, and `ResourceExhaustedError` where memory lacks. The descriptor is ours in any
+        case."""
+        try:
+            size = memory.sealed_size(fd)
+            if not _RANDOM_ID.fullmatch(id):
+                raise InvalidError(f"{id[:80]!r} is no id of a random blob")
+            if size > self._limit:
+                raise RequestSizeError(
+                    f"{size >> 20} MiB, and the largest payload is {self._limit >> 20} MiB (setting max_payload_mib)"
+                )
+            self._memory.add(id, fd, size, KEEP_S)
+        except ValueError as error:
+            os.close(fd)
+            raise InvalidError(f"a payload was passed by {error}") from None
+        except Exception:
+            os.close(fd)
+            raise
+        return size
 
     def read(self, id: str, offset: int, limit: int) -> bytes:
         """A piece of it. Raises `NotFoundError`."""
@@ -90,7 +128,7 @@ class Blobs:
 
     def create(self, digest: str = "") -> Writer:
         """A new blob; with `digest` (sha256, hex) the content is checked against it at the end."""
-        return Writer(self, f"sha256-{digest}" if digest else f"bl-{secrets.token_hex(16)}", digest)
+        return Writer(self, f"sha256-{digest}" if digest else new_id(), digest)
 
     def put(self, data: bytes, digest: str = "") -> str:
         """A whole blob at once; its id."""
@@ -104,7 +142,7 @@ class Blobs:
         """These stay until released. With `durable` also over a restart, for as long as results are kept."""
         for id in ids:
             self._held[id] += 1
-            if durable:
+            if durable and id not in self._memory:
                 try:
                     self._keep(self._path(id), self._durable_s + KEEP_S)
                 except (FileNotFoundError, InvalidError):
@@ -117,6 +155,7 @@ class Blobs:
             if self._held[id] > 0:
                 continue
             del self._held[id]
+            self._memory.keep(id, LINGER_S)
             if not id.startswith("sha256-"):
                 with contextlib.suppress(FileNotFoundError, InvalidError):
                     os.utime(self._path(id), (time.time(), time.time() + LINGER_S))
@@ -124,6 +163,7 @@ class Blobs:
     def sweep(self) -> None:
         """Removes what has expired."""
         now = time.time()
+        self._memory.sweep(self._held)
         for expires, id, size in self._leavable():
             if expires < now:
                 self._remove(id, size)
@@ -235,6 +275,11 @@ class Writer:
         self._file = None
         self._part.unlink(missing_ok=True)
         self._blobs._bytes -= self._size
+
+
+def new_id() -> str:
+    """Of a random blob."""
+    return f"bl-{secrets.token_hex(16)}"
 
 
 def referred_ids(payloads: Iterable[bytes]) -> list[str]:

@@ -1,0 +1,65 @@
+"""Large payloads by descriptor: memory that the agent passed is mapped, and memory that the agent may map is passed.
+
+The socket for it comes with the first frame. Without one, payloads cross in pieces.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterable
+
+from inrush.linux import memory, messages
+
+WAIT_S = 10.0
+"""A descriptor was passed before the frame that refers to it; one that is still not there will not come."""
+
+
+class Passed:
+    """The guest's end."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._waiting: dict[str, tuple[int, int]] = {}
+
+    def open(self, fd: int) -> None:
+        """The agent has given a socket for it."""
+        self._socket = socket.socket(fileno=fd)
+        self._socket.settimeout(WAIT_S)
+
+    def take(self, id: str) -> memoryview | None:
+        """The memory of a blob; None where none was passed. Only the pump calls it."""
+        while id not in self._waiting:
+            if not self._receive():
+                return None
+        fd, size = self._waiting.pop(id)
+        try:
+            return memory.mapped(fd, size)
+        finally:
+            os.close(fd)
+
+    def _receive(self) -> bool:
+        if self._socket is None:
+            return False
+        got = messages.receive(self._socket)
+        if got.body is None:
+            return False
+        self._waiting[got.body["id"]] = (got.fds[0], got.body["bytes"])
+        return True
+
+    def give(self, id: str, pieces: Iterable[bytes | memoryview]) -> bool:
+        """Passes a payload; False where it must go the long way."""
+        if self._socket is None:
+            return False
+        try:
+            fd = memory.make(pieces)
+            try:
+                with self._lock:
+                    messages.send(self._socket, {"id": id}, [fd])
+            finally:
+                os.close(fd)
+        except OSError:
+            return False
+        return True

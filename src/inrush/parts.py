@@ -1,0 +1,89 @@
+"""Payloads of several parts: a pickle, and the large buffers that it leaves out (pickle protocol 5).
+
+A numpy array is its buffer and a few words about it. Taken out of the pickle, the buffer is written once, from where it
+lies, and used where it arrives, without a copy in between. As one run of bytes, which is how such a payload travels, it
+is
+
+    "O" | 7 zero bytes | u64 buffers | u64 length of the pickle | u64 length of each buffer | pickle | buffers
+
+with the pickle and each buffer at a multiple of 64 bytes. Only the standard library is used: the guest imports this.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable, Sequence
+
+CODEC = b"O"
+"""First byte of such a payload."""
+
+LEAST_BYTES = 256 * 1024
+"""A smaller buffer stays in the pickle: then the payload may fit into a message."""
+
+_ALIGN = 64
+_WORD = struct.Struct("<Q")
+
+
+class Buffers(list[memoryview]):
+    """The large buffers that pickling meets; what pickle calls with each."""
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        """True: it stays in the pickle."""
+        try:
+            raw = buffer.raw()
+        except BufferError:
+            return True
+        if raw.nbytes <= LEAST_BYTES:
+            return True
+        self.append(raw)
+        return False
+
+
+class Parts:
+    """A payload that does not lie in one piece; its `pieces`, one behind the other, are it."""
+
+    __slots__ = ("pieces", "size")
+
+    def __init__(self, pickled: bytes, buffers: Sequence[memoryview]) -> None:
+        sizes = [len(pickled), *(buffer.nbytes for buffer in buffers)]
+        head = CODEC + bytes(7) + b"".join(_WORD.pack(n) for n in (len(buffers), *sizes))
+        self.pieces: list[bytes | memoryview] = [head, _padding(len(head))]
+        whole: list[bytes | memoryview] = [pickled, *buffers]
+        for piece, size in zip(whole, sizes, strict=True):
+            self.pieces += [piece, _padding(size)]
+        self.size = sum(memoryview(piece).nbytes for piece in self.pieces)
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def dump(dumps: Callable[[Buffers], bytes], codec: bytes) -> bytes | Parts:
+    """The payload that `dumps(buffer_callback)` makes: in one piece, after `codec`, where it holds no large buffer. Who
+    pickles twice clears the buffers in between."""
+    buffers = Buffers()
+    pickled = dumps(buffers)
+    return Parts(pickled, buffers) if buffers else codec + pickled
+
+
+def load(payload: bytes | memoryview) -> object:
+    """The value. It uses the payload's memory, and can be written to where that can. Raises what unpickling raises."""
+    view = memoryview(payload)
+    (count,) = _WORD.unpack_from(view, 8)
+    if count > view.nbytes // _WORD.size:
+        raise ValueError("a payload says that it has more buffers than fit")
+    sizes = [_WORD.unpack_from(view, 16 + 8 * n)[0] for n in range(count + 1)]
+    at = _aligned(24 + 8 * count)
+    found = []
+    for size in sizes:
+        found.append(view[at : at + size])
+        at += _aligned(size)
+    return pickle.loads(found[0], buffers=found[1:])  # noqa: S301 - from the caller, who owns the code too
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
+
+
+def _padding(size: int) -> bytes:
+    return bytes(_aligned(size) - size)

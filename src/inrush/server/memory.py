@@ -1,0 +1,87 @@
+"""Blobs in memory: sealed memfds that a client or a container of this machine passed, by id.
+
+They are as good as files as long as the server lives; what must outlive it is never put here. When all of them together
+are over their budget, or too many, the next is refused, and travels as a file.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from inrush.errors import ResourceExhaustedError
+from inrush.linux import memory
+
+SHARE_OF_MEMORY = 4
+"""Of this machine's memory, one part in so many may be taken."""
+
+MAX_BLOBS = 256
+"""Each takes a descriptor."""
+
+
+class _Blob(NamedTuple):
+    fd: int
+    size: int
+    until: float
+    """When it may go, by the clock, if nothing holds it."""
+
+
+class MemoryBlobs:
+    """All of them. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blobs: dict[str, _Blob] = {}
+        self._budget = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // SHARE_OF_MEMORY
+        self._bytes = 0
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._blobs
+
+    def size(self, id: str) -> int | None:
+        blob = self._blobs.get(id)
+        return blob.size if blob is not None else None
+
+    def add(self, id: str, fd: int, size: int, keep_s: float) -> None:
+        """Takes over the descriptor. Raises `ResourceExhaustedError`; then it is still the caller's."""
+        with self._lock:
+            if id in self._blobs:
+                os.close(fd)
+                return
+            if self._bytes + size > self._budget or len(self._blobs) >= MAX_BLOBS:
+                raise ResourceExhaustedError(
+                    f"{len(self._blobs)} payloads hold {self._bytes >> 20} of {self._budget >> 20} MiB of memory"
+                )
+            self._blobs[id] = _Blob(fd, size, time.time() + keep_s)
+            self._bytes += size
+
+    def open(self, id: str) -> int | None:
+        """A descriptor to read it by, which is the caller's; None where it is not here."""
+        with self._lock:
+            blob = self._blobs.get(id)
+            return memory.reopened(blob.fd) if blob is not None else None
+
+    def keep(self, id: str, seconds: float) -> None:
+        """It may go after so long, when nothing holds it."""
+        with self._lock:
+            blob = self._blobs.get(id)
+            if blob is not None:
+                self._blobs[id] = blob._replace(until=time.time() + seconds)
+
+    def drop(self, id: str) -> None:
+        """It goes now. Who has mapped it keeps what it has."""
+        with self._lock:
+            blob = self._blobs.pop(id, None)
+            if blob is not None:
+                self._bytes -= blob.size
+                os.close(blob.fd)
+
+    def sweep(self, held: Iterable[str]) -> None:
+        """Drops what has expired and is not held."""
+        now = time.time()
+        for id, blob in list(self._blobs.items()):
+            if blob.until < now and id not in held:
+                self.drop(id)
