@@ -33,7 +33,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from inrush.core.place import accepts, cpu_milli
+from inrush.core.place import WHOLE, accepts, cpu_milli, share_milli
 from inrush.wire import FunctionSpec, Inventory
 
 KEEP_MIN_S = 30.0
@@ -211,7 +211,8 @@ def _holds(spec: FunctionSpec, inventory: Inventory) -> tuple[int, int]:
         return 0, int(min(most, 10**6))
     for liked, request in enumerate(resources.gpu):
         devices = sum(accepts(request, gpu.type) for gpu in inventory.gpus)
-        if each := int(min(most, devices // request.count)):
+        each = devices // request.count if request.share >= 1 else devices * (WHOLE // share_milli(request))
+        if each := int(min(most, each)):
             return liked, each
     return 0, 0
 

@@ -252,7 +252,8 @@ class World:
             machine.unheard.append((self._start, effect))
             return
         slots = slots_of(workload.spec.scale)
-        running = Running(effect.container, machine, workload, slots, len(effect.gpus), effect.gpu_type, self.now)
+        gpus = len(effect.gpus) * effect.gpu_share
+        running = Running(effect.container, machine, workload, slots, gpus, effect.gpu_type, self.now)
         self.containers[running.id] = machine.containers[running.id] = running
         self.gauge.held(running, 1)
         start_s = around(workload.start_s, workload.start_spread, self.seed, "start", running.id) * machine.slowness
@@ -346,9 +347,7 @@ class World:
             self._begin_input(running, *running.ahead.popleft(), 0.0)
         elif not running.inputs:
             self._idle(running)
-        self.tell(
-            running.machine, events.AttemptsEnded(running.id, call, (index,), (int(status),), (None,), spent_s)
-        )
+        self.tell(running.machine, events.AttemptsEnded(running.id, call, (index,), (int(status),), (None,), spent_s))
 
     def _end(self, container_id: str, status: Status, why: str) -> None:
         running = self.containers.get(container_id)
