@@ -101,7 +101,7 @@ def test_buffers_pass_beside_the_pickle_and_can_be_written_to(
     guest.run("ca-1", arguments(SIZE))
     back: Any = parts.load(taken(side, guest.result("ca-1")[1]))
     assert back.data.nbytes == SIZE
-    value_ = ((5, program.Block(b"x" * SIZE)), {})
+    value_ = ((5, program.Block(bytearray(b"x" * SIZE))), {})
     payload = parts.dump(lambda keep: pickle.dumps(value_, 5, buffer_callback=keep), b"P")
     assert isinstance(payload, parts.Parts)
     guest.run("ca-2", give(side, "bl-2", b"".join(payload.pieces)))

@@ -110,7 +110,7 @@ def test_a_fork_that_cannot_isolate_itself_reports_it_and_its_end_is_told(start:
         report.settimeout(30)
         null = os.open(os.devnull, os.O_RDWR)
         body = {"fork": f"co-{number}", "env": {}, "cwd": "/", "hostname": "", "tmp_mib": None, "asked": 0.0}
-        more = {"joins": 0, "netns": False, "binds": [], "devices": []}
+        more = {"sandbox": False, "joins": 0, "netns": False, "binds": [], "devices": []}
         messages.send(control, {**body, **more}, [theirs.fileno(), null, null, null, null])
         theirs.close()
         os.close(null)
@@ -129,13 +129,14 @@ def test_descriptors_of_a_request_are_told_apart_by_their_order() -> None:
         "hostname": "h",
         "tmp_mib": 5,
         "asked": 1.5,
+        "sandbox": False,
         "joins": 2,
         "netns": True,
         "binds": [["/data", True], ["/file", False]],
         "devices": ["nvidia0"],
     }
     asked = job(body, list(range(100, 111)))
-    assert (asked.report, asked.root, asked.guest, asked.stdout, asked.stderr) == (100, 101, 102, 103, 104)
+    assert (asked.report, asked.guest, asked.stdout, asked.stderr, asked.root) == (100, 101, 102, 103, 104)
     assert asked.joins == [105, 106]
     assert asked.netns == 107
     assert asked.binds == [(108, "/data", True), (109, "/file", False)]

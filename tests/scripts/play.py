@@ -9,7 +9,7 @@ with `#` say what the block is about. Commands (`[…]` may be left out):
     function F [gpu=T[:N]] [slots=N] [target=N] [containers=A..B] [buffer=N] [window=S] [retries=N] [delay=S] [cpu=N]
                [memory=MIB] [app=A] [priority=N] [durable=1] [single_use=1]
     calls F N [kind=K] [caller=C]                                  the next call, ca-1, ca-2, …, with N inputs
-    ready C…|all [after=S]        container(s) become ready        done C|all [N] [STATUS] [took=S]   N (all) of its inputs end
+    ready C…|all [after=S]        container(s) become ready        done C|all [N] [STATUS] [took=S]   N (all) inputs end
     back C N                      gives back all its inputs but N
     end C STATUS                  a container ends                 stopped                   all told to stop have ended
     wait S                        time passes, with its ticks      lose NODE   join NODE like=NODE

@@ -133,8 +133,9 @@ def released(state: State, container: Container) -> None:
 def waits(state: State, caller: str, more: int) -> None:
     """A container, if `caller` is one that is still there, waits for so many more of its own calls than before."""
     container = state.containers.get(caller)
-    if container is not None:
-        state.nodes[container.node].waits(container, more)
+    node = state.nodes.get(container.node) if container is not None else None
+    if container is not None and node is not None:
+        node.waits(container, more)
         function = state.functions[container.function]
         if container.busy >= function.slots:
             function.shelve(container)

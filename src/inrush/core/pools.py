@@ -33,7 +33,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from inrush.core.place import WHOLE, accepts, cpu_milli, share_milli
+from inrush.core.containers import WHOLE
+from inrush.core.place import accepts, cpu_milli, share_milli
 from inrush.wire import FunctionSpec, Inventory
 
 KEEP_MIN_S = 30.0
@@ -142,7 +143,7 @@ class Order(NamedTuple):
     """Order so many nodes."""
 
     pool: Pool
-    count: int
+    nodes: int
     why: str
 
 
@@ -178,7 +179,7 @@ def plan(demands: Iterable[Demand], pools: Iterable[Pool], now: float) -> list[O
         for pool, each in ranked:
             if rest < 1e-6:
                 break
-            before = found[pool.id].count if pool.id in found else 0
+            before = found[pool.id].nodes if pool.id in found else 0
             count = min(pool.room - before, math.ceil(rest / each - 1e-6))
             if now < pool.blocked_until or count <= 0:
                 passed.append(f"{pool.id} {pool.blocked_why if now < pool.blocked_until else 'is at its maximum'}")
@@ -195,9 +196,9 @@ def serving(spec: FunctionSpec, pools: Iterable[Pool]) -> Iterator[tuple[Pool, i
     ranked = []
     for pool in pools:
         liked, each = _holds(spec, pool.inventory)
-        if each and (not spec.cloud or spec.cloud == pool.inventory.cloud):
-            if not spec.region or pool.inventory.region in spec.region:
-                ranked.append(((liked, pool.price / each, pool.node_s, pool.order), pool, each))
+        near = not spec.region or pool.inventory.region in spec.region
+        if each and near and spec.cloud in ("", pool.inventory.cloud):
+            ranked.append(((liked, pool.price / each, pool.node_s, pool.order), pool, each))
     for _, pool, each in sorted(ranked, key=lambda item: item[0]):
         yield pool, each
 

@@ -20,7 +20,7 @@ class StaticPool:
 
     def order(self, count: int) -> None:
         """Nothing more comes by itself."""
-        why = f"pool {self.offer.pool} is declared, with {self.offer.nodes_max} nodes: start an agent on another to add it"
+        why = f"pool {self.offer.pool} is declared, {self.offer.nodes_max} nodes: start an agent on another"
         self._post(NodesFailed(self.offer.pool, count, why, RETRY_S))
 
     def release(self, nodes: Sequence[str]) -> None:

@@ -41,9 +41,7 @@ class Pool(Part, frozen=True):
     def inventory(self) -> Inventory:
         """What one node has."""
         gpus = tuple(Gpu(type=self.gpu_type, index=index, declared=True) for index in range(self.gpus))
-        return Inventory(
-            cpu=self.cpu, memory_mib=self.memory_mib, gpus=gpus, cloud=self.cloud, region=self.region
-        )
+        return Inventory(cpu=self.cpu, memory_mib=self.memory_mib, gpus=gpus, cloud=self.cloud, region=self.region)
 
 
 class Workload(Part, frozen=True):
@@ -71,7 +69,7 @@ class Workload(Part, frozen=True):
 
 
 class Fault(Part, frozen=True):
-    """What happens to `nodes` nodes (of `pool`, or any) at `at_s`, for `for_s` (or for ever), and again every `every_s`,
+    """What happens to `nodes` nodes (of `pool`, or any) at `at_s`, for `for_s` (or for ever), and again each `every_s`,
     `times` times in all; each time to others.
 
     - `loss`: they die with all they run; when they come back they are empty.

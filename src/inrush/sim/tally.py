@@ -13,7 +13,7 @@ from inrush.core import effects
 from inrush.errors import InternalError
 
 
-class Unsound(InternalError):  # noqa: N818
+class Unsound(InternalError):
     """The core contradicts itself: a defect. The seed and the commit give the same run again."""
 
 

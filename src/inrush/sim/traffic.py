@@ -60,7 +60,7 @@ class Day(Part, frozen=True):
 
 class Traffic(Part, frozen=True):
     """All that is given adds up. `rates` are (from when on, calls a second): a step is two of them, a spike three; with
-    `ramp` the rate changes evenly from one to the next. `bursts` are (when, how many calls at once). `trace` is the path
+    `ramp` the rate changes evenly from one to the next. `bursts` are (when, how many calls). `trace` is the path
     of a CSV of arrivals, played `speed` times as fast."""
 
     rates: tuple[tuple[float, float], ...] = ()

@@ -281,7 +281,9 @@ class World:
 
     def _cancelled(self, effect: effects.CancelRun) -> None:
         running = self.containers.get(effect.container)
-        for key in [(effect.call, index) for index in effect.indexes] if running is not None else []:
+        if running is None:
+            return
+        for key in [(effect.call, index) for index in effect.indexes]:
             if key in running.inputs or key in running.ahead:
                 if key in running.ahead:
                     running.ahead.remove(key)

@@ -10,7 +10,10 @@ from inrush.sim.traces.trace import Trace
 class Fixed:
     """Of a size given from outside."""
 
-    name, tick_s, eager, idle_s = "fixed", 3600.0, False, 1e9
+    name = "fixed"
+    tick_s = 3600.0
+    eager = False
+    idle_s: float | None = 1e9
 
     def __init__(self, size: int) -> None:
         self._size = size

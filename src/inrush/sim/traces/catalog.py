@@ -76,7 +76,11 @@ TRACES: tuple[Trace, ...] = (
         name="ramp-model", about="to 40x in 2 min", traffic=_ramp(1, 40, 60, 180, 400, 600), start_s=MODEL, service_s=1
     ),
     Trace(
-        name="ramp-large", about="to 20x in 10 min", traffic=_ramp(0.5, 10, 60, 660, 900, 1500), start_s=LARGE, service_s=4
+        name="ramp-large",
+        about="to 20x in 10 min",
+        traffic=_ramp(0.5, 10, 60, 660, 900, 1500),
+        start_s=LARGE,
+        service_s=4,
     ),
     Trace(
         name="day-fork",
@@ -116,10 +120,18 @@ TRACES: tuple[Trace, ...] = (
     Trace(name="poisson-sparse", about="one in 20 s", traffic=_steady(0.05, 4000), start_s=3, service_s=0.8),
     Trace(name="poisson-rare", about="one in 2 min", traffic=_steady(1 / 120, 20000), start_s=LARGE, service_s=5),
     Trace(
-        name="crowd-fork", about="100x, halved each 20 s", traffic=_crowd(1, 100, 60, 20, 300), start_s=FORK, service_s=0.4
+        name="crowd-fork",
+        about="100x, halved each 20 s",
+        traffic=_crowd(1, 100, 60, 20, 300),
+        start_s=FORK,
+        service_s=0.4,
     ),
     Trace(
-        name="crowd-model", about="60x, halved each min", traffic=_crowd(0.5, 30, 120, 60, 720), start_s=MODEL, service_s=1
+        name="crowd-model",
+        about="60x, halved each min",
+        traffic=_crowd(0.5, 30, 120, 60, 720),
+        start_s=MODEL,
+        service_s=1,
     ),
     Trace(
         name="tail-fork", about="heavy-tailed service", traffic=_steady(30, 300), start_s=0.02, service_s=0.5, tail=1.6

@@ -51,7 +51,7 @@ class Trace(Part, frozen=True):
             return around(self.service_s, self.service_spread, seed, "service", self.name, number)
         least = self.service_s * (self.tail - 1) / self.tail
         drawn = least / (1 - uniform(seed, "service", self.name, number)) ** (1 / self.tail)
-        return min(drawn, 100 * self.service_s)
+        return float(min(drawn, 100 * self.service_s))
 
 
 def percentile(ascending: list[float], percent: float) -> float:
