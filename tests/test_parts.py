@@ -75,6 +75,18 @@ def test_a_payload_that_claims_more_buffers_than_it_can_have_is_an_error() -> No
         parts.load(b"O" + bytes(7) + (2**60).to_bytes(8, "little") + bytes(64))
 
 
+def test_released_parts_hold_no_buffer() -> None:
+    array = np.zeros(LEAST_BYTES)
+    payload = dumped(array)
+    assert isinstance(payload, Parts)
+    views = [piece for piece in payload.pieces if isinstance(piece, memoryview)]
+    payload.release()
+    for view in views:
+        with pytest.raises(ValueError, match="released"):
+            view.tobytes()
+    array.resize(3, refcheck=False)
+
+
 def test_dumping_says_what_pickling_says() -> None:
     with pytest.raises(TypeError, match="pickle"):
         dumped(n for n in ())

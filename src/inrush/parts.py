@@ -11,6 +11,7 @@ with the pickle and each buffer at a multiple of 64 bytes. Only the standard lib
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import struct
 from collections.abc import Callable, Sequence
@@ -56,6 +57,15 @@ class Parts:
 
     def __len__(self) -> int:
         return self.size
+
+    def release(self) -> None:
+        """Lets go of the buffers, at once: Python up to 3.11 may crash when it finds such views in a cycle of garbage,
+        as the traceback of an exception makes one."""
+        for piece in self.pieces:
+            if isinstance(piece, memoryview):
+                with contextlib.suppress(BufferError):  # an error's traceback still holds a part of it
+                    piece.release()
+        self.pieces = []
 
 
 def dump(dumps: Callable[[Buffers], bytes], codec: bytes) -> bytes | Parts:

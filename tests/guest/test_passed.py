@@ -104,5 +104,7 @@ def test_buffers_pass_beside_the_pickle_and_can_be_written_to(
     value_ = ((5, program.Block(bytearray(b"x" * SIZE))), {})
     payload = parts.dump(lambda keep: pickle.dumps(value_, 5, buffer_callback=keep), b"P")
     assert isinstance(payload, parts.Parts)
-    guest.run("ca-2", give(side, "bl-2", b"".join(payload.pieces)))
+    whole = b"".join(payload.pieces)
+    payload.release()
+    guest.run("ca-2", give(side, "bl-2", whole))
     assert value(guest.result("ca-2")[1]) == 7 + ord("x")

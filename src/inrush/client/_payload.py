@@ -119,24 +119,30 @@ def _find(module: str, qualname: str) -> Any:
 async def pack(link: Link, payload: bytes | Parts, lasting: bool = False) -> bytes:
     """The payload as it may stand in a message: itself, or a reference to the blob that it became. A `lasting` one is
     for a call that outlives the server's process."""
-    if isinstance(payload, bytes) and len(payload) <= INLINE_LIMIT_BYTES:
-        return payload
+    if isinstance(payload, Parts):
+        try:
+            return await _store(link, payload.pieces, len(payload), lasting)
+        finally:
+            payload.release()
+    return payload if len(payload) <= INLINE_LIMIT_BYTES else await _store(link, [payload], len(payload), lasting)
+
+
+async def _store(link: Link, pieces: Sequence[bytes | memoryview], size: int, lasting: bool) -> bytes:
     import msgspec
 
     from inrush import settings
 
     limit_mib = settings.load()["max_payload_mib"].value
-    if len(payload) > limit_mib * 1024 * 1024:
+    if size > limit_mib * 1024 * 1024:
         raise errors.RequestSizeError(
-            f"the arguments are {len(payload) / 1024**2:.0f} MiB pickled, and the limit is {limit_mib} MiB "
+            f"the arguments are {size / 1024**2:.0f} MiB pickled, and the limit is {limit_mib} MiB "
             "(setting max_payload_mib); "
             "put large data into the image or fetch it inside the function"
         )
-    pieces = payload.pieces if isinstance(payload, Parts) else [payload]
-    if not lasting and link.shared is not None and (given := link.shared.give(pieces, len(payload))):
+    if not lasting and link.shared is not None and (given := link.shared.give(pieces, size)):
         return given
     id = await _put(link, pieces)
-    return b"B" + msgspec.json.encode({"id": id, "bytes": len(payload)})
+    return b"B" + msgspec.json.encode({"id": id, "bytes": size})
 
 
 async def put_blob(link: Link, data: bytes, digest: str = "") -> str:

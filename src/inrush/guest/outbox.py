@@ -129,8 +129,12 @@ class Outbox:
             return ERROR, system_failure("RequestSizeError", f"{why}: return less, or write it to a file or a Volume")
         id = f"g{next(self._blob_ids)}"
         whole = [payload] if isinstance(payload, bytes) else payload.pieces
-        if not in_memory or not self._passed.give(id, whole):
-            self._send_pieces(id, whole, size)
+        try:
+            if not in_memory or not self._passed.give(id, whole):
+                self._send_pieces(id, whole, size)
+        finally:
+            if not isinstance(payload, bytes):
+                payload.release()
         return status, BLOB + b'{"id":"%s","bytes":%d}' % (id.encode(), size)
 
     def _send_pieces(self, id: str, whole: Sequence[bytes | memoryview], left: int) -> None:
