@@ -141,3 +141,13 @@ async def test_containers_outlive_the_template_that_they_were_forked_from(
         pytest.fail("the snapshot stayed although its time was over")
     desk.run("co-1", "ca-again", 1, method="get")
     assert (await desk.result("ca-again"))[1][0] == first
+
+
+async def test_idle_templates_give_way_to_a_container_that_wants_their_memory(desk: Desk) -> None:
+    await desk.started("co-1", model(desk))
+    first = await token(desk, "co-1")
+    desk.tell(wire.StopContainer("co-1", kill=True))
+    await desk.ended("co-1")
+    await desk.started("co-2", desk.spec(ECHO, resources=wire.Resources(memory_mib=10**7)), app="other")
+    await desk.started("co-3", model(desk))
+    assert await token(desk, "co-3") != first

@@ -289,3 +289,69 @@ def test_what_a_template_prints_leaves_it_once(templates: Templates) -> None:
     guest = templates.fork()
     guest.call(method="quiet")
     assert guest.logs() == ""
+
+
+def test_generators_made_without_a_seed_differ_between_containers_and_seeded_ones_do_not(templates: Templates) -> None:
+    source = """
+import numpy
+class C:
+    def __init__(self):
+        self.drawn, self.chosen = numpy.random.default_rng(), numpy.random.default_rng(42)
+    def chance(self):
+        return float(self.drawn.random()), float(self.chosen.random())
+"""
+    assert templates.make(source, methods=["chance"])["ok"]
+    first, second = (templates.fork().call(method="chance") for _ in range(2))
+    assert first[0] != second[0]
+    assert first[1] == second[1]
+
+
+def test_openblas_gets_its_threads_back_in_a_container(templates: Templates) -> None:
+    source = """
+import numpy
+class C:
+    def threads(self):
+        import ctypes
+        path = next(line.split()[-1] for line in open("/proc/self/maps") if "openblas" in line)
+        return ctypes.CDLL(path).scipy_openblas_get_num_threads64_()
+    def product(self):
+        ones = numpy.ones((300, 300))
+        return float((ones @ ones).sum())
+"""
+    assert templates.make(source, methods=["threads", "product"])["ok"]
+    guest = templates.fork(env={"OPENBLAS_NUM_THREADS": "2"})
+    assert guest.call(method="threads") == 2
+    assert guest.call(method="product") == 300.0**3
+
+
+def test_connections_of_the_template_are_closed_in_its_containers_and_only_there(templates: Templates) -> None:
+    source = """
+import socket
+class C:
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.ours = socket.create_connection(self.listener.getsockname())
+        self.theirs = self.listener.accept()[0]
+    def read(self):
+        return self.ours.recv(1)
+"""
+    assert templates.make(source, methods=["read"])["ok"]
+    assert [templates.fork().call(method="read") for _ in range(2)] == [b"", b""]
+
+
+def test_torch_stays_at_one_thread_where_the_template_had_asked_for_more(templates: Templates) -> None:
+    choose = "torch.set_num_threads(4); torch.set_num_threads(1)"
+    assert with_torch(templates, choose=choose)["ok"]
+    assert templates.fork(env={"OMP_NUM_THREADS": "7"}).call(method="threads") == 1
+
+
+def test_a_template_with_a_process_of_its_own_names_it(templates: Templates) -> None:
+    source = """
+import subprocess
+class C:
+    def __init__(self):
+        self.helper = subprocess.Popen(["sleep", "3"])
+"""
+    report = templates.make(source)
+    assert not report["ok"]
+    assert "sleep" in report["why"]
