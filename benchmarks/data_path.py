@@ -6,6 +6,7 @@ an input costs the client, the server and the containers; rates differ with what
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -131,22 +132,18 @@ def map_single(meter: Meter) -> dict[str, float]:
 
 
 def spawn(meter: Meter) -> dict[str, float]:
-    """128 threads, each acknowledged before it spawns again."""
-    threads, each = 128, 80
+    """128 in flight, each acknowledged before its caller spawns again."""
+    callers, each = 128, 80
 
-    def loop() -> None:
+    async def loop() -> None:
         for n in range(each):
-            program.many.spawn(n)
+            await program.many.spawn.aio(n)
 
-    def once() -> None:
-        running = [threading.Thread(target=loop) for _ in range(threads)]
-        for thread in running:
-            thread.start()
-        for thread in running:
-            thread.join()
+    async def once() -> None:
+        await asyncio.gather(*[loop() for _ in range(callers)])
 
-    once()
-    return _best([meter.measure(once, threads * each) for _ in range(3)])
+    asyncio.run(once())
+    return _best([meter.measure(lambda: asyncio.run(once()), callers * each) for _ in range(3)])
 
 
 def large(meter: Meter) -> dict[str, float]:
