@@ -90,17 +90,22 @@ def enter_own() -> str:
     read, write = os.pipe()
     helper = os.fork()  # the maps must be written from outside
     if helper == 0:
-        os.close(write)
-        os.read(read, 1)
-        os._exit(_write_maps(pid, uid, gid))
+        status = 1
+        try:
+            os.close(write)
+            if os.read(read, 1):
+                status = _write_maps(pid, uid, gid)
+        finally:
+            os._exit(status)  # whatever is wrong, this process must not go on as the launcher
     os.close(read)
     try:
         namespaces.unshare(namespaces.NEWUSER)
-    except OSError as error:
-        raise OSError(f"{_FORBIDDEN} ({error.strerror})") from None
-    finally:
         os.write(write, b"x")
+    except OSError as error:
         os.close(write)
+        os.waitpid(helper, 0)
+        raise OSError(f"{_FORBIDDEN} ({error.strerror})") from None
+    os.close(write)
     _, status = os.waitpid(helper, 0)
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
