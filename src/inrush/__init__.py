@@ -33,6 +33,7 @@ _HOMES = {
     "Retries": "retries",
     "Secret": "secret",
     "asgi_app": "_marks",
+    "clustered": "_marks",
     "concurrent": "_marks",
     "current_function_call_id": "context",
     "current_input_id": "context",
@@ -51,7 +52,7 @@ _HOMES = {
 _UNBUILT = (
     "Client", "CloudBucketMount", "Cluster", "Cron", "Environment", "NetworkFileSystem", "Period", "Probe", "Proxy",
     "Queue", "Sandbox", "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace", "batched",
-    "clustered", "forward", "interact", "sessioned", "web_server",
+    "forward", "interact", "sessioned", "web_server",
 )  # fmt: skip
 """Names that say, when used, that they are not built yet, and what to do instead."""
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from inrush.client._ignore import FilePatternMatcher
     from inrush.client._marks import (
         asgi_app,
+        clustered,
         concurrent,
         enter,
         exit,
@@ -100,7 +102,6 @@ if TYPE_CHECKING:
     Volume: Any
     Workspace: Any
     batched: Any
-    clustered: Any
     forward: Any
     interact: Any
     sessioned: Any

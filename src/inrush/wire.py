@@ -93,7 +93,7 @@ class Resources(Struct, frozen=True):
 
     cpu: float = 0.125
     cpu_limit: float | None = None
-    memory_mib: int = 128
+    memory_mib: int = 64
     memory_limit_mib: int | None = None
     disk_mib: int | None = None
     gpu: tuple[GpuRequest, ...] = ()
@@ -865,9 +865,10 @@ class ExecOutput(Message, frozen=True):
 
 
 class NodeState(Message, frozen=True):
-    """How the node is, whenever that changes: images (`image_key` of their recipes) and snapshots (function id) that it
+    """How a node is, whenever that changes: images (`image_key` of their recipes) and snapshots (function id) that it
     holds, and why nothing more should be placed on it (empty: all is well). `drain`: what runs there is to end too."""
 
+    node: str
     holds: tuple[str, ...] = ()
     unfit: str = ""
     drain: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inrush.client._resources import gpus, resources
-from inrush.errors import InvalidError, UnimplementedError
+from inrush.errors import InvalidError
 from inrush.wire import GpuRequest
 
 
@@ -41,9 +41,11 @@ def test_what_is_no_gpu_is_refused(written: object) -> None:
         gpus(written)  # type: ignore[arg-type]
 
 
-def test_parts_of_a_gpu_are_refused_by_name() -> None:
-    with pytest.raises(UnimplementedError, match="parts of a GPU"):
-        gpus("A100:0.5")
+def test_a_part_of_a_gpu_is_a_share_of_one() -> None:
+    assert gpus("A100:0.5") == (GpuRequest(type="A100", share=0.5),)
+    assert gpus(["H100:.25", "A100:2"])[0] == GpuRequest(type="H100", share=0.25)
+    with pytest.raises(InvalidError, match=r"between 0\.05 and 1"):
+        gpus("A100:0.01")
 
 
 def test_cpu_and_memory_are_requests_or_requests_and_limits() -> None:
@@ -53,7 +55,7 @@ def test_cpu_and_memory_are_requests_or_requests_and_limits() -> None:
     assert (both.cpu, both.cpu_limit, both.memory_mib, both.memory_limit_mib) == (0.5, 1.0, 256, 512)
     assert both.disk_mib == 1000
     nothing = resources()
-    assert (nothing.cpu, nothing.cpu_limit, nothing.memory_mib, nothing.gpu) == (0.125, None, 128, ())
+    assert (nothing.cpu, nothing.cpu_limit, nothing.memory_mib, nothing.gpu) == (0.125, None, 64, ())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections import defaultdict
 from inrush.core import effects, events
 from inrush.core.calls import INPUT
 from inrush.core.cluster import Cluster
+from inrush.core.quotas import parse
 from inrush.wire import Status
 
 
@@ -33,7 +34,7 @@ class Shell:
     """Holds what runs where, as a real shell would know it from effects alone."""
 
     def __init__(self, seed: str = "property") -> None:
-        self.cluster = Cluster(seed)
+        self.cluster = Cluster(seed, quotas=parse("ap-1=A10G:3"))
         self.now = 0.0
         self.wake_at = math.inf
         self.starting: dict[str, effects.StartContainer] = {}

@@ -34,6 +34,13 @@ SPECS = (
         resources=Resources(cpu=2.0, memory_mib=1000, gpu=(GpuRequest(type="A100", count=2), GpuRequest(type="ANY"))),
     ),
 )
+SPECS = (
+    *SPECS,
+    FunctionSpec(name="half", resources=Resources(gpu=(GpuRequest(type="A10G", share=0.5),)), priority=-1),
+    FunctionSpec(name="pair", cluster_size=2, resources=A10G, priority=1),
+    FunctionSpec(name="trio", cluster_size=3, scale=ScalePolicy(max_containers=2), resources=Resources(cpu=0.5)),
+    FunctionSpec(name="fixed", resources=A10G, nonpreemptible=True),
+)
 INVENTORIES = (
     Inventory(cpu=1.0, memory_mib=1000),
     Inventory(cpu=4.0, memory_mib=2000, gpus=tuple(Gpu(type="A10G", index=i) for i in range(2))),
@@ -70,7 +77,7 @@ class Anything(RuleBasedStateMachine):
         self.shell.step(events.NodeJoined("no-0", inventory))
         for number in sorted(numbers):
             self.add(number, durable=number % 2 == 0)
-            self.arrive(number, KINDS[number], 6, 6)
+            self.arrive(number, KINDS[number % len(KINDS)], 6, 6)
 
     @rule(number=st.integers(0, 2), inventory=st.sampled_from(INVENTORIES), stray=st.booleans())
     def join(self, number: int, inventory: Inventory, stray: bool) -> None:
@@ -83,6 +90,10 @@ class Anything(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2))
     def leave(self, number: int) -> None:
         self.shell.lose(f"no-{number}")
+
+    @rule(number=st.integers(0, 2), unfit=st.sampled_from(("", "", "its disk is full")), drains=st.booleans())
+    def tell_of_a_node(self, number: int, unfit: str, drains: bool) -> None:
+        self.shell.step(events.NodeChanged(f"no-{number}", ("im-1", f"fn-{number}-0"), unfit, bool(unfit) and drains))
 
     @rule(number=functions, durable=st.booleans())
     def add(self, number: int, durable: bool) -> None:

@@ -5,14 +5,18 @@
 A script is read in blocks, separated by blank lines; the cluster lives through all blocks of a file. Lines that start
 with `#` say what the block is about. Commands (`[…]` may be left out):
 
-    pool TYPE nodes=N gpus=N [cpu=N] [memory=MIB] [region=R]       nodes no-1, no-2, … (TYPE `cpu`: without GPUs)
+    quotas SETTING                                                 comes first, as the setting `quotas`
+    pool TYPE nodes=N gpus=N [cpu=N] [memory=MIB] [region=R] [price=P] [label=K:V]
+                                   nodes no-1, no-2, … (TYPE `cpu`: without GPUs)
     function F [gpu=T[:N]] [slots=N] [target=N] [containers=A..B] [buffer=N] [window=S] [retries=N] [delay=S] [cpu=N]
-               [memory=MIB] [app=A] [priority=N] [durable=1] [single_use=1]
+               [memory=MIB] [app=A] [priority=N] [durable=1] [single_use=1] [nonpreemptible=1]
+               [cluster=N] [label=K:V] [snapshot=1]
     calls F N [kind=K] [caller=C]                                  the next call, ca-1, ca-2, …, with N inputs
     ready C…|all [after=S]        container(s) become ready        done C|all [N] [STATUS] [took=S]   N (all) inputs end
     back C N                      gives back all its inputs but N
     end C STATUS                  a container ends                 stopped                   all told to stop have ended
     wait S                        time passes, with its ticks      lose NODE   join NODE like=NODE
+    node NODE [unfit=WHY] [drain=1] [holds=F]       what it says of itself (spaces as _; it holds the image of F)
     cancel CALL [terminate=1]     forget CALL                      remove F [drain=1]        replace F G
     override F [containers=A..B] [buffer=N] [window=S]             why F                     what `inrush why` says
 """
@@ -27,7 +31,9 @@ from typing import Any
 
 from inrush.core import effects, events
 from inrush.core.cluster import Cluster
-from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources, Retries, ScalePolicy, Status
+from inrush.core.place import image_key
+from inrush.core.quotas import parse
+from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Recipe, Resources, Retries, ScalePolicy, Status
 
 HERE = Path(__file__).parent
 
@@ -62,12 +68,27 @@ class Player:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _pool(
-        self, kind: str, nodes: str, gpus: str = "0", cpu: str = "64", memory: str = "65536", region: str = ""
+        self,
+        kind: str,
+        nodes: str,
+        gpus: str = "0",
+        cpu: str = "64",
+        memory: str = "65536",
+        region: str = "",
+        price: str = "0",
+        label: str = "",
     ) -> None:
         for _ in range(int(nodes)):
             node = f"no-{len(self.inventories) + 1}"
             devices = tuple(Gpu(type=kind.upper(), index=i, declared=True) for i in range(int(gpus)))
-            self.inventories[node] = Inventory(cpu=float(cpu), memory_mib=int(memory), gpus=devices, region=region)
+            self.inventories[node] = Inventory(
+                cpu=float(cpu),
+                memory_mib=int(memory),
+                gpus=devices,
+                region=region,
+                price=float(price),
+                labels=_labels(label),
+            )
             self._step(events.NodeJoined(node, self.inventories[node]))
 
     def _function(self, name: str, app: str = "ap", durable: str = "", **options: str) -> None:
@@ -88,7 +109,18 @@ class Player:
         )
         retries = Retries(max_retries=int(options.get("retries", 0)), initial_delay_s=float(options.get("delay", 1)))
         priority = int(options.get("priority", 0))
-        spec = FunctionSpec(name=name, scale=scale, resources=resources, retries=retries, priority=priority)
+        spec = FunctionSpec(
+            name=name,
+            scale=scale,
+            resources=resources,
+            retries=retries,
+            priority=priority,
+            image=Recipe(base=options.get("image", "host")),
+            snapshot="snapshot" in options,
+            nonpreemptible="nonpreemptible" in options,
+            cluster_size=int(options.get("cluster", 0)),
+            node_labels=_labels(options.get("label", "")),
+        )
         self._step(events.FunctionAdded(name, app, spec, bool(durable)))
 
     def _calls(self, function: str, count: str, kind: str = "map", caller: str = "") -> None:
@@ -145,6 +177,14 @@ class Player:
         self.inventories[node] = self.inventories[like]
         self._step(events.NodeJoined(node, self.inventories[like]))
 
+    def _node(self, node: str, unfit: str = "", drain: str = "", holds: str = "") -> None:
+        spec = self.cluster.functions[holds].spec if holds else None
+        held = (image_key(spec.image), holds) if spec is not None else ()
+        self._step(events.NodeChanged(node, held, unfit.replace("_", " "), bool(drain)))
+
+    def _quotas(self, **quotas: str) -> None:
+        self.cluster = Cluster("script", quotas=parse(",".join(map("=".join, quotas.items()))))
+
     def _cancel(self, call: str, terminate: str = "") -> None:
         self._step(events.CallCancelled(call, "by its caller", bool(terminate)))
 
@@ -172,7 +212,9 @@ class Player:
             case effects.StartContainer():
                 name = self._name(effect.container)
                 gpus = f" with {effect.gpu_type} {','.join(map(str, effect.gpus))}" if effect.gpus else ""
-                return [f"start {name} {effect.function} on {effect.node}{gpus}    why: {effect.why}"]
+                share = f" at {effect.gpu_share:g}" if effect.gpu_share < 1 else ""
+                rank = f" as {effect.rank} of {self._name(effect.cluster)}" if effect.cluster else ""
+                return [f"start {name} {effect.function} on {effect.node}{gpus}{share}{rank}    why: {effect.why}"]
             case effects.StopContainer():
                 how = " at once" if effect.kill else f" within {effect.grace_s:g} s"
                 return [f"stop {self._name(effect.container)}{how}    why: {effect.why}"]
@@ -209,7 +251,14 @@ class Player:
 
 def _gpu(text: str) -> GpuRequest:
     kind, _, count = text.partition(":")
+    if "." in count:
+        return GpuRequest(type=kind.upper(), share=float(count))
     return GpuRequest(type=kind.upper(), count=int(count or 1))
+
+
+def _labels(text: str) -> tuple[tuple[str, str], ...]:
+    key, _, value = text.partition(":")
+    return ((key, value),) if key else ()
 
 
 def _bounds(text: str) -> tuple[int | None, int | None]:

@@ -27,11 +27,24 @@ def container_env(
         **image_env,
         **dict(devices.env),
         **dict(order.env),
-        **gpus.environment(cards, order.gpu_type),
+        **gpus.environment(cards, order.gpu_type, order.gpu_share),
+        **_cluster_env(order),
         "INRUSH_IS_REMOTE": "1",
         "INRUSH_CONTAINER_ID": order.container,
         "INRUSH_APP": order.app,
         "INRUSH_FUNCTION": order.spec.name,
+    }
+
+
+def _cluster_env(order: wire.StartContainer) -> dict[str, str]:
+    """Who it is among the containers that run each input together."""
+    if not order.cluster:
+        return {}
+    size = str(order.spec.cluster_size)
+    return {
+        "INRUSH_CLUSTER_ID": order.cluster,
+        "INRUSH_CLUSTER_RANK": str(order.rank),
+        "INRUSH_CLUSTER_SIZE": size,
     }
 
 

@@ -110,10 +110,11 @@ def short_type(name: str, memory_bytes: int) -> str:
     return "-".join(word for word in words if word != "NVIDIA")
 
 
-def environment(gpus: Sequence[Gpu], gpu_type: str) -> dict[str, str]:
-    """What a container with these cards sees; without any, CUDA is told that there are none.
+def environment(gpus: Sequence[Gpu], gpu_type: str, share: float = 1.0) -> dict[str, str]:
+    """What a container with these cards, or with a share of one, sees; without any, CUDA is told that there are none.
 
     CUDA counts the devices that it finds, so real cards are 0, 1, … inside; declared ones keep their index on the node.
     """
     seen = [gpu.index if gpu.declared else position for position, gpu in enumerate(gpus)]
-    return {"INRUSH_GPU_TYPE": gpu_type if gpus else "", "CUDA_VISIBLE_DEVICES": ",".join(map(str, seen))}
+    shown = {"INRUSH_GPU_TYPE": gpu_type if gpus else "", "CUDA_VISIBLE_DEVICES": ",".join(map(str, seen))}
+    return {**shown, "INRUSH_GPU_SHARE": f"{share:g}"} if share < 1 else shown

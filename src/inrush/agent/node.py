@@ -12,6 +12,7 @@ from typing import Any
 from inrush import wire
 from inrush.agent import gpus
 from inrush.agent.builds import Builds
+from inrush.agent.condition import Condition, labels
 from inrush.agent.execs import Execs
 from inrush.agent.exits import Exits
 from inrush.agent.grounds import Grounds
@@ -92,16 +93,33 @@ class Node:
         containers = Containers(starts, self._outbox.put, self._guest)
         execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
         self._exits.unexpected = lambda exited: self._ended(exited, templates)
-        inventory = wire.Inventory(cpu=float(len(os.sched_getaffinity(0))), memory_mib=memory_mib, gpus=cards)
+        self._condition = Condition(self.id, self._home, int(self._settings["reserve_disk_mib"]), self._outbox.put)
+        starts.prepared = self._condition.prepared
+        inventory = self._inventory(memory_mib, cards)
         hello = wire.NodeHello(self.id, inventory)
         self._agent = Agent(
             hello, self._outbox, containers, starts, Builds(images, self._blobs, uids, self._outbox.put), execs
+        )
+
+    def _inventory(self, memory_mib: int, cards: tuple[wire.Gpu, ...]) -> wire.Inventory:
+        """What this node has to give, and where it is."""
+        given = self._settings
+        return wire.Inventory(
+            cpu=float(len(os.sched_getaffinity(0))),
+            memory_mib=memory_mib,
+            gpus=cards,
+            cloud=given["cloud"],
+            region=given["region"],
+            price=float(given["node_price"]),
+            labels=labels(given["labels"]),
+            cpu_overcommit=max(1.0, float(given["cpu_overcommit"])),
         )
 
     def attach(self, deliver: Deliver) -> None:
         """The link to the server is up: the agent says hello."""
         assert self._agent is not None
         self._agent.start(deliver)
+        self._condition.look()
 
     def receive(self, batch: list[ToNode]) -> None:
         """The server's orders."""
@@ -111,6 +129,7 @@ class Node:
     async def stop(self, grace_s: float) -> None:
         """Ends all containers, then the launcher; nothing of either is left."""
         if self._agent is not None:
+            self._condition.close()
             await self._agent.stop(grace_s)
         self._unwatch_launcher()
         await self._launcher.close()

@@ -82,6 +82,8 @@ class Starts:
         self._cards = {card.index: card for card in cards}
         self._settings = settings
         self._note = note
+        self.prepared: Callable[[wire.Prepare, bool], None] = lambda order, snapshot: None
+        """Told of functions whose containers can be forked from now on, and whether from a snapshot."""
         self._preparing = asyncio.Semaphore(MAX_PREPARING)
         self._max_payload_bytes = int(settings["max_payload_mib"]) << 20
         self._warned = False
@@ -127,7 +129,7 @@ class Starts:
                 else:
                     template = self._templates_for(order, ground)[0]
                 async with self._templates.use(template, self._ttl_s(template)):
-                    return
+                    self.prepared(order, kind(template) == "snapshot")
             except (Error, OSError) as error:
                 log.info("%s could not be prepared: %s", order.spec.name, error)
 

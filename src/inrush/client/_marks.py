@@ -25,6 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ATTRIBUTE = "__inrush__"
 
+_CLUSTER_MOST = 64
+
 
 class Mark(NamedTuple):
     """What decorators said about one function, or about one class (`max_inputs`, `target_inputs` alone)."""
@@ -39,6 +41,7 @@ class Mark(NamedTuple):
     web: Web | None = None
     max_inputs: int | None = None
     target_inputs: int | None = None
+    cluster_size: int = 0
 
 
 class Method(Generic[P, R, O]):
@@ -170,6 +173,24 @@ def concurrent(
             f"@concurrent: target_inputs must be between 1 and max_inputs ({max_inputs}), not {target_inputs!r}"
         )
     return _ConcurrentDecorator(max_inputs, target_inputs)
+
+
+def clustered(size: int) -> Callable[[F], F]:
+    """Runs each input in `size` containers at once, all or none of them, for work that spans nodes.
+
+    It goes below `@app.function`. Each container finds `INRUSH_CLUSTER_RANK` (0 to size - 1), `INRUSH_CLUSTER_SIZE` and
+    `INRUSH_CLUSTER_ID` in its environment. The result is that of rank 0; an input that fails in any of them fails.
+    Raises `InvalidError` unless size is between 2 and 64.
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= _CLUSTER_MOST:
+        raise InvalidError(f"@clustered needs a size between 2 and {_CLUSTER_MOST}, not {size!r}")
+
+    def mark(thing: F) -> F:
+        if isinstance(thing, type) or mark_of(thing).method:
+            raise InvalidError("@clustered goes on a function, not on a class or a method")
+        return _add(thing, "clustered", cluster_size=size)
+
+    return mark
 
 
 class _WebDecorator:

@@ -55,6 +55,7 @@ class FunctionOptions(TypedDict, total=False):
     experimental_options: Mapping[str, Any] | None
     _experimental_restrict_output: bool
     priority: int
+    node_labels: Mapping[str, str] | None
     max_inputs: int | None
     keep_warm: int | None
     concurrency_limit: int | None
@@ -80,6 +81,8 @@ class Options(NamedTuple):
     region: tuple[str, ...]
     nonpreemptible: bool
     priority: int
+    node_labels: tuple[tuple[str, str], ...]
+    cluster_size: int
     serialized: bool
     include_source: bool | None
 
@@ -118,7 +121,9 @@ def parse(where: str, options: Mapping[str, Any], mark: Mark) -> Options:
         cloud=get("cloud") or "",
         region=_regions(get("region")),
         nonpreemptible=bool(get("nonpreemptible")),
-        priority=get("priority") or 0,
+        priority=_priority(where, get("priority")),
+        node_labels=tuple(sorted((get("node_labels") or {}).items())),
+        cluster_size=_cluster_size(where, options, mark),
         serialized=bool(get("serialized")),
         include_source=get("include_source"),
     )
@@ -176,6 +181,19 @@ def _inputs(where: str, options: Mapping[str, Any], mark: Mark) -> tuple[int, in
             f"{where}: say how many inputs run at once either by @concurrent or by concurrency_limit, not by both"
         )
     return given or mark.max_inputs or 1, mark.target_inputs
+
+
+def _priority(where: str, value: Any) -> int:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise InvalidError(f"{where}: priority is a whole number, higher goes first, not {value!r}")
+    return value or 0
+
+
+def _cluster_size(where: str, options: Mapping[str, Any], mark: Mark) -> int:
+    """Containers that run each input together; they take one input at a time."""
+    if mark.cluster_size and _inputs(where, options, mark)[0] > 1:
+        raise InvalidError(f"{where}: containers of @clustered take one input at a time; leave out @concurrent")
+    return mark.cluster_size
 
 
 def _count(where: str, options: Mapping[str, Any], name: str, older: str = "", least: int = 0) -> int | None:

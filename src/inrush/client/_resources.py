@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from inrush.errors import InvalidError, UnimplementedError
+from inrush.errors import InvalidError
 from inrush.wire import GpuRequest, Resources
 
 Gpu = str | Sequence[str | None] | None
@@ -13,13 +13,14 @@ Gpu = str | Sequence[str | None] | None
 
 _GPU = re.compile(r"(?P<type>[A-Z0-9][A-Z0-9_+. -]*?)!?(?::(?P<count>[^:]*))?")
 _MAX_GPUS = 8
+_MIN_SHARE = 0.05
 _MAX_DISK_MIB = 3 * 1024 * 1024
 _SOFT_CPU_CORES = 16.0
 _MIN_CPU = 0.1
 
 
 def gpus(gpu: Gpu) -> tuple[GpuRequest, ...]:
-    """`"A10G"`, `"A100:2"`, `"any"`, or a list of them in order of preference."""
+    """`"A10G"`, `"A100:2"`, `"A100:0.5"`, `"any"`, or a list of them in order of preference."""
     if gpu is None:
         return ()
     if isinstance(gpu, str):
@@ -39,9 +40,9 @@ def _gpu(text: str) -> GpuRequest:
     if count is None:
         return GpuRequest(type=match["type"])
     if re.fullmatch(r"0?\.\d+", count):
-        raise UnimplementedError(
-            f"gpu={text!r}: parts of a GPU are not built yet; ask for a whole one, or share it by @concurrent"
-        )
+        if not _MIN_SHARE <= float(count) < 1:
+            raise InvalidError(f"gpu={text!r}: a part of a GPU is between {_MIN_SHARE} and 1, such as 0.5")
+        return GpuRequest(type=match["type"], share=float(count))
     if not count.isdigit() or not 1 <= int(count) <= _MAX_GPUS:
         raise InvalidError(f"gpu={text!r}: the number of GPUs of a container is between 1 and {_MAX_GPUS}")
     return GpuRequest(type=match["type"], count=int(count))

@@ -105,6 +105,8 @@ async def _spec(
         region=options.region,
         nonpreemptible=options.nonpreemptible,
         priority=options.priority,
+        node_labels=options.node_labels,
+        cluster_size=options.cluster_size,
         **more,
     )
 

@@ -18,7 +18,6 @@ INSTEAD = {
     "Tunnel": "serve an ASGI app with @inrush.asgi_app()",
     "forward": "serve an ASGI app with @inrush.asgi_app()",
     "batched": "take a list, and call the function with lists",
-    "clustered": 'use one container with several GPUs: gpu="A100:8"',
     "web_server": "serve an ASGI app with @inrush.asgi_app(), which may proxy to a process",
     "sessioned": "keep state in a Dict",
     "interact": "use `inrush container exec`",

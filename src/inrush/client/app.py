@@ -111,15 +111,16 @@ class App:
         """Makes a function one that runs in containers: `f.remote(…)`, `f.map(…)`, `f.spawn(…)`.
 
         What it runs in: `image` (default: the app's, else `Image.host()`), `env` (variables), `secrets`, `gpu`
-        (`"A10G"`, `"A100:2"`, `"any"`, or a list in order of preference), `cpu` (cores, default 0.125, or `(request,
-        limit)`), `memory` (MiB, default 128, or `(request, limit)`), `ephemeral_disk` (MiB), `cloud`, `region`,
-        `nonpreemptible`, `block_network` (no network), `restrict_access` (no calls from inside),
+        (`"A10G"`, `"A100:2"`, `"A100:0.5"` for turns on one that others use too, `"any"`, or a list in order of
+        preference), `cpu` (cores, default 0.125, or `(request, limit)`), `memory` (MiB, default 64, or `(request,
+        limit)`), `ephemeral_disk` (MiB), `cloud`, `region`, `node_labels` (a dict), `nonpreemptible` (never has to go
+        for others), `block_network` (no network), `restrict_access` (no calls from inside),
         `enable_memory_snapshot` (start containers from a copy of memory after imports and `@enter(snap=True)`).
 
         How many: `min_containers` (default 0), `max_containers`, `buffer_containers` (more than needed while active),
         `scaledown_window` (the longest an idle container stays, seconds, default 60), `single_use_containers` (one
-        input each), `priority` (higher goes first, default 0). How many inputs one container runs at once:
-        `@concurrent` or `concurrency_limit`.
+        input each), `priority` (higher goes first, and has lower ones make way; default 0). How many inputs one
+        container runs at once: `@concurrent` or `concurrency_limit`.
 
         How long: `timeout` (seconds an attempt, default 300, up to 24 h), `startup_timeout` (imports and hooks, default
         `timeout`), `retries` (a number, or `Retries`).

@@ -146,6 +146,8 @@ def _fire(state: State) -> None:
             retry_due(state, timer.key, timer.input)
         elif timer.kind == "pools" and timer.at == state.pools_look:
             supply(state, [function for function in state.hungry.values() if function.refusal])
+        elif timer.kind == "provision":
+            state.provision_due, state.provision_at = True, math.inf
         elif timer.kind == "node":
             forgive(state, timer.key)
         elif timer.kind == "lease":

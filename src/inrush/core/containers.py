@@ -85,7 +85,7 @@ class Container:
     @property
     def engaged(self) -> bool:
         """Whether it, or one that follows it, runs something."""
-        return self.busy > 0 or any(follower.echoes for follower in self.followers)
+        return self.busy > 0 or (bool(self.followers) and any(follower.echoes for follower in self.followers))
 
     @property
     def cpu_held_milli(self) -> int:

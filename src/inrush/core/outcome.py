@@ -79,6 +79,12 @@ def _follower_ended(state: State, container: Container, leader: Container, event
 def inputs_returned(state: State, event: InputsReturned) -> None:
     """Leased inputs that a container has not begun: they wait again, as if they had never been sent."""
     call, container = state.calls.get(event.call), state.containers.get(event.container)
+    if container is not None and container.leader is not None:
+        lost = (int(Status.LOST),) * len(event.indexes)
+        _follower_ended(
+            state, container, container.leader, AttemptsEnded(container.id, event.call, event.indexes, lost, ())
+        )
+        return
     if call is None or container is None:
         return
     running = call.running

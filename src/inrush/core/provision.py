@@ -22,8 +22,10 @@ from inrush.wire import GpuRequest
 
 STARTS_PER_STEP = 64
 
-WORDS_S_PER_NODE = 0.0005
-"""A refusal names who holds what on all nodes, so it is put into words anew no more often than this for each node."""
+WORDS_S_PER_NODE = 0.01
+WORDS_MAX_S = 5.0
+FEW_NODES = 8
+"""A refusal names who holds what on all nodes: with more than a few, it is put into words anew only so often."""
 
 _Turn = tuple[int, int, int, int, Function]
 
@@ -50,7 +52,7 @@ def provision(state: State) -> None:
     _refuse(state, refused)
     if heap:
         state.provision_due = True
-        state.timer(state.now, "provision")
+        state.provision_by(state.now)
 
 
 def _place(state: State, function: Function) -> int:
@@ -99,7 +101,7 @@ def _refuse(state: State, refused: list[Function]) -> None:
         if not function.refusal or state.now >= function.refusal_due:
             function.refusal = refusal(state, function)
             function.refused_at = state.now
-            function.refusal_due = state.now + WORDS_S_PER_NODE * len(state.nodes)
+            function.refusal_due = state.now + min(WORDS_MAX_S, WORDS_S_PER_NODE * max(0, len(state.nodes) - FEW_NODES))
         if not over_quota(state, function):
             lacking.append(function)
     reclaim(state, lacking)

@@ -34,11 +34,11 @@ def refusal(state: State, function: Function) -> str:
     if not fit:
         return aside
     sentences = [_no_gpu(state, function, request, fit) for request in spec.resources.gpu]
-    text = "; ".join(filter(None, sentences)) or _no_room(state, function, fit)
+    text = "; ".join(filter(None, sentences))
     if spec.cluster_size > 1:
-        text = (
-            f"{len(function.places)} of {spec.cluster_size} have a place, and they start together or not at all; {text}"
-        )
+        there = f"only {len(function.places)} of its {spec.cluster_size} containers, which start together, have a place"
+        text = f"{there}; {text}" if text else there
+    text = text or _no_room(state, function, fit)
     return f"{text}; {aside}" if aside else text
 
 

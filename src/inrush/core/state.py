@@ -64,6 +64,8 @@ class State:
     """Functions that want more containers than they have."""
     reclaim_due: float = -math.inf
     """Idle containers are not looked through for the sake of others before."""
+    provision_at: float = math.inf
+    """When a timer has the hungry served."""
     provision_due: bool = False
     """Capacity or wants changed since the hungry were last served."""
     pools: dict[str, Pool] = field(default_factory=dict)
@@ -97,6 +99,12 @@ class State:
     def timer(self, at: float, kind: str, key: str = "", input: int = 0) -> None:
         """Look at this again at `at`."""
         heappush(self.timers, Timer(at, self.next_serial(), kind, key, input))
+
+    def provision_by(self, at: float) -> None:
+        """Serve the hungry at `at`, or earlier if that was already planned."""
+        if at < self.provision_at:
+            self.provision_at = at
+            self.timer(at, "provision")
 
     def review_by(self, function: Function, at: float) -> None:
         """Think about its scale at `at`, or earlier if that was already planned."""

@@ -44,12 +44,14 @@ FRAGMENTS_COMPARED = 16
 
 def make_way(state: State, function: Function, lacking: int) -> None:
     """Have others make room for so many containers of the function; look again in a while if they do not."""
-    waited_s = state.now - function.queued_since
-    if waited_s < PREEMPT_AFTER_S or state.now < function.yield_due:
-        state.timer(max(function.yield_due, function.queued_since + PREEMPT_AFTER_S), "provision")
+    due = max(function.yield_due, function.queued_since + PREEMPT_AFTER_S)
+    if state.now < due:
+        if due < math.inf:
+            state.provision_by(due)
         return
     function.yield_due = state.now + LOOK_S
-    if _preempt(state, function, min(lacking, PREEMPTS_PER_STEP)) or waited_s < YIELD_AFTER_S:
+    waits_long = state.now >= function.queued_since + YIELD_AFTER_S
+    if _preempt(state, function, min(lacking, PREEMPTS_PER_STEP)) or not waits_long:
         return
     if not _ask_to_yield(state, function) and needs_claim(function):
         _move(state, function)

@@ -79,6 +79,7 @@ class Nodes:
             wire.Returned: self._returned,
             wire.NodeNote: self._note,
             wire.NodeHeld: lambda held: self._post(events.NodeHeld(held.node, held.memory_mib)),
+            wire.NodeState: lambda s: self._post(events.NodeChanged(s.node, s.holds, s.unfit, s.drain)),
         }
 
     def __len__(self) -> int:
@@ -223,6 +224,9 @@ class Nodes:
                 effect.gpus,
                 effect.gpu_type,
                 function.parameters,
+                effect.gpu_share,
+                effect.rank,
+                effect.cluster,
             )
         )
 

@@ -23,7 +23,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from inrush import settings, wire
-from inrush.core import effects, events
+from inrush.core import effects, events, quotas
 from inrush.core.cluster import Cluster
 from inrush.core.never import can_ever
 from inrush.server import sockets, tables
@@ -93,7 +93,7 @@ class Server:
         )
         self.logs = Logs(self.home / "logs", given["logs_mib"] * MIB)
         self.functions, self.containers, self.endpoints = Functions(), Containers(), Endpoints()
-        self.loop = Loop(Cluster(self.boot), self._apply)
+        self.loop = Loop(Cluster(self.boot, quotas=quotas.parse(given["quotas"])), self._apply)
         post, turn = self.loop.post, self.loop.turn
         self.nodes = Nodes(post, turn, self.functions, self.containers, self.environment)
         self.calls = Calls(
