@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
 
 from inrush import settings
 from inrush.cli.verbs import root
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """The command puts its flags into this process's environment: it is as it was after each test."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture
@@ -47,7 +56,6 @@ def test_a_flag_reaches_what_the_command_starts(home, monkeypatch):
     config("--gpus", "A10G:8", "--force-build")
     assert settings.load()["gpus"].value == "A10G:8"
     assert settings.load()["force_build"].value is True
-    monkeypatch.delenv("INRUSH_FORCE_BUILD")
 
 
 def test_a_token_is_not_shown(home):
