@@ -1,12 +1,15 @@
 # Each target sets up what it needs by itself; `make run` and `make test` work from a fresh clone.
 
 SEED ?= 7
+SCENARIO ?= spike
+SEEDS ?= 1000
+FIRST ?= 0
 PROMPT ?= What is the capital of France?
 
 # The program asks for an A10G. Without a driver the node declares what is not there; with one, the first card answers to that name.
 GPUS := $(if $(wildcard /proc/driver/nvidia/version),A10G=0,A10G:8,A100:8)
 
-.PHONY: run test lint bench sim setup setup-dev clean
+.PHONY: run test lint bench sim fuzz setup setup-dev clean
 
 run: setup
 	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush run examples/llm.py --prompt "$(PROMPT)"
@@ -25,7 +28,11 @@ bench: setup
 	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush bench --json benchmarks/results.json
 
 sim: setup
-	.venv/bin/inrush sim spike --seed $(SEED)
+	.venv/bin/inrush sim $(SCENARIO) --seed $(SEED)
+
+# Every night with SEEDS=1000, from another FIRST.
+fuzz: setup
+	.venv/bin/inrush sim fuzz --seeds $(SEEDS) --first $(FIRST)
 
 setup:
 	@scripts/setup

@@ -19,9 +19,9 @@ def simulate(scenario: str | Scenario, seed: int) -> Report:
     return simulated(scenario, seed)[1]
 
 
-def simulated(scenario: str | Scenario, seed: int) -> tuple[World, Report]:
+def simulated(scenario: str | Scenario, seed: int, name: str = "given") -> tuple[World, Report]:
     """As `simulate`, with the world, which has the curves."""
-    name = scenario if isinstance(scenario, str) else "given"
+    name = scenario if isinstance(scenario, str) else name
     world = World(load(scenario) if isinstance(scenario, str) else scenario, seed)
     began = time.perf_counter()
     enabled = gc.isenabled()
