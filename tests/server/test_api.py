@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ from websockets.asyncio.client import connect as connect_socket
 
 from inrush import wire
 from inrush.server.serve import Server
+from inrush.sim.replay import decisions
 from inrush.wire import FunctionSpec, Gpu, ScalePolicy
 
 from .peers import Agent, Client
@@ -48,6 +51,17 @@ async def test_pages_of_other_origins_may_not_even_with_the_token(api: httpx.Asy
     assert (await api.get("/status", headers={"origin": "http://evil.example"})).status_code == 403
     assert (await api.get("/status", headers={"host": "evil.example"})).status_code == 403
     assert (await api.get("/status", headers={"origin": str(api.base_url).removesuffix("/api/v1/")})).status_code == 200
+
+
+async def test_the_journal_of_a_server_replays(
+    server: Server, api: httpx.AsyncClient, client: Client, home: Path
+) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    await client.start_app(F)
+    await client.wait(lambda: agent.containers)
+    (home / "journal").write_bytes(base64.b64decode((await api.get("/journal")).json()["file"]))
+    decided = [effect for step in decisions(home / "journal") for effect in step["decided"]]
+    assert [effect["container"] for effect in decided if effect["type"] == "StartContainer"] == list(agent.containers)
 
 
 async def test_apps_containers_and_nodes_are_told(server: Server, api: httpx.AsyncClient, client: Client) -> None:

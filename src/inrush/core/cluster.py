@@ -78,6 +78,7 @@ class Cluster:
 
     def __init__(self, seed: str, tuning: Tuning = TUNING, quotas: Quotas = MappingProxyType({})) -> None:
         self._state = State(seed, tuning, quotas=quotas)
+        self.seed, self.quotas = seed, quotas
         self.functions: Mapping[str, Function] = MappingProxyType(self._state.functions)
         self.containers: Mapping[str, Container] = MappingProxyType(self._state.containers)
         self.nodes: Mapping[str, Node] = MappingProxyType(self._state.nodes)

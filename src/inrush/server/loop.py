@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -41,7 +42,7 @@ class Loop:
         self, core: Cluster, apply: Callable[[list[Effect]], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.core = core
-        self.journal = Journal()
+        self.journal = Journal(core=core)
         self._ticks = 0
         self._apply = apply
         self._clock = clock
@@ -132,8 +133,10 @@ class Loop:
 class Journal:
     """A ring of the latest events, encoded, bounded by bytes. It holds no payloads: an event's `refs` are left out."""
 
-    def __init__(self, limit_bytes: int = JOURNAL_BYTES) -> None:
-        self._limit = limit_bytes
+    def __init__(self, limit_bytes: int = JOURNAL_BYTES, core: Cluster | None = None) -> None:
+        """`core` is the one whose events these are: to step them again takes its seed and quotas."""
+        self._limit, self._core = limit_bytes, core
+        self._complete = True
         self._entries: deque[tuple[float, bytes]] = deque()
         self._bytes = 0
         self._encode = msgspec.msgpack.Encoder(enc_hook=lambda _: None).encode
@@ -149,6 +152,15 @@ class Journal:
         self._bytes += len(entry)
         while self._bytes > self._limit:
             self._bytes -= len(self._entries.popleft()[1])
+            self._complete = False
+
+    def file(self, version: str) -> bytes:
+        """All of it as a file that `inrush sim replay` steps again: one msgpack map, with the events as they were
+        encoded. It is `complete` when the first event is the server's first."""
+        told: dict[str, Any] = {"format": 1, "version": version, "complete": self._complete}
+        if self._core is not None:
+            told |= {"seed": self._core.seed, "quotas": dict(self._core.quotas)}
+        return msgspec.msgpack.encode({**told, "events": list(self._entries)})
 
     def read(self) -> Iterable[tuple[float, AnyEvent]]:
         """The events with their times, oldest first."""

@@ -93,11 +93,12 @@ def _pool(seed: int, number: int) -> Pool:
 def _workload(seed: int, number: int, pools: list[Pool]) -> Workload:
     dice = Dice(seed, "workload", number)
     until_s = dice.between("until", 2, 15)
+    gpu = _gpu(dice, pools[0])
     return Workload(
         spec=FunctionSpec(
             name=f"f{number}",
-            resources=Resources(cpu=dice.among("cpu", (0.125, 1.0)), gpu=_gpu(dice, pools[0])),
-            scale=_scale(dice),
+            resources=Resources(cpu=dice.among("cpu", (0.125, 1.0)), gpu=gpu),
+            scale=_scale(dice, may_stay=not gpu),
             retries=Retries(max_retries=dice.whole("retries", 0, 3), initial_delay_s=0.2),
             priority=dice.among("priority", (0, 0, 5)),
         ),
@@ -122,10 +123,11 @@ def _gpu(dice: Dice, pool: Pool) -> tuple[GpuRequest, ...]:
     return dice.among("gpu", ((), (own,), (part,), (GpuRequest(type="ANY"),), (GpuRequest(type="H100"), own)))
 
 
-def _scale(dice: Dice) -> ScalePolicy:
+def _scale(dice: Dice, may_stay: bool) -> ScalePolicy:
+    """With `may_stay`, there may be a minimum: of GPUs, it could hold all there are for ever."""
     slots = dice.among("slots", (1, 1, 2, 5))
     return ScalePolicy(
-        min_containers=dice.among("min", (0, 0, 0, 1)),
+        min_containers=dice.among("min", (0, 0, 0, 1)) if may_stay else 0,
         max_containers=dice.among("max", (None, None, 1, 4)),
         buffer_containers=dice.among("buffer", (0, 0, 1)),
         scaledown_window_s=dice.among("window", (1.0, 60.0)),

@@ -43,7 +43,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[tuple[float, Any]]]:
 def decisions(path: Path) -> Iterator[dict[str, Any]]:
     """What the core of this tree decides, step by step."""
     told, entries = read(path)
-    cluster = Cluster(told["seed"])
+    more = {"quotas": told["quotas"]} if told.get("quotas") else {}  # which an older tree does not know
+    cluster = Cluster(told["seed"], **more)
     for number, (now, event) in enumerate(entries):
         if isinstance(event, AttemptsEnded):  # a journal holds no payloads: what comes back in their place is nothing
             event = msgspec.structs.replace(event, refs=(None,) * len(event.indexes))

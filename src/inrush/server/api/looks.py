@@ -30,6 +30,7 @@ class Looks:
         return [
             Route("GET", "/status", "The server, and what it has to do", schema.Status, self.status),
             Route("POST", "/shutdown", "End the server: containers get their grace", schema.Done, self.shutdown),
+            Route("GET", "/journal", "What the scheduler was told lately", schema.Journal, self.journal),
             Route("GET", "/apps", "Apps that run or are deployed", list[schema.App], self.apps),
             Route("GET", "/apps/{app}", "One app, also one that ended lately", schema.AppDetail, self.app),
             Route("POST", "/apps/{app}/stop", "End an app: its calls are cancelled", schema.Done, self.stop_app),
@@ -60,6 +61,9 @@ class Looks:
     async def shutdown(self, request: Request) -> schema.Done:
         self._server.ask_to_end("somebody asked for it")
         return schema.Done()
+
+    async def journal(self, request: Request) -> schema.Journal:
+        return schema.Journal(file=self._server.loop.journal.file(self._server.version))
 
     async def nodes(self, request: Request) -> list[schema.Node]:
         live = self._server.containers.all()

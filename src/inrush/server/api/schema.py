@@ -172,6 +172,12 @@ class Done(Body):
     done: bool = True
 
 
+class Journal(Body):
+    """What the scheduler was told lately, for `inrush sim replay`: references, no payloads and no secrets' values."""
+
+    file: bytes
+
+
 class Command(Body):
     """First text message of an exec or shell WebSocket. For a shell, an empty `argv` is `/bin/bash` or what the
     image has."""
