@@ -87,6 +87,42 @@ def place(nodes: int, containers: int) -> tuple[float, float]:
     return time.process_time() - began, longest
 
 
+def each_route(cluster: Cluster, calls: int) -> list[float]:
+    """Wall seconds of each step that routes one input to a free slot."""
+    spent = []
+    for number in range(calls):
+        call, now = f"ca-{number}", 1.0 + number * 1e-3
+        cluster.step(events.CallArrived(call, "fn-1", "remote", 1), now)
+        began = time.perf_counter()
+        (dispatch,) = cluster.step(events.InputsArrived(call, 0, 1), now)
+        spent.append(time.perf_counter() - began)
+        assert isinstance(dispatch, effects.Dispatch)
+        cluster.step(events.AttemptsEnded(dispatch.container, call, (0,), (0,), (None,)), now + 5e-4)
+    return spent
+
+
+def each_place(nodes: int, containers: int) -> list[float]:
+    """Wall seconds of each step that adds a function and places its container of one GPU on nodes of eight."""
+    cluster = Cluster("bench")
+    inventory = Inventory(cpu=64, memory_mib=512_000, gpus=tuple(Gpu(type="A100", index=i) for i in range(8)))
+    for number in range(nodes):
+        cluster.step(events.NodeJoined(f"no-{number}", inventory), 0.0)
+    resources = Resources(gpu=(GpuRequest(type="A100"),))
+    spec = FunctionSpec(name="f", resources=resources, scale=ScalePolicy(min_containers=1))
+    spent = []
+    for number in range(containers):
+        added = events.FunctionAdded(f"fn-{number}", f"ap-{number % 50}", spec)
+        began = time.perf_counter()
+        out = cluster.step(added, 0.0)
+        spent.append(time.perf_counter() - began)
+        assert any(isinstance(effect, effects.StartContainer) for effect in out)
+    return spent
+
+
+def p50_us(spent: list[float]) -> float:
+    return sorted(spent)[len(spent) // 2] * 1e6
+
+
 def main() -> None:
     for containers, slots, inputs in ((1, 64, 102_400), (10, 64, 102_400), (50, 1, 51_200)):
         runs = [drive_map(warm(containers, slots), inputs) for _ in range(5)]
@@ -95,6 +131,8 @@ def main() -> None:
         print(f"map {containers:3} x {slots:2}: {each:6.2f} µs/input, {step:6.2f} µs/step")
     seconds = sorted(drive_remote(warm(1, 64), 20_000) for _ in range(5))[2]
     print(f"warm remote: {seconds / 20_000 * 1e6:6.2f} µs/call")
+    print(f"route one input, p50: {p50_us(each_route(warm(1, 64), 20_000)):6.2f} µs")
+    print(f"place one container among 1250 nodes, p50: {p50_us(each_place(1250, 2000)):6.1f} µs")
     for nodes, containers in ((1250, 64), (1250, 10_000)):
         seconds, longest = place(nodes, containers)
         print(

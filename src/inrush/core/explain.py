@@ -37,6 +37,7 @@ def explain(state: State, function_id: str) -> list[str]:
         return [f"no function {function_id} is known"]
     lines = [_policy(state, function), _load(function), _measured(function), *_containers(state, function)]
     lines += [f"decided {_ago(state, at)}: {decision.why}" for at, decision in function.decisions]
+    lines += [f"{_ago(state, at)} {text}" for at, text in function.departures]
     if function.trouble.failures:
         lines.append(
             f"{_times(function.trouble.failures)} in a row its container could not start: {function.trouble.why}"

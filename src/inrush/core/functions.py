@@ -21,6 +21,7 @@ from inrush.core.scale import Decision, Measured, Memo, slots_of, target_of
 from inrush.wire import FunctionSpec, ScalePolicy
 
 DECISIONS_KEPT = 8
+DEPARTURES_KEPT = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +106,8 @@ class Function:
     """Since when inputs have been waiting without a break; infinite while none does."""
     wanted: int = 0
     decisions: deque[tuple[float, Decision]] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
+    departures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=DEPARTURES_KEPT))
+    """When and why containers were told to go, the latest."""
     refusal: str = ""
     """What the last container that could not be placed lacked."""
     refusal_due: float = -math.inf

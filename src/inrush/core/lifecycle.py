@@ -96,6 +96,8 @@ def stop(state: State, container: Container, why: str, grace_s: float = STOP_GRA
     turn(state, container, "stop")
     container.killed = container.killed or kill
     state.out.append(StopContainer(container.id, container.node, 0.0 if kill else grace_s, kill, why))
+    if container.leader is None:
+        state.functions[container.function].departures.append((state.now, f"{container.id} had to go: {why}"))
     for follower in container.followers:
         if follower.id in state.containers:
             stop(state, follower, why, grace_s, kill)

@@ -23,7 +23,8 @@ def refusal(state: State, function: Function) -> str:
     quota = over_quota(state, function)
     if quota:
         return quota
-    never = can_ever(spec.resources, state.nodes.values(), spec)
+    kinds = {(id(n.group), n.inventory.cpu, n.inventory.memory_mib): n for n in state.nodes.values()}
+    never = can_ever(spec.resources, kinds.values(), spec)
     if never is not None:
         return never
     nodes = [node for node in state.nodes.values() if in_bounds(spec, node)]

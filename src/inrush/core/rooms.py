@@ -134,10 +134,13 @@ def by_node(containers: list[Container]) -> Candidates:
 
 def _first(function: Function, room: Room, candidates: list[Container]) -> list[Container]:
     """The first candidates that make room together; empty when not even all do. The room stays as it is."""
+    resources = function.spec.resources
+    cpu = cpu_milli(resources)
+    kinds = {t for t in room.devices if any(accepts(request, t) for request in resources.gpu)}
     taken: list[Container] = []
     fits = False
     for container in candidates:
-        if _helps(function, room, container):
+        if container.gpu_type in kinds or room.cpu_milli < cpu or room.memory_mib < resources.memory_mib:
             taken.append(container)
             room.add(container)
             fits = room.fits(function) is not None
@@ -146,11 +149,3 @@ def _first(function: Function, room: Room, candidates: list[Container]) -> list[
     for container in taken:
         room.add(container, -1)
     return taken if fits else []
-
-
-def _helps(function: Function, room: Room, container: Container) -> bool:
-    """Whether a container holds something that the function lacks on this node."""
-    resources = function.spec.resources
-    if container.gpus and any(accepts(request, container.gpu_type) for request in resources.gpu):
-        return True
-    return room.cpu_milli < cpu_milli(resources) or room.memory_mib < resources.memory_mib
