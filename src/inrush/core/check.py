@@ -17,6 +17,8 @@ from inrush.core.lease import MOST, STALE_S
 from inrush.core.state import State
 from inrush.core.transitions import states
 
+_CALL_STATES, _CONTAINER_STATES = frozenset(states(CALL)), frozenset(states(CONTAINER))
+
 
 def violations(state: State) -> list[str]:
     """What is wrong with the state, in sentences; empty when nothing is."""
@@ -37,7 +39,7 @@ def violations(state: State) -> list[str]:
 def _call(state: State, call: Call) -> Iterator[str]:
     queued = [*(index for span in call.queue for index in span), *call.suspects]
     places = [*queued, *call.running, *call.delayed]
-    if call.state not in states(CALL) or call.state == "done":
+    if call.state not in _CALL_STATES or call.state == "done":
         yield f"is in state {call.state!r}"
     if len(places) != len(set(places)):
         yield "an input stands in two places"
@@ -63,7 +65,7 @@ def _container(
 ) -> Iterator[str]:
     """`waits` are calls by the container that made them, `runs` inputs by call and container."""
     function, node = state.functions.get(container.function), state.nodes.get(container.node)
-    if container.state not in states(CONTAINER) or container.state == "ended":
+    if container.state not in _CONTAINER_STATES or container.state == "ended":
         yield f"is in state {container.state!r}"
     if container.leader is not None:
         yield from _follower(state, container)

@@ -12,7 +12,7 @@ from inrush.wire import FunctionSpec, GpuRequest, Resources
 def can_ever(resources: Resources, nodes: Iterable[Node], spec: FunctionSpec | None = None) -> str | None:
     """None when some node, were it empty, could run such a container; else a sentence that says what lacks. Give the
     `spec` too to heed its cloud, region and labels."""
-    found = list(nodes)
+    found = list({_kind_of(node): node for node in nodes}.values())
     if not found:
         return None
     allowed = [node for node in found if spec is None or in_bounds(spec, node)]
@@ -35,6 +35,12 @@ def _lacks_gpu(request: GpuRequest, resources: Resources, nodes: list[Node]) -> 
     if largest < request.count:
         return f"no node has {name(request)}; the largest has {largest}"
     return _too_big(resources, [node for node in nodes if _most(request, node) >= request.count])
+
+
+def _kind_of(node: Node) -> object:
+    """The same for nodes that can do the same: a few kinds are looked at, not a thousand nodes."""
+    inventory = node.inventory
+    return node.id if node.group is None else (node.group.kind, inventory.cpu, inventory.memory_mib)
 
 
 def _kind(request: GpuRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from inrush.core.containers import WHOLE, Container
@@ -57,7 +58,8 @@ def over_quota(state: State, function: Function) -> str:
 def _no_gpu(state: State, function: Function, request: GpuRequest, nodes: list[Node]) -> str:
     if _with_devices(function, request, nodes):
         return ""
-    total = sum(accepts(request, gpu.type) for node in nodes for gpu in node.inventory.gpus)
+    kinds = Counter(node.group.kind for node in nodes if node.group is not None)
+    total = sum(n * count for kind, n in kinds.items() for t, count in kind[-1] if accepts(request, t))
     seated = (c for c in _seated(nodes) if c.gpus and accepts(request, c.gpu_type))
     held = {c.id: len(c.gpus) * c.share_milli / WHOLE for c in seated}
     text = f"no {name(request)} free: {sum(held.values()):g} of {total} busy with {_holders(state, held)}"
