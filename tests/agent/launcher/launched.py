@@ -223,5 +223,8 @@ def outside_machine() -> Iterator[None]:
         assert process.stdout.readline() == "up\n"
         yield
     finally:
+        subprocess.run(
+            ["ip", "link", "del", link], capture_output=True
+        )  # the kernel takes its time with a dead namespace
         process.kill()
         process.wait()

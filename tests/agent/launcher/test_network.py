@@ -38,15 +38,15 @@ async def listener() -> AsyncIterator[int]:
     server.close()
 
 
-def reach(address: str, port: int) -> str:
+def reach(address: str, port: int, patience_s: float = 20) -> str:
     """An expression: what a connection says, or the name of the error."""
-    return f"talk({address!r}, {port})"
+    return f"talk({address!r}, {port}, {patience_s})"
 
 
 _TALK = """
-def talk(address, port):
+def talk(address, port, patience_s):
     try:
-        connection = socket.create_connection((address, port), 2)
+        connection = socket.create_connection((address, port), patience_s)
     except OSError as error:
         return type(error).__name__
     try:
@@ -83,7 +83,7 @@ async def test_no_address_of_the_node_is_reached(node: Node, outside: None, list
     gateway = await forked.ask("open('/proc/net/route').read()")
     bridge = ".".join(str(int(gateway.split("\\t")[12][i : i + 2], 16)) for i in (6, 4, 2, 0))
     addresses = {HOST, "127.0.0.1", bridge, *_own_addresses()}
-    reached = {address: await forked.ask(reach(address, listener)) for address in addresses}
+    reached = {address: await forked.ask(reach(address, listener, 2)) for address in addresses}
     assert set(reached.values()) <= {"'ConnectionRefusedError'", "'TimeoutError'", "'OSError'"}, reached
 
 
@@ -92,8 +92,8 @@ async def test_one_container_does_not_reach_another(node: Node) -> None:
     first, second = await node.fork("t"), await node.fork("t")
     await first.ask("sys.modules['rig'].__dict__.update(server=socket.create_server(('0.0.0.0', 9999)))")
     address = (await first.ask("os.popen('hostname -I').read().split()[0]")).strip("'")
-    assert await first.ask(reach(address, 9999)) == "'connected, nothing said'"
-    assert await second.ask(reach(address, 9999)) in ("'TimeoutError'", "'OSError'")
+    assert await first.ask(reach(address, 9999, 2)) == "'connected, nothing said'"
+    assert await second.ask(reach(address, 9999, 2)) in ("'TimeoutError'", "'OSError'")
 
 
 async def test_a_network_that_a_container_has_left_serves_the_next(node: Node, outside: None) -> None:
