@@ -49,7 +49,7 @@ INVENTORIES = (
 ROOMY = Inventory(
     cpu=64.0,
     memory_mib=64_000,
-    gpus=tuple(Gpu(type=t, index=i) for t in ("A10G", "A100") for i in range(4)),
+    gpus=tuple(Gpu(type=t, index=i) for t in ("A10G", "A100") for i in range(16)),
 )
 KINDS = ("remote", "map", "gen", "spawn", "web")
 ENDS = (Status.OK, Status.ERROR, Status.ERROR, Status.LOST, Status.CRASHED)

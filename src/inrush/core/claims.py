@@ -54,6 +54,13 @@ def keep(state: State, function: Function, taken: list[Container]) -> None:
     function.places = []
 
 
+def fulfil(node: Node, function: str, count: int) -> None:
+    """So many of the devices that were kept for a function there are its own now."""
+    kept = node.claims.pop(function, None)
+    if kept is not None and kept.devices > count:
+        node.claims[function] = kept._replace(devices=kept.devices - count)
+
+
 def lapse(state: State) -> None:
     """Let go what is claimed by who no longer needs it, or has claimed for long enough."""
     if not state.claimant or (state.claimant in state.hungry and state.now < state.claim_until):

@@ -58,10 +58,10 @@ def gather(state: State, function: Function, find: Find, why: str) -> tuple[list
 
 
 def disband(state: State, container: Container, why: str) -> None:
-    """One of a cluster is gone."""
+    """One of a cluster is gone: so are the others, but for those that were told to go and have their grace."""
     leader = container.leader or container
     if not leader.followers:
         return
     for member in members(container):
-        if member is not container and member.id in state.containers:
+        if member is not container and member.id in state.containers and member.state != "stopping":
             stop(state, member, f"another container of its cluster is gone: {why}", kill=True)

@@ -120,6 +120,8 @@ class Function:
     """Of a cluster that found no place as a whole: those of its containers for which there was one."""
     claim_due: float = -math.inf
     """It claims nothing before."""
+    placed_at: float = -math.inf
+    """When it last got a place."""
     yield_due: float = -math.inf
     """Others are not asked to make room for it before."""
     waiting: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inrush.core.claims import fulfil
 from inrush.core.containers import WHOLE, Container
 from inrush.core.effects import StartContainer, StopContainer
 from inrush.core.functions import Function
@@ -21,7 +22,9 @@ def start(state: State, function: Function, placement: Placement, why: str) -> N
 
 
 def tell_start(state: State, container: Container, rank: int = 0) -> None:
-    """Have it started."""
+    """Have it started; what was kept for it there is needed no more."""
+    fulfil(state.nodes[container.node], container.function, len(container.gpus))
+    state.functions[container.function].placed_at = state.now
     cluster = container.leader or (container if container.followers else None)
     state.out.append(
         StartContainer(
@@ -54,7 +57,6 @@ def seat(state: State, function: Function, placement: Placement, why: str) -> Co
     )
     state.containers[container.id] = container
     node = state.nodes[placement.node]
-    node.claims.pop(function.id, None)
     node.seat(container)
     _count(state, function, container, 1)
     return container

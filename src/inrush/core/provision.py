@@ -27,7 +27,7 @@ WORDS_MAX_S = 5.0
 FEW_NODES = 8
 """A refusal names who holds what on all nodes: with more than a few, it is put into words anew only so often."""
 
-_Turn = tuple[int, int, int, int, Function]
+_Turn = tuple[int, int, int, float, int, Function]
 
 
 def provision(state: State) -> None:
@@ -83,10 +83,10 @@ def _place(state: State, function: Function) -> int:
 
 
 def _turn(state: State, function: Function) -> _Turn:
-    """Priority first, then the app with fewest containers, then the function with fewest; the older function when all
-    is equal."""
+    """Priority first, then the app with fewest containers, then the function with fewest, then the one that got a place
+    least lately; the older function when all is equal."""
     app = state.per_app.get(function.app, 0)
-    return (-function.spec.priority, app, function.live, function.order, function)
+    return (-function.spec.priority, app, function.live, function.placed_at, function.order, function)
 
 
 def _satisfied(state: State, function: Function) -> None:

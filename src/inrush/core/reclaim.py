@@ -38,7 +38,7 @@ def reclaim(state: State, refused: list[Function]) -> None:
 def _reclaim(state: State, function: Function, most: int) -> int:
     """Make room for one; returns how many containers were let go."""
     idle = _idle(state, function)
-    found = rooms(state, idle)
+    found = rooms(state, function, idle)
     size = max(1, function.spec.cluster_size)
     lacking = size * (function.wanted - function.live) - len(function.places)
     gone = 0
@@ -50,7 +50,7 @@ def _reclaim(state: State, function: Function, most: int) -> int:
             stop(state, container, f"idle, and {function.spec.name} waits for its place", 0.0)
         gone += len(taken)
         if not taken:
-            make_way(state, function, lacking - number)
+            make_way(state, function, number, lacking - number)
             break
         keep(state, function, taken)
     return gone

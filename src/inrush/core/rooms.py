@@ -79,11 +79,12 @@ def room_of(node: Node) -> Room:
     return Room(node, node.cpu_milli, node.memory_mib, devices)
 
 
-def rooms(state: State, candidates: Candidates) -> dict[str, Room]:
-    """The rooms of the nodes on which something leaves or may leave; on the others nothing changes."""
+def rooms(state: State, function: Function, candidates: Candidates) -> dict[str, Room]:
+    """The rooms of the nodes on which something leaves or may leave, less what has a place there of a cluster of the
+    function; on the other nodes nothing changes."""
     found: dict[str, Room] = {}
-    for function in state.functions.values():
-        for container in function.leaving.values():
+    for owner in state.functions.values():
+        for container in owner.leaving.values():
             for member in (container, *container.followers):
                 if member.id in state.containers and member.node in state.nodes:
                     if member.node not in found:
@@ -92,6 +93,9 @@ def rooms(state: State, candidates: Candidates) -> dict[str, Room]:
     for node_id in candidates:
         if node_id not in found:
             found[node_id] = room_of(state.nodes[node_id])
+    for place in function.places:
+        if place.node in found:
+            found[place.node].promise(function)
     return found
 
 

@@ -3,7 +3,7 @@
 1. *Preemption*: containers of lower priority go within their grace; what does not end in it is tried again elsewhere,
    free of charge. Those that lose least go first: the lowest priority, no streams, the latest progress.
 2. *Fair share*: of equals, who holds more than the one that waits yields, one container at a time: it finishes what it
-   runs and takes no more.
+   runs and takes no more. Where there are fewer places than functions, they take turns.
 3. *Defragmentation*: when there are devices enough but no node has them together, containers on the node where fewest
    have to move finish what they run and start again elsewhere.
 
@@ -30,6 +30,11 @@ PREEMPT_AFTER_S = 0.05
 YIELD_AFTER_S = 0.5
 """Inputs wait this long before busy containers of others are asked to yield."""
 
+TURN_S = 5.0
+TURN_STARTS = 5.0
+"""Where there are more functions than places, who has none gets that of an equal that has had its turn: so long, or so
+many of its starts, so that changing costs little against what runs."""
+
 LOOK_S = 0.25
 """Others are asked no more often."""
 
@@ -42,8 +47,9 @@ FRAGMENTS_COMPARED = 16
 """Nodes that are looked at for one on which few have to move."""
 
 
-def make_way(state: State, function: Function, lacking: int) -> None:
-    """Have others make room for so many containers of the function; look again in a while if they do not."""
+def make_way(state: State, function: Function, coming: int, lacking: int) -> None:
+    """Have others make room for so many more containers of the function than there will be room for anyway; look again
+    in a while if they do not."""
     due = max(function.yield_due, function.queued_since + PREEMPT_AFTER_S)
     if state.now < due:
         if due < math.inf:
@@ -51,13 +57,13 @@ def make_way(state: State, function: Function, lacking: int) -> None:
         return
     function.yield_due = state.now + LOOK_S
     waits_long = state.now >= function.queued_since + YIELD_AFTER_S
-    if _preempt(state, function, min(lacking, PREEMPTS_PER_STEP)) or not waits_long:
+    if _preempt(state, function, coming, min(lacking, PREEMPTS_PER_STEP)) or not waits_long:
         return
-    if not _ask_to_yield(state, function) and needs_claim(function):
+    if not _ask_to_yield(state, function, coming) and needs_claim(function):
         _move(state, function)
 
 
-def _preempt(state: State, function: Function, lacking: int) -> bool:
+def _preempt(state: State, function: Function, coming: int, lacking: int) -> bool:
     """Whether there was anybody of lower priority."""
     victims: list[Container] = []
     for owner in state.functions.values():
@@ -68,12 +74,11 @@ def _preempt(state: State, function: Function, lacking: int) -> bool:
         return False
     ranks = {owner.id: (owner.spec.priority, bool(owner.spec.web or owner.spec.generators)) for owner in _owners(state)}
     candidates = by_node(sorted(victims, key=lambda c: (ranks[c.function], _loss(c))))
-    found = rooms(state, candidates)
+    found = rooms(state, function, candidates)
+    for _ in range(coming):
+        promised(function, found)
     any_gone = False
     for _ in range(lacking):
-        if promised(function, found):
-            any_gone = True
-            continue
         taken = enough(function, found, candidates)
         if not taken:
             break
@@ -84,27 +89,43 @@ def _preempt(state: State, function: Function, lacking: int) -> bool:
     return any_gone
 
 
-def _ask_to_yield(state: State, function: Function) -> bool:
+def _ask_to_yield(state: State, function: Function, coming: int) -> bool:
     """Have busy containers of those with more than their share drained, as many as make room for one of the
-    function's."""
+    function's; one after the other, but for those of one cluster."""
+    if coming and coming + len(function.places) >= max(1, function.spec.cluster_size):
+        return True
     unfair: list[Container] = []
     for owner in sorted(_owners(state), key=lambda other: (-_share(state, other, function), other.order)):
-        more = _share(state, owner, function) - _share(state, function, owner)
-        count = min(more - 1, owner.live - owner.policy.min_containers)
-        if owner is function or count <= 0 or owner.spec.nonpreemptible or owner.spec.priority > function.spec.priority:
+        if owner is function or owner.spec.nonpreemptible or owner.spec.priority > function.spec.priority:
             continue
+        more = _share(state, owner, function) - _share(state, function, owner)
         ready = [container for container in owner.containers.values() if container.state == "ready"]
-        unfair += sorted(ready, key=lambda container: container.busy)[:count]
+        if more == 1 and _starves(state, function):
+            ready = [container for container in ready if _had_its_turn(state, container, owner, function)]
+            more += 1
+        count = min(more - 1, owner.live - owner.policy.min_containers)
+        unfair += sorted(ready, key=lambda container: container.busy)[: max(0, count)]
     candidates = by_node(unfair)
-    found = rooms(state, candidates)
-    if promised(function, found):
-        return True
+    found = rooms(state, function, candidates)
+    for _ in range(coming):
+        promised(function, found)
     taken = enough(function, found, candidates)
     for container in taken:
         drain(state, container, f"{function.spec.name} waits for its share")
     if taken:
         keep(state, function, taken)
     return bool(taken)
+
+
+def _starves(state: State, function: Function) -> bool:
+    """It has nothing, and has waited for a turn."""
+    return not function.live and state.now >= function.queued_since + TURN_S
+
+
+def _had_its_turn(state: State, container: Container, owner: Function, function: Function) -> bool:
+    """Who needs several at once would never find them all so old."""
+    turn_s = max(TURN_S, TURN_STARTS * (owner.measured.start_s or 0.0))
+    return needs_claim(function) or state.now - container.ready_at >= turn_s
 
 
 def _move(state: State, function: Function) -> None:
@@ -118,7 +139,7 @@ def _move(state: State, function: Function) -> None:
             for node in nodes[:FRAGMENTS_COMPARED] if free >= request.count else []:
                 elsewhere = free - len(node.gpus.get(gpu_type, ()))
                 candidates = by_node(list(_movable(state, function, node, gpu_type, elsewhere)))
-                taken = enough(function, rooms(state, {node.id: [], **candidates}), candidates)
+                taken = enough(function, rooms(state, function, {node.id: [], **candidates}), candidates)
                 if taken:
                     for container in taken:
                         drain(state, container, f"it moves: {function.spec.name} wants {name(request)} on one node")
