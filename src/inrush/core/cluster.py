@@ -68,6 +68,10 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.Tick: _tick,
 }
 
+REST_S_PER_NODE = 0.0002
+"""More work for a function without a place has scale and places looked at no more often than this for each node: what a
+look costs grows with them."""
+
 
 class Cluster:
     """Everything the core knows, and its decisions. The same events at the same times, with the same seed, give the
@@ -136,7 +140,8 @@ def _matters(state: State, function: Function) -> bool:
     for more containers."""
     if not function.queued:
         return bool(function.policy.buffer_containers)
-    return not function.refusal or state.now - function.refused_at >= state.tuning.refused_review_s
+    rest_s = min(state.tuning.refused_review_s, REST_S_PER_NODE * len(state.nodes))
+    return not function.refusal or state.now - function.refused_at >= rest_s
 
 
 def _fire(state: State) -> None:

@@ -98,9 +98,9 @@ def _satisfied(state: State, function: Function) -> None:
 def _refuse(state: State, refused: list[Function]) -> None:
     lacking = []
     for function in refused:
+        function.refused_at = state.now
         if not function.refusal or state.now >= function.refusal_due:
             function.refusal = refusal(state, function)
-            function.refused_at = state.now
             function.refusal_due = state.now + min(WORDS_MAX_S, WORDS_S_PER_NODE * max(0, len(state.nodes) - FEW_NODES))
         if not over_quota(state, function):
             lacking.append(function)

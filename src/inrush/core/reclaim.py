@@ -19,7 +19,7 @@ from inrush.core.yielding import make_way
 RECLAIMS_PER_STEP = 32
 
 FEW = 100
-REST_S = 5e-6
+REST_S = 1.5e-5
 """Looking through what is idle costs as much as there is: for each container past a few, it rests for so long."""
 
 
@@ -30,9 +30,8 @@ def reclaim(state: State, refused: list[Function]) -> None:
     state.reclaim_due = state.now + REST_S * max(0, len(state.containers) - FEW)
     left = RECLAIMS_PER_STEP
     for function in refused:
-        if not function.queued or (needs_claim(function) and not may_claim(state, function)):
-            continue
-        left -= _reclaim(state, function, left)
+        if function.queued:
+            left -= _reclaim(state, function, left)
 
 
 def _reclaim(state: State, function: Function, most: int) -> int:
@@ -50,7 +49,8 @@ def _reclaim(state: State, function: Function, most: int) -> int:
             stop(state, container, f"idle, and {function.spec.name} waits for its place", 0.0)
         gone += len(taken)
         if not taken:
-            make_way(state, function, number, lacking - number)
+            if not needs_claim(function) or may_claim(state, function):
+                make_way(state, function, number, lacking - number)
             break
         keep(state, function, taken)
     return gone
