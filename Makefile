@@ -9,7 +9,7 @@ PROMPT ?= What is the capital of France?
 # The program asks for an A10G. Without a driver the node declares what is not there; with one, the first card answers to that name.
 GPUS := $(if $(wildcard /proc/driver/nvidia/version),A10G=0,A10G:8,A100:8)
 
-.PHONY: run test lint bench sim fuzz setup setup-dev clean
+.PHONY: run test lint bench sim compare fuzz setup setup-dev clean
 
 run: setup
 	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush run examples/llm.py --prompt "$(PROMPT)"
@@ -33,6 +33,9 @@ sim: setup
 # Every night with SEEDS=1000, from another FIRST.
 fuzz: setup
 	.venv/bin/inrush sim fuzz --seeds $(SEEDS) --first $(FIRST)
+
+compare: setup
+	.venv/bin/python benchmarks/compare_autoscalers.py
 
 setup:
 	@scripts/setup

@@ -16,13 +16,14 @@ loads = st.builds(
     idle=st.just(0),
     queued=st.integers(0, 10**6),
     running=st.integers(0, 10**4),
-    concurrency=st.floats(0, 10**4),
     starting=st.integers(0, 100),
     ready=st.integers(0, 100),
     service_s=st.none() | seconds,
     start_s=st.none() | seconds,
     stall_s=st.floats(0, 1000),
-    burst=st.just(0.0),
+    starting_s=st.floats(0, 1000),
+    rate=st.just(0.0),
+    slope=st.just(0.0),
 )
 policies = st.builds(
     ScalePolicy,
@@ -68,14 +69,14 @@ def test_more_waiting_never_means_fewer_containers(load: Load, more: int) -> Non
 
 def test_work_decides_not_the_number_of_inputs() -> None:
     short = Load(queued=10_000, ready=1, running=1, service_s=0.001, start_s=0.01)
-    assert wanted(short) == 39
+    assert wanted(short) == 40
     assert wanted(short._replace(service_s=60.0)) == 10_001
 
 
 def test_costly_starts_are_given_a_longer_horizon() -> None:
     load = Load(queued=100, ready=1, running=1, service_s=1.0, start_s=0.01)
     assert wanted(load) > 2 * wanted(load._replace(start_s=40.0))
-    assert horizon_s(40.0) > 0.6 * 40.0
+    assert horizon_s(40.0) >= 20.0
 
 
 def test_of_the_unknown_few_are_started_and_doubled_only_when_all_run_and_are_silent() -> None:
@@ -114,31 +115,41 @@ def test_measures_follow_what_happens() -> None:
     measured = Measured()
     measured.served(1.0, 1, now=1.0)
     assert measured.service_s == 1.0
-    for now in range(2, 40):
+    for now in range(2, 120):
         measured.served(0.1, 1, float(now))
     assert 0.1 <= measured.service_s < 0.11
-    for now in range(40, 60):
-        measured.observe(8, float(now))
-    assert 7.9 < measured.concurrency <= 8.0
 
 
-def test_a_burst_is_many_arrivals_in_a_second_against_those_of_the_last_minute() -> None:
-    measured = Measured()
-    for tenth in range(1200):
-        measured.arrived(1, tenth / 10)
-    assert measured.burst(120.0) == 0.0, "ten a second, as ever"
-    measured.arrived(100, 120.0)
-    assert measured.burst(120.0) > 100
-    assert measured.burst(125.0) == 0.0, "passed"
-    few = Measured()
-    few.arrived(3, 1.0)
-    assert few.burst(1.0) == 0.0
+def test_containers_are_wanted_for_what_will_have_come_until_they_start() -> None:
+    load = Load(queued=10, ready=1, running=1, service_s=1.0, start_s=2.0)
+    assert wanted(load._replace(rate=20.0)) > 2 * wanted(load)
+    assert wanted(load._replace(rate=20.0)) <= 11 + 20 * 2
 
 
-def test_in_a_burst_containers_are_wanted_for_what_will_have_come_until_they_start() -> None:
-    load = Load(queued=100, ready=1, running=1, service_s=1.0, start_s=2.0)
-    assert wanted(load._replace(burst=20.0)) > wanted(load)
-    assert wanted(load._replace(burst=1e9)) <= 2 * wanted(load)
+def test_steady_traffic_has_containers_to_spare_the_dearer_a_start_the_more() -> None:
+    load = Load(running=100, ready=100, service_s=1.0, rate=100.0)
+    dear, cheap = wanted(load._replace(start_s=20.0)), wanted(load._replace(start_s=0.005))
+    assert dear == 100 + round(TUNING.spare * 10)
+    assert 100 <= cheap <= 102
+
+
+def test_a_rising_rate_is_followed_ahead_but_not_blindly() -> None:
+    load = Load(running=100, ready=100, service_s=1.0, start_s=20.0, rate=100.0)
+    assert wanted(load._replace(slope=1.0)) > wanted(load) + 20
+    assert wanted(load._replace(slope=1e9)) < 2.5 * wanted(load)
+
+
+def test_where_starts_are_dear_an_unknown_input_is_taken_to_last_as_long_as_one() -> None:
+    load = Load(queued=100, starting=2, starting_s=0.05)
+    assert wanted(load) == TUNING.first_starts
+    assert 60 < wanted(load._replace(starting_s=1.0)) <= 100
+    assert wanted(Load(queued=100, ready=2, running=2, start_s=10.0)) == 102
+
+
+def test_of_several_idle_containers_each_stays_only_as_long_as_its_start_takes() -> None:
+    assert keep_s(ANY, 10.0, last=False) == 10.0 * TUNING.keep_more_ratio
+    assert keep_s(ANY, 10.0, last=True) == 60.0
+    assert keep_s(ANY, 0.005, last=False) == TUNING.keep_more_min_s
 
 
 def test_another_tuning_decides_otherwise() -> None:

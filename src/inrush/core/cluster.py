@@ -136,10 +136,10 @@ def _settle(state: State) -> None:
 
 
 def _matters(state: State, function: Function) -> bool:
-    """Whether more work is a reason to think about scale: not while there is room, and seldom while there is no place
-    for more containers."""
+    """Whether more work is a reason to think about scale: while there is room, or no place for more containers, only
+    now and then."""
     if not function.queued:
-        return bool(function.policy.buffer_containers)
+        return bool(function.policy.buffer_containers) or state.now >= function.look_at
     rest_s = min(state.tuning.refused_review_s, REST_S_PER_NODE * len(state.nodes))
     return not function.refusal or state.now - function.refused_at >= rest_s
 

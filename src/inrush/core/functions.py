@@ -104,6 +104,8 @@ class Function:
     review_at: float = math.inf
     queued_since: float = math.inf
     """Since when inputs have been waiting without a break; infinite while none does."""
+    look_at: float = 0.0
+    """Arrivals are a reason to review its scale from then on, even where there is a free slot for all of them."""
     wanted: int = 0
     decisions: deque[tuple[float, Decision]] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
     departures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=DEPARTURES_KEPT))

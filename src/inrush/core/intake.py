@@ -45,7 +45,7 @@ def inputs_arrived(state: State, event: InputsArrived) -> None:
     function = state.functions[call.function]
     for span in fresh:
         function.enqueue(call, span)
-        function.measured.arrived(len(span), state.now)
+        function.measured.arrivals.arrived(len(span), state.now)
     if fresh:
         _new_work(state, function)
 

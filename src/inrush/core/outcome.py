@@ -183,7 +183,6 @@ def _come_back(function: Function, call: Call, indexes: list[int]) -> None:
 def _free(state: State, call: Call, container: Container, count: int, spent_s: float) -> None:
     """Give slots back, and learn from how long they were used."""
     function = state.functions[container.function]
-    function.measured.observe(function.running - function.leased, state.now)
     function.measured.served(spent_s / count, count, state.now)
     function.lease = depth(function, state.now)
     container.served += count

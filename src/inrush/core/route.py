@@ -80,8 +80,6 @@ def pick(shelf: dict[str, Container], waiting: int) -> tuple[Container, int]:
 def _dispatch(state: State, function: Function, container: Container, call: Call, span: range) -> None:
     count = len(span)
     measured, now = function.measured, state.now
-    if now > measured.seen_at:
-        measured.observe(function.running - function.leased, now)
     if not function.running:
         measured.progress_at = now
     call.running.update(dict.fromkeys(span, Attempt(container, now)))

@@ -8,17 +8,18 @@ ten seconds of work; ten thousand waiting 60 s inputs are a week.
 While s is unknown, few are started, and twice as many once those run and no result has come back. The time without any
 result, `stall_s`, is a lower bound of s, so it also tells when an estimate is no longer true.
 
-A burst is a rate of arrivals over the last second that is several times that over the last minute. While it lasts no
-container is let go, and containers are wanted also for what will arrive until one that is started now is ready. The
+What arrives while a container starts is counted too, at the rate of now (`rate.py`): in a burst that is what matters,
+and steady traffic keeps as many containers as it needs and some to spare, whether or not something waits. The
 constants are in `tuning.py`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from inrush.core.rate import Rate
 from inrush.core.tuning import TUNING, Tuning
 from inrush.wire import ScalePolicy
 
@@ -29,8 +30,6 @@ class Load(NamedTuple):
     valid: bool = True
     queued: int = 0
     running: int = 0
-    concurrency: float = 0.0
-    """Inputs running at once, averaged."""
     starting: int = 0
     ready: int = 0
     idle: int = 0
@@ -38,8 +37,12 @@ class Load(NamedTuple):
     start_s: float | None = None
     stall_s: float = 0.0
     """For how long something has run and nothing has ended."""
-    burst: float = 0.0
-    """Inputs that arrive in a second, if that is a burst; else 0."""
+    rate: float = 0.0
+    """Inputs that arrive in a second."""
+    slope: float = 0.0
+    """How much `rate` rises in a second."""
+    starting_s: float = 0.0
+    """For how long the first of those that start has been starting: a lower bound of `start_s`."""
 
 
 class Decision(NamedTuple):
@@ -64,34 +67,11 @@ class Measured:
 
     start_s: float | None = None
     service_s: float | None = None
-    concurrency: float = 0.0
-    seen_at: float = 0.0
+    served_count: int = 0
     progress_at: float = 0.0
     """When an attempt last ended, a container last became ready, or the first input was dispatched after a pause."""
-    arrived_at: float = 0.0
-    short_rate: float = 0.0
-    long_rate: float = 0.0
-    """Inputs a second over the short and the long window, when inputs last arrived; they decay from then on."""
+    arrivals: Rate = field(default_factory=Rate)
     tuning: Tuning = TUNING
-
-    def arrived(self, count: int, now: float) -> None:
-        """So many inputs arrived."""
-        tuning, passed = self.tuning, now - self.arrived_at
-        if passed > 0:
-            self.short_rate *= math.exp(-passed / tuning.burst_short_s)
-            self.long_rate *= math.exp(-passed / tuning.burst_long_s)
-            self.arrived_at = now
-        self.short_rate += count / tuning.burst_short_s
-        self.long_rate += count / tuning.burst_long_s
-
-    def burst(self, now: float) -> float:
-        """Inputs a second on the short window, if they are a burst against the long one; else 0."""
-        tuning, passed = self.tuning, now - self.arrived_at
-        short = self.short_rate * math.exp(-passed / tuning.burst_short_s)
-        if short * tuning.burst_short_s < tuning.burst_least:
-            return 0.0
-        usual = self.long_rate * math.exp(-passed / tuning.burst_long_s)
-        return short if short >= tuning.burst_factor * usual else 0.0
 
     def started(self, seconds: float, now: float) -> None:
         """A container became ready, so long after it was placed."""
@@ -101,20 +81,11 @@ class Measured:
 
     def served(self, seconds: float, count: int, now: float) -> None:
         """`count` attempts ended, which took `seconds` each on average."""
-        if self.service_s is None:
-            self.service_s = seconds
-        else:
-            each = self.tuning.service_weight
-            weight = each if count == 1 else 1.0 - (1.0 - each) ** min(count, 16)
-            self.service_s += weight * (seconds - self.service_s)
+        self.served_count += count
+        each = max(self.tuning.service_weight, 1.0 / self.served_count)
+        weight = each if count == 1 else 1.0 - (1.0 - each) ** min(count, 64)
+        self.service_s = seconds if self.service_s is None else self.service_s + weight * (seconds - self.service_s)
         self.progress_at = now
-
-    def observe(self, running: int, now: float) -> None:
-        """So many inputs ran at once since the last time this was called."""
-        passed = now - self.seen_at
-        if passed > 0:
-            self.concurrency += (running - self.concurrency) * passed / (passed + self.tuning.concurrency_tau_s)
-            self.seen_at = now
 
 
 def desired(load: Load, policy: ScalePolicy, memo: Memo, now: float, tuning: Tuning = TUNING) -> tuple[Decision, Memo]:
@@ -139,11 +110,13 @@ def horizon_s(start_s: float | None, tuning: Tuning = TUNING) -> float:
     return tuning.horizon_min_s + tuning.horizon_starts * (start_s or 0.0)
 
 
-def keep_s(policy: ScalePolicy, start_s: float | None, tuning: Tuning = TUNING) -> float:
-    """How long an idle container stays."""
+def keep_s(policy: ScalePolicy, start_s: float | None, tuning: Tuning = TUNING, last: bool = True) -> float:
+    """How long an idle container stays, the last one or one of several, beyond what traffic asks for."""
     if start_s is None:
         return policy.scaledown_window_s
-    return min(policy.scaledown_window_s, max(tuning.keep_min_s, tuning.keep_ratio * start_s))
+    if last:
+        return min(policy.scaledown_window_s, max(tuning.keep_min_s, tuning.keep_ratio * start_s))
+    return min(policy.scaledown_window_s, max(tuning.keep_more_min_s, tuning.keep_more_ratio * start_s))
 
 
 def target_of(policy: ScalePolicy) -> int:
@@ -159,47 +132,65 @@ def slots_of(policy: ScalePolicy) -> int:
 
 def _need(load: Load, policy: ScalePolicy, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:
     """Containers for the load alone, whatever the bounds of the policy."""
-    target = target_of(policy)
+    target, inputs = target_of(policy), load.queued + load.running
     above = max(0, load.running - target * load.ready)
-    if not load.queued and not above:
-        steady = math.ceil(round(load.concurrency / target, 3)) if load.running else 0
-        doing = f"{load.running} running" if load.running else "nothing waits"
-        return max(load.ready - load.idle, steady), doing, Memo()
-    waiting = f"{load.queued} waiting" if load.queued else f"{above} running above the target"
-    most = math.ceil((load.queued + load.running) / target)
-    within_s = horizon_s(load.start_s, tuning)
-    if load.service_s is None or load.stall_s > tuning.stall_factor * load.service_s + within_s:
-        need, why, memo = _unknown(load, most, target, memo, tuning)
-        return need, f"{waiting}, {_slots(target)}, {why}", memo
-    inputs = load.queued + load.running
-    why = f"{waiting}, {_slots(target)}, {_seconds(load.service_s)} an input, to drain in {_seconds(within_s)}"
-    need = _drained(inputs, load.service_s, within_s, target)
-    expected = min(inputs, int(load.burst * (load.start_s or 0.0) * tuning.burst_ahead))
-    ahead = _drained(inputs + expected, load.service_s, within_s, target)
-    if ahead > need:
-        need, why = (
-            ahead,
-            f"{why}; a burst of {load.burst:.3g} a second, of which {expected} come before a start is done",
-        )
+    start_s = load.starting_s if load.start_s is None else load.start_s
+    within_s = horizon_s(start_s, tuning)
+    doing = _doing(load, above)
+    need, why = load.ready - load.idle, doing
+    if load.queued or above:
+        doing = f"{doing}, {_slots(target)}"
+        if load.service_s is None or load.stall_s > tuning.stall_factor * load.service_s + within_s:
+            need, why, memo = _unknown(load, target, within_s, memo, tuning)
+            return need, f"{doing}, {why}", memo
+        need = min(math.ceil(inputs / target), max(1, math.ceil(inputs * load.service_s / target / within_s)))
+        why = f"{doing}, {_seconds(load.service_s)} an input, to drain in {_seconds(within_s)}"
+    if load.service_s and load.rate:
+        ahead = math.floor(_expected(load, target, start_s, within_s, tuning) / target + tuning.round_up)
+        if ahead > need:
+            need, why = ahead, f"{doing}, {_seconds(load.service_s)} an input, {load.rate:.3g} a second arrive"
     return need, why, Memo()
 
 
-def _drained(inputs: int, service_s: float, within_s: float, target: int) -> int:
-    """Containers that drain so many inputs in time, none without an input."""
-    return min(math.ceil(inputs / target), max(1, math.ceil(inputs * service_s / target / within_s)))
+def _expected(load: Load, target: int, start_s: float, within_s: float, tuning: Tuning) -> float:
+    """Inputs at once to have slots for when a container that is started now is ready."""
+    service_s, inputs = load.service_s or 0.0, load.queued + load.running
+    rise = load.slope * (start_s + tuning.slope_lag_s)
+    rate = load.rate + min(rise, tuning.slope_most * load.rate)
+    steady, left = rate * service_s, math.exp(-start_s / service_s)
+    spare = tuning.spare * math.sqrt(steady * (1 - left))
+    room = target * (load.ready + load.starting / 2)  # those that start are there for half of the time
+    then = inputs + max(0.0, start_s * (rate - room / service_s))
+    if then <= room and not load.queued:
+        return steady + (inputs - steady) * left + spare
+    return min(then, steady + spare + max(0.0, then - room) * service_s / within_s)
 
 
-def _unknown(load: Load, most: int, target: int, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:
-    """Nothing is known, or what was known is no longer true: few first, and double while all that runs keeps silent."""
-    have = load.starting + load.ready
+def _unknown(load: Load, target: int, within_s: float, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:
+    """Nothing is known, or what was known is no longer true: few first, and double while all that runs keeps silent.
+    Where starts are seen to be dear, that is no way to learn: an input is taken to last as long as a start, until it
+    is known."""
+    have, inputs = load.starting + load.ready, load.queued + load.running
+    most = math.ceil(inputs / target)
+    start_s = load.starting_s if load.start_s is None else load.start_s
+    if load.service_s is None and start_s > tuning.dear_start_s:
+        guess_s = max(start_s, load.stall_s)
+        need = math.ceil(inputs * guess_s / target / within_s)
+        return min(most, max(have, need)), f"service time unknown, a start takes {_seconds(start_s)} or more", memo
     if load.ready == 0:
         return min(most, max(have, tuning.first_starts)), "service time unknown", memo
-    work_s = (load.queued + load.running) * load.stall_s / target
-    enough = math.ceil(work_s / horizon_s(load.start_s, tuning))
-    why = f"no result for {_seconds(load.stall_s)}"
+    enough = math.ceil(inputs * load.stall_s / target / within_s)
     if load.starting == 0 and load.ready > memo.doubled_at and enough > have:
         memo = Memo(load.ready, min(enough, math.ceil(tuning.growth * load.ready)))
-    return min(most, max(have, memo.doubled_to)), why, memo
+    return min(most, max(have, memo.doubled_to)), f"no result for {_seconds(load.stall_s)}", memo
+
+
+def _doing(load: Load, above: int) -> str:
+    if load.queued:
+        return f"{load.queued} waiting"
+    if above:
+        return f"{above} running above the target"
+    return f"{load.running} running" if load.running else "nothing waits"
 
 
 def _slots(target: int) -> str:

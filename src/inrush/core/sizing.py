@@ -16,6 +16,7 @@ from inrush.core.state import State
 def review(state: State, function: Function) -> None:
     """Decide how many containers the function should have, and act on it."""
     function.poked, function.review_at = False, math.inf
+    function.look_at = state.now + pause_s(state, function)
     if function.removed:
         return
     decision, function.memo = desired(load_of(state, function), function.policy, function.memo, state.now, state.tuning)
@@ -32,24 +33,38 @@ def review(state: State, function: Function) -> None:
     _plan_next(state, function, blocked)
 
 
+def pause_s(state: State, function: Function) -> float:
+    """While there is something to do, a function is looked at about this often."""
+    tuning = state.tuning
+    share_s = horizon_s(function.measured.start_s, tuning) * tuning.review_share
+    return min(max(share_s, tuning.review_min_s), tuning.review_max_s)
+
+
 def load_of(state: State, function: Function) -> Load:
     """What `scale` needs to know of a function now."""
     measured, now = function.measured, state.now
     running = function.running - function.leased  # what is leased has not begun: it waits
-    measured.observe(running, now)
     return Load(
         valid=bool(state.nodes or state.pools),
         queued=function.queued + function.leased,
         running=running,
-        concurrency=measured.concurrency,
         starting=function.counts["starting"],
         ready=function.counts["ready"],
         idle=len(function.idle),
         service_s=measured.service_s,
         start_s=measured.start_s,
         stall_s=now - measured.progress_at if function.running else 0.0,
-        burst=measured.burst(now),
+        rate=measured.arrivals.now(now),
+        slope=measured.arrivals.slope(),
+        starting_s=_starting_s(function, now),
     )
+
+
+def _starting_s(function: Function, now: float) -> float:
+    """For how long the first of those that start has been starting, where that is all there is to learn from."""
+    if not function.counts["starting"] or function.measured.start_s is not None:
+        return 0.0
+    return now - next(c.started_at for c in function.containers.values() if c.state == "starting")
 
 
 def tell_waiting(state: State, function: Function) -> None:
@@ -64,8 +79,8 @@ def plan_idle(state: State, function: Function) -> None:
     """A container fell idle: see to it when its time is over."""
     if function.idle and function.review_at == math.inf and function.live > function.policy.min_containers:
         oldest = next(iter(function.idle.values()))
-        due = oldest.idle_since + keep_s(function.policy, function.measured.start_s, state.tuning)
-        state.review_by(function, max(due, state.now + state.tuning.review_min_s))
+        due = oldest.idle_since + _keep_s(state, function)
+        state.review_by(function, due if due > state.now else state.now + pause_s(state, function))
 
 
 def _record(state: State, function: Function, decision: Decision) -> None:
@@ -77,18 +92,23 @@ def _record(state: State, function: Function, decision: Decision) -> None:
 
 
 def _shrink(state: State, function: Function) -> None:
-    """Let go what is idle for longer than its start is worth, and what is above the maximum."""
+    """Let go what is idle for longer than its start is worth and not wanted for what arrives, and what is above the
+    maximum."""
     policy = function.policy
-    burst = function.measured.burst(state.now) > 0
-    keep = keep_s(policy, function.measured.start_s, state.tuning)
+    least = max(policy.min_containers, function.wanted)
     buffer = policy.buffer_containers if function.queued or function.running else 0
     for container in list(function.idle.values()):
-        idle_s = state.now - container.idle_since
-        if burst or idle_s < keep or function.live <= policy.min_containers or len(function.idle) <= buffer:
+        idle_s, keep = state.now - container.idle_since, _keep_s(state, function)
+        if idle_s < keep or function.live <= least or len(function.idle) <= buffer:
             break
         stop(state, container, f"idle for {idle_s:.3g} s, kept for {keep:.3g} s", 0.0)
     if policy.max_containers is not None and function.live > policy.max_containers:
         _trim(state, function, function.live - max(policy.max_containers, policy.min_containers))
+
+
+def _keep_s(state: State, function: Function) -> float:
+    """How long its longest idle container stays: the last one is worth more than one of several."""
+    return keep_s(function.policy, function.measured.start_s, state.tuning, last=function.live <= 1)
 
 
 def _trim(state: State, function: Function, surplus: int) -> None:
@@ -104,8 +124,6 @@ def _plan_next(state: State, function: Function, blocked: bool) -> None:
     if blocked and (function.queued or function.policy.min_containers):
         state.review_by(function, function.trouble.blocked_until)
     elif function.queued or function.running > function.target * function.live:
-        tuning = state.tuning
-        least_s = tuning.refused_review_s if function.refusal else tuning.review_min_s
-        wait_s = horizon_s(function.measured.start_s, tuning) * tuning.review_share
-        state.review_by(function, state.now + min(max(wait_s, least_s), tuning.review_max_s))
+        least_s = state.tuning.refused_review_s if function.refusal else 0.0
+        state.review_by(function, state.now + max(pause_s(state, function), least_s))
     plan_idle(state, function)

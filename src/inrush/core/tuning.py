@@ -17,9 +17,9 @@ class Tuning:
     horizon_min_s: float = 0.25
     """Seconds. A queue that drains within this time, and the time of one start, is no reason for another container."""
 
-    horizon_starts: float = 1.0
+    horizon_starts: float = 0.5
     """Starts. The horizon grows with so many measured starts: what would be drained before a new container is there
-    deserves none."""
+    deserves none. Below 1, for those that wait have waited for a start already."""
 
     first_starts: int = 2
     """Containers started at once for a function of which nothing is known: the second hides a slow or failing first."""
@@ -30,36 +30,38 @@ class Tuning:
     stall_factor: float = 2.0
     """Factor. No result for so many service times and a horizon means that the estimate is no longer true."""
 
+    dear_start_s: float = 0.1
+    """Seconds. A start that takes longer is no fork: to learn by starting a few first would cost callers more."""
+
     keep_ratio: float = 20.0
-    """Container seconds for one of a caller: an idle container stays for so many times its start (ski rental)."""
+    """Container seconds for one of a caller: the last idle container stays for so many times its start (ski rental)."""
 
     keep_min_s: float = 2.0
-    """Seconds. However cheap a start is, an idle container stays for this long (never past `scaledown_window_s`)."""
+    """Seconds. However cheap a start is, the last one stays for this long (never past `scaledown_window_s`)."""
 
-    concurrency_tau_s: float = 1.0
-    """Seconds over which the inputs that run at once are averaged: long against an input, short against a wave."""
+    keep_more_ratio: float = 0.6
+    """Starts. An idle container of several, not wanted for what arrives, stays for so long."""
+
+    keep_more_min_s: float = 0.2
+    """Seconds. However cheap a start is, it stays for this long."""
+
+    spare: float = 1.0
+    """Standard deviations of the inputs at once to come, within a start, for which there are containers to spare."""
+
+    round_up: float = 0.5
+    """The part of a container from which on a whole one is started ahead of its inputs."""
+
+    slope_lag_s: float = 8.0
+    """Seconds by which averages lag behind a rate that rises."""
+
+    slope_most: float = 0.5
+    """Share of the rate beyond which it is not expected to have risen once a start is done."""
 
     start_weight: float = 0.3
     """Weight of the latest start in the average of starts: they are few, and a new image shows within three."""
 
-    service_weight: float = 0.2
-    """Weight of the latest input in the average of service times."""
-
-    burst_short_s: float = 1.0
-    """Seconds of the short window of arrivals: a spike shows within about a second."""
-
-    burst_long_s: float = 60.0
-    """Seconds of the long window: what is usual now."""
-
-    burst_factor: float = 4.0
-    """The short rate over the long one from which on it is a burst; random arrivals seldom come to 4 in a second."""
-
-    burst_least: float = 8.0
-    """Inputs within the short window below which nothing is a burst: three calls after a pause are not."""
-
-    burst_ahead: float = 1.0
-    """Starts. In a burst, containers are wanted also for what will arrive within so many starts, but never for more
-    than waits and runs already: a wave that has passed leaves at most twice too many."""
+    service_weight: float = 0.05
+    """Weight of the latest input in the average of service times, once there have been twenty; before, all count."""
 
     review_min_s: float = 0.02
     """Seconds. While inputs wait, a function is looked at again no sooner than this,"""

@@ -1,5 +1,5 @@
-"""beta9's (Beam's) autoscaler of endpoints with its defaults: once a second, `ceil(tasks in flight / tasks per
-container)`, and a container that served stays warm for 180 s after its last request.
+"""beta9's (Beam's) autoscaler with its defaults: once a second, `ceil(tasks in flight / tasks per container)`. A
+container stays warm after its last request for 180 s if it is of an endpoint, and for 10 s if of a task queue.
 
 Source: beam-cloud/beta9, pkg/abstractions/common/autoscaler.go (sampleRate), pkg/abstractions/endpoint/autoscaler.go
 and instance.go (what is kept warm is not stopped), and its Python SDK (keep_warm_seconds).
@@ -12,16 +12,26 @@ import math
 from inrush.sim.rivals.crowd import View
 from inrush.sim.traces.trace import Trace
 
-SAMPLE_S, KEEP_WARM_S = 1.0, 180.0
+SAMPLE_S, ENDPOINT_S, QUEUE_S = 1.0, 180.0, 10.0
 
 
-class Beta9:
+class Beta9Endpoint:
     """`tasks_per_container` equal to the slots, no maximum (the default is 1)."""
 
-    name, tick_s, eager, idle_s = "beta9", SAMPLE_S, False, KEEP_WARM_S
+    name = "beta9-endpoint"
+    tick_s = SAMPLE_S
+    eager = False
+    idle_s: float | None = ENDPOINT_S
 
     def __init__(self, trace: Trace) -> None:
         self._tasks = trace.slots
 
     def desired(self, view: View) -> int:
         return math.ceil(view.inputs / self._tasks)
+
+
+class Beta9Queue(Beta9Endpoint):
+    """The same for a task queue."""
+
+    name = "beta9-queue"
+    idle_s: float | None = QUEUE_S

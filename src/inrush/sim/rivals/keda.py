@@ -20,7 +20,10 @@ TOLERANCE, UP_PODS, UP_FACTOR = 0.1, 4, 2
 class Keda:
     """Scales on the inputs that wait or run, with a target equal to the slots and no maximum (the default is 100)."""
 
-    name, tick_s, eager, idle_s = "keda-hpa", SYNC_S, False, None
+    name = "keda-hpa"
+    tick_s = SYNC_S
+    eager = False
+    idle_s: float | None = None
 
     def __init__(self, trace: Trace) -> None:
         self._target = trace.slots
@@ -42,7 +45,6 @@ class Keda:
         self._wishes.append((view.now, wish))
         while self._wishes[0][0] < view.now - STABILISE_S:
             self._wishes.popleft()
-        wanted = max(1, *(number for _, number in self._wishes), wish) if wish < view.live else wish
-        if wanted > view.live:
-            return min(wanted, max(view.live + UP_PODS, view.live * UP_FACTOR))
-        return min(wanted, view.live)
+        if wish > view.live:
+            return min(wish, max(view.live + UP_PODS, view.live * UP_FACTOR))
+        return min(view.live, max(1, *(number for _, number in self._wishes)))

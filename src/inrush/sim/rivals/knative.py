@@ -21,7 +21,10 @@ UTILISATION, UP, DOWN, PANIC = 0.7, 1000.0, 2.0, 2.0
 class Knative:
     """KPA, with `containerConcurrency` equal to the slots."""
 
-    name, tick_s, eager, idle_s = "knative", 2.0, True, None
+    name = "knative"
+    tick_s = 2.0
+    eager = True
+    idle_s: float | None = None
 
     def __init__(self, trace: Trace) -> None:
         self._target = max(0.01, trace.slots * UTILISATION)

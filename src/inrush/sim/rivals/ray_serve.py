@@ -19,7 +19,10 @@ LOOK_BACK_S, UP_S, DOWN_S, LOOP_S = 30.0, 30.0, 600.0, 0.1
 class RayServe:
     """With `target_ongoing_requests` equal to the slots (the default is 2), `min_replicas` 0 and no maximum."""
 
-    name, tick_s, eager, idle_s = "ray-serve", LOOP_S, False, None
+    name = "ray-serve"
+    tick_s = LOOP_S
+    eager = False
+    idle_s: float | None = None
 
     def __init__(self, trace: Trace) -> None:
         self._target = trace.slots

@@ -1,0 +1,122 @@
+"""All policies on all traces, and what came out as a page: `make compare` writes `docs/autoscaling-compared.md`.
+
+A policy *beats* another on a trace with a lower p99 of the queue delay at no more container seconds; it *dominates* it
+with a lower p99 and fewer of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from inrush.core.tuning import TUNING, Tuning
+from inrush.sim.oracle import oracle_s, work_s
+from inrush.sim.rivals.arena import Outcome
+from inrush.sim.rivals.beta9 import Beta9Endpoint, Beta9Queue
+from inrush.sim.rivals.crowd import Crowd, Rival
+from inrush.sim.rivals.fixed import WarmCrowd
+from inrush.sim.rivals.keda import Keda
+from inrush.sim.rivals.knative import Knative
+from inrush.sim.rivals.ours import Ours
+from inrush.sim.rivals.ray_serve import RayServe
+from inrush.sim.rivals.runpod import QueueDelay, RequestCount
+from inrush.sim.traces.trace import Trace
+
+RIVALS: tuple[Rival, ...] = (Knative, RayServe, Keda, QueueDelay, RequestCount, Beta9Endpoint, Beta9Queue)
+SEED = 7
+DENSE = 10.0
+"""Containers at work on average from which on a trace is dense."""
+SHARE, DISTANCE = 0.8, 1.3
+"""What is aimed at: the part of the traces on which each rival is beaten, and the distance to the oracle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One trace."""
+
+    trace: Trace
+    ours: Outcome
+    rivals: tuple[Outcome, ...]
+    work_s: float
+    oracle_s: float
+
+    @property
+    def dense(self) -> bool:
+        return self.work_s / self.ours.end_s >= DENSE
+
+    @property
+    def distance(self) -> float:
+        """Of ours to the oracle, in container seconds at equal p99."""
+        return self.ours.gpu_s / self.oracle_s
+
+
+def compare(traces: Iterable[Trace], seed: int = SEED, tuning: Tuning = TUNING) -> list[Row]:
+    """Every policy on each of the traces."""
+    return [_row(trace, seed, tuning) for trace in traces]
+
+
+def beats(one: Outcome, other: Outcome) -> bool:
+    """A lower p99 at no more container seconds. A fixed pool is sized to equal them, rounded up to a container."""
+    return one.p99_s < other.p99_s and (one.gpu_s <= other.gpu_s or other.policy == "fixed")
+
+
+def dominates(one: Outcome, other: Outcome) -> bool:
+    """Better in both."""
+    return one.p99_s < other.p99_s and one.gpu_s < other.gpu_s
+
+
+def beaten(rows: list[Row]) -> dict[str, int]:
+    """By rival, the traces on which ours beats it."""
+    names = [rival.policy for rival in rows[0].rivals]
+    return {name: sum(beats(row.ours, row.rivals[k]) for row in rows) for k, name in enumerate(names)}
+
+
+def dominated(rows: list[Row]) -> list[str]:
+    """Where a rival dominates ours."""
+    return [f"{rival.policy} on {row.trace.name}" for row in rows for rival in row.rivals if dominates(rival, row.ours)]
+
+
+def line(row: Row) -> str:
+    """A row of the table. A star where ours beats the rival, an exclamation mark where the rival dominates ours."""
+    cells = [f"{row.trace.name}", f"{row.trace.start_s:g}", _cell(row.ours, row.work_s)]
+    for rival in row.rivals:
+        mark = " *" if beats(row.ours, rival) else " !" if dominates(rival, row.ours) else ""
+        cells.append(_cell(rival, row.work_s) + mark)
+    return f"| {' | '.join(cells)} | {row.distance:.2f}{' (dense)' if row.dense else ''} |"
+
+
+def page(rows: list[Row]) -> str:
+    """The measured part of the page: what was aimed at and reached, then the table."""
+    lines = [line(row) for row in rows]
+    names = ["trace", "start, s", "inrush", *(rival.policy for rival in rows[0].rivals), "to the oracle"]
+    digest = blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+    table = [f"| {' | '.join(names)} |", "|---" * len(names) + "|", *lines]
+    return "\n".join([*_claims(rows), "", *table, "", f"Digest of the table: `{digest}`.", ""])
+
+
+def _claims(rows: list[Row]) -> list[str]:
+    need = math.ceil(SHARE * len(rows))
+    found = [f"| rival | beaten on, of {len(rows)} traces | aim: {need} |", "|---|---|---|"]
+    for name, count in beaten(rows).items():
+        found.append(f"| {name} | {count} | {'reached' if count >= need else f'missed by {need - count}'} |")
+    worse, dense = dominated(rows), [row for row in rows if row.dense]
+    far = [f"{row.trace.name} {row.distance:.2f}" for row in dense if row.distance > DISTANCE]
+    found += ["", f"Dominated by a rival: {'; '.join(worse) or 'nowhere'} (aim: nowhere)."]
+    near = len(dense) - len(far)
+    found += ["", f"Within {DISTANCE} times the oracle on {near} of {len(dense)} dense traces (aim: all)."]
+    return [*found, f"Further: {', '.join(far)}."] if far else found
+
+
+def _cell(outcome: Outcome, work: float) -> str:
+    return f"{outcome.p99_s:.3g} s · {outcome.gpu_s / work:.2f}"
+
+
+def _row(trace: Trace, seed: int, tuning: Tuning) -> Row:
+    ours = Ours(trace, seed, tuning).run()
+    size = max(1, math.ceil(ours.gpu_s / ours.end_s))
+    rivals = [Crowd(trace, seed, rival(trace)).run() for rival in RIVALS]
+    rivals.append(WarmCrowd(trace, seed, size).run())
+    requests = trace.requests(seed)
+    return Row(trace, ours, tuple(rivals), work_s(trace, requests), oracle_s(trace, requests, ours.p99_s))
