@@ -25,6 +25,8 @@ async def test_a_container_starts_runs_inputs_and_stops(desk: Desk) -> None:
     ready = await desk.started("co-1", desk.spec(ECHO))
     assert ready.how == "fork"
     assert dict(ready.phases_ms)["import"] > 0
+    assert [name for name, _ in ready.phases_ms[:3]] == ["prepare", "mount", "fork"]
+    assert sum(ms for _, ms in ready.phases_ms) <= ready.start_ms
     desk.run("co-1", "ca-1", "a", "b")
     assert await desk.result("ca-1", 0) == (Status.OK, ("a", "co-1"))
     assert await desk.result("ca-1", 1) == (Status.OK, ("b", "co-1"))

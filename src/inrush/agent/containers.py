@@ -106,7 +106,7 @@ class Container:
             self._turn("loading")
             assert self._socket is not None
             self.guest.load(self._begun.load, self._begun.payloads, self._socket)
-            await self._become_ready(ended, began)
+            await self._become_ready(ended, began, time.monotonic())
         else:
             self._begun.process.kill()
         exited = await ended
@@ -129,7 +129,7 @@ class Container:
             os.close(out[1])
             os.close(err[1])
 
-    async def _become_ready(self, ended: asyncio.Future[Any], began: float) -> None:
+    async def _become_ready(self, ended: asyncio.Future[Any], began: float, begun: float) -> None:
         limit_s = self.order.spec.startup_timeout_s
         waits = {self._ready, ended}  # the guest minds the limit itself, and then says more than we can
         await asyncio.wait(waits, timeout=limit_s + KILL_SLACK_S, return_when=asyncio.FIRST_COMPLETED)
@@ -146,7 +146,8 @@ class Container:
         self._turn("serving")
         phases, why = self._ready.result()
         total_ms = (time.monotonic() - began) * 1000
-        told = (*self._begun.phases_ms, *phases)
+        prepare_ms = (begun - began) * 1000 - sum(ms for _, ms in self._begun.phases_ms)
+        told = (("prepare", round(max(0.0, prepare_ms), 3)), *self._begun.phases_ms, *phases)
         reasons = "; ".join(filter(None, (self._begun.why, why)))
         self._put(wire.ContainerReady(self.order.container, self._begun.how, total_ms, told, reasons))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 from inrush.agent.launcher import verify
-from inrush.agent.launcher.launch import Failure
+from inrush.agent.launcher.launch import Failure, Phases
 from inrush.agent.launcher.machine import Held, Machine
 from inrush.agent.launcher.programs import Container
 from inrush.agent.launcher.specs import Started, TemplateUp
@@ -41,10 +42,13 @@ class Fork:
         self._settled = False
         self._over = False
         self._report: socket.socket | None = None
+        self._began = self._asked = time.monotonic()
         container.held, container.group, container.kill = held, held.group, self.kill
 
-    def begin(self) -> int:
-        """The descriptor for the child's report; the caller sends and closes it."""
+    def begin(self, began: float, asked: float) -> int:
+        """The descriptor for the child's report; the caller sends and closes it. `began`: when the launcher took the
+        request; `asked`: when its place was made, and the template was asked."""
+        self._began, self._asked = began, asked
         self._report, theirs = messages.pair()
         messages.want_credentials(self._report)
         self._machine.loop.watch(self._report.fileno(), self._hear)
@@ -121,7 +125,13 @@ class Fork:
         self._held.entered()
         if self.container.pidfd >= 0:
             self._machine.loop.watch(self.container.pidfd, self._process_ended)
-        self._answer(Started(pid, _phases(phases), self._held.why))
+        self._answer(Started(pid, self._timed(_phases(phases)), self._held.why))
+
+    def _timed(self, own: Phases) -> Phases:
+        """The child's account, with what the launcher did before and since."""
+        mounted_ms = (self._asked - self._began) * 1e3
+        since_ms = (time.monotonic() - self._asked) * 1e3 - sum(ms for _, ms in own)
+        return (("mount", round(mounted_ms, 3)), *own, ("verify", round(max(0.0, since_ms), 3)))
 
     def _process_ended(self) -> None:
         """The kernel says so; the template, if it is well, will say how in a moment."""
@@ -147,7 +157,7 @@ class Fork:
         self._forget(self)
 
 
-def _phases(said: object) -> tuple[tuple[str, float], ...]:
+def _phases(said: object) -> Phases:
     """The child's own account of its time, if it is one."""
     try:
         return tuple((str(name)[:40], float(ms)) for name, ms in said)  # type: ignore[attr-defined]

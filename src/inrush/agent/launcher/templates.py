@@ -177,7 +177,7 @@ class Template:
 
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
         """Fork a container. `fds` are its guest socket, stdout and stderr."""
-        asked = time.monotonic()
+        began = time.monotonic()
         sandbox = self.sandboxes.take(spec, self.busy)
         held = self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, self._below(), sandbox)
 
@@ -190,6 +190,7 @@ class Template:
         self._forks[spec.id] = made
         container.uid_base = self.uid_base
         joins, nodes = held.joins(), roots.take_nodes(roots.relative(spec.devices))
+        asked = time.monotonic()
         body = {
             "fork": spec.id,
             "env": spec.env,
@@ -205,7 +206,7 @@ class Template:
         }
         place = sandbox.namespaces if sandbox else [held.root.fd]
         net = [held.net.fd] if body["netns"] and held.net else []
-        report = made.begin()
+        report = made.begin(began, asked)
         own = [report, *joins, *nodes.values()]
         binds = [fd for fd, _, _ in held.root.binds]
         ordered = [report, *fds, *place, *joins, *net, *binds, *nodes.values()]
