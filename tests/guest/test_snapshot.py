@@ -17,7 +17,8 @@ from guest.guest_process import OK, GuestProcess, arguments
 
 FORKER = """
 import json, os, socket, sys
-from inrush.guest.main import serve, template
+from inrush.guest.main import serve
+from inrush.guest.template import template
 boot, fd = json.loads(sys.argv[1]), int(sys.argv[2])
 made, report = template(boot)
 print("report: " + json.dumps(report), flush=True)

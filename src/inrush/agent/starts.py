@@ -37,10 +37,7 @@ log = logging.getLogger(__name__)
 MAX_PREPARING = 2
 """Templates opened ahead at once; those that a container waits for are not counted."""
 
-_EXEC = (
-    "import sys, runpy; sys.path[:0] = {first!r}; sys.path += {last!r}; "
-    "sys.argv = ['inrush.guest', '0']; runpy.run_module('inrush.guest', run_name='__main__')"
-)
+_EXEC = "import sys; sys.path[:0] = {first!r}; sys.path += {last!r}; from inrush.guest.__main__ import main; main(0)"
 """What a fresh interpreter executes: the guest, on the socket that is its standard input."""
 
 

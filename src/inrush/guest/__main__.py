@@ -1,10 +1,14 @@
-"""`python -m inrush.guest FD`: serve on an inherited socket."""
+"""`python -m inrush.guest FD`: serve on an inherited socket.
+
+Executed containers call `main` instead: `-m` would import `runpy` first.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
+from typing import NoReturn
 
 from inrush.guest.main import serve
 from inrush.guest.process import leave
@@ -22,5 +26,10 @@ def _inherited(fd: int) -> socket.socket:
     return sock
 
 
+def main(fd: int) -> NoReturn:
+    """Serve on this descriptor, and end the process."""
+    leave(serve(_inherited(fd)))
+
+
 if __name__ == "__main__":
-    leave(serve(_inherited(int(sys.argv.pop()))))
+    main(int(sys.argv.pop()))

@@ -1,24 +1,15 @@
-"""What a container forked from a template has to make its own: environment, chance, threads, connections."""
+"""What a container forked from a template has to make its own: chance, threads, connections."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
-import time
 
-from inrush.guest.chance import Chance, reseed
+from inrush.guest.chance import Chance
 from inrush.guest.output import Output
 from inrush.guest.pools import Pools
 from inrush.guest.settle import descriptors
-
-
-def renew(env: dict[str, str]) -> None:
-    """Make this process its own, with the container's environment."""
-    os.environ.update(env)
-    if "TZ" in env:
-        time.tzset()
-    reseed()
 
 
 class Inherited:

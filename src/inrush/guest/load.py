@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import importlib
-import inspect
 import pickle
 import sys
 import time
@@ -77,6 +76,8 @@ class Loaded:
         if self._object is None:
             function: Callable[..., Any] = self._thing
             return function
+        import inspect
+
         found = inspect.getattr_static(self._object, name, None)
         if found is None:
             raise StartupError(
@@ -86,6 +87,8 @@ class Loaded:
         return MethodType(plain, self._object) if isinstance(plain, FunctionType) else getattr(self._object, name)
 
     def _run(self, hook: Callable[[], Any], run_async: RunAsync) -> None:
+        import inspect
+
         result = hook()
         if inspect.isawaitable(result):
             run_async(_awaited(result))

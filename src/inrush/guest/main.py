@@ -1,8 +1,8 @@
-"""Where a guest begins: `serve` is a container's life, `template` prepares a process that containers are forked
-from.
+"""Where a guest begins: `serve` is a container's life.
 
 The main thread loads user code and then runs inputs; the pump's thread reads the socket. `serve` is called in the
-forked child, or by `python -m inrush.guest FD`, after the container has been isolated.
+forked child, or by `python -m inrush.guest FD`, after the container has been isolated. In the latter case every import
+here is waited for: what only templates or failures need is imported by them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inrush.errors import StartupError
-from inrush.guest import ahead, fork, orphans, process, results
+from inrush.guest import chance, orphans, process, results
 from inrush.guest.channel import Channel
 from inrush.guest.learn import Imports
 from inrush.guest.link import Link
@@ -31,59 +29,15 @@ from inrush.guest.process import Process
 from inrush.guest.protocol import MAX_PAYLOAD_BYTES, PICKLE
 from inrush.guest.pump import Pump
 from inrush.guest.runner import EXIT_HOOKS_S, Runner
-from inrush.guest.settle import settle
 from inrush.guest.tracebacks import traceback_text, type_name
 
-
-@dataclass
-class Template:
-    """What containers are forked with: packages that are imported (`ahead`), or user code that is, with its hooks of
-    before the snapshot run."""
-
-    inherited: fork.Inherited
-    loaded: Loaded | None = None
-    ahead: list[str] = field(default_factory=list)
+if TYPE_CHECKING:
+    from inrush.guest.template import Template
 
 
 def serve(sock: socket.socket, template: Template | None = None) -> int:
     """Load, run inputs until told to stop, run exit hooks. Returns the exit code."""
     return Guest(sock, template).live()
-
-
-def template(boot: dict[str, Any]) -> tuple[Template | None, dict[str, Any]]:
-    """Import packages (`boot["imports"]`), or user code, whose `enter(snap=True)` hooks are run too. The report says
-    whether containers can be forked from this process (`ok`), if not `why`, and what took how long (`ms` by phase)."""
-    started = time.monotonic()
-    made = Template(fork.Inherited())
-    report = _import_ahead(made, boot["imports"]) if "imports" in boot else _load_ahead(made, boot["spec"])
-    made.inherited.rest()
-    report.setdefault("ms", {})["total"] = round((time.monotonic() - started) * 1000, 2)
-    return made if report["ok"] else None, report
-
-
-def _import_ahead(made: Template, names: list[str]) -> dict[str, Any]:
-    report = ahead.import_ahead(names)
-    made.ahead = [name for name, _ in report["imported"]]
-    return report
-
-
-def _load_ahead(made: Template, spec: dict[str, Any]) -> dict[str, Any]:
-    os.environ.update(spec.get("env") or {})
-    try:
-        loaded = made.loaded = Loaded(spec, b"")
-        loaded.enter(True, _run_alone)
-    except BaseException as error:
-        return {"ok": False, "why": f"{type_name(error)}: {error}", "traceback": traceback_text(error)}
-    settling = time.monotonic()
-    why = settle()
-    ms = {**dict(loaded.phases), "settle": round((time.monotonic() - settling) * 1000, 2)}
-    return {"ok": not why, "why": why, "ms": ms}
-
-
-def _run_alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    import asyncio
-
-    return asyncio.run(coroutine)
 
 
 class Guest:
@@ -135,7 +89,7 @@ class Guest:
 
     def _load(self, runner: Runner, spec: dict[str, Any], pickled: bytes) -> None:
         env = {name: str(value) for name, value in (spec.get("env") or {}).items()}
-        fork.renew(env)
+        _take_environment(env)
         self._outbox.max_payload_bytes = int(spec.get("max_payload_bytes") or MAX_PAYLOAD_BYTES)
         link = Link(self._channel, bool(spec.get("restrict_access")))
         self._pump.handlers["link"] = link.on_link
@@ -151,13 +105,10 @@ class Guest:
 
     def _loaded(self, runner: Runner, spec: dict[str, Any], pickled: bytes) -> Loaded:
         """User code, with the hooks of before a snapshot run, now or in the template."""
-        template = self._template
-        if template is not None:
-            template.inherited.renew()
-            if template.loaded is not None:
-                template.loaded.phases.clear()
-                return template.loaded
-            ahead.make_way(str(spec.get("root") or SOURCE_ROOT), template.ahead)
+        if self._template is not None:
+            inherited = self._template.take(str(spec.get("root") or SOURCE_ROOT))
+            if inherited is not None:
+                return inherited
         if spec.get("learn"):
             self._imports = Imports()
         loaded = Loaded(spec, pickled)
@@ -246,3 +197,11 @@ class Guest:
             self._outbox.say({"t": "failed", "code": "StartupError", "message": why, "type": "", "tb": ""})
             self._process.flush()
             process.leave(process.FAILED)
+
+
+def _take_environment(env: dict[str, str]) -> None:
+    """Make this process its own, with the container's environment."""
+    os.environ.update(env)
+    if "TZ" in env:
+        time.tzset()
+    chance.reseed()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,7 +35,7 @@ class Orphans:
         """Collect the orphans that have ended."""
         if self._pid != 1:
             return
-        there = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+        there = {int(name) for name in os.listdir("/proc") if name.isdigit()}
         self._own &= there
         dead = {pid for pid in there - self._own if _is_zombie_of(pid, self._pid)}
         for pid in dead & self._zombies:
@@ -59,7 +58,8 @@ class Orphans:
 
 def _is_zombie_of(pid: int, parent: int) -> bool:
     try:
-        state, ppid = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        with open(f"/proc/{pid}/stat") as file:
+            state, ppid = file.read().rpartition(")")[2].split()[:2]
     except (OSError, ValueError):
         return False
     return state == "Z" and int(ppid) == parent

@@ -1,6 +1,7 @@
 """Large payloads by descriptor: memory that the agent passed is mapped, and memory that the agent may map is passed.
 
-The socket for it comes with the first frame. Without one, payloads cross in pieces.
+The socket for it comes with the first frame. Without one, payloads cross in pieces. Many containers never see a large
+payload, so what it takes is imported by the first.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ import os
 import socket
 import threading
 from collections.abc import Iterable
-
-from inrush.linux import memory, messages
 
 WAIT_S = 10.0
 """A descriptor was passed before the frame that refers to it; one that is still not there will not come."""
@@ -31,6 +30,8 @@ class Passed:
 
     def take(self, id: str) -> memoryview | None:
         """The memory of a blob; None where none was passed. Only the pump calls it."""
+        from inrush.linux import memory
+
         while id not in self._waiting:
             if not self._receive():
                 return None
@@ -43,6 +44,8 @@ class Passed:
     def _receive(self) -> bool:
         if self._socket is None:
             return False
+        from inrush.linux import messages
+
         got = messages.receive(self._socket)
         if got.body is None:
             return False
@@ -53,6 +56,8 @@ class Passed:
         """Passes a payload; False where it must go the long way."""
         if self._socket is None:
             return False
+        from inrush.linux import memory, messages
+
         try:
             fd = memory.make(pieces)
             try:

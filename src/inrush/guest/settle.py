@@ -2,7 +2,7 @@
 has not touched CUDA.
 
 Threads that end by themselves get `SETTLE_S`. What is left is named, so that people can see why their function
-starts plainly. Connections that are open may stay: children get them closed (`fork.Connections`).
+starts plainly. Connections that are open may stay: children get them closed (`fork.Inherited`).
 """
 
 from __future__ import annotations

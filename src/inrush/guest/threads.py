@@ -6,7 +6,6 @@ import contextvars
 import sys
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 from inrush.errors import DeserializationError, InputCancellation
@@ -40,6 +39,8 @@ class Workers:
         try:
             self.work()
         except BaseException:
+            import traceback
+
             traceback.print_exc(file=sys.__stderr__)
             process.leave(process.BROKEN)
 

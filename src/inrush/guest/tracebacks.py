@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-import traceback
+from typing import TYPE_CHECKING
 
 from inrush.errors import Error
+
+if TYPE_CHECKING:
+    import traceback
 
 _OURS = (os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen importlib", "<frozen runpy")
 
@@ -18,6 +21,8 @@ def type_name(value: object) -> str:
 
 def traceback_text(error: BaseException) -> str:
     """The traceback of `error` and of what caused it, cut to user code."""
+    import traceback  # only where something went wrong: it takes as long as a fifth of a guest's other imports
+
     whole = traceback.TracebackException.from_exception(error, compact=True)
     pending: list[traceback.TracebackException | None] = [whole]
     while pending:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 
-from inrush.guest.main import serve, template
+from inrush.guest.main import serve
+from inrush.guest.template import template
 
 __all__ = ["serve", "template"]
 
 _USUAL = (
-    *(
-        "asyncio",
-        "concurrent.futures",
-        "ctypes",
-        "json",
-        "logging",
-        "random",
-        "ssl",
-        "subprocess",
-        "typing",
-        "cloudpickle",
-    ),
-    *("inrush.client.app", "inrush.client.cls", "inrush.client.context", "inrush.client.image", "inrush.client.secret"),
+    *("asyncio", "concurrent.futures", "ctypes", "inspect", "json", "logging"),
+    *("pathlib", "random", "ssl", "subprocess", "traceback", "typing", "cloudpickle"),
+    "inrush.linux.memory",
+    *("inrush.client._calling", "inrush.client.app", "inrush.client.cls", "inrush.client.context"),
+    *("inrush.client.image", "inrush.client.secret"),
 )
 
 for _name in _USUAL:
