@@ -35,7 +35,7 @@ def test_only_the_last_state_has_no_way_out_and_every_state_leads_to_it(name: st
 
 def test_what_the_table_does_not_allow_raises_and_names_it() -> None:
     with pytest.raises(IllegalTransitionError, match=r"container co-1 is ended, where 'ready' cannot happen"):
-        follow(CONTAINER, "container co-1", "ended", "ready")
+        follow(CONTAINER, "container", "co-1", "ended", "ready")
 
 
 def test_a_call_that_is_done_cannot_be_cancelled() -> None:

@@ -78,7 +78,7 @@ class Call:
     """Of a cancelled call: by whom or what."""
     known: Ranges = field(default_factory=Ranges)
     queue: deque[range] = field(default_factory=deque)
-    suspects: deque[int] = field(default_factory=deque)
+    suspects: list[int] = field(default_factory=list)
     """Queued, to be run alone: containers died under them while others ran beside them."""
     queued: int = 0
     """Of `queue` and of `suspects`."""
@@ -90,7 +90,7 @@ class Call:
 
     def turn(self, event: str) -> None:
         """Follow the table."""
-        self.state = follow(CALL, f"call {self.id}", self.state, event)
+        self.state = follow(CALL, "call", self.id, self.state, event)
 
     def push(self, span: range) -> None:
         """More inputs, at the end of the queue."""

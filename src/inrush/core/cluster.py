@@ -101,8 +101,9 @@ class Cluster:
             _settle(state)
         if state.hungry and state.provision_due:
             provision(state)
-        if state.timers:
-            _wake(state)
+        if state.timers and (state.timers[0].at < state.told or state.told <= state.now):
+            state.told = state.timers[0].at
+            state.out.append(WakeAt(state.told))
         out, state.out = state.out, []
         return out
 
@@ -163,11 +164,3 @@ def _fire(state: State) -> None:
             function = state.functions.get(timer.key)
             if function is not None and function.review_at == timer.at:
                 state.touch(function, poke=True)
-
-
-def _wake(state: State) -> None:
-    """Ask to be woken for the next timer, unless that was asked already."""
-    at = state.timers[0].at
-    if at < state.told or state.told <= state.now:
-        state.told = at
-        state.out.append(WakeAt(at))

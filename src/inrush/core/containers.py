@@ -95,4 +95,4 @@ class Container:
 
     def turn(self, event: str) -> None:
         """Follow the table."""
-        self.state = follow(CONTAINER, f"container {self.id}", self.state, event)
+        self.state = follow(CONTAINER, "container", self.id, self.state, event)

@@ -160,24 +160,24 @@ class Function:
 
     def shelve(self, container: Container) -> None:
         """Put a container on the shelf where it belongs now."""
-        key = container.id
+        key, busy = container.id, container.busy
         self.below_target.pop(key, None)
         self.below_max.pop(key, None)
         self.below_lease.pop(key, None)
         if container.state != "ready":
             self.idle.pop(key, None)
             return
-        if container.engaged:
+        if busy or container.engaged:
             self.idle.pop(key, None)
         else:
             self.idle.setdefault(key, container)
-        if container.closed or (not container.busy and container.engaged):
+        if container.closed or (not busy and container.engaged):
             return
-        if container.busy < self.target:
+        if busy < self.target:
             self.below_target[key] = container
-        elif container.busy < self.slots:
+        elif busy < self.slots:
             self.below_max[key] = container
-        elif container.busy < self.slots + self.lease and not container.recalled and not container.waits:
+        elif busy < self.slots + self.lease and not container.recalled and not container.waits:
             self.below_lease[key] = container
 
     def enqueue(self, call: Call, span: range) -> None:

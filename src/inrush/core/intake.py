@@ -17,18 +17,19 @@ def call_arrived(state: State, event: CallArrived) -> None:
     if event.call in state.calls:
         return
     call = Call(event.call, event.function, event.kind, event.total, event.durable, event.caller)
+    if event.total >= 0:
+        call.turn("end")
     state.calls[call.id] = call
     if call.caller:
         waits(state, call.caller, 1)
-    if event.total >= 0:
-        call.turn("end")
     function = state.functions.get(event.function)
     if function is None or function.removed:
         call.why = function.removed if function is not None else f"function {event.function} is not there (any more)"
         call.turn("cancel")
     else:
         function.calls[call.id] = call
-    finish_if_done(state, call)
+    if not event.total:
+        finish_if_done(state, call)
 
 
 def inputs_arrived(state: State, event: InputsArrived) -> None:

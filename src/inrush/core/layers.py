@@ -32,7 +32,6 @@ shared.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -186,5 +185,7 @@ def _is_path(path: str) -> bool:
 
 
 def _hash(parts: list[Any]) -> str:
+    import hashlib  # which loads OpenSSL: programs that only describe images do without
+
     text = json.dumps([FORMAT, *parts], separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

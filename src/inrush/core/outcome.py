@@ -38,27 +38,31 @@ def attempts_ended(state: State, event: AttemptsEnded) -> None:
         return
     if call is None or container is None:
         return
-    running, now = call.running, state.now
-    mine: list[int] = []
-    spent_s = 0.0
-    for position, index in enumerate(event.indexes):
-        attempt = running.get(index)
-        if attempt is not None and attempt.container is container:
-            del running[index]
-            spent_s += now - attempt.at
-            mine.append(position)
+    mine, spent_s = _taken_back(call, container, event.indexes, state.now)
     if not mine:
         return
-    like = End(Status.OK, container.busy == 1, container.preempted or container.state == "stopping")
-    if event.spent_s >= 0:
-        spent_s = min(spent_s, event.spent_s)
+    alone, had_to_go = container.busy == 1, container.preempted or container.state == "stopping"
+    if 0 <= event.spent_s < spent_s:
+        spent_s = event.spent_s
     _free(state, call, container, len(mine), spent_s)
     if len(mine) == len(event.indexes) and not any(event.statuses):
         _settle_ok(state, call, event)
     else:
         ends = [(event.indexes[k], event.statuses[k], event.refs[k]) for k in mine]
-        _settle(state, call, ends, like, "")
+        _settle(state, call, ends, End(Status.OK, alone, had_to_go), "")
     finish_if_done(state, call)
+
+
+def _taken_back(call: Call, container: Container, indexes: tuple[int, ...], now: float) -> tuple[list[int], float]:
+    """The positions of those that ran there, which run no more, and for how long they did, together."""
+    running, mine, spent_s = call.running, [], 0.0
+    for position, index in enumerate(indexes):
+        attempt = running.get(index)
+        if attempt is not None and attempt.container is container:
+            del running[index]
+            spent_s += now - attempt.at
+            mine.append(position)
+    return mine, spent_s
 
 
 def _follower_ended(state: State, container: Container, leader: Container, event: AttemptsEnded) -> None:
@@ -182,11 +186,11 @@ def _come_back(function: Function, call: Call, indexes: list[int]) -> None:
 
 def _free(state: State, call: Call, container: Container, count: int, spent_s: float) -> None:
     """Give slots back, and learn from how long they were used."""
-    function = state.functions[container.function]
-    function.measured.served(spent_s / count, count, state.now)
-    function.lease = depth(function, state.now)
+    function, now = state.functions[container.function], state.now
+    function.measured.served(spent_s / count, count, now)
+    function.lease = depth(function, now)
     container.served += count
-    container.progress_at, container.recalled = state.now, False
+    container.progress_at, container.recalled = now, False
     _vacate(state, function, call, container, count)
 
 

@@ -26,10 +26,16 @@ class Ranges:
     def add(self, start: int, stop: int) -> list[range]:
         """Put [start, stop) in; returns the parts of it that were not there yet, in order."""
         stops = self._stops
-        if stop > start and stops and start == stops[-1]:
+        if stop <= start:
+            return []
+        if not stops:
+            self._starts.append(start)
+            stops.append(stop)
+        elif start == stops[-1]:
             stops[-1] = stop
-            return [range(start, stop)]
-        return self._merge(start, stop) if stop > start else []
+        else:
+            return self._merge(start, stop)
+        return [range(start, stop)]
 
     def _merge(self, start: int, stop: int) -> list[range]:
         starts, stops = self._starts, self._stops

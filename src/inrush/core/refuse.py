@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 
 from inrush.core.containers import WHOLE, Container
 from inrush.core.functions import Function
@@ -56,15 +56,16 @@ def over_quota(state: State, function: Function) -> str:
 
 
 def _no_gpu(state: State, function: Function, request: GpuRequest, nodes: list[Node]) -> str:
-    if _with_devices(function, request, nodes):
+    if any(_has(function, request, node) for node in nodes):
         return ""
     kinds = Counter(node.group.kind for node in nodes if node.group is not None)
     total = sum(n * count for kind, n in kinds.items() for t, count in kind[-1] if accepts(request, t))
-    seated = (c for c in _seated(nodes) if c.gpus and accepts(request, c.gpu_type))
-    held = {c.id: len(c.gpus) * c.share_milli / WHOLE for c in seated}
-    text = f"no {name(request)} free: {sum(held.values()):g} of {total} busy with {_holders(state, held)}"
-    scattered = total - sum(held.values()) >= request.count > 1
-    kept = sum(c.devices for n in nodes for owner, c in n.claims.items() if owner != function.id)
+    types = {t for kind in kinds for t, _ in kind[-1] if accepts(request, t)}
+    held = ((c, len(c.gpus) * c.share_milli / WHOLE) for c in _seated(nodes) if c.gpu_type in types and c.gpus)
+    busy, holders = _holders(state, held)
+    text = f"no {name(request)} free: {busy:g} of {total} busy with {holders}"
+    scattered = total - busy >= request.count > 1
+    kept = sum(c.devices for n in nodes if n.claims for owner, c in n.claims.items() if owner != function.id)
     return text + ("; those free are on several nodes" if scattered else "") + (f"; {kept} kept" if kept else "")
 
 
@@ -72,39 +73,42 @@ def _no_room(state: State, function: Function, nodes: list[Node]) -> str:
     """The devices are there, but no cpu or memory beside them."""
     resources = function.spec.resources
     if resources.gpu:
-        nodes = [n for r in resources.gpu for n in _with_devices(function, r, nodes)] or nodes
+        nodes = [n for r in resources.gpu for n in nodes if _has(function, r, n)] or nodes
     seated = _seated(nodes)
     if all(node.cpu_milli < cpu_milli(resources) for node in nodes):
         total = sum(cpu_to_give(node.inventory) for node in nodes) / 1000
         used = total - sum(node.cpu_milli for node in nodes) / 1000
-        held = {c.id: c.cpu_held_milli / 1000 for c in seated if c.cpu_held_milli}
-        return f"no {resources.cpu:g} cpu free: {used:g} of {total:g} held by {_holders(state, held)}"
+        _, holders = _holders(state, ((c, c.cpu_held_milli / 1000) for c in seated if c.cpu_held_milli))
+        return f"no {resources.cpu:g} cpu free: {used:g} of {total:g} held by {holders}"
     total = sum(node.inventory.memory_mib for node in nodes)
     used = total - sum(node.memory_mib for node in nodes)
-    held = {c.id: c.memory_mib for c in seated}
+    _, holders = _holders(state, ((c, c.memory_mib) for c in seated))
     templates = sum(node.held_mib for node in nodes)
     beside = f" and {templates} MiB by the snapshots and zygotes behind them" if templates else ""
-    return f"no {resources.memory_mib} MiB of memory free: {used:g} of {total} held by {_holders(state, held)}{beside}"
+    return f"no {resources.memory_mib} MiB of memory free: {used:g} of {total} held by {holders}{beside}"
 
 
-def _with_devices(function: Function, request: GpuRequest, nodes: list[Node]) -> list[Node]:
+def _has(function: Function, request: GpuRequest, node: Node) -> bool:
     want = function.want
     assert want is not None
-    return [n for n in nodes if any(has_devices(want, request, gpu_type, n) for gpu_type in kinds_of(request, n))]
+    return any(has_devices(want, request, gpu_type, node) for gpu_type in kinds_of(request, node))
 
 
-def _seated(nodes: list[Node]) -> list[Container]:
-    return [container for node in nodes for container in node.containers.values()]
+def _seated(nodes: list[Node]) -> Iterator[Container]:
+    return (container for node in nodes for container in node.containers.values())
 
 
-def _holders(state: State, held: Mapping[str, float]) -> str:
-    """`eval (8), other (2)`: who holds how much, most first."""
+def _holders(state: State, held: Iterable[tuple[Container, float]]) -> tuple[float, str]:
+    """How much these hold together, and who how much, most first: `eval (8), other (2)`."""
+    per_function: dict[str, float] = {}
+    for container, amount in held:
+        per_function[container.function] = per_function.get(container.function, 0) + amount
     amounts: dict[str, float] = {}
-    for container_id, amount in held.items():
-        holder = state.functions[state.containers[container_id].function].spec.name
+    for function_id, amount in per_function.items():
+        holder = state.functions[function_id].spec.name
         amounts[holder] = amounts.get(holder, 0) + amount
     ranked = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
     named = [f"{holder} ({amount:g})" for holder, amount in ranked[:HOLDERS_NAMED]]
     if len(ranked) > HOLDERS_NAMED:
         named.append(f"{len(ranked) - HOLDERS_NAMED} others")
-    return ", ".join(named) or "nobody"
+    return sum(amounts.values()), ", ".join(named) or "nobody"

@@ -59,7 +59,7 @@ def _route_suspects(state: State, function: Function) -> None:
     while function.suspects and function.idle:
         container = next(iter(function.idle.values()))
         call = function.suspects.popleft()
-        index = call.suspects.popleft()
+        index = call.suspects.pop(0)
         call.queued -= 1
         container.closed = True
         _dispatch(state, function, container, call, range(index, index + 1))
@@ -82,7 +82,11 @@ def _dispatch(state: State, function: Function, container: Container, call: Call
     measured, now = function.measured, state.now
     if not function.running:
         measured.progress_at = now
-    call.running.update(dict.fromkeys(span, Attempt(container, now)))
+    attempt = Attempt(container, now)
+    if count == 1:
+        call.running[span.start] = attempt
+    else:
+        call.running.update(dict.fromkeys(span, attempt))
     container.calls[call.id] = container.calls.get(call.id, 0) + count
     if not container.busy:
         container.progress_at = now
@@ -90,10 +94,11 @@ def _dispatch(state: State, function: Function, container: Container, call: Call
     function.queued -= count
     if container.busy > function.target:
         state.review_by(function, now + state.tuning.burst_review_s)
-    for follower in (container, *container.followers) if container.followers else (container,):
-        if follower is not container:
-            follower.echoes.update((call.id, index) for index in span)
-        state.out.append(Dispatch(follower.id, follower.node, call.id, tuple(span)))
+    indexes = tuple(span)
+    state.out.append(Dispatch(container.id, container.node, call.id, indexes))
+    for follower in container.followers:
+        follower.echoes.update((call.id, index) for index in span)
+        state.out.append(Dispatch(follower.id, follower.node, call.id, indexes))
 
 
 def _note_queue(state: State, function: Function) -> None:

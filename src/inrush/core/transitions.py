@@ -14,11 +14,11 @@ class IllegalTransitionError(InternalError):
     """A state machine met an event that its table does not allow in that state: a bug of ours, never of the user's."""
 
 
-def follow(table: Table, subject: str, state: str, event: str) -> str:
-    """The state after `event`. Raises `IllegalTransitionError` naming subject, state and event."""
+def follow(table: Table, kind: str, id: str, state: str, event: str) -> str:
+    """The state after `event`. Raises `IllegalTransitionError` naming kind and id of what it is, state and event."""
     after = table.get((state, event))
     if after is None:
-        raise IllegalTransitionError(f"{subject} is {state}, where {event!r} cannot happen")
+        raise IllegalTransitionError(f"{kind} {id} is {state}, where {event!r} cannot happen")
     return after
 
 

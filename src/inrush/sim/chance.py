@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
+from struct import Struct
+
+_TWO = Struct(">QQ").unpack
 
 
 def uniform(seed: int, *key: object) -> float:
@@ -25,9 +28,9 @@ def around(mean: float, spread: float, seed: int, *key: object) -> float:
     the mean)."""
     if spread <= 0:
         return mean
-    drawn = blake2b(_text(seed, key), digest_size=16).digest()
-    radius = math.sqrt(-2 * math.log1p(-int.from_bytes(drawn[:8]) / 2**64))
-    normal = radius * math.cos(2 * math.pi * int.from_bytes(drawn[8:]) / 2**64)
+    first, second = _TWO(blake2b(_text(seed, key), digest_size=16).digest())
+    radius = math.sqrt(-2 * math.log1p(-first / 2**64))
+    normal = radius * math.cos(2 * math.pi * second / 2**64)
     return mean * math.exp(spread * normal - spread * spread / 2)
 
 

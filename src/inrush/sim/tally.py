@@ -12,6 +12,9 @@ import msgspec
 from inrush.core import effects
 from inrush.errors import InternalError
 
+DIGESTED_BYTES = 1 << 16
+"""Decisions go into the digest so many bytes at a time."""
+
 
 class Unsound(InternalError):
     """The core contradicts itself: a defect. The seed and the commit give the same run again."""
@@ -45,7 +48,8 @@ class Tally:
         self.preemptions = 0
         self.step_s = array("d")
         self._digest = blake2b(digest_size=16)
-        self._encode = msgspec.msgpack.Encoder().encode
+        self._encode = msgspec.msgpack.Encoder().encode_into
+        self._undigested = bytearray()
         self._open: dict[str, _Open] = {}
 
     @property
@@ -56,6 +60,7 @@ class Tally:
     @property
     def digest(self) -> str:
         """Of every effect of every step, with its time."""
+        self._swallow()
         return self._digest.hexdigest()
 
     @property
@@ -68,7 +73,13 @@ class Tally:
     def decided(self, now: float, out: list[effects.Effect]) -> None:
         """The answer to one step."""
         self.decisions += len(out)
-        self._digest.update(self._encode((now, out)))
+        self._encode((now, out), self._undigested, -1)
+        if len(self._undigested) > DIGESTED_BYTES:
+            self._swallow()
+
+    def _swallow(self) -> None:
+        self._digest.update(self._undigested)
+        self._undigested.clear()
 
     def arrived(self, now: float, function: str, call: str, inputs: int) -> None:
         self.calls += 1

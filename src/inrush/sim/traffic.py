@@ -78,12 +78,15 @@ class Traffic(Part, frozen=True):
         """Calls, in order. Raises `InvalidError` for a trace that cannot be read, or a rate without an end."""
         if math.isinf(self.until_s) and (self.rates or self.day):
             raise InvalidError(f"the traffic of {name} has a rate but no until_s: it would never end")
-        sources: list[Iterator[Arrival]] = [_random(self._stepped(), seed, f"{name}:rates", self.poisson)]
-        sources.append(_random(self._daily(), seed, f"{name}:day", self.poisson))
+        sources: list[Iterator[Arrival]] = []
+        if self.rates:
+            sources.append(_random(self._stepped(), seed, f"{name}:rates", self.poisson))
+        if self.day is not None:
+            sources.append(_random(self._daily(self.day), seed, f"{name}:day", self.poisson))
         sources += [iter([Arrival(at)] * count) for at, count in self.bursts]
         if self.trace:
             sources.append(self._recorded())
-        return merge(*sources, key=lambda arrival: arrival.at)
+        return sources[0] if len(sources) == 1 else merge(*sources, key=lambda arrival: arrival.at)
 
     def _recorded(self) -> Iterator[Arrival]:
         for at, service_s in recorded(self.trace, self.durations):
@@ -92,8 +95,6 @@ class Traffic(Part, frozen=True):
             yield Arrival(at / self.speed, service_s)
 
     def _stepped(self) -> list[Piece]:
-        if not self.rates:
-            return []
         ends = [*(start for start, _ in self.rates[1:]), self.until_s]
         lasts = [rate for _, rate in self.rates[1:]] + [rate for _, rate in self.rates[-1:]]
         return [
@@ -102,10 +103,8 @@ class Traffic(Part, frozen=True):
             if min(end, self.until_s) > start
         ]
 
-    def _daily(self) -> list[Piece]:
-        if self.day is None:
-            return []
-        day, step = self.day, self.day.period_s / DAY_PIECES
+    def _daily(self, day: Day) -> list[Piece]:
+        step = day.period_s / DAY_PIECES
         rates = [
             day.low + (day.high - day.low) * (1 - math.cos(2 * math.pi * k / DAY_PIECES)) / 2 for k in range(DAY_PIECES)
         ]

@@ -30,6 +30,8 @@ from inrush.sim.tally import Tally, Unsound
 from inrush.sim.traffic import Arrival
 from inrush.wire import Status
 
+OK = int(Status.OK)
+
 STOP_S = 0.02
 """How long an idle container takes to end."""
 
@@ -287,7 +289,7 @@ class World:
             if key in running.inputs or key in running.ahead:
                 if key in running.ahead:
                     running.ahead.remove(key)
-                self._ended(running, *key, Status.CANCELLED, 0.0)
+                self._ended(running, *key, int(Status.CANCELLED), 0.0)
 
     def _recall(self, effect: effects.Recall) -> None:
         self.after(2 * self.scenario.link_s, self._give_back, effect.container)
@@ -339,9 +341,9 @@ class World:
 
     def _finish(self, running: Running, call: str, index: int, spent_s: float) -> None:
         if (call, index) in running.inputs:
-            self._ended(running, call, index, Status.OK, spent_s)
+            self._ended(running, call, index, OK, spent_s)
 
-    def _ended(self, running: Running, call: str, index: int, status: Status, spent_s: float) -> None:
+    def _ended(self, running: Running, call: str, index: int, status: int, spent_s: float) -> None:
         running.inputs.discard((call, index))
         if running.ahead and len(running.inputs) < running.slots:
             if not running.inputs:
@@ -349,7 +351,7 @@ class World:
             self._begin_input(running, *running.ahead.popleft(), 0.0)
         elif not running.inputs:
             self._idle(running)
-        self.tell(running.machine, events.AttemptsEnded(running.id, call, (index,), (int(status),), (None,), spent_s))
+        self.tell(running.machine, events.AttemptsEnded(running.id, call, (index,), (status,), (None,), spent_s))
 
     def _end(self, container_id: str, status: Status, why: str) -> None:
         running = self.containers.get(container_id)
