@@ -43,7 +43,7 @@ _HOMES = {
     "fastapi_endpoint": "_marks",
     "is_local": "context",
     "method": "_marks",
-    "parameter": "cls",
+    "parameter": "_parameter",
     "web_endpoint": "_marks",
     "wsgi_app": "_marks",
 }
@@ -73,9 +73,10 @@ if TYPE_CHECKING:
         wsgi_app,
     )
     from inrush.client._output import enable_output
+    from inrush.client._parameter import parameter
     from inrush.client.app import App
     from inrush.client.call import FunctionCall
-    from inrush.client.cls import Cls, parameter
+    from inrush.client.cls import Cls
     from inrush.client.context import current_function_call_id, current_input_id, is_local
     from inrush.client.dict import Dict
     from inrush.client.function import Function

@@ -15,10 +15,14 @@ a row of a column costs one.
 from __future__ import annotations
 
 import enum
+import functools
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 PROTOCOL = 1
 """Raised when neighbours of different versions can no longer understand each other."""
@@ -910,10 +914,25 @@ FromNode = (
 # ── codecs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _encoder = msgspec.msgpack.Encoder()
-from_client_decoder = msgspec.msgpack.Decoder(list[FromClient])
-to_client_decoder = msgspec.msgpack.Decoder(list[ToClient])
-to_node_decoder = msgspec.msgpack.Decoder(list[ToNode])
-from_node_decoder = msgspec.msgpack.Decoder(list[FromNode])
+
+
+class BatchDecoder(Generic[T]):
+    """`decode` reads batches of one union. It is made when it is first used: reading all those types takes longer than
+    the rest of this module."""
+
+    def __init__(self, union: Any) -> None:
+        self._union = union
+
+    @functools.cached_property
+    def decode(self) -> Callable[[bytes | memoryview], list[T]]:
+        of: Any = list[self._union]  # type: ignore[name-defined]
+        return msgspec.msgpack.Decoder(of).decode
+
+
+from_client_decoder: BatchDecoder[FromClient] = BatchDecoder(FromClient)
+to_client_decoder: BatchDecoder[ToClient] = BatchDecoder(ToClient)
+to_node_decoder: BatchDecoder[ToNode] = BatchDecoder(ToNode)
+from_node_decoder: BatchDecoder[FromNode] = BatchDecoder(FromNode)
 
 
 def encode(batch: list[Any]) -> bytes:

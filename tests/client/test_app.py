@@ -11,7 +11,7 @@ import pytest
 import inrush
 from inrush import errors
 from inrush.client._output import use
-from inrush.wire import Log, Progress, State
+from inrush.wire import Log, Progress, State, Web
 
 
 def test_functions_are_registered_by_name() -> None:
@@ -46,7 +46,7 @@ def test_endpoints_are_listed() -> None:
         def site(self) -> None: ...
 
     assert app.registered_web_endpoints == ["f", "C.site"]
-    assert f.mark.web == inrush.client._marks.Web(kind="fastapi", label="there", method="POST")  # type: ignore[attr-defined]
+    assert f.mark.web == Web(kind="fastapi", label="there", method="POST")
 
 
 def test_including_takes_over_and_warns_of_a_clash() -> None:

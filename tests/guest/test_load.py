@@ -9,7 +9,8 @@ from guest.guest_process import GuestProcess, failure
 
 SDK_CLASS = """
 import inrush
-from inrush.client.cls import Cls, parameter
+from inrush.client._parameter import parameter
+from inrush.client.cls import Cls
 from inrush.client._marks import enter, exit, method
 order = []
 class Base:

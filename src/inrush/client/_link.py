@@ -6,9 +6,12 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from inrush.client._connection import Link
 from inrush.errors import InvalidError
+
+if TYPE_CHECKING:
+    from inrush.client._connection import Link
 
 _link: Link | None = None
 _lock = threading.Lock()
@@ -39,6 +42,7 @@ def _open() -> Link:
                     "calls from a container are made by its own process, once it has been set up: "
                     "not by a process forked from it, and not while a memory snapshot is prepared"
                 )
+            from inrush.client._connection import Link
             from inrush.client._local import connect
 
             _link = Link(connect, f"cl-{_process}")
@@ -51,6 +55,8 @@ def use_guest(send: Callable[[bytes], None]) -> Callable[[bytes], None]:
     Returns what is to be called with each frame (a batch of `ToClient`) that comes back, by a thread that never
     waits for user code."""
     global _link
+    from inrush.client._connection import Link
+
     _forget()
     link = Link(None, f"cl-{_process}")
     link.attach(_GuestTransport(send))

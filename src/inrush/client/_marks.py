@@ -8,15 +8,14 @@ and `self.name(…)` inside the class still calls the method itself.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from inrush.errors import InvalidError, UnimplementedError
-from inrush.wire import Web
 
 if TYPE_CHECKING:
     from inrush.client.function import Function
+    from inrush.wire import Web
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,6 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 ATTRIBUTE = "__inrush__"
 
 _CLUSTER_MOST = 64
+_YIELDS = 0x20 | 0x200
+"""Flags of a generator's code and of an async one's; `inspect` has them too, and takes 10 ms to load."""
 
 
 class Mark(NamedTuple):
@@ -79,7 +80,10 @@ def raw_of(thing: Any) -> Any:
 
 def is_generator(function: Callable[..., Any]) -> bool:
     """Does calling it give something to iterate over?"""
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & _YIELDS)
 
 
 def _add(thing: F, decorator: str, **changes: Any) -> F:
@@ -210,7 +214,16 @@ class _WebDecorator:
         return _add(made, self._decorator, web=self._web, method=True, is_generator=generator)
 
 
-def _web(decorator: str, web: Web, custom_domains: Iterable[str] | None, requires_proxy_auth: bool) -> _WebDecorator:
+def _web(
+    decorator: str,
+    custom_domains: Iterable[str] | None,
+    requires_proxy_auth: bool,
+    *,
+    kind: str,
+    label: str | None,
+    method: str = "GET",
+    docs: bool = False,
+) -> _WebDecorator:
     if custom_domains:
         raise UnimplementedError(
             f"@{decorator}(custom_domains=…) is not built yet: point a reverse proxy at the endpoint's URL"
@@ -219,9 +232,11 @@ def _web(decorator: str, web: Web, custom_domains: Iterable[str] | None, require
         raise UnimplementedError(
             f"@{decorator}(requires_proxy_auth=True) is not built yet: check a header in the handler"
         )
-    if web.label and not all(c.isalnum() or c == "-" for c in web.label):
-        raise InvalidError(f"@{decorator}: a label holds letters, digits and dashes, not {web.label!r}")
-    return _WebDecorator(decorator, web)
+    if label and not all(c.isalnum() or c == "-" for c in label):
+        raise InvalidError(f"@{decorator}: a label holds letters, digits and dashes, not {label!r}")
+    from inrush.wire import Web
+
+    return _WebDecorator(decorator, Web(kind=kind, label=label or "", method=method, docs=docs))
 
 
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
@@ -245,8 +260,15 @@ def fastapi_endpoint(
     _only_called(_used_bare, "fastapi_endpoint")
     if method.upper() not in _METHODS:
         raise InvalidError(f"@fastapi_endpoint: method is one of {', '.join(_METHODS)}, not {method!r}")
-    web = Web(kind="fastapi", label=label or "", method=method.upper(), docs=docs)
-    return _web("fastapi_endpoint", web, custom_domains, requires_proxy_auth)
+    return _web(
+        "fastapi_endpoint",
+        custom_domains,
+        requires_proxy_auth,
+        kind="fastapi",
+        label=label,
+        method=method.upper(),
+        docs=docs,
+    )
 
 
 web_endpoint = fastapi_endpoint
@@ -267,7 +289,7 @@ def asgi_app(
     `label` replaces the last part of the URL.
     """
     _only_called(_used_bare, "asgi_app")
-    return _web("asgi_app", Web(kind="asgi", label=label or ""), custom_domains, requires_proxy_auth)
+    return _web("asgi_app", custom_domains, requires_proxy_auth, kind="asgi", label=label)
 
 
 def wsgi_app(
@@ -281,4 +303,4 @@ def wsgi_app(
     """Serves the WSGI app that the function returns (Flask, Django, …) at a URL. `label` replaces the last part of
     the URL."""
     _only_called(_used_bare, "wsgi_app")
-    return _web("wsgi_app", Web(kind="wsgi", label=label or ""), custom_domains, requires_proxy_auth)
+    return _web("wsgi_app", custom_domains, requires_proxy_auth, kind="wsgi", label=label)

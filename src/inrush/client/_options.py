@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -142,6 +141,8 @@ def _known(where: str, options: Mapping[str, Any]) -> None:
         if name in _NOT_BUILT and value:
             raise UnimplementedError(f"{where}: {name}= is not built yet; {_NOT_BUILT[name]}")
         if name not in known:
+            import difflib
+
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InvalidError(f"{where}: there is no parameter {name}{hint}")

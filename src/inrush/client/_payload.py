@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 import io
 import pickle
 import sys
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,9 +87,7 @@ def _pickler() -> Any:
         """cloudpickle, but what a program's file defines in `__main__` goes by the name that the file has elsewhere."""
 
         def reducer_override(self, value: Any) -> Any:
-            if getattr(value, "__module__", None) == "__main__" and (
-                isinstance(value, type) or inspect.isfunction(value)
-            ):
+            if getattr(value, "__module__", None) == "__main__" and (isinstance(value, type | types.FunctionType)):
                 name = value.__qualname__
                 if (module := main_name()) and _find("__main__", name) is value:
                     return _find, (module, name)

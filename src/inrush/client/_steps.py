@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inrush.client.secret import Secret
 from inrush.errors import InvalidError, UnimplementedError
-from inrush.wire import Recipe
 
 if TYPE_CHECKING:
     from inrush.client._tar import Blob
+    from inrush.wire import Recipe
 
 Files = Callable[[], "list[tuple[str, Blob]]"]
 """Reads local files when the image is used: labels and contents."""

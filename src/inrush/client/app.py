@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import types
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, dataclass_transform, overload
 
-from inrush.client import _options
 from inrush.client._dual import dual, dual_scope
 from inrush.client._link import current
-from inrush.client._marks import Method, mark_of, raw_of
-from inrush.client._options import FunctionOptions
-from inrush.client._reference import Reference
+from inrush.client._marks import mark_of, raw_of
+from inrush.client._parameter import parameter
 from inrush.client._unbuilt import refuse
-from inrush.client.cls import Cls, parameter
-from inrush.client.entrypoint import LocalEntrypoint
-from inrush.client.function import Function, mark_generator
 from inrush.client.image import Image
 from inrush.client.secret import Secret
 from inrush.errors import InvalidError, UnimplementedError
-from inrush.wire import FollowLogs, StopApp
 
 if TYPE_CHECKING:
+    from inrush.client._marks import Method
+    from inrush.client._options import FunctionOptions
     from inrush.client._running import Running
+    from inrush.client.cls import Cls
+    from inrush.client.entrypoint import LocalEntrypoint
+    from inrush.client.function import Function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -156,6 +155,8 @@ class App:
         if _used_bare is not None:
             raise InvalidError("write @app.local_entrypoint() with parentheses")
 
+        from inrush.client.entrypoint import LocalEntrypoint
+
         def add(function: Callable[P, R]) -> LocalEntrypoint[P, R]:
             made = LocalEntrypoint(function, self, name)
             self._entrypoints[made.name] = made
@@ -259,6 +260,8 @@ class App:
 
     @dual
     async def _find(self) -> None:
+        from inrush.wire import FollowLogs
+
         link = await current()
         await link.ask(FollowLogs(self.name or "", 0, follow=False))
 
@@ -266,6 +269,8 @@ class App:
     async def stop(self, *, client: Any = None) -> None:
         """Ends it: its calls are cancelled, its containers get their grace. A deployed one is deployed no more."""
         refuse(client=client)
+        from inrush.wire import StopApp
+
         running, self._running = self._running, None
         if running is not None:
             await running.end(stop=True)
@@ -332,6 +337,11 @@ class App:
     def _add_function(
         self, name: str | None, generator: bool | None, options: dict[str, Any], given: Any
     ) -> Function[..., Any, Any]:
+        from inrush.client import _options
+        from inrush.client._reference import Reference
+        from inrush.client.cls import Cls
+        from inrush.client.function import Function, mark_generator
+
         raw = raw_of(given)
         if isinstance(given, type | Cls):
             raise InvalidError(f"@app.function decorates functions; for a class use @app.cls(): {given!r}")
@@ -359,6 +369,10 @@ class App:
     def _add_class(self, options: dict[str, Any], given: Any) -> Any:
         if not isinstance(given, type):
             raise InvalidError(f"@app.cls decorates a class, once; not {given!r}")
+        from inrush.client import _options
+        from inrush.client._reference import Reference
+        from inrush.client.cls import Cls
+
         parsed = _options.parse(given.__name__, options, vars(given).get("__inrush__") or mark_of(None))
         reference = Reference(self.name or "", given.__name__, foreign=False)
         self._taken(given.__name__)
@@ -375,7 +389,7 @@ class App:
 def _is_method(raw: Any) -> bool:
     """Defined in the body of a class, and taking self."""
     nested = "." in raw.__qualname__.rpartition("<locals>.")[2]
-    return nested and inspect.isfunction(raw) and raw.__code__.co_varnames[:1] == ("self",)
+    return nested and isinstance(raw, types.FunctionType) and raw.__code__.co_varnames[:1] == ("self",)
 
 
 def _is_name(name: str) -> bool:

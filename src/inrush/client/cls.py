@@ -7,67 +7,29 @@ a pool of containers of its own.
 
 from __future__ import annotations
 
-import base64
 import functools
-import inspect
-import json
 import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from inrush import wire
-from inrush.client._connection import Link
 from inrush.client._dual import dual
 from inrush.client._link import current
 from inrush.client._marks import Mark, Method, mark_of, raw_of
+from inrush.client._parameter import NOTHING, Parameter, parameters_of
 from inrush.client._reference import Reference
 from inrush.client._unbuilt import refuse
 from inrush.client.function import Function, Target
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
+    from inrush.client._connection import Link
     from inrush.client._options import Options
     from inrush.client.app import App
 
 PARAMETERS_LIMIT_BYTES = 16 * 1024
 _TYPES = (str, int, bool, bytes)
-_NOTHING: Any = object()
 _HANDLE = "__inrush_cls__"
-
-
-class Parameter:
-    """What `parameter()` leaves in the class: the default until an instance has its value."""
-
-    def __init__(self, default: Any, init: bool) -> None:
-        self.default = default
-        self.init = init
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        if instance is None or self.default is _NOTHING:
-            return self
-        return self.default
-
-
-def parameter(*, default: Any = _NOTHING, init: bool = True) -> Any:
-    """A parameter of an `@app.cls` class: `model: str = inrush.parameter(default="small")`, then
-    `Server(model="large")`.
-
-    The annotation is str, int, bool or bytes; all values together take up to 16 KiB. Without a `default` it must be
-    given. Each set of values has containers of its own. With `init=False` it is an attribute with a default that cannot
-    be given.
-    """
-    return Parameter(default, init)
-
-
-def parameters_of(raw: type) -> dict[str, Parameter]:
-    """The parameters of a class, base classes first."""
-    found: dict[str, Parameter] = {}
-    for base in reversed(raw.__mro__):
-        found.update((name, value) for name, value in vars(base).items() if isinstance(value, Parameter))
-    return found
 
 
 def members_of(raw: type) -> dict[str, Any]:
@@ -93,12 +55,18 @@ def instantiate(raw: type, values: dict[str, Any]) -> Any:
 
 def decode_parameters(text: bytes | str) -> dict[str, Any]:
     """Values from the canonical JSON object that names a pool."""
+    import base64
+    import json
+
     values: dict[str, Any] = json.loads(text or "{}")
     return {k: base64.b64decode(v["b64"]) if isinstance(v, dict) else v for k, v in values.items()}
 
 
 def encode_parameters(values: dict[str, Any]) -> bytes:
     """The canonical JSON object of some values. Raises `InvalidError` over 16 KiB."""
+    import base64
+    import json
+
     plain = {k: {"b64": base64.b64encode(v).decode()} if isinstance(v, bytes) else v for k, v in values.items()}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     if len(text) > PARAMETERS_LIMIT_BYTES:
@@ -180,8 +148,10 @@ class Cls:
     def settable(self) -> dict[str, Any]:
         """Parameters that an instance is made with, and their defaults: `inspect.Parameter.empty` where there is
         none."""
+        import inspect
+
         found = {name: parameter.default for name, parameter in self._parameters.items() if parameter.init}
-        return {name: inspect.Parameter.empty if default is _NOTHING else default for name, default in found.items()}
+        return {name: inspect.Parameter.empty if default is NOTHING else default for name, default in found.items()}
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         settable = {n: p for n, p in self._parameters.items() if p.init}
@@ -192,7 +162,7 @@ class Cls:
         values = {}
         for name, found in settable.items():
             value = given.get(name, found.default)
-            if value is _NOTHING:
+            if value is NOTHING:
                 raise InvalidError(f"{self.name} needs its parameter {name}: {self.name}({name}=…)")
             expected = _type_of(self.raw, name)
             if type(value) is not expected:
@@ -216,7 +186,7 @@ class Cls:
     def wire_parameters(self) -> tuple[wire.Parameter, ...]:
         """For its spec."""
         return tuple(
-            wire.Parameter(name=n, type=_type_of(self.raw, n).__name__, required=p.default is _NOTHING)
+            wire.Parameter(name=n, type=_type_of(self.raw, n).__name__, required=p.default is NOTHING)
             for n, p in self._parameters.items()
             if p.init
         )
@@ -309,6 +279,8 @@ def _method(cls: Cls, name: str, run: Any, mark: Mark | None, find: Any) -> Func
 
 
 def _run_hook(hook: Callable[[Any], Any], instance: Any) -> None:
+    import inspect
+
     if inspect.iscoroutinefunction(hook):
         import asyncio
 
@@ -325,6 +297,8 @@ def _type_of(raw: type | None, name: str) -> type:
 
 def _check(raw: type, members: dict[str, Any], parameters: dict[str, Parameter]) -> None:
     """Refuses what cannot work in a container."""
+    import inspect
+
     init = _own(raw).get("__init__")
     needed = list(inspect.signature(init).parameters.values())[1:] if init is not None else []
     if any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):

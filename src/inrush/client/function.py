@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
 
-from inrush.client import context
-from inrush.client._connection import Link
 from inrush.client._dual import dual, dual_iter
-from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan, One, Result, Spawn, Stream
-from inrush.client._link import current, new_call
-from inrush.client._map import outputs, zipped
+from inrush.client._link import current
 from inrush.client._marks import Mark, is_generator
-from inrush.client._payload import dump_input, pack, value_of
 from inrush.client._reference import Reference
 from inrush.client._unbuilt import refuse
-from inrush.client.call import FunctionCall
 from inrush.errors import InvalidError, UnimplementedError
-from inrush.wire import FunctionStats, Grant, Inputs, OverrideScale, StartCall
+from inrush.wire import FunctionStats, OverrideScale
 
 if TYPE_CHECKING:
+    from inrush.client._connection import Link
     from inrush.client._options import Options
     from inrush.client.app import App
+    from inrush.client.call import FunctionCall
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 O = TypeVar("O", covariant=True)  # noqa: E741 - the result as written: for an `async def` a coroutine of R
-
-ITEMS_AHEAD = 64
-"""Items that a generator may yield before the caller has taken them."""
 
 
 class Stats(NamedTuple):
@@ -81,7 +74,7 @@ class Function(Generic[P, R, O]):
         self.options = options
         self.mark = mark or Mark()
         self.reference = reference
-        self._find = find or self._plain
+        self.target = find or self._plain
         if raw is not None:
             functools.update_wrapper(self, raw, updated=())
 
@@ -120,16 +113,9 @@ class Function(Generic[P, R, O]):
         """
         if self.mark.is_generator:
             raise InvalidError(f"{self.name} yields; iterate over {self.name}.remote_gen(…)")
-        link = await current()
-        call = One(await self._start(link, "remote", args, kwargs))
-        finished = False
-        try:
-            link.open(call)
-            result = await call.result
-            finished = True
-            return cast(R, await value_of(link, *result))
-        finally:
-            link.close(call, at_once=not finished)
+        from inrush.client import _calling
+
+        return cast(R, await _calling.remote(self, args, kwargs))
 
     @dual_iter
     async def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
@@ -137,23 +123,11 @@ class Function(Generic[P, R, O]):
 
         Leaving the loop early cancels it. It runs at most 64 items ahead of the caller.
         """
-        link = await current()
-        stream = Stream(await self._start(link, "gen", args, kwargs))
-        finished, taken = False, 0
-        try:
-            link.open(stream)
-            link.post(Grant(stream.call, ITEMS_AHEAD))
-            while not isinstance(item := await stream.out.get(), Result):
-                if not isinstance(item, bytes):
-                    raise item
-                yield await value_of(link, 0, item)
-                taken += 1
-                if taken % (ITEMS_AHEAD // 2) == 0:
-                    link.post(Grant(stream.call, ITEMS_AHEAD // 2))
-            finished = True
-            await value_of(link, *item)
-        finally:
-            link.close(stream, at_once=not finished)
+        from inrush.client import _calling
+
+        async with aclosing(_calling.stream(self, args, kwargs)) as items:
+            async for item in items:
+                yield item
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
         """Calls it in this process, as a plain function. Raises `InvalidError` for one that was looked up by name."""
@@ -182,6 +156,8 @@ class Function(Generic[P, R, O]):
             raise InvalidError(f"{self.name}.map needs something to iterate over")
         if wrap_returned_exceptions:
             raise UnimplementedError("map(wrap_returned_exceptions=True) is not built: exceptions come as they are")
+        from inrush.client._map import zipped
+
         async with aclosing(self._fan(zipped(input_iterators), kwargs, order_outputs, return_exceptions)) as results:
             async for value in results:
                 yield value
@@ -210,6 +186,8 @@ class Function(Generic[P, R, O]):
     ) -> None:
         """Like `map`, for functions whose results do not matter. The first exception is raised, unless
         `ignore_exceptions`."""
+        from inrush.client._map import zipped
+
         async with aclosing(self._fan(zipped(input_iterators), kwargs, False, ignore_exceptions)) as results:
             async for _ in results:
                 pass
@@ -219,10 +197,9 @@ class Function(Generic[P, R, O]):
         """Starts it and returns at once. The server owns the call from then on: it runs to its end whatever becomes
         of the caller, and its result is kept for 7 days (setting `result_ttl_s`)."""
         self._no_generator("spawn")
-        link = await current()
-        start = await self._start(link, "spawn", args, kwargs)
-        await _commit(link, Spawn(start))
-        return FunctionCall(start.call)
+        from inrush.client import _calling
+
+        return await _calling.spawn(self, args, kwargs)
 
     @dual
     async def spawn_map(
@@ -231,23 +208,9 @@ class Function(Generic[P, R, O]):
         """Starts it for each element of the iterators and returns at once; `get(index=…)` and `iter()` of the call
         give the results."""
         self._no_generator("spawn_map")
-        link = await current()
-        target = await self._find(link)
-        rows = [
-            await pack(link, dump_input(self.name, row, kwargs or {}), lasting=True)
-            for row in zip(*input_iterators, strict=False)
-        ]
-        if not rows:
-            raise InvalidError(f"{self.name}.spawn_map was given no inputs")
-        chunks = list(_message_chunks(rows))
-        call = new_call()
-        start = StartCall(call, target.function, "spawn", target.method, chunks[0], 0, len(rows), _parent())
-        more, at = [], len(chunks[0])
-        for chunk in chunks[1:]:
-            more.append(Inputs(call, at, chunk))
-            at += len(chunk)
-        await _commit(link, Spawn(start, more))
-        return FunctionCall(call)
+        from inrush.client import _calling
+
+        return await _calling.spawn_many(self, input_iterators, kwargs or {})
 
     experimental_spawn_map = spawn_map
 
@@ -257,7 +220,7 @@ class Function(Generic[P, R, O]):
     async def hydrate(self, client: Any = None) -> Function[P, R, O]:
         """Looks it up now. Raises `NotFoundError` if it is not there."""
         refuse(client=client)
-        await self._find(await current())
+        await self.target(await current())
         return self
 
     @property
@@ -270,14 +233,14 @@ class Function(Generic[P, R, O]):
     @dual
     async def get_web_url(self) -> str | None:
         """Its URL, if it is an endpoint; else None."""
-        await self._find(await current())
+        await self.target(await current())
         return self.reference.urls.get(self.name.partition(".")[2])
 
     @dual
     async def get_current_stats(self) -> Stats:
         """Waiting inputs, containers and running inputs, now."""
         link = await current()
-        answer = await link.ask(FunctionStats((await self._find(link)).function))
+        answer = await link.ask(FunctionStats((await self.target(link)).function))
         return Stats(answer["backlog"], answer["containers"], answer["running_inputs"], answer["input_headroom"])
 
     @dual
@@ -292,7 +255,7 @@ class Function(Generic[P, R, O]):
         """Changes its scaling at once, until the next deploy. None leaves a value as it is. `scaledown_window` is in
         seconds."""
         link = await current()
-        function = (await self._find(link)).function
+        function = (await self.target(link)).function
         await link.ask(OverrideScale(function, min_containers, max_containers, buffer_containers, scaledown_window))
 
     def with_options(self, **options: Any) -> NoReturn:
@@ -316,19 +279,13 @@ class Function(Generic[P, R, O]):
     async def _plain(self, link: Link) -> Target:
         return Target(self.reference.id or await self.reference.find(link))
 
-    async def _start(self, link: Link, kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StartCall:
-        target = await self._find(link)
-        payload = await pack(link, dump_input(self.name, args, kwargs), lasting=kind == "spawn")
-        return StartCall(new_call(), target.function, kind, target.method, (payload,), 0, 1, _parent())
-
     async def _fan(
         self, rows: Any, kwargs: Mapping[str, Any] | None, ordered: bool, keep_errors: bool
     ) -> AsyncGenerator[R, None]:
         self._no_generator("map")
-        link = await current()
-        target = await self._find(link)
-        fan = Fan(new_call(), target.function, target.method, _parent())
-        async with aclosing(outputs(link, fan, self.name, rows, kwargs or {}, ordered, keep_errors)) as values:
+        from inrush.client import _calling
+
+        async with aclosing(_calling.fan(self, rows, kwargs, ordered, keep_errors)) as values:
             async for value in values:
                 yield value
 
@@ -342,25 +299,3 @@ class Function(Generic[P, R, O]):
 def mark_generator(mark: Mark, raw: Callable[..., Any], said: bool | None) -> Mark:
     """The mark, knowing whether the function yields."""
     return mark._replace(is_generator=is_generator(raw) if said is None else said)
-
-
-async def _commit(link: Link, spawn: Spawn) -> None:
-    link.open(spawn)
-    try:
-        await spawn.committed
-    finally:
-        link.calls.pop(spawn.call, None)
-
-
-def _parent() -> str:
-    return context.current_function_call_id() or ""
-
-
-def _message_chunks(payloads: Sequence[bytes]) -> Iterable[tuple[bytes, ...]]:
-    first = size = 0
-    for at, payload in enumerate(payloads):
-        if at > first and (size + len(payload) > CHUNK_BYTES or at - first >= CHUNK_INPUTS * 16):
-            yield tuple(payloads[first:at])
-            first, size = at, 0
-        size += len(payload)
-    yield tuple(payloads[first:])

@@ -29,9 +29,7 @@ from inrush.client._steps import (
 from inrush.client._unbuilt import UnbuiltSteps
 from inrush.client.context import is_local
 from inrush.client.secret import Secret
-from inrush.core import layers
 from inrush.errors import InvalidError, UnimplementedError
-from inrush.wire import Recipe, Step
 
 if TYPE_CHECKING:
     from inrush.client._tar import Blob
@@ -299,6 +297,8 @@ class Image(UnbuiltSteps):
     def definition(self) -> Definition:
         """Reads the local files, and tells what the server has to know. Raises `InvalidError` for a file that is not
         there."""
+        from inrush.wire import Recipe, Step
+
         steps: list[Step] = []
         blobs: list[Blob] = []
         secrets: dict[Secret, None] = {}
@@ -345,6 +345,8 @@ class Image(UnbuiltSteps):
                     f"{secret!r} in a step of an image needs required_keys: a step may read the variables that it names"
                 )
         given = (*(secrets or ()), *((Secret.from_dict(env),) if env else ()))
+        from inrush.core import layers
+
         step = BuildStep(kind, layers.encode(kind, **parameters), files, given, force)
         return Image(self._base, self._python, (*self._steps, step))
 

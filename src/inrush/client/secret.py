@@ -11,7 +11,6 @@ from inrush.client._dual import dual
 from inrush.client._link import current
 from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, NotFoundError, UnimplementedError
-from inrush.wire import FindSecret, PutSecret
 
 if TYPE_CHECKING:
     from inrush.client._connection import Link
@@ -86,6 +85,8 @@ class Secret:
         """Replaces the variables of a named secret by these. Containers that start from now on have them."""
         if not self.name:
             raise InvalidError("only a named secret can be updated: Secret.from_name(…)")
+        from inrush.wire import PutSecret
+
         link = await current()
         await link.ask(PutSecret(tuple(sorted(env_dict.items())), self.name))
 
@@ -95,6 +96,8 @@ class Secret:
 
     async def resolve(self, link: Link) -> str:
         """Its id on the server. An anonymous one is sent each time: it goes with the app that it was sent for."""
+        from inrush.wire import FindSecret, PutSecret
+
         if self.name:
             return str(await link.ask(FindSecret(self.name, self._required)))
         return str(await link.ask(PutSecret(tuple(sorted(self._values.items())))))

@@ -14,8 +14,8 @@ _USUAL = (
     *("asyncio", "concurrent.futures", "ctypes", "inspect", "json", "logging"),
     *("pathlib", "random", "ssl", "subprocess", "traceback", "typing", "cloudpickle"),
     "inrush.linux.memory",
-    *("inrush.client._calling", "inrush.client.app", "inrush.client.cls", "inrush.client.context"),
-    *("inrush.client.image", "inrush.client.secret"),
+    *("inrush.client._calling", "inrush.client._options", "inrush.client.app", "inrush.client.cls"),
+    *("inrush.client.context", "inrush.client.entrypoint", "inrush.client.image", "inrush.client.secret"),
 )
 
 for _name in _USUAL:
