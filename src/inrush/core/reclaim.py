@@ -2,8 +2,8 @@
 
 Idle containers go first and at once: two functions that share the same few GPUs would else stand in each other's way
 until `scaledown_window` is over. Only those of higher priority keep what they keep warm. When none is idle, others
-make way (`yielding`). Nobody goes below its minimum. What leaving containers will give back is counted first, so that
-no more are let go than are needed.
+make way (`yielding`). Nobody goes below its minimum, but for the first container of who starves. What leaving
+containers will give back is counted first, so that no more are let go than are needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from inrush.core.functions import Function
 from inrush.core.lifecycle import stop
 from inrush.core.rooms import Candidates, by_node, enough, promised, rooms
 from inrush.core.state import State
-from inrush.core.yielding import make_way
+from inrush.core.yielding import make_way, spare_of, starves_for_minimums
 
 RECLAIMS_PER_STEP = 32
 
@@ -39,20 +39,22 @@ def _reclaim(state: State, function: Function, most: int) -> int:
     idle = _idle(state, function)
     found = rooms(state, function, idle)
     size = max(1, function.spec.cluster_size)
-    lacking = size * (function.wanted - function.live) - len(function.places)
-    gone = 0
-    for number in range(min(most, lacking)):
-        if promised(function, found):
-            continue
+    starves = starves_for_minimums(state, function)
+    name = f"{function.spec.name}, which has none," if starves else function.spec.name
+    lacking = size * (1 if starves else function.wanted - function.live) - len(function.places)
+    coming, gone = promised(function, found, lacking), 0
+    while coming < lacking and gone < most:
         taken = enough(function, found, idle)
         for container in taken:
-            stop(state, container, f"idle, and {function.spec.name} waits for its place", 0.0)
+            stop(state, container, f"idle, and {name} waits for its place", 0.0)
         gone += len(taken)
         if not taken:
             if not needs_claim(function) or may_claim(state, function):
-                make_way(state, function, number, lacking - number)
+                make_way(state, function, coming, lacking - coming)
             break
         keep(state, function, taken)
+        there = taken[0].node
+        coming += 1 + promised(function, {there: found[there]}, lacking - coming - 1)
     return gone
 
 
@@ -61,5 +63,5 @@ def _idle(state: State, function: Function) -> Candidates:
     spare: list[Container] = []
     for owner in state.functions.values():
         if owner.idle and owner.spec.priority <= function.spec.priority and owner is not function:
-            spare += list(owner.idle.values())[: max(0, owner.live - owner.policy.min_containers)]
+            spare += list(owner.idle.values())[: max(0, spare_of(state, owner, function))]
     return by_node(sorted(spare, key=lambda container: container.idle_since))

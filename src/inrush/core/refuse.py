@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from inrush.core.containers import WHOLE, Container
 from inrush.core.functions import Function
@@ -66,7 +67,18 @@ def _no_gpu(state: State, function: Function, request: GpuRequest, nodes: list[N
     text = f"no {name(request)} free: {busy:g} of {total} busy with {holders}"
     scattered = total - busy >= request.count > 1
     kept = sum(c.devices for n in nodes if n.claims for owner, c in n.claims.items() if owner != function.id)
+    text += "".join(f"; {words}" for words in _kept_warm(state, function, types))
     return text + ("; those free are on several nodes" if scattered else "") + (f"; {kept} kept" if kept else "")
+
+
+def _kept_warm(state: State, function: Function, types: set[str]) -> Iterator[str]:
+    """Who has some idle that it need not give."""
+    for owner in islice((f for f in state.functions.values() if f.idle and f is not function), HOLDERS_NAMED):
+        idle = sum(len(c.gpus) * c.share_milli for c in owner.idle.values() if c.gpu_type in types) / WHOLE
+        if idle and owner.spec.priority > function.spec.priority:
+            yield f"{owner.spec.name} keeps {idle:g} idle, by its higher priority"
+        elif idle and owner.live <= owner.policy.min_containers:
+            yield f"{owner.spec.name} keeps {idle:g} idle, by its min_containers"
 
 
 def _no_room(state: State, function: Function, nodes: list[Node]) -> str:

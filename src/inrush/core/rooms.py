@@ -99,9 +99,14 @@ def rooms(state: State, function: Function, candidates: Candidates) -> dict[str,
     return found
 
 
-def promised(function: Function, found: dict[str, Room]) -> bool:
-    """Whether there will be room anyway; it is promised to the function then."""
-    return any(in_bounds(function.spec, room.node) and room.promise(function) for room in found.values())
+def promised(function: Function, found: dict[str, Room], most: int) -> int:
+    """For how many of these containers there will be room anyway; it is promised to the function then."""
+    count = 0
+    for room in found.values():
+        if in_bounds(function.spec, room.node):
+            while count < most and room.promise(function):
+                count += 1
+    return count
 
 
 def enough(function: Function, found: dict[str, Room], candidates: Candidates) -> list[Container]:

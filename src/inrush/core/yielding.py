@@ -1,19 +1,22 @@
 """When nothing stands idle: who makes way for a function that waits, and how.
 
 1. *Preemption*: containers of lower priority go within their grace; what does not end in it is tried again elsewhere,
-   free of charge. Those that lose least go first: the lowest priority, no streams, the latest progress.
+   free of charge. Those that lose least go first: the lowest priority, no streams, what starts, what ends within the
+   grace by what its function's inputs usually take, what has begun last.
 2. *Fair share*: of equals, who holds more than the one that waits yields, one container at a time: it finishes what it
    runs and takes no more. Where there are fewer places than functions, they take turns.
 3. *Defragmentation*: when there are devices enough but no node has them together, containers on the node where fewest
    have to move finish what they run and start again elsewhere.
 
-`nonpreemptible` functions never make way, and nobody goes below its minimum.
+`nonpreemptible` functions never make way, and nobody goes below its minimum: but who has had nothing at all for
+`STARVES_S` gets a first container from what minimums hold, or they would starve it for ever.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from operator import itemgetter
 
 from inrush.core.claims import keep, needs_claim
 from inrush.core.containers import Container
@@ -35,11 +38,18 @@ TURN_STARTS = 5.0
 """Where there are more functions than places, who has none gets that of an equal that has had its turn: so long, or so
 many of its starts, so that changing costs little against what runs."""
 
-LOOK_S = 0.25
-"""Others are asked no more often."""
+STARVES_S = 10.0
+"""Inputs of a function without any container wait this long before nobody's minimum stands in the way of its first."""
 
-PREEMPT_GRACE_S = 10.0
-"""For what runs in a container that is preempted."""
+LOOK_S = 0.25
+"""Equals are asked no more often,"""
+
+PREEMPT_LOOK_S = 0.05
+PREEMPT_LOOK_S_EACH = 2e-5
+"""and those of lower priority than this, and so much for each container there is: a look costs as much as there is."""
+
+PREEMPT_GRACE_S = 1.0
+"""For what runs in a container that is preempted to come to its end: whoever preempts waits as long."""
 
 PREEMPTS_PER_STEP = 32
 
@@ -55,9 +65,11 @@ def make_way(state: State, function: Function, coming: int, lacking: int) -> Non
         if due < math.inf:
             state.provision_by(due)
         return
+    if _preempt(state, function, coming, min(lacking, PREEMPTS_PER_STEP)):
+        function.yield_due = state.now + PREEMPT_LOOK_S + PREEMPT_LOOK_S_EACH * len(state.containers)
+        return
     function.yield_due = state.now + LOOK_S
-    waits_long = state.now >= function.queued_since + YIELD_AFTER_S
-    if _preempt(state, function, coming, min(lacking, PREEMPTS_PER_STEP)) or not waits_long:
+    if state.now < function.queued_since + YIELD_AFTER_S:
         return
     if not _ask_to_yield(state, function, coming) and needs_claim(function):
         _move(state, function)
@@ -65,18 +77,18 @@ def make_way(state: State, function: Function, coming: int, lacking: int) -> Non
 
 def _preempt(state: State, function: Function, coming: int, lacking: int) -> bool:
     """Whether there was anybody of lower priority."""
-    victims: list[Container] = []
+    victims: list[tuple[int, bool, tuple[float, float], Container]] = []
     for owner in state.functions.values():
-        spare = owner.live - owner.policy.min_containers
+        spare = spare_of(state, owner, function)
         if owner.spec.priority < function.spec.priority and spare > 0 and not owner.spec.nonpreemptible:
-            victims += sorted(_live(owner), key=_loss)[:spare]
+            streams = bool(owner.spec.web or owner.spec.generators)
+            lost = sorted(((_loss(state, owner, c), c) for c in _live(owner)), key=itemgetter(0))[:spare]
+            victims += ((owner.spec.priority, streams, loss, container) for loss, container in lost)
     if not victims:
         return False
-    ranks = {owner.id: (owner.spec.priority, bool(owner.spec.web or owner.spec.generators)) for owner in _owners(state)}
-    candidates = by_node(sorted(victims, key=lambda c: (ranks[c.function], _loss(c))))
+    candidates = by_node([container for *_, container in sorted(victims, key=itemgetter(0, 1, 2))])
     found = rooms(state, function, candidates)
-    for _ in range(coming):
-        promised(function, found)
+    promised(function, found, coming)
     any_gone = False
     for _ in range(lacking):
         taken = enough(function, found, candidates)
@@ -103,18 +115,28 @@ def _ask_to_yield(state: State, function: Function, coming: int) -> bool:
         if more == 1 and _starves(state, function):
             ready = [container for container in ready if _had_its_turn(state, container, owner, function)]
             more += 1
-        count = min(more - 1, owner.live - owner.policy.min_containers)
+        count = min(more - 1, spare_of(state, owner, function))
         unfair += sorted(ready, key=lambda container: container.busy)[: max(0, count)]
     candidates = by_node(unfair)
     found = rooms(state, function, candidates)
-    for _ in range(coming):
-        promised(function, found)
+    promised(function, found, coming)
     taken = enough(function, found, candidates)
     for container in taken:
         drain(state, container, f"{function.spec.name} waits for its share")
     if taken:
         keep(state, function, taken)
     return bool(taken)
+
+
+def spare_of(state: State, owner: Function, function: Function) -> int:
+    """So many containers may be asked of an owner for the sake of a function."""
+    return owner.live - (0 if starves_for_minimums(state, function) else owner.policy.min_containers)
+
+
+def starves_for_minimums(state: State, function: Function) -> bool:
+    """It has nothing, and has waited for so long, since it last had, that minimums count no more."""
+    had_at = function.departures[-1][0] if function.departures else -math.inf
+    return not function.live and state.now >= max(function.queued_since, had_at) + STARVES_S
 
 
 def _starves(state: State, function: Function) -> bool:
@@ -171,9 +193,14 @@ def _live(owner: Function) -> list[Container]:
     return [c for c in owner.containers.values() if c.state in ("starting", "ready")]
 
 
-def _loss(container: Container) -> float:
-    """Less is better: what is lost of a container that goes now. Who starts loses nothing."""
-    return -math.inf if container.state == "starting" else -container.progress_at
+def _loss(state: State, owner: Function, container: Container) -> tuple[float, float]:
+    """Less is better: the seconds of work lost with a container that is told to go now, and how long it stays to finish
+    what it runs."""
+    if container.state == "starting" or not container.busy:
+        return 0.0, 0.0
+    ran_s, service_s = state.now - container.progress_at, owner.measured.service_s
+    left_s = math.inf if service_s is None or ran_s > service_s else service_s - ran_s
+    return (0.0, left_s) if left_s <= PREEMPT_GRACE_S else (ran_s, PREEMPT_GRACE_S)
 
 
 def _share(state: State, function: Function, other: Function) -> int:

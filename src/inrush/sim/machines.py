@@ -40,6 +40,8 @@ class Running:
     gpu_type: str
     since: float
     ready: bool = False
+    leaving: bool = False
+    """It was told to go, and what it runs may end before."""
     busy_since: float = 0.0
     inputs: set[tuple[str, int]] = field(default_factory=set)
     """Those that it runs."""

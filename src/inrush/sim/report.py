@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from inrush.sim.tally import percentile
+from inrush.sim.tally import FunctionTally, percentile
 
 if TYPE_CHECKING:
     from inrush.sim.world import World
@@ -40,7 +40,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     queue_ms: dict[str, float]
     """p50, p95 and p99 of the time from an input's arrival until it first begins."""
     functions: dict[str, dict[str, Any]]
-    """Calls, inputs, losses and queue_ms by function."""
+    """Calls, inputs, losses and queue_ms by function; where its workload has an `slo_ms`, that, and `slo_kept`."""
     cold_starts: int
     gpu_s_used: float
     """GPU seconds in which the container that held them ran some input."""
@@ -87,13 +87,7 @@ def report(world: World, name: str, wall_s: float) -> Report:
         calls_open=tally.open,
         queue_ms=queue_ms(wait for function in tally.functions.values() for wait in function.waited_s),
         functions={
-            name: {
-                "calls": function.calls,
-                "inputs": function.inputs,
-                "calls_failed": function.failed,
-                "queue_ms": queue_ms(function.waited_s),
-            }
-            for name, function in tally.functions.items()
+            name: _of_function(function, world.workloads[name].slo_ms) for name, function in tally.functions.items()
         },
         cold_starts=tally.cold_starts,
         gpu_s_used=round(tally.gpu_s_used, 3),
@@ -111,6 +105,17 @@ def report(world: World, name: str, wall_s: float) -> Report:
         },
         wall_s=round(wall_s, 3),
     )
+
+
+def _of_function(function: FunctionTally, slo_ms: float | None) -> dict[str, Any]:
+    waited = queue_ms(function.waited_s)
+    told = {
+        "calls": function.calls,
+        "inputs": function.inputs,
+        "calls_failed": function.failed,
+        "queue_ms": waited,
+    }
+    return told if slo_ms is None else {**told, "slo_ms": slo_ms, "slo_kept": waited["p99"] <= slo_ms}
 
 
 def queue_ms(waited_s: Iterable[float]) -> dict[str, float]:

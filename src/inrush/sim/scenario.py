@@ -61,6 +61,8 @@ class Workload(Part, frozen=True):
     """Share of the starts that crash."""
     input_crashes: float = 0.0
     """Share of the attempts that take their container with them."""
+    slo_ms: float | None = None
+    """What is promised to callers: of 100 inputs, 99 wait no longer. The report says whether it was kept."""
 
     @property
     def function(self) -> str:

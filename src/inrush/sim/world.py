@@ -273,10 +273,14 @@ class World:
             self.tell(running.machine, events.ContainerReady(container_id, "sim", start_s * 1000))
 
     def _stop(self, effect: effects.StopContainer) -> None:
-        running = self.containers.get(effect.container)
+        """What runs may end within the grace, what has not begun is given back."""
+        running, grace_s = self.containers.get(effect.container), 0.0
         if running is not None and running.inputs:
             self.tally.preemptions += 1
-        self.after(STOP_S, self._end, effect.container, Status.OK, "stopped")
+            if not effect.kill:
+                running.leaving, grace_s = True, effect.grace_s
+                self._give_back(running.id)
+        self.after(grace_s + STOP_S, self._end, effect.container, Status.OK, "stopped")
 
     def _cancel(self, effect: effects.CancelRun) -> None:
         self.after(STOP_S, self._cancelled, effect)
@@ -351,6 +355,8 @@ class World:
             self._begin_input(running, *running.ahead.popleft(), 0.0)
         elif not running.inputs:
             self._idle(running)
+            if running.leaving:
+                self.after(STOP_S, self._end, running.id, Status.OK, "stopped")
         self.tell(running.machine, events.AttemptsEnded(running.id, call, (index,), (status,), (None,), spent_s))
 
     def _end(self, container_id: str, status: Status, why: str) -> None:
