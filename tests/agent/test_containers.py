@@ -35,6 +35,30 @@ async def test_a_container_starts_runs_inputs_and_stops(desk: Desk) -> None:
     assert (end.status, end.payload) == (Status.OK, b"")
 
 
+@pytest.fixture
+def without_templates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INRUSH_WITHOUT", "templates")
+
+
+async def test_where_nothing_can_be_forked_an_interpreter_is_executed_which_finds_the_same(
+    without_templates: None, desk: Desk
+) -> None:
+    code = """
+        import os, sys, cloudpickle, inrush
+        def f(x):
+            return os.getcwd(), sys.path, x, sys.stdin.read(), sorted(os.environ)
+    """
+    ready = await desk.started("co-1", desk.spec(code))
+    assert ready.how == "exec"
+    assert "templates are switched off by INRUSH_WITHOUT" in ready.why
+    desk.run("co-1", "ca-1", "a")
+    status, (cwd, path, argument, stdin, names) = await desk.result("ca-1")
+    assert (status, cwd, argument, stdin) == (Status.OK, "/root", "a", "")
+    assert path[:2] == ["/root", "/opt/inrush/lib"]
+    assert path[-1] == "/opt/inrush/deps"
+    assert {"INRUSH_CONTAINER_ID", "INRUSH_IS_REMOTE", "PATH"} <= set(names)
+
+
 async def test_the_end_is_said_once_and_last_whatever_ends_it(desk: Desk) -> None:
     spec = desk.spec("import os, time\ndef f(x):\n    time.sleep(x)\n    os._exit(3)\n")
     await desk.started("co-1", spec)

@@ -11,6 +11,7 @@ force every fallback by it, and an operator can step around a broken feature.
 | cgroup_kill | 5.14, cgroup v2 | the freezer holds a container while its processes are killed one by one |
 | cgroups | a writable tree | no limits, no accounting |
 | nat | root, nft, veth | containers have only loopback |
+| templates | | nothing is forked: each container executes an interpreter of its own |
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 
 from inrush.linux import caps, mounts
 
-NAMES = ("overlay_fd", "idmap", "pidfd", "cgroup_kill", "cgroups", "nat")
+NAMES = ("overlay_fd", "idmap", "pidfd", "cgroup_kill", "cgroups", "nat", "templates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Features:
     cgroup_kill: bool
     cgroups: bool
     nat: bool
+    templates: bool
     why: Mapping[str, str]
 
 

@@ -119,6 +119,7 @@ class Launch:
             self._fail(Failure("system", f"the container ended before it began: {error}"))
 
     def _heard_all(self) -> None:
+        """All who could have told of a failure have hung up: the program was executed, if it was told to go."""
         self._hang_up()
         if self.pid and not self._settled:
             self._settled = self._started = True
@@ -152,11 +153,14 @@ class Launch:
 
     def _init_ended(self, status: int) -> None:
         self._drain()
+        self.init = 0
+        if not self._settled and not self._doomed:
+            self._heard_all()  # its setup may live on for a moment, so that the report has no end yet
+        elif not self._settled:
+            self._fail(_KILLED)
         program = os.read(self._status_read, 32)
         if self._started:
             self.ended(int(program) if program else status)
-        else:  # its setup may live on for a moment, so that the report has no end yet
-            self._fail(Failure("system", "the container ended while it was set up"))
         self._close()
 
     def _close(self) -> None:

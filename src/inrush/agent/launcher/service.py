@@ -121,6 +121,8 @@ class Service:
 
     def _open_template(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         spec = specs.template_from(data)
+        if not self._machine.features.templates:
+            raise Refusal("template", f"templates are {self._machine.why['templates']}")
         self._check_root(spec.root)
         if not _is_name(spec.key):
             raise Refusal("refused", f"template key {spec.key!r} is not a plain name")
