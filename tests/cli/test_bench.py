@@ -1,37 +1,130 @@
-"""How numbers are judged."""
+"""How numbers become rows, and how rows are judged, told and drawn."""
 
 from __future__ import annotations
 
+import importlib
+import json
+from pathlib import Path
+
 import pytest
 
-from inrush.cli.bench.targets import TARGETS, Measured, judge, line, percentile_95
+from inrush.cli.bench import RIVALS, machine, plan, rivals
+from inrush.cli.bench.report import Report
+from inrush.cli.bench.rows import Measured, Skipped, line, percentile, row
+from inrush.cli.bench.starts import split
+from inrush.cli.bench.targets import PHASES, TARGETS
+from inrush.errors import InvalidError
+
+
+def test_a_row_has_what_the_report_promises():
+    told = row(Measured("remote.warm_ms", [0.4, 0.5, 0.3], {"ray_actor": [1.0, 0.8, 0.9]}))
+    assert {name: told[name] for name in ("name", "unit", "n", "p50", "p95", "p99")} == {
+        "name": "remote.warm_ms", "unit": "ms", "n": 3, "p50": 0.4, "p95": 0.5, "p99": 0.5,
+    }  # fmt: skip
+    assert told["against"] == {"ray_actor": 0.4444}  # ours divided by theirs
+    assert told["rivals"] == {"ray_actor": {"p50": 0.9, "n": 3}}
+    assert json.loads(json.dumps(told)) == told
 
 
 def test_times_pass_when_their_median_is_not_above_what_must_be():
-    assert judge(Measured("remote.cold_ms", [60, 60, 500]))["pass"] is True
-    assert judge(Measured("remote.cold_ms", [61, 61, 1]))["pass"] is False
+    assert row(Measured("remote.warm_ms", [0.5, 0.5, 9.0]))["pass"] is True
+    assert row(Measured("remote.warm_ms", [0.51, 0.51, 0.1]))["pass"] is False
+
+
+def test_where_the_95th_percentile_has_a_bound_it_is_judged_too():
+    assert row(Measured("remote.cold_ms", [20.0] * 19 + [40.0]))["pass"] is True
+    assert row(Measured("remote.cold_ms", [20.0] * 19 + [41.0]))["pass"] is False
 
 
 def test_rates_pass_when_their_median_is_not_below_what_must_be():
-    fast = judge(Measured("map.inputs_per_s", [30_000.0] * 3))
-    slow = judge(Measured("map.inputs_per_s", [9_999.0] * 3))
+    fast, slow = (row(Measured("map.one_container_per_s", [rate] * 3)) for rate in (30_000.0, 9_999.0))
     assert (fast["pass"], fast["goal_reached"], slow["pass"]) == (True, True, False)
 
 
-def test_the_95th_percentile_is_towards_the_worse_end():
+def test_a_ratio_to_a_rival_is_judged_where_that_rival_took_part():
+    assert row(Measured("map.inputs_per_s", [20_000.0], {"ray_task": [2_000.0]}))["pass"] is True
+    assert row(Measured("map.inputs_per_s", [20_000.0], {"ray_task": [2_001.0]}))["pass"] is False
+    assert row(Measured("remote.warm_ms", [0.4], {"ray_actor": [0.7]}))["pass"] is False
+    assert row(Measured("remote.warm_ms", [0.4], {"dask": [0.1]}))["pass"] is True
+
+
+def test_percentiles_are_towards_the_worse_end():
     samples = list(range(100))
-    assert percentile_95(samples) == 95
-    assert percentile_95(samples, worst_is_low=True) == 4
-    assert percentile_95([7]) == 7
-
-
-def test_a_time_is_told_as_a_ratio_to_bare_python_too():
-    assert judge(Measured("remote.cold_ms", [30.0], bare_ms=20.0))["over_bare_python"] == 1.5
-    assert "over_bare_python" not in judge(Measured("server.idle_mib", [30.0]))
+    assert percentile(samples, 0.95) == 95
+    assert percentile(samples, 0.95, worst_is_low=True) == 4
+    assert percentile([7], 0.99) == 7
+    assert percentile([1, 2, 9], 0.5) == 2
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_number_has_a_line_that_says_what_it_must_be(name):
     target = TARGETS[name]
-    assert f"{target.must:,g}" in line(judge(Measured(name, [1.0])))
-    assert target.goal >= target.must if target.more else target.goal <= target.must
+    said = line(row(Measured(name, [1.0])))
+    assert name in said
+    if target.must is not None:
+        assert target.goal is not None
+        assert f"{target.must:,g}" in said
+        assert target.goal >= target.must if target.more else target.goal <= target.must
+
+
+def test_a_line_says_how_many_times_better_whether_more_or_less_is_better():
+    assert "2× dask" in line(row(Measured("remote.warm_ms", [1.0], {"dask": [2.0]})))
+    assert "2× dask" in line(row(Measured("map.inputs_per_s", [2.0], {"dask": [1.0]})))
+
+
+def test_phases_add_up_to_the_call_with_what_is_between_notes():
+    told = [["prepare", 1.0], ["mount", 0.5], ["fork", 2.0], ["sandbox", 0.25], ["groups", 0.25], ["confine", 0.5],
+            ["verify", 0.25], ["import", 1.5], ["enter hooks", 0.5]]  # fmt: skip
+    parts = split(placed_ms=1.0, first_line_ms=8.0, answered_ms=11.0, told=told)
+    assert parts == dict(zip(PHASES, (1.0, 1.5, 2.0, 1.0, 0.25, 2.25, 2.0, 1.0), strict=True))
+    assert sum(parts.values()) == 11.0
+
+
+def test_every_row_is_measured_by_one_step():
+    assert sorted(name for step in plan.steps() for name in step.rows) == sorted(TARGETS)
+    assert TARGETS.keys() >= rivals.ROWS
+
+
+def test_rows_can_be_chosen_and_a_name_that_is_none_is_told():
+    assert plan.wanted(["import", "remote.warm"]) == {"import.inrush_ms", "import.app_ms", "remote.warm_ms"}
+    assert plan.wanted([]) == set(TARGETS)
+    with pytest.raises(InvalidError, match=r"no row is called 'remot_'.*remote\.warm_ms"):
+        plan.wanted(["remot_"])
+
+
+def test_the_report_holds_machine_commit_and_rows_and_what_failed_is_missed(tmp_path: Path):
+    said: list[str] = []
+    report = Report(quick=True, say=said.append)
+    report.take(Measured("import.inrush_ms", [1.0]))
+    report.take(Measured("import.app_ms", [999.0]))
+    report.take(Skipped("map.million_mib", "not with --quick"))
+    report.take(Skipped("start.torch_ms", "BuildError: no network", failed=True))
+    report.write(tmp_path / "results.json")
+    told = json.loads((tmp_path / "results.json").read_text())
+    assert set(told) == {"machine", "commit", "rows"}
+    assert [made["name"] for made in told["rows"]] == ["import.inrush_ms", "import.app_ms"]
+    assert told["machine"]["cores"] >= 1
+    assert report.missed == ["import.app_ms", "start.torch_ms"]
+    assert any("map.million_mib: not with --quick" in text for text in said)
+
+
+def test_the_commit_is_that_of_the_source_tree():
+    assert machine.commit()
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_every_rival_has_what_the_run_needs(name):
+    rival = importlib.import_module(f"inrush.cli.bench.rivals.{name}")
+    assert callable(rival.measure)
+    assert isinstance(rival.missing(), str)
+
+
+def test_both_pictures_are_drawn(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    from inrush.cli.bench.plots import draw
+
+    rows = [row(Measured(name, [1.0, 2.0])) for name in PHASES]
+    rows += [row(Measured(name, [3.0], {"runc": [60.0], "ray_actor": [500.0]})) for name in sorted(rivals.ROWS)[:3]]
+    pictures = list(draw({"rows": rows}, tmp_path))
+    assert [path.name for path in pictures] == ["start-phases.png", "against.png"]
+    assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for path in pictures)

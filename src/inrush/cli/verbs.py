@@ -23,7 +23,7 @@ VERBS = {
     "doctor": "What this machine can do, what it cannot, and why.",
     "config": "All settings, with where each came from.",
     "sim": "Run the scheduler in virtual time, with made-up nodes and traffic.",
-    "bench": "Measure this machine: cold start, round trip, map, snapshot.",
+    "bench": "Measure this machine, beside what others reach on it.",
 }
 
 

@@ -18,6 +18,11 @@ def die_with_parent(signum: int = signal.SIGKILL) -> None:
     prctl(_PDEATHSIG, signum)
 
 
+def adopt_orphans() -> None:
+    """Descendants whose parent has died become children of this process."""
+    prctl(_SUBREAPER, 1)
+
+
 def hide_memory() -> None:
     """No ptrace and no /proc/PID/mem for processes of the same user."""
     prctl(_DUMPABLE, 0)

@@ -2,15 +2,15 @@
 
 import inrush
 
-app = inrush.App("bench-nothing")
+app = inrush.App("bench-calls")
 
 
-@app.function()
+@app.function(min_containers=1)
 def nothing(x: int) -> int:
     return x
 
 
-@app.function(max_containers=1)
+@app.function(min_containers=10, max_containers=10, cpu=0.1)
 @inrush.concurrent(max_inputs=64)
-def many(x: int) -> int:
+def durable(x: int) -> int:
     return x

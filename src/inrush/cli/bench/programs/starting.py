@@ -1,0 +1,22 @@
+"""Functions that tell when their container came to its first line, on the clock that all processes share."""
+
+import time
+
+FIRST_LINE = time.monotonic()
+
+import os  # noqa: E402
+
+import inrush  # noqa: E402
+
+app = inrush.App("bench-starts")
+
+
+@app.function()
+def stamped(x: int) -> tuple[str, float]:
+    """The container, and its first line."""
+    return os.environ["INRUSH_CONTAINER_ID"], FIRST_LINE
+
+
+@app.function(cpu=0.1)
+def crowd(x: int) -> float:
+    return FIRST_LINE
