@@ -3,6 +3,8 @@ for all of it.
 
 Everything is on: every namespace, own root, control groups, network with NAT, no capabilities, seccomp, verified
 from outside. A start is measured from the request to the first byte that the guest's code sends.
+
+`compared(rounds)` has the starts of a real guest beside that of a bare Python, taken by turns, as milliseconds.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import os
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,11 +22,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "agent" / "launcher"))
 
-from launched import Node, make_layer
+import msgspec
+from launched import PYTHON, UID_BASE, Node, make_layer
 
+from inrush import frames
+from inrush.agent.environment import DEPS
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.process import start_launcher
-from inrush.agent.launcher.specs import ForkSpec, RunSpec
+from inrush.agent.launcher.specs import GUEST_LIB, Bind, ForkSpec, RootSpec, RunSpec
+from inrush.agent.starts import EXECUTED
 
 HELLO = """
 def template(boot):
@@ -61,6 +68,70 @@ async def run_once(node: Node) -> dict[str, float]:
     await node.ended(id)
     os.close(null)
     return {**dict(started.phases), "executing": (running - began) * 1e3, "ended": (time.monotonic() - began) * 1e3}
+
+
+_LIBRARIES = "/opt/inrush/python/lib"
+_LOAD = {"module": "program", "qualname": "f", "max_inputs": 1, "timeout_s": 60}
+
+
+async def ready(sock: socket.socket, began: float) -> float:
+    """Have a guest load its function; milliseconds until it has."""
+    loop, parser = asyncio.get_running_loop(), frames.Parser()
+    await loop.sock_sendall(sock, frames.pack({"t": "load", "spec": _LOAD}))
+    while data := await loop.sock_recv(sock, 1 << 16):
+        if any(header["t"] == "ready" for header, _ in parser.feed(data)):
+            break
+    assert data, "the guest ended before it was ready"
+    ms = (time.monotonic() - began) * 1e3
+    sock.close()
+    return ms
+
+
+def _root(node: Node) -> RootSpec:
+    return node.root(binds=(Bind(str(Path(msgspec.__file__).parent.parent), DEPS),))
+
+
+async def executed(node: Node) -> float:
+    """Milliseconds until a guest in an interpreter of its own has loaded its function."""
+    began = time.monotonic()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    code = EXECUTED.format(first=[GUEST_LIB], last=[DEPS])
+    with theirs:
+        spec = RunSpec(node.name(), _root(node), (PYTHON, "-I", "-c", code), UID_BASE, {"LD_LIBRARY_PATH": _LIBRARIES})
+        await node.launcher.run(spec, theirs.fileno(), 2, 2)
+    ms = await ready(ours, began)
+    await node.ended(spec.id)
+    return ms
+
+
+async def forked(node: Node, template: str) -> float:
+    """The same, forked."""
+    began = time.monotonic()
+    guest = await node.fork(template, root=_root(node))
+    ms = await ready(guest.sock, began)
+    await node.ended(guest.id)
+    return ms
+
+
+async def bare() -> float:
+    """A Python that does nothing, isolated from nothing."""
+    began = time.monotonic()
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-I", "-c", "pass"], check=True)
+    return (time.monotonic() - began) * 1e3
+
+
+async def compared(node: Node, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each way, one after the other in each round."""
+    (node.layer / "root" / "program.py").write_text("def f(x):\n    return x\n")
+    await node.template("guests", entry="inrush.guest.warm", root=_root(node), sys_path_end=(DEPS,))
+    ways = {"bare": bare, "executed": lambda: executed(node), "forked": lambda: forked(node, "guests")}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, start in ways.items():
+            times[name].append(await start())
+            await asyncio.sleep(0.02)
+    return times
 
 
 async def burst(node: Node, template: str, count: int) -> None:
@@ -102,6 +173,11 @@ async def main(rounds: int) -> None:
         runs.append(await run_once(node))
         await asyncio.sleep(0.02)
     show("exec true, nat", runs)
+    ways = await compared(node, rounds)
+    for name, times in ways.items():
+        ratio = statistics.median(each / bare for each, bare in zip(times, ways["bare"], strict=True))
+        medians = f"p50 {statistics.median(times):.1f}  best {min(times):.1f}"
+        print(f"{f'guest, {name}':24} {medians}  {ratio:.2f} × bare Python")
     await burst(node, "zygote", 50)
     await node.launcher.close()
 

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 MAX_PREPARING = 2
 """Templates opened ahead at once; those that a container waits for are not counted."""
 
-_EXEC = "import sys; sys.path[:0] = {first!r}; sys.path += {last!r}; from inrush.guest.__main__ import main; main(0)"
+EXECUTED = "import sys; sys.path[:0] = {first!r}; sys.path += {last!r}; from inrush.guest.__main__ import main; main(0)"
 """What a fresh interpreter executes: the guest, on the socket that is its standard input."""
 
 
@@ -186,7 +186,7 @@ class Starts:
 
     async def _exec(self, site: Site, stdio: Stdio, why: str) -> Begun:
         order, ground = site.order, site.ground
-        code = _EXEC.format(first=list(ground.sys_path), last=list(ground.sys_path_end))
+        code = EXECUTED.format(first=list(ground.sys_path), last=list(ground.sys_path_end))
         spec = RunSpec(
             id=order.container,
             root=ground.root(order.container, site.devices.binds, order.spec.resources.disk_mib),

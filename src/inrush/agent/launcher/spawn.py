@@ -106,6 +106,7 @@ def _setup(sandbox: Sandbox, program: Program, report: socket.socket, status: in
 def _init(sandbox: Sandbox, program: Program, report: socket.socket, status: int, began: float) -> None:
     process.die_with_parent()
     messages.send(report, {"alive": True})  # fails if the launcher died before the line above: then so do we
+    left = time.monotonic()
     links.loopback_up()
     if sandbox.hostname:
         namespaces.set_hostname(sandbox.hostname)
@@ -114,7 +115,7 @@ def _init(sandbox: Sandbox, program: Program, report: socket.socket, status: int
     roots.enter(sandbox.root.fd, sandbox.root.binds, nodes, sandbox.tmp_mib, sealed=program.filter_code is not None)
     pid = os.fork()
     if pid == 0:
-        phases = [("namespaces", round((time.monotonic() - began) * 1e3, 3))]
+        phases = [("namespaces", _ms(began, left)), ("root", _ms(left, time.monotonic()))]
         _guarded(report, f"executing {program.argv[0]}", lambda: _first(sandbox, program, report, phases))
     report.close()
     process.set_title("inrush-init")
@@ -125,10 +126,15 @@ def _init(sandbox: Sandbox, program: Program, report: socket.socket, status: int
 
 def _first(sandbox: Sandbox, program: Program, report: socket.socket, phases: list[tuple[str, float]]) -> None:
     """Join the groups, late and without init: what a start costs is not the container's, nor waits for its share."""
+    began = time.monotonic()
     for fd in sandbox.joins:
         os.write(fd, b"0")
     namespaces.unshare(namespaces.NEWCGROUP)
-    execute(program, report, phases)
+    execute(program, report, [*phases, ("groups", _ms(began, time.monotonic()))])
+
+
+def _ms(began: float, ended: float) -> float:
+    return round((ended - began) * 1e3, 3)
 
 
 def _reap_until(main: int, status: int) -> None:
