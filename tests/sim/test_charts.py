@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from inrush.cli.sim import command
-from inrush.sim.charts import POINTS, charts, peaks
+from inrush.sim.charts import POINTS, charts, peaks, ticks
 from inrush.sim.page import page
 from inrush.sim.plots import draw
 from inrush.sim.report import Report
@@ -39,9 +39,23 @@ def test_thinning_keeps_the_most_of_each_part() -> None:
     assert peaks([0, 9, 1, 2, 5, 3, 4], 3) == [9, 5, 4]
 
 
+def test_marks_of_an_axis_are_few_and_round() -> None:
+    assert ticks(10_000) == [0, 5000, 10_000]
+    assert ticks(33) == [0, 10, 20, 30]
+    assert ticks(0.8) == [0, 0.2, 0.4, 0.6000000000000001, 0.8]
+
+
+def test_the_longest_time_in_the_queue_is_drawn(small: tuple[Path, World, Report]) -> None:
+    waits = charts(small[1])[3].lines[0]
+    assert waits.name == "app/f"
+    assert small[2].queue_ms["p99"] <= max(waits.values) * 1000 < small[2].virtual_s * 1000
+
+
 def test_charts_have_no_more_points_than_fit(small: tuple[Path, World, Report]) -> None:
     found = charts(small[1])
-    assert [chart.title for chart in found] == ["GPUs", "containers and nodes", "inputs", "waiting, by function"]
+    assert [chart.title.split(",")[0] for chart in found] == [
+        *("GPUs", "containers and nodes", "inputs that wait", "seconds in the queue"),
+    ]
     assert len(small[1].gauge.curves["time_s"]) > POINTS
     for chart in found:
         assert 0 < len(chart.time_s) <= POINTS
@@ -51,14 +65,15 @@ def test_charts_have_no_more_points_than_fit(small: tuple[Path, World, Report]) 
 
 def test_the_page_is_one_file_with_a_line_for_each_curve(small: tuple[Path, World, Report]) -> None:
     html = page(small[2], "a <small> one", charts(small[1]))
-    assert html.count("<polyline") == 8
+    assert html.count("<polyline") == 4
+    assert html.count("<polygon") == 3
     assert "a &lt;small&gt; one" in html
     assert not re.search(r"(src|href)=", html)
     assert str(small[2].calls) in html
 
 
 def test_the_picture_is_a_png(small: tuple[Path, World, Report], tmp_path: Path) -> None:
-    draw(charts(small[1]), "small", tmp_path / "small.png")
+    draw(charts(small[1]), small[2], tmp_path / "small.png")
     assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
 
 

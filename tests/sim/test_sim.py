@@ -10,8 +10,9 @@ import pytest
 from inrush.errors import InvalidError
 from inrush.sim.chance import around, exponential, uniform
 from inrush.sim.run import simulate
-from inrush.sim.scenario import Fault, Pool, Scenario, Traffic, Workload, load
+from inrush.sim.scenario import Fault, Pool, Scenario, Workload, load
 from inrush.sim.tally import percentile
+from inrush.sim.traffic import Traffic
 from inrush.wire import FunctionSpec, ScalePolicy
 
 

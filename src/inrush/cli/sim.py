@@ -62,7 +62,7 @@ def run(scenario: str, seed: int, trace: str | None, path: Path | None, html: Pa
     if html is not None:
         html.write_text(page(report, world_of.about, charts(world)))
     if png is not None:
-        draw(charts(world), f"{scenario}, seed {seed}", png)
+        draw(charts(world), report, png)
 
 
 @command.command("list")

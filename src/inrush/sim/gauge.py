@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from inrush.core.functions import Function
 from inrush.core.place import accepts
 from inrush.sim.machines import Machine, Running
+from inrush.sim.tally import percentile
 
 if TYPE_CHECKING:
     from inrush.sim.world import World
@@ -24,6 +25,9 @@ class Gauge:
         self.curves: dict[str, array[float]] = {name: array("d") for name in CURVES}
         self.queues: dict[str, array[float]] = {}
         """Waiting inputs by function."""
+        self.waits_s: dict[str, array[float]] = {}
+        """By function, the 99th percentile of the time in the queue of those that began since the last look."""
+        self._begun: dict[str, int] = {}
         self.gpu_s_there = 0.0
         """GPU seconds of nodes that are there, whatever they do."""
         self.cost = 0.0
@@ -114,6 +118,14 @@ class Gauge:
             curve.append(value)
         for function in functions:
             self.queues.setdefault(function.id, array("d")).append(function.queued)
+            self.waits_s.setdefault(function.id, array("d")).append(self._wait_s(function.id))
+
+    def _wait_s(self, function: str) -> float:
+        tally = self._world.tally.functions.get(function)
+        if tally is None:
+            return 0.0
+        begun, self._begun[function] = self._begun.get(function, 0), len(tally.waited_s)
+        return percentile(sorted(tally.waited_s[begun:]), 99)
 
     def _note_waiting(self, waiting: list[Function]) -> None:
         requests = [request for function in waiting for request in function.spec.resources.gpu]
