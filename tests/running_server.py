@@ -82,6 +82,11 @@ class RunningServer:
         command = [sys.executable, "-m", "inrush", "run", str(self.write(program)), *arguments]
         return subprocess.run(command, env={**self.env, **env}, capture_output=True, text=True, timeout=timeout_s)
 
+    def inrush(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Another command; it may fail."""
+        command = [sys.executable, "-m", "inrush", *words]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=120)
+
     def begin(self, program: str | Path, *arguments: str) -> subprocess.Popen[str]:
         """The same in the background; the caller ends it."""
         command = [sys.executable, "-u", "-m", "inrush", "run", str(self.write(program)), *arguments]

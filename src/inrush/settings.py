@@ -84,7 +84,11 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     path = home(environ) / "config.toml"
     for name, raw in _read(path).items():
         if name not in _BY_NAME:
-            raise InvalidError(f"{path}: no setting is called {name!r}; `inrush config` lists them")
+            import difflib
+
+            near = difflib.get_close_matches(name, _BY_NAME, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_BY_NAME)}"
+            raise InvalidError(f"{path}: no setting is called {name!r}; {hint}")
         values[name] = Value(_convert(name, raw, str(path)), str(path))
     for name in values:
         variable = f"INRUSH_{name.upper()}"

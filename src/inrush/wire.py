@@ -533,7 +533,8 @@ class Progress(Message, frozen=True):
 
 
 class Log(Message, frozen=True):
-    """`stream` is `stdout`, `stderr` or `system`. `time` is in seconds since the epoch."""
+    """`stream` is `stdout`, `stderr`, `system` (ours) or `end` (how the container ended). `time` is in seconds since
+    the epoch."""
 
     rid: int
     time: float

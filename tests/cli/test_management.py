@@ -21,6 +21,12 @@ def test_with_no_server_the_verbs_say_so_and_what_would_start_one(tmp_path):
         assert "Traceback" not in done.stderr
 
 
+def test_help_is_not_cut_off():
+    for group in ("app", "container", "secret", "dict", "server"):
+        done = subprocess.run([sys.executable, "-m", "inrush", group, "--help"], capture_output=True, text=True)
+        assert "..." not in done.stdout.partition("Commands:")[2], done.stdout
+
+
 def test_a_secret_is_created_in_a_server_that_is_started_for_it_and_its_value_is_never_shown(inrush):
     assert inrush("secret", "create", "keys", "API=swordfish", "OTHER=-", input="from stdin\n").returncode == 0
     shown = inrush("secret", "list")
@@ -55,7 +61,17 @@ def test_a_wrong_token_is_refused(inrush):
     inrush("secret", "list")
     done = inrush("app", "list", env={"INRUSH_TOKEN": "wrong"})
     assert done.returncode == 1
-    assert "token" in done.stderr
+    assert "does not take the token from INRUSH_TOKEN" in done.stderr
+
+
+def test_a_setting_of_the_server_that_comes_too_late_is_told(inrush, tmp_path):
+    program = tmp_path / "late_flag.py"
+    program.write_text("import inrush\napp = inrush.App('late')\n@app.function()\ndef f():\n    return 7\n")
+    inrush("secret", "list")
+    done = inrush("run", "--gpus", "T4:1", str(program))
+    assert (done.returncode, done.stdout) == (0, "7\n")
+    assert "--gpus changes nothing: a server runs already" in done.stderr
+    assert "warning" not in inrush("run", "--max-payload-mib", "9", str(program)).stderr
 
 
 def test_a_server_url_that_is_none_is_refused_with_where_it_comes_from(inrush):

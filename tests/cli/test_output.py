@@ -11,6 +11,8 @@ import time
 from inrush.cli.output import Plain
 from inrush.wire import Log, Progress, State
 
+DEADLINE_S = 60.0
+
 
 def log(text: str, stream: str = "stdout") -> Log:
     return Log(rid=1, time=0.0, container="co-1", function="f", call="", stream=stream, text=text)
@@ -57,7 +59,7 @@ def test_a_wait_that_is_over_at_once_is_not_told(capsys):
 
 def until_told(capsys, text: str, before: str) -> str:
     """What has been told by the time that `text` was, now or before."""
-    told, deadline = "", time.monotonic() + 10
+    told, deadline = "", time.monotonic() + DEADLINE_S
     while text not in before + told:
         assert time.monotonic() < deadline
         time.sleep(0.01)

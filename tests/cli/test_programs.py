@@ -93,8 +93,18 @@ def test_a_program_without_an_app_is_told_what_it_lacks(tmp_path, program):
 
 
 def test_a_file_that_is_not_there_is_named():
-    with pytest.raises(click.UsageError, match=r"no file nowhere\.py"):
+    with pytest.raises(click.UsageError, match=r"nowhere\.py is not there"):
         programs.load("nowhere.py")
+
+
+def test_a_folder_is_no_program(tmp_path):
+    with pytest.raises(click.UsageError, match="is a folder, not a file"):
+        programs.load(str(tmp_path))
+
+
+def test_an_option_that_is_not_there_is_not_taken_for_a_file():
+    with pytest.raises(click.NoSuchOption, match="--gpu"):
+        programs.load("--gpu")
 
 
 def test_a_program_that_does_not_import_raises_its_own_error(program):

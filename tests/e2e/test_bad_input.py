@@ -86,7 +86,12 @@ def test_a_module_that_does_not_import_in_the_container_is_a_startup_error(serve
     program = STILL_WORKS.replace('app = inrush.App("still-works")', f'{bad}app = inrush.App("no-import")')
     out = server.try_run(program)
     assert out.returncode != 0
-    assert "nowhere_to_be_found" in out.stdout + out.stderr
+    assert "import nowhere_to_be_found\n" in out.stderr, "the line that failed is not shown"
+    assert "error: the container could not start: ModuleNotFoundError" in out.stderr
+    assert "pip_install" in out.stderr
+    logs = server.inrush("app", "logs", "no-import").stdout
+    assert "import nowhere_to_be_found" in logs
+    assert "the container could not start" in logs
     still_works(server)
 
 

@@ -20,7 +20,7 @@ from inrush.server.serve import Server
 from inrush.sim.replay import decisions
 from inrush.wire import FunctionSpec, Gpu, ScalePolicy
 
-from .peers import Agent, Client
+from .peers import DEADLINE_S, Agent, Client
 
 F = FunctionSpec(name="f", module="m", qualname="f", scale=ScalePolicy(min_containers=1))
 Opened = Callable[..., contextlib.AbstractAsyncContextManager[Server]]
@@ -31,7 +31,7 @@ async def api(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody with the token."""
     headers = {"authorization": f"Bearer {(server.home / 'token').read_text()}"}
     base = f"{server.endpoints.base}/api/v1"
-    async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False, timeout=DEADLINE_S) as http:
         yield http
 
 
@@ -211,7 +211,7 @@ async def test_who_asks_for_it_ends_the_server(opened: Opened) -> None:
         headers = {"authorization": f"Bearer {server.token}"}
         async with httpx.AsyncClient(trust_env=False) as http:
             assert (await http.post(f"{server.endpoints.base}/api/v1/shutdown", headers=headers)).status_code == 200
-        await asyncio.wait_for(ended, 10)
+        await asyncio.wait_for(ended, DEADLINE_S)
     assert not (server.home / "run" / "server.json").exists()
     assert not (server.home / "run" / "server.sock").exists()
 
@@ -219,7 +219,7 @@ async def test_who_asks_for_it_ends_the_server(opened: Opened) -> None:
 async def test_an_idle_server_ends_by_itself_and_keeps_its_port(opened: Opened) -> None:
     async with opened(idle_exit_s=1) as server:
         base = server.endpoints.base
-        await asyncio.wait_for(server.wait_closed(), 20)
+        await asyncio.wait_for(server.wait_closed(), DEADLINE_S)
     async with opened() as server:
         assert server.endpoints.base == base
 

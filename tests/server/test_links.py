@@ -18,7 +18,7 @@ from inrush.server.loop import Journal
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Status
 
-from .peers import Agent, Client, failure
+from .peers import DEADLINE_S, Agent, Client, failure
 
 F = FunctionSpec(name="f", module="m", qualname="f")
 Opened = Callable[..., contextlib.AbstractAsyncContextManager[Server]]
@@ -42,7 +42,7 @@ async def test_who_breaks_the_protocol_is_cut_off_and_others_are_served(
 ) -> None:
     reader, writer = await asyncio.open_unix_connection(str(server.home / "run" / "server.sock"))
     writer.write(sent)
-    assert await asyncio.wait_for(reader.read(), 20) == b""
+    assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
     writer.close()
     assert await client.ask(wire.HasBlobs(())) == []
 

@@ -14,6 +14,8 @@ from inrush.errors import Error, InternalError
 from inrush.server import tables
 from inrush.server.store import Store
 
+from .peers import DEADLINE_S
+
 
 def names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(tables.settings.c.name).order_by(tables.settings.c.name)).scalars())
@@ -32,7 +34,7 @@ async def test_what_is_acknowledged_is_on_disk_for_others_to_see(tmp_path: Path)
         done.set()
 
     store.execute(insert, [{"name": "a", "value": "1"}], told)
-    await asyncio.wait_for(done.wait(), 20)
+    await asyncio.wait_for(done.wait(), DEADLINE_S)
     assert seen == [["a"]]
     await store.close()
 

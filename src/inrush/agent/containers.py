@@ -22,7 +22,7 @@ from typing import Any
 
 from inrush import wire
 from inrush.agent.deadlines import Deadlines
-from inrush.agent.ends import End, failure, of_exit
+from inrush.agent.ends import End, failure, of_exit, traceback_of
 from inrush.agent.guests import Guest
 from inrush.agent.output import Collected, OutputLimit, PipeReader, read_pipe
 from inrush.agent.processes import Begun, Stdio
@@ -91,6 +91,7 @@ class Container:
         end = self._end or exited_end
         if end.status != Status.OK:
             log.info("container %s: %s", self.order.container, end.why)
+            self._tell(end)
         self._put(wire.ContainerEnded(self.order.container, int(end.status), end.why, end.payload))
 
     async def _run(self, start: Start) -> End:
@@ -176,6 +177,11 @@ class Container:
         if self.state not in ("stopping", "ended"):
             self._turn("stopping")
         self._kill()
+
+    def _tell(self, end: End) -> None:
+        """In the app's log, for those who do not wait for a result."""
+        text = f"{traceback_of(end.payload)}{end.why}\n"
+        self._put(wire.ContainerLog(self.order.container, "", "end", time.time(), text))
 
     def _kill(self) -> None:
         if self._begun is not None:

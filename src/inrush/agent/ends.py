@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+import msgspec
+
 from inrush.agent.launcher.specs import Exited
-from inrush.wire import FunctionSpec, Status, system_failure
+from inrush.wire import Codec, FunctionSpec, Status, SystemFailure, system_failure
 
 _CODES = {
     Status.STARTUP: "StartupError",
@@ -28,6 +30,14 @@ class End:
 def failure(status: Status, why: str) -> End:
     """An end whose failure is the sentence itself."""
     return End(status, why, system_failure(_CODES.get(status, "ExecutionError"), why))
+
+
+def traceback_of(payload: bytes) -> str:
+    """The traceback that a failure of the guest's own words carries, ending with a newline; empty without one."""
+    if payload[:1] != Codec.JSON.value:
+        return ""
+    text = msgspec.json.decode(payload[1:], type=SystemFailure).traceback
+    return f"{text.rstrip()}\n" if text else ""
 
 
 def of_exit(exited: Exited, spec: FunctionSpec, ready: bool, printed: str) -> End:

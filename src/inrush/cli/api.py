@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inrush import settings
-from inrush.errors import ConnectionError, Error, InternalError, from_code
+from inrush.errors import AuthError, ConnectionError, Error, InternalError, from_code
 
 if TYPE_CHECKING:
     import httpx
@@ -118,9 +118,17 @@ def _client(timeout: float | None) -> httpx.Client:
 def _refusal(response: httpx.Response) -> Error:
     try:
         told = response.json()
+        if told["code"] == "AuthError":
+            return AuthError(_wrong_token(f"{response.request.url.scheme}://{response.request.url.netloc.decode()}"))
         return from_code(told["code"], told["message"])
     except (ValueError, KeyError, TypeError):
         return InternalError(f"{response.request.url} answered {response.status_code}: {response.text[:300]}")
+
+
+def _wrong_token(url: str) -> str:
+    source = settings.load()["token"].source
+    where = f"{settings.home() / 'token'}" if source == "default" else source
+    return f"the server at {url} does not take the token from {where}; its own is in the file `token` of its home"
 
 
 def _unreachable(client: httpx.Client, error: Exception) -> ConnectionError:

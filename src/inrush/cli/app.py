@@ -33,6 +33,6 @@ def show_logs(app: str, **how: Any) -> None:
 @command.command()
 @click.argument("app")
 def stop(app: str) -> None:
-    """Stop an app: its calls are cancelled, its containers get their grace, its endpoints go."""
+    """Stop an app. Its calls are cancelled, its containers get their grace, its endpoints go."""
     api.post(f"/apps/{app}/stop")
     click.echo(f"stopped {app}")

@@ -46,6 +46,6 @@ def exec(ctx: click.Context, container: str, argv: tuple[str, ...]) -> None:
 @command.command()
 @click.argument("container")
 def stop(container: str) -> None:
-    """Stop a container: what it runs is tried again elsewhere."""
+    """Stop a container. What it runs is tried again elsewhere."""
     api.post(f"/containers/{container}/stop")
     click.echo(f"stopped {container}")

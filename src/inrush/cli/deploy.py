@@ -28,7 +28,7 @@ def command(module: bool, name: str | None, strategy: str, target: str, **given:
     """
     from inrush.cli import output, programs, screen
 
-    flags.apply(given)
+    flags.for_a_program(given)
     app, _ = programs.load(target, module).app()
     with output.shown():
         app.deploy(name=name, strategy=strategy)

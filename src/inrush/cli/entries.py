@@ -32,9 +32,9 @@ class Entry(NamedTuple):
     call: Callable[..., Any]
     remote: bool
 
-    def arguments(self, args: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """From the command line."""
-        return options.parse(self.code, args, self.name)
+    def arguments(self, args: Sequence[str], command: str = "") -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """From the command line; `command` is what stood before them."""
+        return options.parse(self.code, args, self.name, command)
 
 
 def choose(app: App, wanted: str, target: str) -> Entry:

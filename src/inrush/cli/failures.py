@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from inrush.client._traceback import RemoteTraceback
 from inrush.errors import Error, InternalError
 
 INTERRUPTED = 130
@@ -49,6 +50,8 @@ def report(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return _status_of_exit(error)
     if isinstance(error, Error) and not isinstance(error, InternalError):
+        if isinstance(error.__cause__, RemoteTraceback):  # of the program's code, in a container
+            click.echo(error.__cause__.text.strip(), err=True)
         click.echo(f"{click.style('error:', fg='red')} {str(error) or type(error).__name__}", err=True)
         for note in getattr(error, "__notes__", ()):
             click.echo(note, err=True)
@@ -63,8 +66,8 @@ def readable(error: BaseException) -> str:
     Where a function was run without a program around it, the traceback from its container says all.
     """
     remote = error.__cause__
-    if type(remote).__name__ == "RemoteTraceback" and not _users_frames(traceback.extract_tb(error.__traceback__)):
-        return str(remote).strip('"\n')
+    if isinstance(remote, RemoteTraceback) and not _users_frames(traceback.extract_tb(error.__traceback__)):
+        return remote.text.strip()
     described = traceback.TracebackException.from_exception(error)
     _keep_users_frames(described)
     return "".join(described.format()).rstrip()

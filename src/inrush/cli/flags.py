@@ -12,6 +12,9 @@ from inrush import settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_OF_CLIENTS = ("server_url", "token", "max_payload_mib", "force_build")
+"""What a program itself goes by; everything else is the server's, from its start on."""
+
 
 def all_settings(command: Command) -> Command:
     """Decorator: adds an option for each setting. They arrive as keyword arguments, None where not given."""
@@ -27,6 +30,19 @@ def _option(setting: settings.Setting) -> Callable[[Command], Command]:
     if kind is bool:
         return click.option(f"{name}/--no-{name[2:]}", setting.name, default=None, help=meaning)
     return click.option(name, setting.name, type=kind, default=None, metavar=kind.__name__.upper(), help=meaning)
+
+
+def for_a_program(given: dict[str, Any]) -> None:
+    """`apply`, and a word where a flag comes too late: for the server, when one runs already."""
+    from inrush.cli import api, screen
+
+    values = apply(given)
+    late = [f"--{name.replace('_', '-')}" for name, raw in given.items() if raw is not None and name not in _OF_CLIENTS]
+    if late and not values["server_url"].value and api.local_server() is not None:
+        screen.warn(
+            f"{', '.join(late)} changes nothing: a server runs already, with settings of its own; "
+            "`inrush server stop` ends it, and the next program starts one"
+        )
 
 
 def apply(flags: dict[str, Any], environ: MutableMapping[str, str] = os.environ) -> dict[str, settings.Value]:

@@ -23,8 +23,11 @@ from inrush.errors import InvalidError
 _SCALARS: tuple[type, ...] = (str, int, float, bool)
 
 
-def parse(function: Callable[..., Any], args: Sequence[str], name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments for `function` from a command line; its help and errors call it `name`."""
+def parse(
+    function: Callable[..., Any], args: Sequence[str], name: str, command: str = ""
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments for `function` from a command line; errors call it `name`, and its usage
+    `inrush run` what `command` says."""
     signature = inspect.signature(function)
     if any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
         return tuple(args), {}
@@ -34,8 +37,8 @@ def parse(function: Callable[..., Any], args: Sequence[str], name: str) -> tuple
     made: list[click.Parameter] = [
         option for p in params if (option := _option(p, hints.get(p.name, p.annotation), name)) is not None
     ]
-    command = click.Command(name, params=made, help=inspect.getdoc(plain), callback=lambda **given: given)
-    given = command.main(list(args), prog_name=f"inrush run {name}", standalone_mode=False)
+    parser = click.Command(name, params=made, help=inspect.getdoc(plain), callback=lambda **given: given)
+    given = parser.main(list(args), prog_name=f"inrush run {command or name}", standalone_mode=False)
     if not isinstance(given, dict):  # --help was asked for and shown
         raise click.exceptions.Exit(0)
     return (), given

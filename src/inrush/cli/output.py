@@ -45,6 +45,11 @@ def shown() -> Iterator[None]:
         live.close()
 
 
+def _is_programs(line: Log) -> bool:
+    """Not of an app's or a container's end: who runs it is told by errors and results."""
+    return bool(line.container) and line.stream != "end"
+
+
 class Plain:
     """Lines, for files and pipes. What calls wait for is told when it lasts: a start of milliseconds is no news."""
 
@@ -55,7 +60,7 @@ class Plain:
         self._pending: set[str] = set()
 
     def log(self, line: Log) -> None:
-        if line.container:
+        if _is_programs(line):
             click.echo(f"{line.container} {visible(line.text)}", err=line.stream != "stdout")
 
     def progress(self, told: Progress) -> None:
@@ -100,7 +105,7 @@ class Live:
     def log(self, line: Log) -> None:
         from rich.text import Text
 
-        if line.container:
+        if _is_programs(line):
             text = Text(visible(line.text), style="dim" if line.stream != "stdout" else "")
             colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
             self._console.print(Text(line.container, style=colour), text)

@@ -55,6 +55,8 @@ class Program(NamedTuple):
 def load(target: str, as_module: bool = False) -> Program:
     """Imports the program. Raises `ProgramError` when its own code raises, a usage error when it is not there."""
     path, _, wanted = target.partition("::")
+    if path.startswith("-"):
+        raise click.NoSuchOption(path)
     try:
         module = _import_module(path) if as_module else _import_file(Path(path))
     except click.ClickException:
@@ -76,7 +78,8 @@ def _import_module(name: str) -> ModuleType:
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise click.UsageError(f"there is no file {path}")
+        what = "is a folder, not a file" if path.is_dir() else "is not there"
+        raise click.UsageError(f"{path} {what}; say which Python file: FILE, or FILE::NAME")
     path, name = path.resolve(), path.stem
     loaded = sys.modules.get(name)
     if loaded is not None or name in sys.stdlib_module_names:

@@ -26,12 +26,12 @@ def command(module: bool, detach: bool, target: str, args: tuple[str, ...], **gi
     """
     from inrush.cli import entries, output, programs, screen
 
-    flags.apply(given)
+    flags.for_a_program(given)
     sys.argv = [target.partition("::")[0], *args]
     program = programs.load(target, module)
     app, wanted = program.app()
     entry = entries.choose(app, wanted, program.target)
-    positional, named = entry.arguments(args)
+    positional, named = entry.arguments(args, f"-m {target}" if module else target)
     with output.shown(), app.run(detach=detach):
         id = app.app_id
         try:

@@ -77,7 +77,7 @@ def listing(rows: Sequence[dict[str, Any]], machine: bool, columns: Sequence[str
     elif not rows:
         click.echo("none")
     else:
-        titles = [column.replace("_", " ") for column in columns]
+        titles = [column.removesuffix("_name").replace("_", " ") for column in columns]
         table(titles, [[_named_cell(column, row.get(column)) for column in columns] for row in rows])
 
 

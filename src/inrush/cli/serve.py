@@ -17,7 +17,7 @@ def command(module: bool, target: str, **given: Any) -> None:
     """Serve the endpoints of FILE while you edit: a change is loaded at once, a broken one is shown and waited out."""
     from inrush.cli import changes, output, programs, screen
 
-    flags.apply(given)
+    flags.for_a_program(given)
     program = programs.load(target, module)
     while True:
         files = changes.times_of(changes.files_of(program.module))

@@ -47,7 +47,7 @@ def status(as_json: bool) -> None:
 
 @command.command()
 def stop() -> None:
-    """Stop the server: containers get their grace, deployed apps are there again when it starts."""
+    """Stop the server. Its containers get their grace, deployed apps are there again when it starts."""
     local = api.local_server()
     try:
         api.post("/shutdown")
@@ -78,7 +78,7 @@ def logs(follow: bool, lines: int) -> None:
 @command.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def journal(file: Path) -> None:
-    """Save what the scheduler was told lately to FILE: `inrush sim replay FILE` steps it again. It holds names,
+    """Save what the scheduler was told lately. `inrush sim replay FILE` steps it again. It holds names,
     policies and environments of functions, no payloads and no secrets."""
     saved = base64.b64decode(api.get("/journal")["file"])
     file.write_bytes(saved)

@@ -22,7 +22,7 @@ def command(ctx: click.Context, /, target: str, argv: tuple[str, ...], **given: 
     """
     from inrush.cli import output, programs, terminal
 
-    flags.apply(given)
+    flags.for_a_program(given)
     path, _, name = target.partition("::")
     if not Path(path).is_file():
         if not name:

@@ -31,7 +31,8 @@ class Lines:
     """Log lines go to the stream that they were printed to; what inrush has to say, to stderr."""
 
     def log(self, line: Log) -> None:
-        print(line.text.rstrip("\n"), file=sys.stdout if line.stream == "stdout" else sys.stderr, flush=True)
+        if line.stream != "end":
+            print(line.text.rstrip("\n"), file=sys.stdout if line.stream == "stdout" else sys.stderr, flush=True)
 
     def progress(self, told: Progress) -> None:
         if told.kind in ("step", "line"):

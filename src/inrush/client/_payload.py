@@ -222,7 +222,7 @@ def error_of(status: int, payload: bytes | memoryview) -> BaseException:
         try:
             error, traceback = load(payload)
         except errors.DeserializationError as unreadable:
-            return errors.RemoteError(f"the function raised an exception that cannot be unpickled here: {unreadable}")
+            return _unreadable(payload, unreadable)
         if isinstance(error, BaseException):
             error.__cause__ = RemoteTraceback(traceback)
             return error
@@ -235,6 +235,45 @@ def error_of(status: int, payload: bytes | memoryview) -> BaseException:
         return found
     code = failure.get("code") or _CODES.get(status, "InternalError")
     return errors.from_code(code, failure.get("message") or f"the input ended as {Status(status).name.lower()}")
+
+
+def _unreadable(payload: bytes | memoryview, why: errors.DeserializationError) -> errors.RemoteError:
+    """For an exception whose class is not here: what its traceback says."""
+    try:
+        _, traceback = _Lenient(io.BytesIO(payload[1:])).load()
+        last_frame = str(traceback).rpartition('\n  File "')[2]
+        said = next(line for line in last_frame.splitlines()[1:] if line[:1] not in (" ", ""))
+    except Exception:  # it cannot be read at all
+        return errors.RemoteError(f"the function raised an exception that cannot be unpickled here: {why}")
+    found = errors.RemoteError(f"{said} (not as its own type: {why.__cause__})")
+    found.__cause__ = RemoteTraceback(str(traceback))
+    return found
+
+
+class _Lenient(pickle.Unpickler):
+    """Takes a stand-in for what cannot be imported here."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except Exception:
+            return _StandIn
+
+
+class _Anything(type):
+    def __getattr__(cls, name: str) -> Any:
+        return cls
+
+
+class _StandIn(metaclass=_Anything):
+    """Can be called, made and filled like any class."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> _StandIn:
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
 
 
 _CODES: dict[int, str] = {

@@ -125,6 +125,8 @@ class Guest:
         self._output.flush()
         said = f"{type_name(error)}: {error}"
         message = str(error) if isinstance(error, StartupError) else f"the container could not start: {said}"
+        if isinstance(error, ModuleNotFoundError):
+            message += "; have its image hold it (pip_install, or add_local_python_source for modules of yours)"
         _, payload = results.failed(error)
         header = {
             "t": "failed",

@@ -91,6 +91,10 @@ class Apps:
             raise NotFoundError(f"no app {app!r} is running here; `inrush app list` shows those that are")
         return found
 
+    def _name_of(self, id: str) -> str:
+        found = self._apps.get(id)
+        return found.name if found is not None else id
+
     def find_any(self, app: str) -> App:
         """Like `find`, also among those that ended lately."""
         try:
@@ -111,7 +115,7 @@ class Apps:
         function = self._functions.get(id) if id is not None else None
         if function is None:
             has = ", ".join(sorted(found.functions)) or "none"
-            raise NotFoundError(f"app {app!r} has no function or class {name!r}; it has {has}")
+            raise NotFoundError(f"app {found.name!r} has no function or class {name!r}; it has {has}")
         return function
 
     # ── starting and deploying ───────────────────────────────────────────────────────────────────────────────────────
@@ -157,7 +161,7 @@ class Apps:
                 raise NotFoundError(f"source {blob} of app {spec.name!r} is not here; put it before the app starts")
 
     async def _change(self, app: App, ask: wire.StartApp) -> None:
-        self._endpoints.check(app.id, ask.spec, app.deployed)
+        self._endpoints.check(app.id, ask.spec, app.deployed, self._name_of)
         plan = plan_version(app, ask.spec, self._functions)
         version, number = f"ve-{secrets.token_hex(12)}", app.number + 1
         await self._store.transact(lambda connection: self._save(connection, app, ask.spec, version, number, plan))

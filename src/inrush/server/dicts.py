@@ -38,7 +38,9 @@ class Dicts:
         if id is not None:
             return id
         if not create:
-            raise NotFoundError(f"there is no Dict {name!r}; create_if_missing=True makes it")
+            raise NotFoundError(
+                f"there is no Dict {name!r}; create_if_missing=True makes it, `inrush dict list` shows those there are"
+            )
         if not name or len(name) > 200:
             raise InvalidError("a Dict's name has 1 to 200 characters")
         row = {"id": f"di-{secrets.token_hex(12)}", "name": name, "created": time.time()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from inrush.errors import AlreadyExistsError
@@ -40,13 +40,14 @@ class Endpoints:
         """Every endpoint, by label."""
         return [self._by_label[label] for label in sorted(self._by_label)]
 
-    def check(self, app: str, spec: AppSpec, deployed: bool) -> None:
-        """Raises `AlreadyExistsError` where a label that the program chose is another app's."""
+    def check(self, app: str, spec: AppSpec, deployed: bool, name_of: Callable[[str], str]) -> None:
+        """Raises `AlreadyExistsError` where a label that the program chose is another app's; `name_of` an id."""
         for _, _, web, label in _labels(spec, deployed):
             taken = self._by_label.get(label)
             if web.label and taken is not None and taken.app != app:
                 raise AlreadyExistsError(
-                    f"the label {label!r} is in use by another app ({taken.app}); choose another label="
+                    f"the label {label!r} is in use by app {name_of(taken.app)!r}; choose another label=, "
+                    "or stop that one: `inrush app stop`"
                 )
 
     def bind(self, app: str, spec: AppSpec, functions: dict[str, str], deployed: bool) -> dict[str, str]:
