@@ -13,6 +13,8 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
+import msgspec
+
 from inrush import frames
 from inrush.agent.descriptors import Descriptors
 from inrush.agent.payloads import Blobs, Inbound, is_reference, referred_id
@@ -61,7 +63,7 @@ class Guest(asyncio.Protocol):
         self._blobs = blobs
         self._descriptors = Descriptors()
         self._inbound = Inbound(blobs, max_payload_bytes, self._descriptors.take)
-        self._parser = frames.Parser()
+        self._parser = frames.Parser(msgspec.json.decode)
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._streams: dict[asyncio.Task[None], Run] = {}
@@ -84,7 +86,7 @@ class Guest(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.write(frames.pack(header, payloads))
+        transport.write(frames.pack(header, payloads, msgspec.json.encode))
         if transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self._break(f"it left {MAX_UNREAD_BYTES >> 20} MiB of its inputs unread")
 

@@ -1,17 +1,23 @@
 """What the agent says to its server, gathered over one turn of the loop.
 
-Guests answer in many small frames; the server takes one batch a turn. Without a link nothing is kept: the server that
-comes back learns from `NodeHello` what still runs, and resends what has no result.
+Guests answer in many small frames; the server takes one batch a turn. A result that comes alone, after a pause, goes to
+the server at once: to a warm call the turn would be a good part of its way. Without a link nothing is kept: the server
+that comes back learns from `NodeHello` what still runs, and resends what has no result.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 
-from inrush.wire import FromNode
+from inrush.wire import FromNode, Ran
 
 Deliver = Callable[[list[FromNode]], None]
+
+PAUSE_S = 0.00025
+"""Results that follow one another faster are gathered."""
 
 
 class Outbox:
@@ -20,6 +26,10 @@ class Outbox:
     def __init__(self) -> None:
         self._batch: list[FromNode] = []
         self._deliver: Deliver | None = None
+        self._alone = True
+        self._flushed_at = -math.inf
+        self.receiving = False
+        """Orders are being carried out: what they bring about is said after all of them."""
 
     def open(self, deliver: Deliver) -> None:
         """From now on batches go to `deliver`."""
@@ -33,12 +43,21 @@ class Outbox:
     def put(self, message: FromNode) -> None:
         if self._deliver is None:
             return
-        if not self._batch:
-            asyncio.get_running_loop().call_soon(self.flush)
+        if self._batch:
+            self._batch.append(message)
+            return
         self._batch.append(message)
+        if type(message) is Ran and self._alone and not self.receiving:
+            now = time.monotonic()
+            if now - self._flushed_at > PAUSE_S:
+                self._flushed_at = now
+                self.flush()
+                return
+        asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
         """Hand over what there is now; a shutting agent calls this, the loop does otherwise."""
         batch, self._batch = self._batch, []
+        self._alone = len(batch) <= 1
         if batch and self._deliver is not None:
             self._deliver(batch)

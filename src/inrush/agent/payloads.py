@@ -17,6 +17,8 @@ from inrush import frames
 from inrush.errors import Error, RequestSizeError
 from inrush.wire import Codec, system_failure
 
+_BLOB = Codec.BLOB.value
+
 MAX_OPEN_BLOBS = 256
 """Blobs that a guest may have begun, or sent and not yet referred to."""
 
@@ -48,7 +50,7 @@ class Blobs(Protocol):
 
 
 def is_reference(payload: bytes) -> bool:
-    return payload[:1] == Codec.BLOB.value
+    return payload[:1] == _BLOB
 
 
 def reference(id: str, size: int) -> bytes:

@@ -67,6 +67,7 @@ class Agent:
 
     def receive(self, batch: list[ToNode]) -> None:
         """The server's orders."""
+        self._outbox.receiving = True
         for order in batch:
             handler = self._handlers.get(type(order))
             if handler is None:
@@ -76,6 +77,7 @@ class Agent:
                 handler(order)
             except Exception:
                 log.exception("a defect: %s could not be carried out", type(order).__name__)
+        self._outbox.receiving = False
 
     def lose_all(self, why: str) -> None:
         """What runs containers is gone, and they with it."""

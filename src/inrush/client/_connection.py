@@ -125,10 +125,12 @@ class Link:
 
     def close(self, call: InFlight, at_once: bool = False) -> None:
         """Nobody waits for it any more. The server hears it with the next message, or `at_once` where something may
-        still run."""
+        still run; not at all where it lets go by itself of what little is left."""
         self.calls.pop(call.call, None)
         if self.shared is not None:
             self.shared.release(call.payloads())
+        if not at_once and not call.holds:
+            return
         self._outbox.append(wire.ForgetCall(call.call))
         if at_once:
             self._flush()

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from inrush.client._dual import Mailbox, Waiter
 from inrush.errors import Error, ExecutionError
 from inrush.parts import Parts
-from inrush.wire import AwaitCall, EndInputs, Inputs, ResumeCall, StartCall
+from inrush.wire import AwaitCall, Codec, EndInputs, Inputs, ResumeCall, StartCall
 
 if TYPE_CHECKING:
     from inrush.client._shared import Shared
+
+BLOB = Codec.BLOB.value
 
 FIRST_WINDOW = 512
 """Inputs that may be sent before the server has said what it takes."""
@@ -50,6 +52,8 @@ class InFlight:
     """One call. The defaults suit calls that do not care."""
 
     call: str
+    holds = True
+    """Whether the server keeps something large, or something that runs, for it."""
 
     def start(self) -> list[Any]:
         """The messages that begin it."""
@@ -84,10 +88,11 @@ class InFlight:
 class One(InFlight):
     """A call of one input that returns."""
 
-    __slots__ = ("_start", "call", "result")
+    __slots__ = ("_start", "call", "holds", "result")
 
     def __init__(self, start: StartCall) -> None:
         self.call = start.call
+        self.holds = True
         self._start = start
         self.result: Waiter[Result] = Waiter()
 
@@ -98,6 +103,7 @@ class One(InFlight):
         return self._start.payloads
 
     def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
+        self.holds = BLOB in (payloads[0][:1], self._start.payloads[0][:1])
         self.result.set(Result(statuses[0], payloads[0]))
 
     def fail(self, error: Error) -> None:

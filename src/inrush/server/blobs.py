@@ -37,6 +37,7 @@ LINGER_S = 120.0
 """How long a blob stays after its call is forgotten: somebody may be reading it still."""
 PART_SUFFIX = ".part"
 _RANDOM_ID = re.compile(r"bl-[0-9a-f]{32}")
+_BLOB = Codec.BLOB.value
 
 
 class Blobs:
@@ -284,9 +285,8 @@ def new_id() -> str:
 
 def referred_ids(payloads: Iterable[bytes]) -> list[str]:
     """Ids of the blobs that payloads stand for; most stand for none."""
-    codec = Codec.BLOB.value
     ids = []
-    for payload in [p for p in payloads if p[:1] == codec]:
+    for payload in [p for p in payloads if p[:1] == _BLOB]:
         try:
             id = json.loads(payload[1:])["id"]
         except (ValueError, KeyError, TypeError):

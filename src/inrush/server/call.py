@@ -22,6 +22,7 @@ MESSAGE_BYTES = 8 * 1024 * 1024
 """Results of more bytes are split over messages."""
 TRIM_INPUTS = 4096
 UNKNOWN, WAITING, DONE = 0, 1, 2
+_WAITING = bytes((WAITING,))
 
 CODES = {
     Status.TIMEOUT: "FunctionTimeoutError",
@@ -113,7 +114,7 @@ class Call:
     def add(self, first: int, payloads: Sequence[bytes]) -> bool:
         """Notes inputs; those that are known already are passed over. Whether any was new."""
         if not self.seen and not self.settled:
-            self.base = first
+            return self._add_first(first, payloads)
         start = first - self.base
         if start < 0:
             payloads, first, start = payloads[-start:], self.base, 0
@@ -121,7 +122,7 @@ class Call:
         if len(seen) < end:
             seen.extend(bytes(end - len(seen)))
         if seen.count(UNKNOWN, start, end) == len(payloads):
-            seen[start:end] = bytes((WAITING,)) * len(payloads)
+            seen[start:end] = _WAITING * len(payloads)
             self.waiting.update(zip(range(first, first + len(payloads)), payloads, strict=True))
             self.held += sum(map(len, payloads))
             return bool(payloads)
@@ -131,6 +132,13 @@ class Call:
             self.waiting[first + i] = payloads[i]
             self.held += len(payloads[i])
         return bool(new)
+
+    def _add_first(self, first: int, payloads: Sequence[bytes]) -> bool:
+        self.base = first
+        self.seen = bytearray(_WAITING * len(payloads))
+        self.waiting.update(zip(range(first, first + len(payloads)), payloads, strict=True))
+        self.held += sum(map(len, payloads))
+        return bool(payloads)
 
     def settle(self, indexes: Sequence[int]) -> int:
         """Inputs that have their result now; how many bytes that frees."""

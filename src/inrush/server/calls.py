@@ -81,7 +81,7 @@ class Calls:
         if call.kind == "map":
             owner.send(wire.Accepted(call.id, WINDOW_INPUTS))
         if message.payloads:
-            self.inputs(owner, message.call, message.first, message.payloads)
+            self._add(owner, call, message.first, message.payloads)
         return call
 
     def _begin(self, owner: Owner, message: wire.StartCall) -> Call:
@@ -109,11 +109,14 @@ class Calls:
         if call is None or (call.owner is not owner and not call.durable):
             owner.send(wire.Resend(id, unknown=True))
             return None
+        return self._add(owner, call, first, payloads)
+
+    def _add(self, owner: Owner, call: Call, first: int, payloads: Sequence[bytes]) -> Call | None:
         over = len(call.waiting) + len(payloads) > 2 * WINDOW_INPUTS and not call.durable
         far = bool(call.seen) and first - call.base > len(call.seen) + MAX_GAP_INPUTS
         if over or far or first < 0:
             self._refuse(
-                call, f"more than {2 * WINDOW_INPUTS} inputs without a result in call {id}; keep to the window"
+                call, f"more than {2 * WINDOW_INPUTS} inputs without a result in call {call.id}; keep to the window"
             )
             return None
         waiting, held = len(call.waiting), call.held
@@ -122,7 +125,7 @@ class Calls:
         call.function.queued += len(call.waiting) - waiting
         self._held += call.held - held
         self._hold_blobs(call, payloads)
-        self.post(events.InputsArrived(id, first, len(payloads)))
+        self.post(events.InputsArrived(call.id, first, len(payloads)))
         return call
 
     def _refuse(self, call: Call, why: str) -> None:

@@ -1,8 +1,9 @@
 """Calls that the server owns: saved before they are acknowledged, alive after a crash, their results kept for days.
 
 A spawned call may run before its rows are committed, but `Accepted` and results are sent only after. Inputs and results
-are saved as chunks, a row each, by the group commit of the store. A result that cannot be saved (a full disk) is tried
-again until it can.
+are saved as chunks, a row each, by the group commit of the store. A call that ended before its commit began is saved
+as one that has: with its results, and without its inputs, which nobody needs any more. A result that cannot be saved (a
+full disk) is tried again until it can.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from inrush.server.blobs import referred_ids
 from inrush.server.call import Call, Owner, split_results
 from inrush.server.calls import Calls, not_found
 from inrush.server.functions import Functions
-from inrush.server.store import Store
+from inrush.server.store import Operation, Store
 from inrush.wire import Status
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 60.0
+SWEEP_SLACK_S = 600.0
+"""Calls that ended so long before the last sweep are not looked at again: clocks are set, and commits take time."""
 RETRY_S = 1.0
 REMEMBER_S = 14 * 86400.0
 """How long it is known that there was a call, after its results are gone."""
@@ -44,16 +47,28 @@ _decode_columns = msgspec.msgpack.Decoder(_Columns).decode
 class _Live:
     """A durable call in memory: who waits, and what is not yet committed. `saved` inputs are."""
 
-    __slots__ = ("accepting", "call", "saved", "stored", "unsaved", "waiters")
+    __slots__ = ("accepting", "call", "created", "ended", "joined", "saved", "start", "stored", "unsaved", "waiters")
 
-    def __init__(self, call: Call, saved: int = 0) -> None:
+    def __init__(self, call: Call, created: float, saved: int = 0) -> None:
         self.call = call
+        self.created = created
         self.saved = saved
+        self.start: Operation | None = None
+        """Saves that it exists."""
+        self.joined: list[_Columns] = []
+        """Results that `start` saves too."""
+        self.ended = False
+        """That it has ended is saved, or will be with its last results."""
         self.stored = call.settled
         """Results that are committed: who comes now needs them from the store."""
         self.accepting: list[Owner] = []
         self.waiters: list[Owner] = []
         self.unsaved = 0
+
+    def row(self, ended: float) -> tuple[Any, ...]:
+        """Of `tables.calls`."""
+        call = self.call
+        return (call.id, call.function.id, call.kind, call.method, call.total, self.created, ended)
 
 
 class Durable:
@@ -62,9 +77,10 @@ class Durable:
     def __init__(self, store: Store, calls: Calls, functions: Functions, result_ttl_s: float) -> None:
         self._store, self._calls, self._functions, self._ttl_s = store, calls, functions, result_ttl_s
         self._live: dict[str, _Live] = {}
-        self._insert_call = store.insert_or_ignore(tables.calls)
-        self._insert_inputs = store.insert_or_ignore(tables.call_inputs)
-        self._insert_results = store.insert_or_ignore(tables.results)
+        self._insert_call = store.insert(tables.calls)
+        self._replace_call = store.insert(tables.calls, replace=True)
+        self._insert_inputs = store.insert(tables.call_inputs)
+        self._insert_results = store.insert(tables.results)
         self._end_call = (
             sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("call")).values(ended=sa.bindparam("at"))
         )
@@ -86,27 +102,22 @@ class Durable:
             live.accepting.append(owner)
             self._acknowledge(live)
             return
-        live = self._live[call.id] = _Live(call)
+        live = self._live[call.id] = _Live(call, time.time())
         live.accepting.append(owner)
-        row = {
-            "id": call.id,
-            "function": call.function.id,
-            "kind": call.kind,
-            "method": call.method,
-            "total": call.total,
-            "created": time.time(),
-            "ended": 0.0,
-        }
-        self._store.execute(self._insert_call, [row])
-        self.more(call, message.first, message.payloads)
+        count = len(message.payloads)
+        rows = [
+            (self._insert_call, live.row(0.0)),
+            (self._insert_inputs, (call.id, message.first, _encode(message.payloads))),
+        ]
+        live.start = self._store.put(rows, lambda _, error: self._started(live, count, error))
 
     def more(self, call: Call, first: int, payloads: tuple[bytes, ...]) -> None:
         """Further inputs of a spawned map."""
         live = self._live.get(call.id)
         if live is None:
             return
-        row = {"call": call.id, "first": first, "payloads": _encode(payloads)}
-        self._store.execute(self._insert_inputs, [row], lambda _, error: self._saved(live, len(payloads), error))
+        row = (call.id, first, _encode(payloads))
+        self._store.put([(self._insert_inputs, row)], lambda _, error: self._saved(live, len(payloads), error))
 
     def total_known(self, call: Call) -> None:
         """A spawned map has said how many inputs it has."""
@@ -114,6 +125,13 @@ class Durable:
         if live is not None:
             rows = [{"call": call.id, "n": call.total}]
             self._store.execute(self._set_total, rows, lambda _, error: self._saved(live, 0, error))
+
+    def _started(self, live: _Live, inputs: int, error: Error | None) -> None:
+        self._saved(live, inputs, error)
+        joined, live.joined, live.start = live.joined, [], None
+        if error is None:
+            for columns in joined:
+                self._results_saved(live, columns, None)
 
     def _saved(self, live: _Live, inputs: int, error: Error | None) -> None:
         live.saved += inputs
@@ -143,14 +161,19 @@ class Durable:
             self._save_results(live, (effect.indexes, effect.statuses, payloads))
 
     def _save_results(self, live: _Live, columns: _Columns) -> None:
-        call = live.call
-        row = {"call": call.id, "first": min(columns[0]), "chunk": _encode(columns)}
-        if call.finished and live.unsaved == 1:
-            self._store.execute(self._insert_results, [row])
-            ended = [{"call": call.id, "at": time.time()}]
-            self._store.execute(self._end_call, ended, lambda _, error: self._results_saved(live, columns, error))
-        else:
-            self._store.execute(self._insert_results, [row], lambda _, error: self._results_saved(live, columns, error))
+        results = (self._insert_results, (live.call.id, min(columns[0]), _encode(columns)))
+        start = live.start
+        live.ended = live.call.finished and live.unsaved == 1 + len(live.joined)
+        if start is not None and not start.taken:
+            live.joined.append(columns)
+            if live.ended:
+                past = [row for row in start.inserts if row[0] is self._insert_results]
+                start.inserts = [(self._insert_call, live.row(time.time())), *past, results]
+            else:
+                start.inserts.append(results)
+            return
+        rows = [results, (self._replace_call, live.row(time.time()))] if live.ended else [results]
+        self._store.put(rows, lambda _, error: self._results_saved(live, columns, error))
 
     def _results_saved(self, live: _Live, columns: _Columns, error: Error | None) -> None:
         if error is not None:
@@ -159,13 +182,16 @@ class Durable:
             return
         live.unsaved -= 1
         live.stored += len(columns[0])
-        for message in split_results(live.call.id, *columns):
-            for owner in live.waiters:
-                owner.send(message)
+        if live.waiters:
+            for message in split_results(live.call.id, *columns):
+                for owner in live.waiters:
+                    owner.send(message)
         if live.call.finished and live.unsaved == 0:
             self._end(live)
 
     def _end(self, live: _Live) -> None:
+        if not live.ended:
+            self._store.put([(self._replace_call, live.row(time.time()))])
         self._live.pop(live.call.id, None)
         for owner in live.waiters:
             owner.awaits.discard(live.call.id)
@@ -242,7 +268,7 @@ class Durable:
                 call.add(first, payloads)
                 call.blobs.extend(referred_ids(payloads))
             call.settle(done)
-            live = self._live[row.id] = _Live(call, saved=len(call.waiting) + call.settled)
+            live = self._live[row.id] = _Live(call, row.created, saved=len(call.waiting) + call.settled)
             if call.finished:
                 self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
                 self._live.pop(live.call.id)
@@ -259,9 +285,7 @@ class Durable:
         )
         if indexes:
             columns = (indexes, (int(Status.INTERNAL),) * len(indexes), (failure,) * len(indexes))
-            self._store.execute(
-                self._insert_results, [{"call": row.id, "first": indexes[0], "chunk": _encode(columns)}]
-            )
+            self._store.put([(self._insert_results, (row.id, indexes[0], _encode(columns)))])
         self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
 
     def start(self) -> None:
@@ -274,11 +298,13 @@ class Durable:
             self._sweeper.cancel()
 
     async def _sweep(self) -> None:
+        swept = 0.0
         while True:
             await asyncio.sleep(SWEEP_S)
+            now = time.time()
             try:
-                before = time.time() - self._ttl_s
-                await self._store.transact(partial(_expire, before=before))
+                await self._store.transact(partial(_expire, before=now - self._ttl_s, since=swept - SWEEP_SLACK_S))
+                swept = now
             except Error as error:
                 log.warning("old results could not be removed: %s", error)
 
@@ -301,10 +327,11 @@ def _inputs(connection: sa.Connection, id: str) -> list[tuple[int, tuple[bytes, 
     return [(first, _decode_payloads(payloads)) for first, payloads in connection.execute(query)]
 
 
-def _expire(connection: sa.Connection, before: float) -> None:
-    """Inputs of ended calls go at once, results when their time is over, and that there was a call later still."""
+def _expire(connection: sa.Connection, before: float, since: float) -> None:
+    """Inputs of calls that ended after `since` go at once, results when their time is over, and that there was a call
+    later still."""
     calls = tables.calls.c
-    ended = sa.select(calls.id).where(calls.ended > 0)
+    ended = sa.select(calls.id).where(calls.ended > max(since, 0.0))
     connection.execute(sa.delete(tables.call_inputs).where(tables.call_inputs.c.call.in_(ended)))
     old = sa.select(calls.id).where(calls.ended > 0, calls.ended < before)
     connection.execute(sa.delete(tables.results).where(tables.results.c.call.in_(old)))

@@ -6,7 +6,6 @@ User code may call functions and use Dicts; what only the owner of the workspace
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from inrush import wire
 from inrush.errors import PermissionDeniedError
 from inrush.server.containers import Container, Containers
 from inrush.server.sessions import Session, Sessions
+from inrush.server.writes import Writes
 
 log = logging.getLogger(__name__)
 
@@ -26,20 +26,17 @@ class GuestLink:
 
     trusted = True
 
-    def __init__(self, container: str, to_container: Callable[[str, Any], None]) -> None:
-        self._container, self._to_container = container, to_container
+    def __init__(self, container: str, to_container: Callable[[str, Any], None], writes: Writes) -> None:
+        self._container, self._to_container, self._writes = container, to_container, writes
         self._out: list[Any] = []
-        self._scheduled = False
 
     def send(self, message: Any) -> None:
         """Queues for this turn's frame."""
+        if not self._out:
+            self._writes.add(self._flush)
         self._out.append(message)
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
         batch, self._out = self._out, []
         for frame in frames_of(batch):
             self._to_container(self._container, wire.ToGuestLink(self._container, frame))
@@ -55,8 +52,11 @@ class GuestLink:
 class Guests:
     """All of them, by container."""
 
-    def __init__(self, containers: Containers, sessions: Sessions, to_container: Callable[[str, Any], None]) -> None:
+    def __init__(
+        self, containers: Containers, sessions: Sessions, to_container: Callable[[str, Any], None], writes: Writes
+    ) -> None:
         self._containers, self._sessions, self._to_container = containers, sessions, to_container
+        self._writes = writes
         self._by_container: dict[str, Session] = {}
 
     def frame(self, message: wire.FromGuestLink) -> None:
@@ -85,7 +85,7 @@ class Guests:
         session = self._by_container.get(container.id)
         if session is None:
             session = Session(container.id, container.id, container.function.app)
-            session.link = GuestLink(container.id, self._to_container)
+            session.link = GuestLink(container.id, self._to_container, self._writes)
             self._by_container[container.id] = session
         return session
 

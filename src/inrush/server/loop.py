@@ -1,12 +1,11 @@
 """The loop: events in, one core step each, effects out.
 
 Everything that the server learns becomes an event in the inbox. A *turn* takes a bounded batch from it and steps the
-core once an event; the effects are applied at once and in order, and only queue (links flush at the end of the event
-loop's turn, rows go to the writer thread). So a warm call crosses the server within one turn, without a task, a lock or
-a disk.
+core once an event; the effects are applied at once and in order, and only queue (`writes` says when links write, rows
+go to the writer thread). So a warm call crosses the server within one turn, without a task, a lock or a disk.
 
-Whoever has posted a batch may call `turn` itself; otherwise the next turn of the event loop does. Every event, less the
-payloads it refers to, is kept in a ring of a few MiB, from which any recent minute can be replayed.
+Whoever posts a batch says `hold` before and `turn` after it; otherwise the next turn of the event loop does. Every
+event, less the payloads it refers to, is kept in a ring of a few MiB, from which any recent minute can be replayed.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import msgspec
 from inrush.core.cluster import Cluster
 from inrush.core.effects import Effect, WakeAt
 from inrush.core.events import AnyEvent, AttemptsEnded, ContainerEnded, Tick
+from inrush.server.writes import Writes
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,13 @@ class Loop:
         self, core: Cluster, apply: Callable[[list[Effect]], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.core = core
+        self.writes = Writes()
         self.journal = Journal(core=core)
         self._ticks = 0
         self._apply = apply
         self._clock = clock
         self._inbox: deque[AnyEvent] = deque()
-        self._turning = False
+        self._turning = self._held = False
         self._scheduled: asyncio.Handle | None = None
         self._wake: asyncio.TimerHandle | None = None
         self._wake_at = float("inf")
@@ -68,26 +69,35 @@ class Loop:
     def post(self, event: AnyEvent) -> None:
         """Puts an event into the inbox; it is stepped in this turn or the next."""
         self._inbox.append(event)
-        if self._scheduled is None and not self._turning:
+        if self._scheduled is None and not (self._turning or self._held):
             self._scheduled = asyncio.get_running_loop().call_soon(self.turn)
+
+    def hold(self) -> None:
+        """What is posted from here on, and what links are to write, waits for the `turn` that the caller promises."""
+        self._held = True
+        self.writes.hold()
 
     def turn(self) -> None:
         """Steps what is in the inbox, up to `BATCH_EVENTS`."""
         if self._turning:
             return
+        self._held = False
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
         self._turning = True
+        now = self._clock()
+        self.writes.hold()
         try:
-            self._step_batch()
+            self._step_batch(now)
         finally:
             self._turning = False
+            self.writes.release(now)
         if self._inbox:
             self._scheduled = asyncio.get_running_loop().call_soon(self.turn)
 
-    def _step_batch(self) -> None:
-        inbox, now = self._inbox, self._clock()
+    def _step_batch(self, now: float) -> None:
+        inbox = self._inbox
         for _ in range(BATCH_EVENTS):
             if not inbox:
                 return
@@ -101,10 +111,9 @@ class Loop:
                 log.exception("a defect: the core could not take %s; it was passed over", type(event).__name__)
 
     def _act(self, effects: list[Effect]) -> None:
-        if any(type(e) is WakeAt for e in effects):
-            for effect in effects:
-                if isinstance(effect, WakeAt):
-                    self._wake_no_later(effect.at)
+        for effect in effects:
+            if type(effect) is WakeAt:
+                self._wake_no_later(effect.at)
         self._apply(effects)
 
     def _wake_no_later(self, at: float) -> None:

@@ -1,6 +1,6 @@
 """Links to agents: what the core wants done becomes messages to a node, and what a node says becomes events.
 
-Messages to a node are gathered and handed over once a turn of the event loop. A node is attached by a function that
+Messages to a node are gathered and handed over once a turn. A node is attached by a function that
 takes such batches, be it the `receive` of the agent in this process or the sending end of a socket.
 """
 
@@ -17,6 +17,8 @@ from inrush.core import effects, events
 from inrush.errors import Error, ResourceExhaustedError
 from inrush.server.containers import Container, Containers
 from inrush.server.functions import Function, Functions
+from inrush.server.loop import Loop
+from inrush.server.writes import Writes
 from inrush.wire import Status
 
 log = logging.getLogger(__name__)
@@ -31,28 +33,23 @@ JOIN_S = 10.0
 class Node:
     """One attached agent."""
 
-    __slots__ = ("_scheduled", "_send", "id", "inventory", "out")
+    __slots__ = ("_send", "_writes", "id", "inventory", "out")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, writes: Writes) -> None:
         self.id = ""
         self.inventory: wire.Inventory | None = None
         self.out: list[Any] = []
-        self._send = send
-        self._scheduled = False
+        self._send, self._writes = send, writes
 
     def send(self, message: Any) -> None:
         """Queues a message for this turn's batch."""
+        if not self.out:
+            self._writes.add(self._flush)
         self.out.append(message)
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
 
-    def flush(self) -> None:
-        """Hands the batch over."""
-        self._scheduled = False
+    def _flush(self) -> None:
         batch, self.out = self.out, []
-        if batch:
-            self._send(batch)
+        self._send(batch)
 
 
 class Nodes:
@@ -60,13 +57,12 @@ class Nodes:
 
     def __init__(
         self,
-        post: Callable[[Any], None],
-        turn: Callable[[], None],
+        loop: Loop,
         functions: Functions,
         containers: Containers,
         environment: Callable[[wire.FunctionSpec], tuple[tuple[str, str], ...]],
     ) -> None:
-        self._post, self._turn = post, turn
+        self._post, self._loop = loop.post, loop
         self._functions, self._containers, self._environment = functions, containers, environment
         self._nodes: dict[str, Node] = {}
         self._joined = asyncio.Event()
@@ -101,12 +97,13 @@ class Nodes:
 
     def attach(self, send: Send) -> Deliver:
         """A new agent. `send` takes batches of `ToNode`; the answer takes the agent's batches of `FromNode`."""
-        node = Node(send)
+        node = Node(send, self._loop.writes)
 
         def deliver(batch: list[Any]) -> None:
+            self._loop.hold()
             for message in batch:
                 self._take(node, message)
-            self._turn()
+            self._loop.turn()
 
         return deliver
 
@@ -120,7 +117,7 @@ class Nodes:
                 if container.node == id:
                     self._containers.end(container.id, why)
             self._post(events.NodeLeft(id, why))
-            self._turn()
+            self._loop.turn()
 
     def _take(self, node: Node, message: Any) -> None:
         if type(message) is wire.NodeHello:

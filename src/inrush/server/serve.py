@@ -94,8 +94,8 @@ class Server:
         self.logs = Logs(self.home / "logs", given["logs_mib"] * MIB)
         self.functions, self.containers, self.endpoints = Functions(), Containers(), Endpoints()
         self.loop = Loop(Cluster(self.boot, quotas=quotas.parse(given["quotas"])), self._apply)
-        post, turn = self.loop.post, self.loop.turn
-        self.nodes = Nodes(post, turn, self.functions, self.containers, self.environment)
+        post = self.loop.post
+        self.nodes = Nodes(self.loop, self.functions, self.containers, self.environment)
         self.calls = Calls(
             post, self.functions, self.blobs, self.nodes.to_container, max_queued_inputs=given["max_queued_inputs"]
         )
@@ -131,13 +131,13 @@ class Server:
             self.calls,
             self.durable,
             self.asks,
-            turn,
+            self.loop,
             self._client_gone,
             boot=self.boot,
             token=self.token,
             version=self.version,
         )
-        self.guests = Guests(self.containers, self.sessions, self.nodes.to_container)
+        self.guests = Guests(self.containers, self.sessions, self.nodes.to_container, self.loop.writes)
         self._wire()
 
     def _wire(self) -> None:

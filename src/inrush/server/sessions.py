@@ -18,6 +18,7 @@ from inrush import wire
 from inrush.errors import AuthError, Error, InternalError, ResourceExhaustedError, VersionError
 from inrush.server.calls import Calls
 from inrush.server.durable import Durable
+from inrush.server.loop import Loop
 
 log = logging.getLogger(__name__)
 
@@ -90,18 +91,31 @@ class Sessions:
         calls: Calls,
         durable: Durable,
         asks: Asker,
-        turn: Callable[[], None],
+        loop: Loop,
         expired: Callable[[str], Any],
         *,
         boot: str,
         token: str,
         version: str,
     ) -> None:
-        self._calls, self._durable, self._asks, self._turn, self._expired = calls, durable, asks, turn, expired
+        self._calls, self._durable, self._asks, self._loop, self._expired = calls, durable, asks, loop, expired
+        self.writes = loop.writes
         self._boot, self._token, self._version = boot, token, version
         self._clients: dict[str, Session] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self.closing = ""
+        self._takes: dict[type, Callable[[Session, Any], None]] = {
+            wire.StartCall: self._start_call,
+            wire.Inputs: self._inputs,
+            wire.EndInputs: self._end_inputs,
+            wire.ForgetCall: self._forget,
+            wire.ResumeCall: calls.resume,
+            wire.CancelCall: calls.cancel,
+            wire.Grant: calls.grant,
+            wire.AwaitCall: self._await_call,
+            wire.Ask: self._ask,
+            wire.Unfollow: lambda session, message: session.unfollow(message.rid),
+        }
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -178,52 +192,48 @@ class Sessions:
         self._durable.left(session)
         for task in session.tasks:
             task.cancel()
-        self._turn()
+        self._loop.turn()
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, session: Session, batch: list[Any]) -> None:
         """A batch from the client."""
-        for message in batch:
-            self._take(session, message)
-        self._turn()
+        self._loop.hold()
+        try:
+            for message in batch:
+                self._take(session, message)
+        finally:
+            self._loop.turn()
 
     def _take(self, session: Session, message: Any) -> None:
-        calls = self._calls
-        match message:
-            case wire.StartCall():
-                call = calls.start(session, message)
-                if call is not None and call.durable:
-                    self._durable.accepted(session, call, message)
-            case wire.Inputs():
-                fresh = calls.inputs(session, message.call, message.first, message.payloads)
-                if fresh is not None and fresh.durable:
-                    self._durable.more(fresh, message.first, message.payloads)
-            case wire.Ask():
-                self._ask(session, message)
-            case wire.ForgetCall():
-                self._forget(session, message.call)
-            case wire.EndInputs():
-                calls.end_inputs(session, message)
-                ended = calls.get(message.call)
-                if ended is not None and ended.durable:
-                    self._durable.total_known(ended)
-            case wire.Grant():
-                calls.grant(session, message)
-            case wire.ResumeCall():
-                calls.resume(session, message)
-            case wire.AwaitCall():
-                if self._durable.wait(session, message.call):
-                    self._run(session, self._durable.send_stored(session, message))
-            case wire.CancelCall():
-                calls.cancel(session, message)
-            case wire.Unfollow():
-                session.unfollow(message.rid)
+        take = self._takes.get(type(message))
+        if take is not None:
+            take(session, message)
 
-    def _forget(self, session: Session, id: str) -> None:
-        call = self._calls.get(id)
+    def _start_call(self, session: Session, message: wire.StartCall) -> None:
+        call = self._calls.start(session, message)
+        if call is not None and call.durable:
+            self._durable.accepted(session, call, message)
+
+    def _inputs(self, session: Session, message: wire.Inputs) -> None:
+        fresh = self._calls.inputs(session, message.call, message.first, message.payloads)
+        if fresh is not None and fresh.durable:
+            self._durable.more(fresh, message.first, message.payloads)
+
+    def _end_inputs(self, session: Session, message: wire.EndInputs) -> None:
+        self._calls.end_inputs(session, message)
+        ended = self._calls.get(message.call)
+        if ended is not None and ended.durable:
+            self._durable.total_known(ended)
+
+    def _await_call(self, session: Session, message: wire.AwaitCall) -> None:
+        if self._durable.wait(session, message.call):
+            self._run(session, self._durable.send_stored(session, message))
+
+    def _forget(self, session: Session, message: wire.ForgetCall) -> None:
+        call = self._calls.get(message.call)
         if call is None or call.durable:
-            self._durable.unwait(session, id)
+            self._durable.unwait(session, message.call)
         elif call.owner is session:
             self._calls.forget(call)
 
@@ -258,7 +268,7 @@ class Sessions:
             session.send(wire.Answer(ask.rid, result))
         finally:
             session.asking.discard(ask.rid)
-        self._turn()
+        self._loop.turn()
 
     async def close(self, why: str) -> None:
         """The server ends: links are closed, no client is taken any more."""

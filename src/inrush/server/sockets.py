@@ -1,7 +1,7 @@
 """The unix socket: batches as length-prefixed frames, straight between the event loop and the sessions.
 
 Reading is synchronous: a frame is decoded and taken in the callback that brought its bytes. Writing is gathered: one
-write a turn of the event loop. A link whose reader is too slow is congested (followers leave lines out), and closed
+write a turn (`writes`). A link whose reader is too slow is congested (followers leave lines out), and closed
 when too much waits.
 """
 
@@ -41,7 +41,6 @@ class SocketLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._out: list[Any] = []
-        self._scheduled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
@@ -94,13 +93,11 @@ class SocketLink(asyncio.Protocol):
 
     def send(self, message: Any) -> None:
         """Queues for this turn's frame."""
+        if not self._out:
+            self._sessions.writes.add(self._flush)
         self._out.append(message)
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
         batch, self._out = self._out, []
         transport = self._transport
         if transport is None:

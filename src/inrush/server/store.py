@@ -1,8 +1,9 @@
 """The store: rows behind one writer thread with group commit, and one reader thread.
 
-Writes are queued; the writer takes all that wait, runs them in one transaction and commits once, so a hundred callers
-share one flush of the disk. Rows of one statement go as one `executemany`, inserts before updates. A reader thread with
-its own connection serves reads, which so never wait for a flush and see every write that was acknowledged.
+Writes are gathered on the event loop; whenever the writer is free it gets all that wait, runs them in one transaction
+and commits once, so a hundred callers share one flush of the disk. Until then a write may still be changed by whoever
+asked for it (`Operation.taken`). Rows of one statement go together, inserts before updates. A reader thread with its
+own connection serves reads, which so never wait for a flush and see every write that was acknowledged.
 
 SQLite (WAL, synchronous FULL) by default, PostgreSQL by its URL. A transaction that fails is repeated one operation at
 a time, so that only the bad one fails.
@@ -23,12 +24,15 @@ import sqlalchemy as sa
 
 from inrush.errors import Error, InternalError, ResourceExhaustedError
 from inrush.server import tables
+from inrush.server.inserts import Insert, upsert
+from inrush.server.inserts import Row as Values
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
 Work = Callable[[sa.Connection], Any]
+Done = Callable[[Any, Error | None], None]
 
 GROUP_OPERATIONS = 4096
 """Most operations of one transaction."""
@@ -37,17 +41,19 @@ QUEUE_OPERATIONS = 262_144
 
 
 class Operation:
-    """One write: `work` runs in the transaction, or `rows` go into `statement`. `done` is told the result, or the
-    error, after the commit."""
+    """One write: `work` runs in the transaction, or `rows` go into statements. `done` is told the result, or the
+    error, after the commit. Once it is `taken` it is the writer's."""
 
-    __slots__ = ("done", "result", "rows", "statement", "work")
+    __slots__ = ("done", "inserts", "result", "rows", "statement", "taken", "work")
 
-    def __init__(self, done: Callable[[Any, Error | None], None] | None) -> None:
+    def __init__(self, done: Done | None) -> None:
         self.statement: sa.Executable | None = None
         self.rows: Sequence[Row] = ()
+        self.inserts: list[tuple[Insert, Values]] = []
         self.work: Work | None = None
         self.result: Any = None
         self.done = done
+        self.taken = False
 
 
 class Store:
@@ -61,7 +67,9 @@ class Store:
             sa.event.listen(self._engine, "connect", _tune_sqlite)
         tables.metadata.create_all(self._engine)
         self._loop = asyncio.get_running_loop()
-        self._writes: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._waiting: list[Operation] = []
+        self._writing = self._scheduled = False
+        self._writes: queue.SimpleQueue[list[Operation] | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[tuple[Work, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._write, name="store-writer", daemon=True),
@@ -72,15 +80,24 @@ class Store:
 
     def insert_or_replace(self, table: sa.Table) -> sa.Executable:
         """An upsert of whole rows, by primary key."""
-        return _upsert(self._engine.dialect.name, table, replace=True)
+        return upsert(self._engine.dialect.name, table, replace=True)  # type: ignore[no-any-return]
 
     def insert_or_ignore(self, table: sa.Table) -> sa.Executable:
         """An insert that leaves a row of the same key as it is."""
-        return _upsert(self._engine.dialect.name, table, replace=False)
+        return upsert(self._engine.dialect.name, table, replace=False)  # type: ignore[no-any-return]
 
-    def execute(
-        self, statement: sa.Executable, rows: Sequence[Row], done: Callable[[Any, Error | None], None] | None = None
-    ) -> None:
+    def insert(self, table: sa.Table, replace: bool = False) -> Insert:
+        """For `put`."""
+        return Insert(self._engine, table, replace)
+
+    def put(self, inserts: list[tuple[Insert, Values]], done: Done | None = None) -> Operation:
+        """Queues rows, all or none of them; `done` as in `execute`."""
+        operation = Operation(done)
+        operation.inserts = inserts
+        self._enqueue(operation)
+        return operation
+
+    def execute(self, statement: sa.Executable, rows: Sequence[Row], done: Done | None = None) -> None:
         """Queues rows for a statement; `done(None, error or None)` is called on the loop after the commit."""
         operation = Operation(done)
         operation.statement, operation.rows = statement, rows
@@ -111,6 +128,8 @@ class Store:
 
     async def close(self) -> None:
         """Commits what is queued, and ends the threads."""
+        while self._waiting:
+            self._hand_over()
         self._writes.put(None)
         self._reads.put(None)
         for thread in self._threads:
@@ -118,34 +137,34 @@ class Store:
         self._engine.dispose()
 
     def _enqueue(self, operation: Operation) -> None:
-        if self._writes.qsize() >= QUEUE_OPERATIONS:
+        if len(self._waiting) >= QUEUE_OPERATIONS:
             error = ResourceExhaustedError(f"{QUEUE_OPERATIONS} writes wait for the disk already; try again later")
             if operation.done is not None:
                 self._loop.call_soon(operation.done, None, error)
             return
-        self._writes.put(operation)
+        self._waiting.append(operation)
+        if not self._writing and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """To the writer, which is free: all that waits."""
+        self._scheduled = False
+        group, self._waiting = self._waiting[:GROUP_OPERATIONS], self._waiting[GROUP_OPERATIONS:]
+        for operation in group:
+            operation.taken = True
+        if group:
+            self._writing = True
+            self._writes.put(group)
+
+    def _written(self, outcomes: list[tuple[Operation, Error | None]]) -> None:
+        self._writing = False
+        self._hand_over()
+        _announce(outcomes)
 
     def _write(self) -> None:
-        while True:
-            group, ended = self._take()
-            if group:
-                outcomes = self._commit(group)
-                self._tell(_announce, outcomes)
-            if ended:
-                return
-
-    def _take(self) -> tuple[list[Operation], bool]:
-        """All that waits, at least one."""
-        group: list[Operation] = []
-        while len(group) < GROUP_OPERATIONS:
-            try:
-                operation = self._writes.get(block=not group)
-            except queue.Empty:
-                break
-            if operation is None:
-                return group, True
-            group.append(operation)
-        return group, False
+        while (group := self._writes.get()) is not None:
+            self._tell(self._written, self._commit(group))
 
     def _commit(self, group: list[Operation]) -> list[tuple[Operation, Error | None]]:
         try:
@@ -179,20 +198,29 @@ class Store:
 def _run(connection: sa.Connection, group: list[Operation]) -> None:
     """Runs operations. Rows between two pieces of work go a statement at a time, inserts before updates of the same
     rows."""
+    inserts: dict[Insert, list[Values]] = {}
     rows: dict[sa.Executable, list[Row]] = {}
     for operation in group:
         if operation.work is not None:
-            _execute(connection, rows)
+            _execute(connection, inserts, rows)
             operation.result = operation.work(connection)
         elif operation.statement is not None:
             rows.setdefault(operation.statement, []).extend(operation.rows)
-    _execute(connection, rows)
+        else:
+            for insert, values in operation.inserts:
+                inserts.setdefault(insert, []).append(values)
+    _execute(connection, inserts, rows)
 
 
-def _execute(connection: sa.Connection, rows: dict[sa.Executable, list[Row]]) -> None:
+def _execute(
+    connection: sa.Connection, inserts: dict[Insert, list[Values]], rows: dict[sa.Executable, list[Row]]
+) -> None:
+    for insert, values in inserts.items():
+        insert.run(connection, values)
     for statement in sorted(rows, key=lambda statement: isinstance(statement, sa.Update)):
         if rows[statement]:
             connection.execute(statement, rows[statement])
+    inserts.clear()
     rows.clear()
 
 
@@ -232,19 +260,3 @@ def _tune_sqlite(connection: Any, _: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "cache_size=-8192"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _upsert(dialect: str, table: sa.Table, replace: bool) -> sa.Executable:
-    keys = [column.name for column in table.primary_key]
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        insert: Any = postgresql.insert(table)
-    else:
-        from sqlalchemy.dialects import sqlite
-
-        insert = sqlite.insert(table)
-    if not replace:
-        return insert.on_conflict_do_nothing(index_elements=keys)  # type: ignore[no-any-return]
-    values = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
-    return insert.on_conflict_do_update(index_elements=keys, set_=values)  # type: ignore[no-any-return]
