@@ -83,8 +83,23 @@ def written(folder: Path, text: str) -> str:
         ("\ufeffts,prompt_tokens,completion_tokens\n2024-05-01T00:00:00+00:00,,50\n2024-05-01T00:00:01Z,500,0\n",
          [(0.0, 1.0), (1.0, 0.1)]),
         ("timestamp,duration\n", []),
+        ("Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens\n5,,1.5,m,472,18\n45,x,,m,1000,0\n",
+         [(0.0, 1.5), (40.0, 0.2)]),
+        ('{"timestamp": 27482, "input_length": 1000, "output_length": 10}\n\n'
+         '{"timestamp": 30482, "output_length": null}\n',
+         [(0.0, 0.4), (3000.0, 0.0)]),
+        ("job_id,submit_time,start_time,end_time\na,2020-05-01 10:00:00,2020-05-01 10:05:00,2020-05-01 10:05:30\n"
+         "b,2020-05-01 10:00:02,2020-05-01 10:06:00,2020-05-01 10:07:00\n", [(0.0, 30.0), (2.0, 60.0)]),
+        ("# made by hand\ntime | latency(ms)\n18:15:46.5 | 20\n18:15:47 | nan\n", [(0.0, 0.02), (0.5, None)]),
+        ("when,n\n2023/11/16 18:00:00,1\n2023/11/16 18:00:09,0\n", [(0.0, None)]),
+        ("HashApp,Trigger," + ",".join(map(str, range(1, 13))) + "\na,http,1,0,2" + ",0" * 9
+         + "\nb,queue,1" + ",0" * 11,
+         [(0.0, None), (30.0, None), (120.0, None), (150.0, None)]),
     ],
-    ids=["azure tokens", "seconds", "milliseconds", "epoch", "ends", "counts", "no header", "byte order mark", "empty"],
+    ids=[
+        *("azure tokens", "seconds", "milliseconds", "epoch", "ends", "counts", "no header", "byte order mark"),
+        *("empty", "tokens and elapsed", "json lines", "submit start end", "times of day", "other dates", "minutes"),
+    ],
 )  # fmt: skip
 def test_a_trace_is_read_whatever_its_columns_are_called(
     tmp_path: Path, text: str, arrivals: list[tuple[float, float | None]]
@@ -109,6 +124,9 @@ def test_a_packed_trace_is_read_too(tmp_path: Path) -> None:
         ("timestamp,duration\n1,long\n", "line 2"),
         ("timestamp,duration\n1\n", "line 2"),
         ("timestamp\nnan\n", "line 2"),
+        ("timestamp,duration\n1,inf\n", "line 2: 'inf'"),
+        ('{"timestamp": 1}\n{"timestamp"\n', "line 2: not an object"),
+        ("\x1f\x8b what is not packed", "none of its columns"),
     ],
 )
 def test_a_trace_that_cannot_be_read_is_refused_with_the_line(tmp_path: Path, text: str, what: str) -> None:

@@ -1,41 +1,69 @@
-"""Arrivals from a CSV file: whatever names its columns have, as long as one of them says when.
+"""Arrivals from a table in a file (`tables.py`): whatever names its columns have, as long as one of them says when.
 
 A row is a call, or several where a column counts them (they are spread evenly until the next row). Times are seconds
-(milli-, micro- and nanoseconds are told by their size or by the column's name) or ISO dates; the first call is at 0.
-How long a call runs is taken from a column of durations, else from its numbers of tokens, else it is left open.
+(milli-, micro- and nanoseconds are told by their size or by the column's name), ISO dates or times of day; the first
+call is at 0. How long a call runs is taken from a column of durations, else from start and end, else from its numbers
+of tokens, else it is left open. Where columns are called 1, 2, 3, … they count the calls of minutes.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
 import re
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, time
+from functools import partial
+from typing import cast
 
 from inrush.errors import InvalidError
 from inrush.sim.parts import Part
+from inrush.sim.tables import Row, rows
 
 _ARRIVAL = (
     *("timestamp", "arrival", "arrivaltime", "arrivaltimestamp", "arrivedat", "arrivals", "time", "ts", "at"),
-    *("starttime", "starttimestamp", "start", "submittime", "submit", "submitted", "requesttime", "requesttimestamp"),
-    *("datetime", "date", "createdat", "t"),
+    *("submittime", "submit", "submitted", "submittedat", "submissiontime", "requesttime", "requesttimestamp"),
+    *("requestedat", "creationtime", "createtime", "createdat", "created", "enqueuetime", "queuedat", "receivedat"),
+    *("starttime", "starttimestamp", "start", "startedat", "invocationtime", "eventtime", "datetime", "date", "when"),
+    *("epoch", "t"),
 )
-_END = ("endtimestamp", "endtime", "end", "finishtime", "finish")
+_END = (
+    *("endtimestamp", "endtime", "end", "endedat", "finishtime", "finish", "finishedat", "completedat"),
+    *("completiontime", "deletiontime"),
+)
+_START = ("starttime", "starttimestamp", "start", "startedat")
 _DURATION = (
-    *("duration", "servicetime", "service", "runtime", "executiontime", "latency", "elapsed", "processingtime"),
-    *("executionduration", "length"),
+    *("duration", "servicetime", "service", "runtime", "executiontime", "latency", "elapsed", "elapsedtime"),
+    *("processingtime", "executionduration", "length", "e2elatency", "responsetime"),
 )
-_INPUT = ("contexttokens", "inputtokens", "prompttokens", "requesttokens", "numinputtokens", "inputlength", "tokensin")
+_INPUT = (
+    *("contexttokens", "inputtokens", "prompttokens", "requesttokens", "numinputtokens", "inputlength", "tokensin"),
+    *("promptlen", "promptlength", "inputlen", "numprompttokens", "numprefilltokens"),
+)
 _OUTPUT = (
     *("generatedtokens", "outputtokens", "completiontokens", "responsetokens", "numoutputtokens", "outputlength"),
-    "tokensout",
+    *("tokensout", "outputlen", "generationlen", "numdecodetokens", "generationtokens"),
 )
-_COUNT = ("count", "calls", "requests", "invocations", "numrequests", "n")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "secs": 1.0, "seconds": 1.0, "milliseconds": 1e-3}
+_COUNT = ("count", "calls", "requests", "invocations", "numrequests", "n", "rps", "qps")
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "sec": 1.0,
+    "secs": 1.0,
+    "seconds": 1.0,
+    "milliseconds": 1e-3,
+    "nanoseconds": 1e-9,
+    "microseconds": 1e-6,
+    "min": 60.0,
+    "minutes": 60.0,
+    "hours": 3600.0,
+}
+_DATES = ("%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d %H:%M:%S %Z")
+_NOTHING = frozenset({"", "nan", "na", "n/a", "none", "null", "-"})
+MINUTES_LEAST = 10
+"""So many columns called 1, 2, 3, … are minutes."""
+
 _EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Above this a number is no time in seconds since 1970 of our days, but one in this unit."""
 
@@ -52,75 +80,95 @@ class _Columns:
 
     def __init__(self, header: Sequence[str], path: str) -> None:
         self.arrival, self.arrival_unit = _find(header, _ARRIVAL)
+        self.start, self.start_unit = _find(header, _START)
         self.end, self.end_unit = _find(header, _END)
         self.duration, self.duration_unit = _find(header, _DURATION)
         self.input, _ = _find(header, _INPUT)
         self.output, _ = _find(header, _OUTPUT)
         self.count, _ = _find(header, _COUNT)
-        if self.arrival is None and (self.end is None or self.duration is None):
+        self.minutes = [position for position, cell in enumerate(header) if cell.strip().isdigit()]
+        if len(self.minutes) < MINUTES_LEAST:
+            self.minutes = []
+        if self.arrival is None and not self.minutes and (self.end is None or self.duration is None):
             named = ", ".join(header)
             raise InvalidError(f"{path}: none of its columns ({named}) says when calls arrive; name one `timestamp`")
 
 
 def recorded(path: str, durations: Durations) -> Iterator[tuple[float, float | None]]:
     """(when it arrives, how long it runs) of every call, in order. Raises `InvalidError` naming the line at fault."""
-    rows = sorted(_rows(path, durations), key=lambda row: row[0])
-    began = rows[0][0] if rows else 0.0
-    for number, (at, service_s, count) in enumerate(rows):
-        until = rows[number + 1][0] if number + 1 < len(rows) else at
+    found = sorted(_calls(path, durations), key=lambda call: call[0])
+    began = found[0][0] if found else 0.0
+    for number, (at, service_s, count) in enumerate(found):
+        until = found[number + 1][0] if number + 1 < len(found) else at
         for k in range(count):
             yield at - began + (until - at) * k / count, service_s
 
 
-def _rows(path: str, durations: Durations) -> Iterator[tuple[float, float | None, int]]:
-    with _open(path) as file:
-        sample = file.read(4096)
-        file.seek(0)
-        reader = csv.reader(file, delimiter=_delimiter(sample))
-        header = next(reader, [])
-        columns = _Columns(header if not _is_time(header[:1]) else ["timestamp", *header[1:]], path)
-        if _is_time(header[:1]):
-            yield _row(header, columns, durations)
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                try:
-                    yield _row(row, columns, durations)
-                except (ValueError, IndexError, OverflowError) as error:
-                    raise InvalidError(f"{path}, line {reader.line_num}: {error}") from None
+def _calls(path: str, durations: Durations) -> Iterator[tuple[float, float | None, int]]:
+    table = rows(path)
+    line, header = next(table, (0, []))
+    bare = _is_time(header[:1])
+    columns = _Columns(["timestamp", *header[1:]] if bare else header, path)
+    if columns.minutes and not bare:
+        yield from _minutes(path, table, columns.minutes)
+        return
+    if bare:
+        yield _row(header, columns, durations)
+    for line, row in table:
+        try:
+            yield _row(row, columns, durations)
+        except (ValueError, IndexError, OverflowError) as error:
+            raise InvalidError(f"{path}, line {line}: {error}") from None
 
 
-def _open(path: str) -> IO[str]:
-    try:
-        if path.endswith(".gz"):
-            return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-        return Path(path).open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise InvalidError(f"the trace {path} cannot be read: {error.strerror}") from None
-
-
-def _delimiter(sample: str) -> str:
-    first = sample.splitlines()[0] if sample.strip() else ""
-    return max(",;\t", key=first.count)
+def _minutes(path: str, table: Iterator[Row], minutes: Sequence[int]) -> Iterator[tuple[float, float | None, int]]:
+    """Rows are functions, columns the calls of a minute: all together, each minute's spread evenly."""
+    counts = [0] * (len(minutes) + 1)
+    for line, row in table:
+        try:
+            for minute, position in enumerate(minutes):
+                counts[minute] += round(_number(row[position]) or 0)
+        except (ValueError, IndexError, OverflowError) as error:
+            raise InvalidError(f"{path}, line {line}: {error}") from None
+    yield from ((60.0 * minute, None, count) for minute, count in enumerate(counts))
 
 
 def _row(row: Sequence[str], columns: _Columns, durations: Durations) -> tuple[float, float | None, int]:
-    service_s = None
-    if columns.duration is not None and row[columns.duration].strip():
-        service_s = max(0.0, float(row[columns.duration]) * (columns.duration_unit or 1.0))
-    elif columns.input is not None or columns.output is not None:
-        service_s = _tokens(row, columns.input) * durations.input_token_s
-        service_s += _tokens(row, columns.output) * durations.output_token_s
+    service_s = _service_s(row, columns, durations)
     if columns.arrival is not None:
         at = _time(row[columns.arrival], columns.arrival_unit)
     else:
         assert columns.end is not None
         at = _time(row[columns.end], columns.end_unit) - (service_s or 0.0)
-    count = 1 if columns.count is None else max(0, round(float(row[columns.count])))
+    count = 1 if columns.count is None else max(0, round(_number(row[columns.count]) or 0))
     return at, service_s, count
 
 
+def _service_s(row: Sequence[str], columns: _Columns, durations: Durations) -> float | None:
+    if columns.duration is not None and (taken := _number(row[columns.duration])) is not None:
+        return max(0.0, taken * (columns.duration_unit or 1.0))
+    if columns.start is not None and columns.end is not None and row[columns.end].strip().lower() not in _NOTHING:
+        return max(0.0, _time(row[columns.end], columns.end_unit) - _time(row[columns.start], columns.start_unit))
+    if columns.input is None and columns.output is None:
+        return None
+    return (
+        _tokens(row, columns.input) * durations.input_token_s + _tokens(row, columns.output) * durations.output_token_s
+    )
+
+
 def _tokens(row: Sequence[str], column: int | None) -> float:
-    return float(row[column] or 0) if column is not None else 0.0
+    return max(0.0, _number(row[column]) or 0.0) if column is not None else 0.0
+
+
+def _number(text: str) -> float | None:
+    """None where a cell says nothing."""
+    text = text.strip()
+    if text.lower() in _NOTHING:
+        return None
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is no number")
+    return number
 
 
 def _time(text: str, unit: float | None) -> float:
@@ -137,11 +185,22 @@ def _time(text: str, unit: float | None) -> float:
 
 
 def _date(text: str) -> float:
-    try:
-        date = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is neither a number of seconds nor an ISO date") from None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    parsers = [datetime.fromisoformat, _time_of_day, *(partial(_by_format, form) for form in _DATES)]
+    for parse in cast(list[Callable[[str], datetime]], parsers):
+        try:
+            date = parse(text)
+        except ValueError:
+            continue
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    raise ValueError(f"{text!r} is neither a number of seconds nor an ISO date")
+
+
+def _time_of_day(text: str) -> datetime:
+    return datetime.combine(datetime(1970, 1, 1), time.fromisoformat(text))
+
+
+def _by_format(form: str, text: str) -> datetime:
+    return datetime.strptime(text, form)
 
 
 def _is_time(cells: Sequence[str]) -> bool:
