@@ -12,6 +12,7 @@ import pytest
 
 from agent.launcher.launched import UID_BASE, Node, needs_root
 from inrush.agent.launcher.client import LaunchError
+from inrush.agent.launcher.specs import Bind
 
 pytestmark = needs_root
 
@@ -216,9 +217,35 @@ async def test_trees_outside_the_state_directory_are_never_touched(node: Node, t
         with pytest.raises(LaunchError) as caught:
             await node.launcher.remove_tree(path)
         assert caught.value.code == "refused"
-    with pytest.raises(LaunchError):
-        await node.run("true", root=node.root(upper=str(victim)))
+    for path in (str(victim), f"{node.state}/link"):
+        with pytest.raises(LaunchError):
+            await node.run("true", root=node.root(upper=path))
+        with pytest.raises(LaunchError):
+            await node.run("true", root=node.root(binds=(Bind(path, "/data", readonly=False),)))
+    assert victim.stat().st_uid == tmp_path.stat().st_uid == os.getuid()
+    assert list(victim.iterdir()) == []
+    await node.launcher.remove_tree(f"{node.state}/link")
     assert victim.exists()
+
+
+async def test_a_build_cannot_lead_the_launcher_out_of_what_it_built(node: Node, tmp_path: Path) -> None:
+    for name in ("resolv.conf", "hostname"):
+        (tmp_path / name).write_text("the host's")
+    (tmp_path / "deep").mkdir()
+    upper, layer = node.state / "node" / "up", node.state / "node" / "layers" / "built"
+    root = node.root(upper=str(upper), hostname="build", binds=(Bind("/usr/share", "/opt/way/deep"),))
+    script = f"mv /etc /was && mv /opt/way /opt/gone && ln -s {tmp_path} /etc && ln -s {tmp_path} /opt/way"
+    exited, text = await node.run("sh", "-c", script, caps="build", root=root)
+    assert exited.code == 0, text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "hostname", "resolv.conf"]
+    with pytest.raises(LaunchError) as caught:
+        await node.run("true", caps="build", root=root)
+    assert caught.value.code == "root"
+    await node.launcher.normalise(str(upper), UID_BASE, str(layer))
+    assert (layer / "etc").is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"deep", "hostname", "resolv.conf"}
+    assert (tmp_path / "hostname").read_text() == "the host's"
+    assert tmp_path.stat().st_uid == os.getuid()
 
 
 async def test_a_tree_of_another_user_is_removed(node: Node) -> None:

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+from inrush.agent.launcher import beneath
 from inrush.agent.launcher.features import Features
 from inrush.agent.launcher.specs import Bind, RootSpec
 from inrush.linux import mounts, roots
@@ -107,8 +108,7 @@ class Overlays:
         if spec.upper:
             for path in (spec.upper, spec.upper + ".work"):
                 os.makedirs(path, exist_ok=True)
-                os.chown(path, base, base)
-            os.chmod(spec.upper, 0o755)  # noqa: S103 (it is the root directory of what is built)
+                beneath.own(path, base, 0o755)
             # The mark of an earlier volatile mount, for which the kernel would refuse another.
             shutil.rmtree(spec.upper + ".work/work/incompat", ignore_errors=True)
             return -1, spec.upper
@@ -127,7 +127,7 @@ class Overlays:
         options += [("upperdir", upper_fd), ("workdir", work_fd), ("volatile", None)]
         if self._rootless:
             options.append(("userxattr", None))
-        return mounts.detached("overlay", options)
+        return mounts.detached("overlay", options, mounts.ATTR_NODEV)
 
     def _by_paths(self, spec: RootSpec, base: int, userns: int, upper_fd: int, below: int) -> int:
         """The same for kernels whose overlay takes only paths: all parts get short ones, below the staging
@@ -148,7 +148,7 @@ class Overlays:
             flags = ",volatile" + (",userxattr" if self._rootless else "")
             (place / "m").mkdir()
             data = f"lowerdir={':'.join(parts)},upperdir={upper},workdir={work}{flags}"
-            mounts.mount("overlay", str(place / "m"), "overlay", 0, data)
+            mounts.mount("overlay", str(place / "m"), "overlay", mounts.NODEV, data)
             return mounts.clone_tree(str(place / "m"))
         finally:
             _dismantle(place)
@@ -207,13 +207,7 @@ def _write_etc(top: str, spec: RootSpec, base: int) -> None:
         files["resolv.conf"] = resolv_conf()
     if not files:
         return
-    etc = os.path.join(top, "etc")
-    os.makedirs(etc, exist_ok=True)
-    os.chown(etc, base, base)
-    for name, content in files.items():
-        with open(os.path.join(etc, name), "w") as file:
-            file.write(content)
-        os.chown(os.path.join(etc, name), base, base)
+    beneath.write(top, "etc", files, base)
 
 
 ETC_FILES = ("hostname", "hosts", "resolv.conf")

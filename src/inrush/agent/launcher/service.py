@@ -237,7 +237,7 @@ class Service:
         self._work(rid, lambda: trees.normalise(upper, base, layer))
 
     def _remove_tree(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        path = self._inside(str(data["path"]))
+        path = self._inside(str(data["path"]), link=True)
         self._machine.overlays.forget(path)
         self._templates.forget(path)
         self._work(rid, lambda: trees.remove(path))
@@ -256,12 +256,16 @@ class Service:
             if path:
                 self._inside(path)
 
-    def _inside(self, path: str) -> str:
-        """`path`, which must be below the state directory, whatever symbolic links say."""
+    def _inside(self, path: str, link: bool = False) -> str:
+        """`path`, which must be below the state directory, whatever symbolic links say. It may itself be a `link` only
+        where that is not followed.
+        """
         parent = Path(path).parent.resolve()
-        if not parent.is_relative_to(self._machine.state) or Path(path).name in ("", ".", ".."):
+        place = parent / Path(path).name
+        refused = place.is_symlink() and not link
+        if not parent.is_relative_to(self._machine.state) or place.name in ("", ".", "..") or refused:
             raise Refusal("refused", f"{path} is not below {self._machine.state}, where alone the launcher writes")
-        return str(parent / Path(path).name)
+        return str(place)
 
 
 def _words(error: OSError) -> str:

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from inrush.agent.launcher import beneath
 from inrush.agent.launcher.overlay import ETC_FILES
 from inrush.agent.launcher.specs import UID_RANGE
 
@@ -24,11 +25,9 @@ def normalise(upper: str, base_uid: int, layer: str) -> None:
     """Turn a build's upper directory into a layer: owners from 0, nothing of the machine it was built on, moved to
     `layer`.
     """
-    for name in ETC_FILES:
-        with contextlib.suppress(OSError):
-            os.unlink(os.path.join(upper, "etc", name))
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.join(upper, "etc"))
+    with contextlib.suppress(OSError), beneath.opened(upper, ["etc"]) as (_, etc):
+        beneath.remove(etc, ETC_FILES)
+    beneath.prune(upper, "etc")
     for path, info in _walk(upper):
         _shift_owner(path, info, -base_uid)
         for name in _ORIGINS:
@@ -68,14 +67,7 @@ def forget_mount_points(upper: str, paths: list[str]) -> None:
     the container.
     """
     for path in paths:
-        at = Path(upper, path.lstrip("/"))
-        with contextlib.suppress(OSError):
-            if at.is_file() and not at.is_symlink() and at.stat().st_size == 0:
-                at.unlink()
-            while at != Path(upper):
-                if at.is_dir():
-                    at.rmdir()
-                at = at.parent
+        beneath.prune(upper, path)
 
 
 def _walk(top: str) -> Iterator[tuple[str, os.stat_result]]:
