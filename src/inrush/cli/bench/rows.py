@@ -82,7 +82,9 @@ def _rivals(row: Mapping[str, Any]) -> str:
         return ""
     more = TARGETS[row["name"]].more
     times = {name: ratio if more else 1 / ratio for name, ratio in row["against"].items() if ratio > 0}
-    return "   " + ", ".join(f"{factor:,.3g}× {name}" for name, factor in times.items())
+    return "   " + ", ".join(
+        f"{factor:,.0f}× {name}" if factor >= 100 else f"{factor:.3g}× {name}" for name, factor in times.items()
+    )
 
 
 def _reaches(target: Target, bound: float | None, value: float) -> bool:

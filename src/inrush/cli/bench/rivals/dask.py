@@ -40,6 +40,6 @@ def measure(quick: bool, folder: Path) -> Iterator[tuple[str, str, list[float]]]
         def mapped(inputs: int) -> int:
             return sum(client.gather(client.map(nothing, range(inputs), pure=False)))
 
-        yield "map.inputs_per_s", "dask", per_s(mapped, 2_000 if quick else 20_000, 1 if quick else 2)
+        yield "map.inputs_per_s", "dask", per_s(mapped, 2_000 if quick else 5_000, 1 if quick else 3)
         summed = lambda array: client.submit(total, client.scatter(array, direct=True, hash=False)).result()  # noqa: E731
         yield "payload.gib_s", "dask", sums_s(summed, 1 if quick else 3)

@@ -82,7 +82,7 @@ def _calls(ray: Any, quick: bool) -> Samples:
     def by_actors(inputs: int) -> int:
         return sum(ray.get([actors[i % len(actors)].nothing.remote(i) for i in range(inputs)]))
 
-    inputs, runs = (5_000, 1) if quick else (20_000, 2)
+    inputs, runs = (5_000, 1) if quick else (10_000, 2)
     yield "map.inputs_per_s", "ray_task", per_s(by_tasks, inputs, runs)
     yield "map.inputs_per_s", "ray_actor", per_s(by_actors, inputs, runs)
 
