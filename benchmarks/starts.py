@@ -20,11 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "agent" / "launcher"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import msgspec
-from launched import PYTHON, UID_BASE, Node, make_layer
 
+from agent.launcher.launched import PYTHON, UID_BASE, Node, make_layer
 from inrush import frames
 from inrush.agent.environment import DEPS
 from inrush.agent.launcher.client import Launcher

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deadline import DEADLINE_S
 from inrush import settings, wire
 from inrush.agent.launcher.process import start_launcher
 from inrush.agent.node import Node
@@ -45,7 +46,9 @@ class Desk:
     def tell(self, *orders: Any) -> None:
         self.node.receive(list(orders))
 
-    async def hear(self, kind: type[M], where: Callable[[M], bool] = lambda message: True, timeout_s: float = 60) -> M:
+    async def hear(
+        self, kind: type[M], where: Callable[[M], bool] = lambda message: True, timeout_s: float = DEADLINE_S
+    ) -> M:
         """The first message of a kind that there is or comes."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -84,14 +87,14 @@ class Desk:
         payloads = tuple(b"P" + pickle.dumps(((argument,), {})) for argument in arguments)
         self.tell(wire.Run(id, call, method, kind, tuple(range(len(arguments))), payloads))
 
-    async def result(self, call: str, index: int = 0, timeout_s: float = 60) -> tuple[int, Any]:
+    async def result(self, call: str, index: int = 0, timeout_s: float = DEADLINE_S) -> tuple[int, Any]:
         """Status and value (or payload, where that is no pickle) of one input."""
         ran = await self.hear(wire.Ran, lambda ran: ran.call == call and index in ran.indexes, timeout_s)
         at = ran.indexes.index(index)
         payload = ran.payloads[at]
         return ran.statuses[at], pickle.loads(payload[1:]) if payload[:1] == b"P" else payload
 
-    async def ended(self, id: str, timeout_s: float = 60) -> wire.ContainerEnded:
+    async def ended(self, id: str, timeout_s: float = DEADLINE_S) -> wire.ContainerEnded:
         return await self.hear(wire.ContainerEnded, lambda message: message.container == id, timeout_s)
 
     def ends(self, id: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE_S
 from inrush import frames
 from inrush.agent.guests import Guest
 from inrush.server.blobs import Blobs
@@ -101,7 +102,7 @@ async def link(blobs: Blobs) -> AsyncIterator[tuple[Guest, Peer, Heard]]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while not condition():  # noqa: ASYNC110 (what is waited for knows nothing of events)
             await asyncio.sleep(0.005)
 

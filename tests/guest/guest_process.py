@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from deadline import DEADLINE_S
 from inrush import frames
 
-DEADLINE_S = 30.0
 OK, ERROR, TIMEOUT, CANCELLED = 0, 1, 2, 6
 
 

@@ -43,7 +43,7 @@ BARRIER = """
 import threading
 barrier = threading.Barrier(6)
 def f(x):
-    barrier.wait(20)
+    barrier.wait(60)
     return x
 """
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from deadline import DEADLINE_S
 from guest.guest_process import CANCELLED, ERROR, OK, TIMEOUT, GuestProcess, arguments, failure, value
 
 CLASSES = """
@@ -158,7 +159,7 @@ ran = []
 def f(x):
     ran.append(x)
     print("ran", x)
-    x or threading.Event().wait(20)
+    x or threading.Event().wait(60)
     return ran
 """
     guest.load(source)
@@ -177,7 +178,7 @@ barrier, go = threading.Barrier(5), threading.Event()
 def f(x):
     if x == 9:
         return go.set()
-    barrier.wait(20)
+    barrier.wait(60)
     print("past", x)
     while not go.wait(0.005):
         pass
@@ -250,7 +251,7 @@ def test_the_guest_leaves_when_its_agent_is_gone(guest: GuestProcess) -> None:
     guest.load("import time\ndef f():\n    time.sleep(1000)\n")
     guest.run("ca-1", arguments())
     guest.socket.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     while guest.process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert guest.process.poll() == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from deadline import DEADLINE_S
 from guest.guest_process import GuestProcess, arguments, value
 
 
@@ -27,7 +28,7 @@ def test_lines_of_inputs_that_print_at_once_do_not_mix(guest: GuestProcess) -> N
 import sys, threading
 barrier = threading.Barrier(4)
 def f(x):
-    barrier.wait(20)
+    barrier.wait(60)
     for _ in range(200):
         for part in (str(x) * 5, "-", str(x) * 5, "\\n"):
             sys.stdout.write(part)
@@ -171,7 +172,7 @@ def wait_until_held_back(guest: GuestProcess) -> None:
         with open(f"/proc/{guest.process.pid}/stat") as stat:
             return sum(map(int, stat.read().rpartition(")")[2].split()[11:13]))
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     same, last = 0, -1
     while same < 5:
         assert time.monotonic() < deadline, "the guest is not held back"

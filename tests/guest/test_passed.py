@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE_S
 from guest.guest_process import OK, GuestProcess, arguments, value
 from inrush import frames, parts
 from inrush.linux import memory, messages
@@ -24,7 +25,7 @@ SIZE = 3 * 1024 * 1024
 def side(guest: GuestProcess) -> Any:
     """Our end of the socket that descriptors pass; the guest's goes with the next frame's first byte."""
     ours, theirs = messages.pair()
-    ours.settimeout(20)
+    ours.settimeout(DEADLINE_S)
     send = guest.send
 
     def first(header: dict[str, Any], *payloads: bytes) -> None:

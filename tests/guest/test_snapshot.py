@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from deadline import DEADLINE_S
 from guest.guest_process import OK, GuestProcess, arguments
 
 FORKER = """
@@ -103,7 +104,7 @@ class Templates:
         for guest in self.guests:
             guest.socket.close()
         self.control.close()
-        self.process.wait(20)
+        self.process.wait(DEADLINE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
 

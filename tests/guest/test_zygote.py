@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import inrush
+from deadline import DEADLINE_S
 from inrush.guest.isolate import job
 from inrush.linux import messages
 
@@ -39,7 +40,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         started.append((ours, process))
         boot = {"sys_path": [str(tmp_path)], "sys_path_end": ["/end"], "entry": "entry", "boot": None, **more}
         messages.send(ours, boot)
-        ours.settimeout(30)
+        ours.settimeout(DEADLINE_S)
         return ours, process
 
     yield begin
@@ -77,7 +78,7 @@ def test_an_entry_that_fails_is_told_with_its_traceback(start: Start) -> None:
     failed = _hear(control)["failed"]
     assert failed["error"] == "ValueError: no"
     assert "entry.py" in failed["traceback"]
-    assert process.wait(10) != 0
+    assert process.wait(DEADLINE_S) != 0
 
 
 def test_threads_are_counted(start: Start) -> None:
@@ -89,7 +90,7 @@ def test_a_zygote_ends_when_its_launcher_hangs_up(start: Start) -> None:
     control, process = start("")
     _hear(control)
     control.close()
-    assert process.wait(10) == 0
+    assert process.wait(DEADLINE_S) == 0
 
 
 def test_a_request_that_makes_no_sense_is_answered_and_the_zygote_lives(start: Start) -> None:
@@ -107,7 +108,7 @@ def test_a_fork_that_cannot_isolate_itself_reports_it_and_its_end_is_told(start:
     _hear(control)
     for number in range(2):  # twice: the zygote is back in its own pid namespace after each
         report, theirs = messages.pair()
-        report.settimeout(30)
+        report.settimeout(DEADLINE_S)
         null = os.open(os.devnull, os.O_RDWR)
         body = {"fork": f"co-{number}", "env": {}, "cwd": "/", "hostname": "", "tmp_mib": None, "asked": 0.0}
         more = {"sandbox": False, "joins": 0, "netns": False, "binds": [], "devices": []}

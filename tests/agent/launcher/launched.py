@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import inrush
+from deadline import DEADLINE_S
 from inrush.agent.launcher.client import Launcher
 from inrush.agent.launcher.process import LauncherHandle
 from inrush.agent.launcher.specs import (
@@ -70,7 +71,7 @@ class Forked:
         """The repr of what an expression is worth inside."""
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self.sock, expression.encode())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE_S):
             return (await loop.sock_recv(self.sock, 1 << 20)).decode()
 
 
@@ -100,7 +101,7 @@ class Node:
         return self.exits.setdefault(id, asyncio.get_running_loop().create_future())
 
     async def ended(self, id: str) -> Exited:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE_S):
             return await self.exit_of(id)
 
     def root(self, *layers: str, **options: Any) -> RootSpec:

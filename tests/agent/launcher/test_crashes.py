@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from agent.launcher.launched import Forked, Node, needs_root, traces
+from deadline import DEADLINE_S
 from inrush.agent.launcher.client import LaunchError
 from inrush.agent.launcher.process import start_launcher
 
@@ -189,7 +190,7 @@ async def _gone(state: Path, family: set[int]) -> None:
 
 
 async def _until(condition: Callable[[], bool], why: Callable[[], str] = lambda: "") -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, why()
         await asyncio.sleep(0.05)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.launcher.launched import HOST, OUTSIDE, PORT, Node, needs_root, outside_machine
+from deadline import DEADLINE_S
 from inrush.agent.launcher import network
 from inrush.agent.launcher.overlay import loopback_resolver
 
@@ -99,7 +100,7 @@ async def test_one_container_does_not_reach_another(node: Node) -> None:
 async def test_a_network_that_a_container_has_left_serves_the_next(node: Node, outside: None) -> None:
     await node.template("t", boot={"before": _TALK})
     seen: list[str] = []
-    async with asyncio.timeout(60):  # used networks are cleaned when the launcher has nothing else to do
+    async with asyncio.timeout(DEADLINE_S):  # used networks are cleaned when the launcher has nothing else to do
         while len(set(seen)) == len(seen):
             forked = await node.fork("t")
             assert await forked.ask(reach(OUTSIDE, PORT)) == repr(HOST)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agent.launcher.launched import HOST, OUTSIDE, PORT, Forked, Node, needs_root, outside_machine, traces
+from deadline import DEADLINE_S
 from inrush.agent.launcher.sandboxes import MAX_READY, Stock
 
 pytestmark = needs_root
@@ -26,7 +27,7 @@ def _made_ahead(forked: Forked) -> bool:
 
 async def _forked(node: Node, ahead: bool, **options: object) -> Forked:
     """A container whose sandbox was made ahead, or not."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_S):
         while _made_ahead(forked := await node.fork("t", **options)) is not ahead:
             forked.sock.close()
             await node.ended(forked.id)
@@ -100,7 +101,7 @@ async def test_of_a_burst_nothing_is_left_when_its_template_has_gone(
     last.sock.close()
     await node.ended(last.id)
     await node.launcher.close_template("t")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE_S
     while _links(node):
         assert time.monotonic() < deadline, _links(node)
         await asyncio.sleep(0.02)

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from agent.launcher.launched import Node, needs_root
+from deadline import DEADLINE_S
 from inrush.agent.launcher.client import LaunchError
 
 pytestmark = needs_root
@@ -231,7 +232,7 @@ async def test_a_child_that_is_not_isolated_is_found_and_killed(node: Node, how:
 async def _fork_into_two_sandboxes(node: Node) -> None:
     """Until two have been forked into sandboxes that were made ahead, which begin with the second fork."""
     ahead = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_S):
         while ahead < 2:
             forked = await node.fork("t")
             ahead += "sandbox" in dict(forked.started.phases)
@@ -266,7 +267,7 @@ async def test_template_and_children_draw_different_randomness_from_openssl(node
     assert all(answer.startswith("(1, ") for answer in drawn)
 
 
-async def _until(condition: object, seconds: float = 10) -> None:
+async def _until(condition: object, seconds: float = DEADLINE_S) -> None:
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():
