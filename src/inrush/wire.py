@@ -363,6 +363,10 @@ class DeleteDict(Message, frozen=True):
     name: str
 
 
+class ListDicts(Message, frozen=True):
+    """Result: `[{"name", "items", "created"}, …]` of all named Dicts; `created` in seconds since the epoch."""
+
+
 class FollowLogs(Message, frozen=True):
     """Lines of an app (id or name) as `Log` messages, tagged with `rid`, until `Unfollow(rid)`. With `backlog` the
     last n lines first."""
@@ -400,6 +404,7 @@ Request = (
     | OpenDict
     | DictOp
     | DeleteDict
+    | ListDicts
     | FollowLogs
     | FollowStates
     | FindCall
@@ -464,10 +469,13 @@ class ResumeCall(Message, frozen=True):
 
 
 class AwaitCall(Message, frozen=True):
-    """Results of a durable call, from `first` on, as `Results`; the client may not be the one who spawned it."""
+    """Results of a durable call, of the inputs `first` … `first + count - 1`, as `Results`; all from `first` on where
+    `count` is 0. The client may not be the one who spawned it. Who wants many asks for them bit by bit, as it takes
+    them."""
 
     call: str
     first: int = 0
+    count: int = 0
 
 
 class CancelCall(Message, frozen=True):

@@ -104,3 +104,27 @@ def test_what_does_not_pickle_or_is_too_large_is_refused(shared: inrush.Dict) ->
         shared.get(threading.Lock())
     with pytest.raises(errors.RequestSizeError, match="32 MiB"):
         shared["large"] = bytes(33 * 1024 * 1024)
+
+
+def test_dicts_are_made_listed_and_deleted_by_name(connected: Any) -> None:
+    name = f"named-{uuid.uuid4().hex}"
+    inrush.Dict.objects.create(name)
+    with pytest.raises(errors.AlreadyExistsError, match="allow_existing"):
+        inrush.Dict.objects.create(name)
+    inrush.Dict.objects.create(name, allow_existing=True)
+    assert name in [made.name for made in inrush.Dict.objects.list()]
+    assert [made.name for made in inrush.Dict.objects.list(max_objects=1)] == [name]
+    assert name not in [made.name for made in inrush.Dict.objects.list(created_before="2020-01-01")]
+    inrush.Dict.delete(name)
+    with pytest.raises(errors.NotFoundError):
+        inrush.Dict.objects.delete(name)
+    inrush.Dict.objects.delete(name, allow_missing=True)
+    assert name not in [made.name for made in inrush.Dict.objects.list()]
+
+
+def test_a_dict_deletes_itself(connected: Any) -> None:
+    made = inrush.Dict.from_name(f"own-{uuid.uuid4().hex}", create_if_missing=True)
+    made["a"] = 1
+    made.delete()
+    with pytest.raises(errors.NotFoundError):
+        inrush.Dict.from_name(made.name).get("a")

@@ -70,6 +70,22 @@ def test_a_name_and_its_older_name_exclude_each_other() -> None:
         ({"image": "debian"}, "image"),
         ({"secrets": ["key"]}, "secrets"),
         ({"retries": -1}, "retries"),
+        ({"retries": 10**9}, "retries"),
+        ({"priority": 10**30}, "priority"),
+        ({"max_containers": True}, "max_containers"),
+        ({"concurrency_limit": 10**9}, "concurrency_limit.* at most 1,000,000"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"scaledown_window": 1e9}, "scaledown_window"),
+        ({"cpu": float("inf")}, "cpu"),
+        ({"ephemeral_disk": True}, "ephemeral_disk"),
+        ({"block_network": "no"}, "block_network is True or False"),
+        ({"single_use_containers": 1}, "single_use_containers is True or False"),
+        ({"region": 5}, "region"),
+        ({"cloud": 5}, "cloud"),
+        ({"node_labels": {"disk": 1}}, "node_labels"),
+        ({"env": ["A"]}, "env"),
+        ({"env": {"A=B": "x"}}, "env"),
+        ({"secrets": 5}, "secrets takes a list"),
         ({"gpu": "A100:99"}, "gpu"),
         ({"time_out": 5}, "did you mean timeout"),
     ],
@@ -110,11 +126,48 @@ def test_retries_take_seconds_or_timedeltas() -> None:
         {"max_retries": 1, "backoff_coefficient": 0.5},
         {"max_retries": 1, "initial_delay": 61},
         {"max_retries": 1, "max_delay": 90_000},
+        {"max_retries": 1, "max_delay": 0},
+        {"max_retries": 1, "max_delay": float("nan")},
+        {"max_retries": 1, "initial_delay": "soon"},
+        {"max_retries": True},
     ],
 )
 def test_retries_outside_of_their_limits_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidError, match=r"Retries: "):
         inrush.Retries(**given)
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        lambda: inrush.concurrent(max_inputs=True),
+        lambda: inrush.concurrent(max_inputs=4, target_inputs=1.5),  # type: ignore[arg-type]
+        lambda: inrush.concurrent(max_inputs=10**12),
+        lambda: inrush.fastapi_endpoint(label="x" * 64),
+        lambda: inrush.App("a", tags={"size": 1}),  # type: ignore[dict-item]
+        lambda: inrush.App("a").function(name=5)(print),  # type: ignore[call-overload]
+        lambda: inrush.Image.debian_slim(python_version=3.1),  # type: ignore[arg-type]
+        lambda: inrush.Image.debian_slim().run_function(print, timeout=-1),
+        lambda: inrush.Function.from_name("app", ""),
+        lambda: inrush.Cls.from_name(5, "C"),  # type: ignore[arg-type]
+        lambda: inrush.Secret.from_name(""),
+        lambda: inrush.Function.from_name("app", "f").update_autoscaler(min_containers=-1),
+        lambda: inrush.Function.from_name("app", "f").update_autoscaler(scaledown_window=-1),
+        lambda: inrush.FunctionCall.from_id("ca-1").get(timeout=-1),
+        lambda: inrush.FunctionCall.from_id("ca-1").get(index=-1),
+    ],
+)
+def test_what_cannot_be_is_refused_where_it_is_written(declare: Any) -> None:
+    with pytest.raises(InvalidError):
+        declare()
+
+
+def test_what_is_sent_by_value_is_said_to_have_no_snapshot() -> None:
+    app = inrush.App("by-value")
+    with pytest.warns(UserWarning, match="f: enable_memory_snapshot does nothing .*serialized=True"):
+
+        @app.function(serialized=True, enable_memory_snapshot=True)
+        def f() -> None: ...
 
 
 def test_a_secret_that_is_not_in_a_list_is_refused_in_words() -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import click
 
-from inrush.client._traceback import RemoteTraceback
 from inrush.errors import Error, InternalError
 
 INTERRUPTED = 130
@@ -50,8 +49,8 @@ def report(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return _status_of_exit(error)
     if isinstance(error, Error) and not isinstance(error, InternalError):
-        if isinstance(error.__cause__, RemoteTraceback):  # of the program's code, in a container
-            click.echo(error.__cause__.text.strip(), err=True)
+        if remote := _remote_traceback(error):
+            click.echo(remote, err=True)
         click.echo(f"{click.style('error:', fg='red')} {str(error) or type(error).__name__}", err=True)
         for note in getattr(error, "__notes__", ()):
             click.echo(note, err=True)
@@ -65,12 +64,19 @@ def readable(error: BaseException) -> str:
 
     Where a function was run without a program around it, the traceback from its container says all.
     """
-    remote = error.__cause__
-    if isinstance(remote, RemoteTraceback) and not _users_frames(traceback.extract_tb(error.__traceback__)):
-        return remote.text.strip()
+    remote = _remote_traceback(error)
+    if remote and not _users_frames(traceback.extract_tb(error.__traceback__)):
+        return remote
     described = traceback.TracebackException.from_exception(error)
     _keep_users_frames(described)
     return "".join(described.format()).rstrip()
+
+
+def _remote_traceback(error: BaseException) -> str:
+    """That of an error in a container; empty for others."""
+    from inrush.client._traceback import RemoteTraceback
+
+    return error.__cause__.text.strip() if isinstance(error.__cause__, RemoteTraceback) else ""
 
 
 def _keep_users_frames(described: traceback.TracebackException) -> None:

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
+from inrush.client._checks import count
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ATTRIBUTE = "__inrush__"
 
 _CLUSTER_MOST = 64
+_LABEL_CHARACTERS = 63
 _YIELDS = 0x20 | 0x200
 """Flags of a generator's code and of an async one's; `inspect` has them too, and takes 10 ms to load."""
 
@@ -170,9 +172,8 @@ def concurrent(
     goes below `@app.function` or `@app.cls`. Raises `InvalidError` unless 1 ≤ target_inputs ≤ max_inputs.
     """
     _only_called(_used_bare, "concurrent")
-    if not isinstance(max_inputs, int) or max_inputs < 1:
-        raise InvalidError(f"@concurrent needs max_inputs of at least 1, not {max_inputs!r}")
-    if target_inputs is not None and not 1 <= target_inputs <= max_inputs:
+    max_inputs = count("@concurrent: max_inputs", max_inputs, least=1)
+    if target_inputs is not None and not 1 <= count("@concurrent: target_inputs", target_inputs) <= max_inputs:
         raise InvalidError(
             f"@concurrent: target_inputs must be between 1 and max_inputs ({max_inputs}), not {target_inputs!r}"
         )
@@ -232,8 +233,10 @@ def _web(
         raise UnimplementedError(
             f"@{decorator}(requires_proxy_auth=True) is not built yet: check a header in the handler"
         )
-    if label and not all(c.isalnum() or c == "-" for c in label):
-        raise InvalidError(f"@{decorator}: a label holds letters, digits and dashes, not {label!r}")
+    if label and (len(label) > _LABEL_CHARACTERS or not all(c.isalnum() or c == "-" for c in label)):
+        raise InvalidError(
+            f"@{decorator}: a label has up to {_LABEL_CHARACTERS} letters, digits and dashes, not {label!r}"
+        )
     from inrush.wire import Web
 
     return _WebDecorator(decorator, Web(kind=kind, label=label or "", method=method, docs=docs))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from inrush import wire
-from inrush.client import _resources
+from inrush.client import _checks, _resources
 from inrush.client.retries import Retries, to_wire
 from inrush.errors import InvalidError, UnimplementedError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from inrush.client.image import Image
     from inrush.client.secret import Secret
 
-DAY_S = 24 * 3600.0
 DEFAULT_TIMEOUT_S = 300.0
 
 
@@ -103,29 +103,53 @@ def parse(where: str, options: Mapping[str, Any], mark: Mark) -> Options:
     """Checks all parameters of a function or class; `where` names it in errors."""
     _known(where, options)
     get = options.get
-    timeout_s = _seconds(where, "timeout", get("timeout", DEFAULT_TIMEOUT_S))
+    flags = {name: _checks.flag(f"{where}: {name}", get(name)) for name in _FLAGS}
+    timeout_s = _checks.seconds(f"{where}: timeout", get("timeout", DEFAULT_TIMEOUT_S))
     startup = get("startup_timeout")
     return Options(
         image=_instance(where, "image", get("image"), "Image"),
         secrets=_secrets(where, get("secrets")),
-        env=environment(where, get("env")),
+        env=tuple(sorted(_checks.environment(f"{where}: env", get("env")).items())),
         resources=_named(where, get),
         scale=_scale(where, options, mark),
-        retries=to_wire(get("retries")),
+        retries=_retries(where, get("retries")),
         timeout_s=timeout_s,
-        startup_timeout_s=timeout_s if startup is None else _seconds(where, "startup_timeout", startup),
-        snapshot=bool(get("enable_memory_snapshot")),
-        block_network=bool(get("block_network")),
-        restrict_access=bool(get("restrict_access") or get("restrict_modal_access")),
-        cloud=get("cloud") or "",
-        region=_regions(get("region")),
-        nonpreemptible=bool(get("nonpreemptible")),
+        startup_timeout_s=timeout_s if startup is None else _checks.seconds(f"{where}: startup_timeout", startup),
+        snapshot=flags["enable_memory_snapshot"],
+        block_network=flags["block_network"],
+        restrict_access=flags["restrict_access"] or flags["restrict_modal_access"],
+        cloud=_checks.name(f"{where}: cloud", get("cloud")) if get("cloud") is not None else "",
+        region=_regions(where, get("region")),
+        nonpreemptible=flags["nonpreemptible"],
         priority=_priority(where, get("priority")),
-        node_labels=tuple(sorted((get("node_labels") or {}).items())),
+        node_labels=tuple(sorted(_checks.strings(f"{where}: node_labels", get("node_labels")).items())),
         cluster_size=_cluster_size(where, options, mark),
-        serialized=bool(get("serialized")),
+        serialized=flags["serialized"],
         include_source=get("include_source"),
     )
+
+
+def warn_of_no_snapshot(where: str, options: Options, stacklevel: int) -> None:
+    """Where one was asked for, and what is sent by value has none."""
+    if options.snapshot and options.serialized:
+        warnings.warn(
+            f"{where}: enable_memory_snapshot does nothing for what is sent by value (serialized=True): "
+            "move it to a file, where a container can import it",
+            stacklevel=stacklevel + 1,
+        )
+
+
+_FLAGS = (
+    *("enable_memory_snapshot", "block_network", "restrict_access", "restrict_modal_access", "nonpreemptible"),
+    *("serialized", "include_source"),
+)
+
+
+def _retries(where: str, value: Any) -> wire.Retries:
+    try:
+        return to_wire(value)
+    except InvalidError as error:
+        raise InvalidError(f"{where}: {error}") from None
 
 
 def _named(where: str, get: Any) -> wire.Resources:
@@ -167,10 +191,10 @@ def _scale(where: str, options: Mapping[str, Any], mark: Mark) -> wire.ScalePoli
         buffer_containers=_count(where, options, "buffer_containers", least=0) or 0,
         scaledown_window_s=defaults.scaledown_window_s
         if window is None
-        else _seconds(where, "scaledown_window", window, 0.0),
+        else _checks.seconds(f"{where}: scaledown_window", window, 0.0),
         max_inputs=max_inputs,
         target_inputs=target,
-        single_use=bool(options.get("single_use_containers")) or single == 1,
+        single_use=_checks.flag(f"{where}: single_use_containers", options.get("single_use_containers")) or single == 1,
     )
 
 
@@ -185,9 +209,11 @@ def _inputs(where: str, options: Mapping[str, Any], mark: Mark) -> tuple[int, in
 
 
 def _priority(where: str, value: Any) -> int:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _checks.COUNT_MAX:
         raise InvalidError(f"{where}: priority is a whole number, higher goes first, not {value!r}")
-    return value or 0
+    return value
 
 
 def _cluster_size(where: str, options: Mapping[str, Any], mark: Mark) -> int:
@@ -199,11 +225,7 @@ def _cluster_size(where: str, options: Mapping[str, Any], mark: Mark) -> int:
 
 def _count(where: str, options: Mapping[str, Any], name: str, older: str = "", least: int = 0) -> int | None:
     value = _either(where, options, name, older)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidError(f"{where}: {name} is a whole number of at least {least}, not {value!r}")
-    return value
+    return None if value is None else _checks.count(f"{where}: {name}", value, least)
 
 
 def _either(where: str, options: Mapping[str, Any], name: str, older: str) -> Any:
@@ -213,14 +235,11 @@ def _either(where: str, options: Mapping[str, Any], name: str, older: str) -> An
     return old if new is None else new
 
 
-def _seconds(where: str, name: str, value: Any, least: float = 0.001) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= DAY_S:
-        raise InvalidError(f"{where}: {name} is in seconds, above 0 and up to 24 h, not {value!r}")
-    return float(value)
-
-
-def _regions(region: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (region,) if isinstance(region, str) else tuple(region or ())
+def _regions(where: str, region: str | Sequence[str] | None) -> tuple[str, ...]:
+    named = [region] if isinstance(region, str) else region or ()
+    if not isinstance(named, Sequence) or not all(isinstance(one, str) and one for one in named):
+        raise InvalidError(f"{where}: region is a name, or a list of names, not {region!r}")
+    return tuple(named)
 
 
 def _instance(where: str, name: str, value: Any, kind: str) -> Any:
@@ -232,12 +251,6 @@ def _instance(where: str, name: str, value: Any, kind: str) -> Any:
 def _secrets(where: str, given: Any) -> tuple[Any, ...]:
     if type(given).__name__ == "Secret":
         raise InvalidError(f"{where}: secrets takes a list of inrush.Secret: write secrets=[…]")
+    if given is not None and not isinstance(given, Collection):
+        raise InvalidError(f"{where}: secrets takes a list of inrush.Secret, not {given!r}")
     return tuple(_instance(where, "secrets", one, "Secret") for one in given or ())
-
-
-def environment(where: str, env: Mapping[str, str | None] | None) -> tuple[tuple[str, str], ...]:
-    """Variables as sorted pairs; those that are None are left out."""
-    for key, value in (env or {}).items():
-        if not isinstance(key, str) or not (value is None or isinstance(value, str)):
-            raise InvalidError(f"{where}: env maps names to strings, not {key!r} to {value!r}")
-    return tuple(sorted((key, value) for key, value in (env or {}).items() if value is not None))

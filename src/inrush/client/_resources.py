@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from inrush.client._checks import number
 from inrush.errors import InvalidError
 from inrush.wire import GpuRequest, Resources
 
@@ -57,7 +58,7 @@ def resources(
     """All of it. Raises `InvalidError` with the parameter's name."""
     cores, cores_limit = _cpu(cpu)
     memory_mib, memory_limit_mib = _memory(memory)
-    if ephemeral_disk is not None and not (isinstance(ephemeral_disk, int) and 1 <= ephemeral_disk <= _MAX_DISK_MIB):
+    if ephemeral_disk is not None and not (_whole(ephemeral_disk) and 1 <= ephemeral_disk <= _MAX_DISK_MIB):
         raise InvalidError(f"ephemeral_disk is in MiB, between 1 and {_MAX_DISK_MIB}, not {ephemeral_disk!r}")
     return Resources(
         cpu=cores,
@@ -73,7 +74,7 @@ def _cpu(cpu: float | tuple[float, float] | None) -> tuple[float, float | None]:
     if cpu is None:
         return Resources().cpu, None
     request, limit = cpu if isinstance(cpu, tuple | list) and len(cpu) == 2 else (cpu, None)
-    if not _number(request) or (limit is not None and not _number(limit)):
+    if not number(request) or (limit is not None and not number(limit)):
         raise InvalidError(f"cpu is a number of cores, or (request, limit), not {cpu!r}")
     if request < _MIN_CPU:
         raise InvalidError(f"cpu must be at least {_MIN_CPU} cores, not {request!r}")
@@ -93,10 +94,6 @@ def _memory(memory: int | tuple[int, int] | None) -> tuple[int, int | None]:
     if limit is not None and limit < request:
         raise InvalidError(f"memory: the limit ({limit} MiB) is below the request ({request} MiB)")
     return int(request), limit
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _whole(value: object) -> bool:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, dataclass_transform, overload
 
+from inrush.client import _checks
 from inrush.client._dual import dual, dual_scope
 from inrush.client._link import current
 from inrush.client._marks import mark_of, raw_of
@@ -83,7 +84,7 @@ class App:
         if isinstance(secrets, Secret) or not all(isinstance(secret, Secret) for secret in secrets):
             raise InvalidError(f"App(secrets=…) takes a list of inrush.Secret, not {secrets!r}")
         self.name = name
-        self.tags = dict(tags or {})
+        self.tags = _checks.strings("App: tags", tags)
         self.image = image
         self.secrets = tuple(secrets)
         self.include_source = include_source
@@ -363,6 +364,7 @@ class App:
             title, raw, Reference(self.name or "", title, foreign=False), app=self, options=parsed, mark=mark
         )
         self._taken(title)
+        _options.warn_of_no_snapshot(title, parsed, 4)
         self._functions[title] = made
         return made
 
@@ -376,11 +378,12 @@ class App:
         parsed = _options.parse(given.__name__, options, vars(given).get("__inrush__") or mark_of(None))
         reference = Reference(self.name or "", given.__name__, foreign=False)
         self._taken(given.__name__)
+        _options.warn_of_no_snapshot(given.__name__, parsed, 4)
         made = self._classes[given.__name__] = Cls(given.__name__, given, reference, app=self, options=parsed)
         return made
 
     def _taken(self, name: str) -> None:
-        if not _is_name(name) or "." in name:
+        if not isinstance(name, str) or not _is_name(name) or "." in name:
             raise InvalidError(f"a function's name has up to 64 letters, digits, dashes and underscores, not {name!r}")
         if name in self._functions or name in self._classes:
             warnings.warn(f"{self!r} has a {name} already; this one takes its place", stacklevel=4)

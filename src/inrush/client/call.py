@@ -49,6 +49,8 @@ class FunctionCall(Generic[R]):
         result by then, `OutputExpiredError` when it was there and its time is over, `NotFoundError` for an unknown
         call.
         """
+        if index < 0 or (timeout is not None and timeout < 0):
+            raise InvalidError(f"get: index and timeout are not negative, unlike {min(index, timeout or 0)}")
         link = await current()
         if index not in self._results:
             late = f"call {self.object_id} has no result within {timeout or 0:g} s"

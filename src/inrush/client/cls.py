@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from inrush import wire
+from inrush.client import _checks
 from inrush.client._dual import dual
 from inrush.client._link import current
 from inrush.client._marks import Mark, Method, mark_of, raw_of
@@ -126,7 +127,8 @@ class Cls:
         refuse(environment_name, client)
         if version is not None:
             raise UnimplementedError("Cls.from_name(version=…) is not built yet: calls go to the newest version")
-        return Cls(name, None, Reference(app_name, name, foreign=True))
+        named = _checks.name("Cls.from_name: app_name", app_name), _checks.name("Cls.from_name: name", name)
+        return Cls(name, None, Reference(*named, foreign=True))
 
     @dual
     async def hydrate(self, client: Any = None) -> Cls:

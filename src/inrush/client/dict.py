@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import pickle
@@ -9,7 +10,8 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from inrush.client._connection import Link
-from inrush.client._dual import DualScope, dual, dual_iter
+from inrush.client._dicts import Dicts
+from inrush.client._dual import Dual, DualScope, dual, dual_iter
 from inrush.client._link import current
 from inrush.client._payload import dump, load
 from inrush.client._unbuilt import refuse
@@ -21,6 +23,24 @@ UPDATE_BYTES = 8 * 1024 * 1024
 """Of one message of `update`."""
 
 _NOTHING: Any = object()
+
+
+class _Delete:
+    """`d.delete()` removes the Dict, with all that it holds; `Dict.delete("name")` does it by name."""
+
+    def __init__(self) -> None:
+        self.__doc__ = type(self).__doc__
+
+    def __get__(self, instance: Dict | None, owner: type[Dict]) -> Dual[..., None]:
+        if instance is None:
+            return owner.objects.delete
+        return Dual(functools.partial(self._delete, instance), self.__doc__)
+
+    @staticmethod
+    async def _delete(instance: Dict) -> None:
+        link = await current()
+        await link.ask(DeleteDict(instance.name))
+        instance._id = ""
 
 
 class Dict:
@@ -140,12 +160,8 @@ class Dict:
         async for _, value in self._pairs():
             yield load(value)
 
-    @dual
-    async def delete(self) -> None:
-        """Removes the Dict itself, with all that it holds."""
-        link = await current()
-        await link.ask(DeleteDict(self.name))
-        self._id = ""
+    delete = _Delete()
+    objects = Dicts()
 
     def __getitem__(self, key: Any) -> Any:
         value = self.get(key, _NOTHING)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mappi
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
 
+from inrush.client import _checks
 from inrush.client._dual import dual, dual_iter
 from inrush.client._link import current
 from inrush.client._marks import Mark, is_generator
@@ -98,7 +99,8 @@ class Function(Generic[P, R, O]):
         refuse(environment_name, client)
         if version is not None:
             raise UnimplementedError("Function.from_name(version=…) is not built yet: calls go to the newest version")
-        return Function(name, None, Reference(app_name, name, foreign=True))
+        named = _checks.name("Function.from_name: app_name", app_name), _checks.name("Function.from_name: name", name)
+        return Function(name, None, Reference(*named, foreign=True))
 
     # -- calling --
 
@@ -254,6 +256,15 @@ class Function(Generic[P, R, O]):
     ) -> None:
         """Changes its scaling at once, until the next deploy. None leaves a value as it is. `scaledown_window` is in
         seconds."""
+        for name, value, least in (
+            ("min_containers", min_containers, 0),
+            ("max_containers", max_containers, 1),
+            ("buffer_containers", buffer_containers, 0),
+        ):
+            if value is not None:
+                _checks.count(f"update_autoscaler: {name}", value, least)
+        if scaledown_window is not None:
+            _checks.seconds("update_autoscaler: scaledown_window", scaledown_window, 0.0)
         link = await current()
         function = (await self.target(link)).function
         await link.ask(OverrideScale(function, min_containers, max_containers, buffer_containers, scaledown_window))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from inrush.client import _ignore
+from inrush.client import _checks, _ignore
 from inrush.client._marks import raw_of
 from inrush.client._steps import (
     BuildStep,
@@ -69,8 +69,12 @@ class Image(UnbuiltSteps):
     def debian_slim(python_version: str | None = None, force_build: bool = False) -> Image:
         """A small Debian with Python of this minor version (`"3.12"`), by default the version of this program. A
         version that cannot be had is an error of the build, which names those that can."""
-        version = MINOR if python_version is None else str(python_version)
-        if not version.startswith("3.") or not all(part.isdigit() for part in version.split(".")):
+        version = MINOR if python_version is None else python_version
+        if (
+            not isinstance(version, str)
+            or not version.startswith("3.")
+            or not all(part.isdigit() for part in version.split("."))
+        ):
             raise InvalidError(f'python_version is a minor version such as "3.12", not {python_version!r}')
         made = Image("debian_slim", ".".join(version.split(".")[:2]))
         return made._with("run", force=True, commands=["true"]) if force_build else made
@@ -195,6 +199,7 @@ class Image(UnbuiltSteps):
     ) -> Image:
         """Runs a Python function in the image and keeps what it leaves on disk, such as downloaded weights.
         `timeout` is in seconds. It runs again when its code, its arguments, or the steps before it change."""
+        _checks.seconds("Image.run_function: timeout", timeout)
         refuse_volumes("run_function", volumes or network_file_systems)
         for name, value in {"cpu": cpu, "memory": memory, "cloud": cloud, "region": region}.items():
             if value is not None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from inrush import wire
+from inrush.client._checks import COUNT_MAX, DAY_S, count, number
 from inrush.errors import InvalidError
-
-_DAY_S = 24 * 3600.0
 
 
 class Retries:
@@ -15,7 +14,7 @@ class Retries:
     `max_delay`.
 
     `max_retries`: tries after the first one, 0 or more. `backoff_coefficient`: 1.0 to 10.0, default 2.0.
-    `initial_delay` and `max_delay`: seconds or a `timedelta`, 0 to 60 s (default 1) and up to 24 h (default 60). Only
+    `initial_delay` and `max_delay`: seconds or a `timedelta`, 0 to 60 s (default 1) and 1 s to 24 h (default 60). Only
     what user code raises, a timeout and a crash count; a lost machine does not. Raises `InvalidError` outside of these
     limits.
     """
@@ -29,17 +28,16 @@ class Retries:
         max_delay: float | timedelta = 60.0,
     ) -> None:
         self.max_retries = max_retries
-        self.backoff_coefficient = float(backoff_coefficient)
-        self.initial_delay = _seconds(initial_delay)
-        self.max_delay = _seconds(max_delay)
-        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-            raise InvalidError(f"Retries: max_retries is a whole number of 0 or more, not {max_retries!r}")
+        self.backoff_coefficient = _number("backoff_coefficient", backoff_coefficient)
+        self.initial_delay = _number("initial_delay", initial_delay)
+        self.max_delay = _number("max_delay", max_delay)
+        count("Retries: max_retries", max_retries)
         if not 1.0 <= self.backoff_coefficient <= 10.0:
             raise InvalidError(f"Retries: backoff_coefficient is between 1.0 and 10.0, not {backoff_coefficient!r}")
         if not 0.0 <= self.initial_delay <= 60.0:
             raise InvalidError(f"Retries: initial_delay is between 0 and 60 s, not {initial_delay!r}")
-        if not 0.0 <= self.max_delay <= _DAY_S:
-            raise InvalidError(f"Retries: max_delay is between 0 s and 24 h, not {max_delay!r}")
+        if not 1.0 <= self.max_delay <= DAY_S:
+            raise InvalidError(f"Retries: max_delay is between 1 s and 24 h, not {max_delay!r}")
 
     def __repr__(self) -> str:
         return (
@@ -59,10 +57,14 @@ def to_wire(retries: int | Retries | None) -> wire.Retries:
             initial_delay_s=retries.initial_delay,
             max_delay_s=retries.max_delay,
         )
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= COUNT_MAX:
         raise InvalidError(f"retries is a whole number of 0 or more, or a Retries, not {retries!r}")
     return wire.Retries(max_retries=retries, backoff_coefficient=1.0, initial_delay_s=1.0)
 
 
-def _seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+def _number(name: str, value: float | timedelta) -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not number(value):
+        raise InvalidError(f"Retries: {name} is a number, not {value!r}")
+    return float(value)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from inrush.client import _checks
 from inrush.client._dual import dual
 from inrush.client._link import current
 from inrush.client._unbuilt import refuse
@@ -71,7 +72,7 @@ class Secret:
         """A secret that the server has, as made by `inrush secret create`; looked up when the app starts. Raises
         `NotFoundError` then if it is not there, or lacks one of `required_keys`."""
         refuse(environment_name, client)
-        return Secret({}, name, required_keys)
+        return Secret({}, _checks.name("Secret.from_name: name", name), required_keys)
 
     @dual
     async def hydrate(self, client: Any = None) -> Secret:

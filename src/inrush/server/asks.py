@@ -69,6 +69,7 @@ class Asks:
             wire.OpenDict: self._open_dict,
             wire.DictOp: self._dict_op,
             wire.DeleteDict: self._delete_dict,
+            wire.ListDicts: self._list_dicts,
             wire.FollowLogs: self._follow_logs,
             wire.FollowStates: self._follow_states,
             wire.FindCall: self._find_call,
@@ -174,6 +175,9 @@ class Asks:
 
     async def _delete_dict(self, session: Session, rid: int, ask: wire.DeleteDict) -> None:
         await self._dicts.delete(ask.name)
+
+    async def _list_dicts(self, session: Session, rid: int, ask: wire.ListDicts) -> list[dict[str, Any]]:
+        return await self._dicts.all()
 
     async def _find_call(self, session: Session, rid: int, ask: wire.FindCall) -> dict[str, Any]:
         return await self._durable.find(ask.call)

@@ -1,0 +1,64 @@
+"""`Dict.objects`: the named Dicts that the server has."""
+
+from __future__ import annotations
+
+import builtins
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from inrush.client._dual import dual
+from inrush.client._link import current
+from inrush.client._unbuilt import refuse
+from inrush.errors import AlreadyExistsError, NotFoundError
+from inrush.wire import DeleteDict, ListDicts, OpenDict
+
+if TYPE_CHECKING:
+    from inrush.client.dict import Dict
+
+
+class Dicts:
+    """`Dict.objects.create("d")`, `.list()`, `.delete("d")`."""
+
+    @dual
+    async def create(
+        self, name: str, *, allow_existing: bool = False, environment_name: str | None = None, client: Any = None
+    ) -> None:
+        """Makes an empty Dict. Raises `AlreadyExistsError` where there is one, unless `allow_existing`."""
+        refuse(environment_name, client)
+        link = await current()
+        if not allow_existing and any(row["name"] == name for row in await link.ask(ListDicts())):
+            raise AlreadyExistsError(f"there is a Dict {name!r} already; allow_existing=True takes it as it is")
+        await link.ask(OpenDict(name, create=True))
+
+    @dual
+    async def list(
+        self,
+        *,
+        max_objects: int | None = None,
+        created_before: datetime.datetime | str | None = None,
+        environment_name: str | None = None,
+        client: Any = None,
+    ) -> builtins.list[Dict]:
+        """All of them, the latest first; `created_before` is a time, or one in ISO form."""
+        from inrush.client.dict import Dict
+
+        refuse(environment_name, client)
+        if isinstance(created_before, str):
+            created_before = datetime.datetime.fromisoformat(created_before)
+        rows = sorted(await (await current()).ask(ListDicts()), key=lambda row: float(row["created"]), reverse=True)
+        if created_before is not None:
+            rows = [row for row in rows if row["created"] < created_before.timestamp()]
+        return [Dict(row["name"]) for row in rows[:max_objects]]
+
+    @dual
+    async def delete(
+        self, name: str, *, allow_missing: bool = False, environment_name: str | None = None, client: Any = None
+    ) -> None:
+        """Removes a Dict, with all that it holds. Raises `NotFoundError` where there is none, unless
+        `allow_missing`."""
+        refuse(environment_name, client)
+        try:
+            await (await current()).ask(DeleteDict(name))
+        except NotFoundError:
+            if not allow_missing:
+                raise
