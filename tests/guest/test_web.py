@@ -288,7 +288,6 @@ class C:
 
 
 def test_a_fastapi_endpoint_takes_its_parameters_from_the_query(guest: GuestProcess) -> None:
-    pytest.importorskip("fastapi")
     web = {"times": {"kind": "fastapi", "method": "GET", "docs": True}}
     guest.load(FASTAPI, "C", is_class=True, methods=["times"], web=web)
     asked = scope("/w/times/", root_path="/w/times", query_string="x=5&y=2", headers=[["origin", "http://elsewhere"]])
