@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, failure
 
 ASGI = """
