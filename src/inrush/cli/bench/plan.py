@@ -81,7 +81,8 @@ def _carefully(step: Step, folder: Path, loaded: dict[str, Any], quick: bool) ->
         with program.app.run():
             yield from step.measure(program, quick)
     except Exception as error:  # one that fails does not keep the others from being measured
-        yield Skipped(", ".join(step.rows), f"{type(error).__name__}: {error}", failed=True)
+        name, *more = step.rows
+        yield Skipped(f"{name} and {len(more)} more" if more else name, f"{type(error).__name__}: {error}", failed=True)
 
 
 def _is_wanted(result: Measured | Skipped, rows: set[str]) -> bool:

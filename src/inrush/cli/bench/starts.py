@@ -19,6 +19,7 @@ from inrush.errors import TimeoutError
 BURST = 200
 _LEARN_LIMIT_S = 60.0
 _MOUNT, _ISOLATE = ("prepare", "mount"), ("sandbox", "namespaces", "root", "groups", "confine")
+_HOOKS = ("enter hooks", "snap hooks", "web app")
 """Names of the phases that agent, launcher and guest tell."""
 
 
@@ -37,21 +38,22 @@ def _start(program: Any) -> dict[str, float]:
     """Milliseconds by phase, which add up to the whole call."""
     containers.none_of(program.app.name)
     called_at, called = time.time(), time.monotonic()
-    id, first_line = program.stamped.remote(1)
+    id, first_line, last_line = program.stamped.remote(1)
     answered = time.monotonic()
     told = containers.phases(id)
     placed_ms = max(0.0, (told["created"] - called_at) * 1000)
-    return split(placed_ms, (first_line - called) * 1000, (answered - called) * 1000, told["phases_ms"])
+    first_line_ms, last_line_ms, answered_ms = ((at - called) * 1000 for at in (first_line, last_line, answered))
+    return split(placed_ms, first_line_ms, last_line_ms, answered_ms, told["phases_ms"])
 
 
 def split(
-    placed_ms: float, first_line_ms: float, answered_ms: float, told: Sequence[Sequence[Any]]
+    placed_ms: float, first_line_ms: float, last_line_ms: float, answered_ms: float, told: Sequence[Sequence[Any]]
 ) -> dict[str, float]:
-    """The phases, from what client, node and container noted: what is between two notes is what came after them."""
+    """The phases, from what client, node and user code noted: what is between two notes belongs to the later one."""
     ms = {name: float(value) for name, value in told}
     mounted, isolated = sum(ms.get(name, 0.0) for name in _MOUNT), sum(ms.get(name, 0.0) for name in _ISOLATE)
     forked, verified = ms.get("fork", 0.0), ms.get("verify", 0.0)
-    hooks = sum(value for name, value in ms.items() if name in ("import", "enter hooks", "snap hooks", "web app"))
+    hooks = last_line_ms - first_line_ms + sum(ms.get(name, 0.0) for name in _HOOKS)
     verified_at = placed_ms + mounted + forked + isolated + verified
     parts = (
         placed_ms, mounted, forked, isolated, verified, first_line_ms - verified_at, hooks,

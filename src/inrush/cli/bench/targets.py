@@ -32,8 +32,8 @@ TARGETS = {
     "phase.isolated_ms": Target("ms", _PHASE + "namespaces, root, control groups, no rights"),
     "phase.verified_ms": Target("ms", _PHASE + "the launcher has looked at it from outside"),
     "phase.first_line_ms": Target("ms", _PHASE + "the container knows its function, and its module begins"),
-    "phase.hooks_ms": Target("ms", _PHASE + "the module is imported, enter hooks have run"),
-    "phase.answered_ms": Target("ms", _PHASE + "the input has gone there, and its result back"),
+    "phase.hooks_ms": Target("ms", _PHASE + "the rest of the module, and enter hooks"),
+    "phase.answered_ms": Target("ms", _PHASE + "the node hears that, the input goes there, its result back"),
     "remote.cold_ms": Target("ms", "`.remote()` of a no-op with no container, its zygote being up", 20, 20, 40, 40),
     "remote.warm_ms": Target("ms", "round trip of a no-op", 0.5, 0.35, ratio=("ray_actor", 0.5)),
     "map.inputs_per_s": Target(

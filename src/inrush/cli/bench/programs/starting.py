@@ -1,4 +1,4 @@
-"""Functions that tell when their container came to its first line, on the clock that all processes share."""
+"""Functions that tell when their module began and ended, on the clock that all processes share."""
 
 import time
 
@@ -12,11 +12,14 @@ app = inrush.App("bench-starts")
 
 
 @app.function()
-def stamped(x: int) -> tuple[str, float]:
-    """The container, and its first line."""
-    return os.environ["INRUSH_CONTAINER_ID"], FIRST_LINE
+def stamped(x: int) -> tuple[str, float, float]:
+    """The container, and the first and last line of its module."""
+    return os.environ["INRUSH_CONTAINER_ID"], FIRST_LINE, LAST_LINE
 
 
 @app.function(cpu=0.1)
 def crowd(x: int) -> float:
     return FIRST_LINE
+
+
+LAST_LINE = time.monotonic()
