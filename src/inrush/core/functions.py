@@ -111,9 +111,11 @@ class Function:
     departures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=DEPARTURES_KEPT))
     """When and why containers were told to go, the latest."""
     refusal: str = ""
-    """What the last container that could not be placed lacked."""
+    """What the last container that could not be placed lacked; empty when none is refused now."""
+    refusal_words: str = ""
+    """The same as last put into words, which is dear,"""
     refusal_due: float = -math.inf
-    """It is not put into words anew before."""
+    """and is not done anew before."""
     refused_at: float = -math.inf
     """When that was last found out."""
     freed_read: int = -1

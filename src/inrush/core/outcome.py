@@ -160,7 +160,8 @@ def finish_if_done(state: State, call: Call) -> None:
     function = state.functions.get(call.function)
     if function is not None:
         function.calls.pop(call.id, None)
-        forget_if_gone(state, function)
+        if function.removed:
+            forget_if_gone(state, function)
 
 
 def retry_due(state: State, call_id: str, index: int) -> None:

@@ -99,9 +99,10 @@ def _refuse(state: State, refused: list[Function]) -> None:
     lacking = []
     for function in refused:
         function.refused_at = state.now
-        if not function.refusal or state.now >= function.refusal_due:
-            function.refusal = refusal(state, function)
+        if not function.refusal_words or state.now >= function.refusal_due:
+            function.refusal_words = refusal(state, function)
             function.refusal_due = state.now + min(WORDS_MAX_S, WORDS_S_PER_NODE * max(0, len(state.nodes) - FEW_NODES))
+        function.refusal = function.refusal_words
         if not over_quota(state, function):
             lacking.append(function)
     reclaim(state, lacking)

@@ -47,14 +47,16 @@ class Rate:
 
     def arrived(self, count: int, now: float) -> None:
         """So many inputs arrived."""
-        self._fade(now)
+        if now - self.at >= STEP_S:
+            self._fade(now)
         if now - self.batch_at > BATCH_S:
             self.batch_at, self.batch = now, 0
         square = count * (2 * self.batch + count)
         self.batch += count
+        rates, squares = self.rates, self.squares
         for k, window_s in enumerate(WINDOWS_S):
-            self.rates[k] += count / window_s
-            self.squares[k] += square / window_s
+            rates[k] += count / window_s
+            squares[k] += square / window_s
 
     def now(self, now: float) -> float:
         """Inputs a second."""
@@ -83,7 +85,8 @@ class Rate:
         if passed < STEP_S:
             return
         self.at = now
+        rates, squares = self.rates, self.squares
         for k, window_s in enumerate(WINDOWS_S):
             left = math.exp(-passed / window_s)
-            self.rates[k] *= left
-            self.squares[k] *= left
+            rates[k] *= left
+            squares[k] *= left

@@ -104,7 +104,8 @@ def _dispatch(state: State, function: Function, container: Container, call: Call
 def _note_queue(state: State, function: Function) -> None:
     """Since when inputs wait; and that they no longer do."""
     if function.queued:
-        function.queued_since = min(function.queued_since, state.now)
+        if function.queued_since > state.now:
+            function.queued_since = state.now
         return
     function.queued_since = math.inf
     if function.waiting:

@@ -35,4 +35,4 @@ def around(mean: float, spread: float, seed: int, *key: object) -> float:
 
 
 def _text(seed: int, key: tuple[object, ...]) -> bytes:
-    return f"{seed}:{':'.join(map(str, key))}".encode()
+    return ":".join(map(str, (seed, *key))).encode()

@@ -293,7 +293,7 @@ class World:
             if key in running.inputs or key in running.ahead:
                 if key in running.ahead:
                     running.ahead.remove(key)
-                self._ended(running, *key, int(Status.CANCELLED), 0.0)
+                self._ended(running, key, int(Status.CANCELLED), 0.0)
 
     def _recall(self, effect: effects.Recall) -> None:
         self.after(2 * self.scenario.link_s, self._give_back, effect.container)
@@ -331,7 +331,8 @@ class World:
         if not running.inputs:
             running.busy_since = self.now
             self.gauge.busy(running, 1)
-        running.inputs.add((call, index))
+        key = (call, index)
+        running.inputs.add(key)
         self.tally.began(self.now, call, index)
         self._attempts += 1
         spent_s = self._calls.get(call)
@@ -341,14 +342,14 @@ class World:
         if workload.input_crashes and uniform(seed, "crash", self._attempts) < workload.input_crashes:
             self.after(spent_s + link_s, self._end, running.id, Status.CRASHED, "an input crashed it")
         else:
-            self.after(spent_s + link_s, self._finish, running, call, index, spent_s)
+            self.after(spent_s + link_s, self._finish, running, key, spent_s)
 
-    def _finish(self, running: Running, call: str, index: int, spent_s: float) -> None:
-        if (call, index) in running.inputs:
-            self._ended(running, call, index, OK, spent_s)
+    def _finish(self, running: Running, key: tuple[str, int], spent_s: float) -> None:
+        if key in running.inputs:
+            self._ended(running, key, OK, spent_s)
 
-    def _ended(self, running: Running, call: str, index: int, status: int, spent_s: float) -> None:
-        running.inputs.discard((call, index))
+    def _ended(self, running: Running, key: tuple[str, int], status: int, spent_s: float) -> None:
+        running.inputs.discard(key)
         if running.ahead and len(running.inputs) < running.slots:
             if not running.inputs:
                 self._idle(running)
@@ -357,6 +358,7 @@ class World:
             self._idle(running)
             if running.leaving:
                 self.after(STOP_S, self._end, running.id, Status.OK, "stopped")
+        call, index = key
         self.tell(running.machine, events.AttemptsEnded(running.id, call, (index,), (status,), (None,), spent_s))
 
     def _end(self, container_id: str, status: Status, why: str) -> None:
