@@ -99,6 +99,7 @@ def test_higher_priority_has_running_work_make_way_and_what_had_to_go_runs_again
     assert "ANSWER 7" in out, out
     assert float(re.findall(r"ANSWER 7 in ([\d.]+)", out)[0]) < 10, "it waited for what ran"
     assert "answer has a higher priority and waits" in out, out
+    assert "priority -1" in out, out
     assert "RESULTS [0, 1, 2, 3]" in out, out
 
 

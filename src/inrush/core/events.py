@@ -29,8 +29,7 @@ class FunctionAdded(Event, frozen=True):
 
 
 class FunctionRemoved(Event, frozen=True):
-    """Its queued inputs end as cancelled, its containers are stopped with grace (`drain`: first they finish what they
-    run)."""
+    """Its inputs end as cancelled, its containers are stopped with grace (`drain`: first they finish what they run)."""
 
     function: str
     why: str

@@ -68,7 +68,7 @@ def call_cancelled(state: State, event: CallCancelled) -> None:
     call.turn("cancel")
     call.why = event.why
     resolve(state, call, _withdraw(state, call), Status.CANCELLED, None, event.why)
-    _cancel_running(state, call, event.terminate, event.why)
+    cancel_running(state, call, event.terminate, event.why)
     finish_if_done(state, call)
 
 
@@ -79,7 +79,7 @@ def call_forgotten(state: State, event: CallForgotten) -> None:
         return
     call.turn("forget")
     resolve(state, call, _withdraw(state, call), Status.CANCELLED, None, "")
-    _cancel_running(state, call, False, "")
+    cancel_running(state, call, False, "")
     finish_if_done(state, call)
 
 
@@ -101,7 +101,7 @@ def _withdraw(state: State, call: Call) -> list[int]:
     return function.withdraw(call)
 
 
-def _cancel_running(state: State, call: Call, terminate: bool, why: str) -> None:
+def cancel_running(state: State, call: Call, terminate: bool, why: str) -> None:
     places: dict[str, list[int]] = {}
     for index, attempt in call.running.items():
         places.setdefault(attempt.container.id, []).append(index)

@@ -18,6 +18,9 @@ from inrush.wire import GpuRequest
 HOLDERS_NAMED = 4
 """So many functions are named as holders; the others are counted."""
 
+KEPT_S = 1.0
+"""Who has been idle for less is no news."""
+
 
 def refusal(state: State, function: Function) -> str:
     """A sentence for a function that no node has room for."""
@@ -72,9 +75,10 @@ def _no_gpu(state: State, function: Function, request: GpuRequest, nodes: list[N
 
 
 def _kept_warm(state: State, function: Function, types: set[str]) -> Iterator[str]:
-    """Who has some idle that it need not give."""
+    """Who has some idle for a while that it need not give."""
     for owner in islice((f for f in state.functions.values() if f.idle and f is not function), HOLDERS_NAMED):
-        idle = sum(len(c.gpus) * c.share_milli for c in owner.idle.values() if c.gpu_type in types) / WHOLE
+        kept = (c for c in owner.idle.values() if c.gpu_type in types and state.now - c.idle_since >= KEPT_S)
+        idle = sum(len(c.gpus) * c.share_milli for c in kept) / WHOLE
         if idle and owner.spec.priority > function.spec.priority:
             yield f"{owner.spec.name} keeps {idle:g} idle, by its higher priority"
         elif idle and owner.live <= owner.policy.min_containers:

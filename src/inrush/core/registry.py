@@ -10,7 +10,7 @@ import msgspec
 from inrush.core.effects import Waiting
 from inrush.core.events import FunctionAdded, FunctionRemoved, FunctionReplaced, Restored, ScaleOverridden
 from inrush.core.functions import Function, Trouble
-from inrush.core.intake import call_arrived
+from inrush.core.intake import call_arrived, cancel_running
 from inrush.core.lifecycle import drain, forget_if_gone, stop
 from inrush.core.outcome import fail_waiting, finish_if_done
 from inrush.core.place import wanted
@@ -35,7 +35,7 @@ def function_added(state: State, event: FunctionAdded) -> None:
 
 
 def function_removed(state: State, event: FunctionRemoved) -> None:
-    """What waits ends as cancelled; containers go, with `drain` after what they run."""
+    """What waits ends as cancelled; with `drain` containers go after what they run, else that is cancelled too."""
     function = state.functions.get(event.function)
     if function is None:
         return
@@ -43,6 +43,8 @@ def function_removed(state: State, event: FunctionRemoved) -> None:
     for call in function.calls.values():
         call.turn("cancel")
         call.why = function.removed
+        if not event.drain:
+            cancel_running(state, call, terminate=False, why=function.removed)
     fail_waiting(state, function, Status.CANCELLED, None, function.removed)
     _dismiss(state, function, event.drain)
 
