@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from inrush.client._dual import block
 from inrush.client._inflight import RESULT_BYTES, Awaited, Chunk, Fan, One, Result, Spawn, Stream
 from inrush.errors import ExecutionError
@@ -109,7 +111,20 @@ def test_awaited_results_go_to_everybody_who_waits() -> None:
 
     call = Awaited("ca-1")
     boxes: list[Mailbox] = [Mailbox(), Mailbox()]  # type: ignore[type-arg]
-    call.listeners = {boxes[0]: 5, boxes[1]: 2}
-    assert call.start() == [AwaitCall("ca-1", 2)]
+    call.want(boxes[0], range(5, 8), range(5, 8))
+    assert call.start() == [AwaitCall("ca-1", 5, 3)]
+    call.want(boxes[1], range(2, 8), range(2, 8))
+    assert call.start() == [AwaitCall("ca-1", 2, 6)]
     call.results((7,), (0,), (b"r",))
     assert [len(box) for box in boxes] == [1, 1]
+
+
+def test_awaited_results_that_nobody_asked_for_are_not_kept() -> None:
+    from inrush.client._dual import Mailbox
+
+    call, box = Awaited("ca-1"), Mailbox[Any]()
+    call.want(box, range(2, 4), range(2, 4))
+    call.results((1, 2, 9), (0, 0, 0), (b"a", b"b", b"c"))
+    assert box.take(9) == [Chunk([2], [0], [b"b"])]
+    call.want(box, range(3, 6), range(4, 6))
+    assert call.resume() == [AwaitCall("ca-1", 3, 3)], "after a reconnect all that is missing is asked for"

@@ -8,6 +8,8 @@ import pytest
 
 import inrush
 from inrush import errors
+from inrush.client import _link
+from inrush.client.call import AHEAD_RESULTS
 
 
 def test_a_spawned_call_is_found_by_its_id(calling: ModuleType) -> None:
@@ -53,6 +55,20 @@ def test_a_spawned_map_gives_results_by_index_and_in_order(calling: ModuleType) 
     assert call.num_inputs() == 500
     assert call.get(timeout=60, index=499) == 499 * 499
     assert list(call.iter(start=490)) == [x * x for x in range(490, 500)]
+
+
+def test_results_of_a_large_map_are_fetched_as_they_are_taken(calling: ModuleType) -> None:
+    call = calling.square.spawn_map(range(2000))
+    assert call.get(timeout=60, index=1999) == 1999 * 1999
+    results = call.iter()
+    assert next(results) == 0
+    waiting = _link._link.calls[call.object_id]
+    assert [len(wanted) for wanted in waiting.listeners.values()] == [AHEAD_RESULTS]
+    taken = 1
+    for taken, value in enumerate(results, 1):
+        assert value == taken * taken
+        assert sum(len(box) for box in waiting.listeners) <= AHEAD_RESULTS
+    assert taken == 1999
 
 
 def test_an_unknown_call_is_not_found(calling: ModuleType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from inrush.server import logs as module
@@ -80,6 +81,20 @@ async def test_a_slow_follower_loses_lines_and_is_told_how_many(tmp_path: Path) 
     end()
     logs.write("ap-1", line(7))
     assert len(slow.lines) == 3
+
+
+async def test_a_slow_follower_is_told_though_no_further_line_comes(tmp_path: Path) -> None:
+    logs, slow = Logs(tmp_path / "logs", 1024 * 1024), Slow()
+    logs.follow("ap-1", slow)
+    slow.full = True
+    for i in range(3):
+        logs.write("ap-1", line(i))
+    slow.full = False
+    async with asyncio.timeout(20):
+        while not slow.lines:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+    assert ["3 lines left out" in x.text for x in slow.lines] == [True]
+    logs.close()
 
 
 async def test_logs_of_long_ended_apps_are_removed(tmp_path: Path) -> None:

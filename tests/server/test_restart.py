@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from inrush import wire
+from inrush.server import saved
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, ScalePolicy, Status
 
@@ -211,3 +213,47 @@ async def test_a_client_that_asks_again_over_a_new_link_is_answered_once(server:
     await first.ask(wire.HasBlobs(()))
     assert len(server.apps.running()) == 1
     await first.close()
+
+
+async def test_of_a_spawned_map_only_the_results_that_are_asked_for_are_sent(opened: Opened) -> None:
+    inputs = tuple(b"P%d" % i for i in range(3000))
+    async with opened() as server:
+        Agent(server, echo)
+        client = await Client(socket_of(server)).connect()
+        function = (await client.start_app(F, deploy=True))["functions"]["f"]
+        client.send(wire.StartCall("ca-s", function, "spawn", "", inputs, 0, 3000), wire.AwaitCall("ca-s", 1020, 8))
+        assert sorted(await client.results("ca-s", 8)) == list(range(1020, 1028))
+        await client.wait(lambda: not len(server.durable), "the end of the call")
+        client.send(wire.AwaitCall("ca-s", 2999, 1), wire.AwaitCall("ca-s", 1, 2))
+        assert sorted(await client.results("ca-s", 3)) == [1, 2, 2999]
+        assert await client.ask(wire.FindCall("ca-nobody"))
+        assert not [m for m in client.messages if isinstance(m, wire.Results)], "more than was asked for"
+        await client.close()
+
+
+async def test_who_reads_a_large_spawned_map_slowly_does_not_fill_the_server(opened: Opened) -> None:
+    size, count = 100_000, 600
+    async with opened() as server:
+        Agent(server, lambda method, payload: b"P" + payload * (size // len(payload)))
+        client = await Client(socket_of(server)).connect()
+        function = (await client.start_app(F, deploy=True))["functions"]["f"]
+        inputs = tuple(b"%03d" % i for i in range(count))
+        client.send(wire.StartCall("ca-s", function, "spawn", "", inputs, 0, count))
+        await client.until(wire.Accepted)
+        await client.wait(lambda: not len(server.durable), "the end of the call")
+        reader, writer = await asyncio.open_unix_connection(str(socket_of(server)))
+        frame = wire.encode([wire.Hello("cl-slow"), wire.AwaitCall("ca-s")])
+        writer.write(wire.FRAME.pack(len(frame)) + frame)
+        slow = await client.wait(lambda: server.sessions._clients.get("cl-slow"), "the slow client")
+        await client.wait(slow.congested, "more than it reads")
+        for _ in range(20):
+            assert await client.ask(wire.FindCall("ca-s")), "others are served meanwhile"
+        assert slow.link._transport.get_write_buffer_size() < 4 * saved.PAGE_BYTES
+        got: list[int] = []
+        while len(got) < count:
+            (length,) = wire.FRAME.unpack(await reader.readexactly(4))
+            batch = wire.to_client_decoder.decode(await reader.readexactly(length))
+            got += [index for message in batch if isinstance(message, wire.Results) for index in message.indexes]
+        assert got == list(range(count))
+        writer.close()
+        await client.close()

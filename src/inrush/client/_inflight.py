@@ -308,22 +308,33 @@ class Spawn(InFlight):
 
 
 class Awaited(InFlight):
-    """Results of a call that the server owns, for everybody here who waits for some of them."""
+    """Results of a call that the server owns, for everybody here who waits for some of them. Only what somebody asked
+    for is sent, so memory is bounded by what is asked for at once."""
 
     def __init__(self, call: str) -> None:
         self.call = call
-        self.listeners: dict[Mailbox[Chunk | BaseException], int] = {}
-        """Each with the first input it wants. A listener passes over results it did not ask for."""
+        self.listeners: dict[Mailbox[Chunk | BaseException], range] = {}
+        """Each with the inputs whose results it waits for."""
+        self._unsent: list[range] = []
+
+    def want(self, listener: Mailbox[Chunk | BaseException], wanted: range, more: range) -> None:
+        """It waits for `wanted`, of which `more` is to be asked for."""
+        self.listeners[listener] = wanted
+        self._unsent.append(more)
 
     def start(self) -> list[Any]:
-        return [AwaitCall(self.call, min(self.listeners.values(), default=0))]
+        unsent, self._unsent = self._unsent, []
+        return [AwaitCall(self.call, span.start, len(span)) for span in unsent]
 
     def resume(self) -> list[Any]:
+        self._unsent = list(self.listeners.values())
         return self.start()
 
     def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
-        for listener in list(self.listeners):
-            listener.put(Chunk(indexes, statuses, payloads))
+        for listener, wanted in list(self.listeners.items()):
+            at = [n for n, index in enumerate(indexes) if index in wanted]
+            if at:
+                listener.put(Chunk([indexes[n] for n in at], [statuses[n] for n in at], [payloads[n] for n in at]))
 
     def fail(self, error: Error) -> None:
         for listener in list(self.listeners):

@@ -18,6 +18,9 @@ from inrush.wire import CancelCall, FindCall
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
+AHEAD_RESULTS = 256
+"""Results that `FunctionCall.iter` fetches before its caller takes them."""
+
 KEPT_RESULTS = 1024
 """Results that one `FunctionCall` remembers, so that asking twice does not fetch twice."""
 
@@ -57,7 +60,7 @@ class FunctionCall(Generic[R]):
             if timeout == 0 and not (await link.ask(FindCall(self.object_id)))["done"]:
                 raise TimeoutError(late)
             deadline = None if timeout is None else time.monotonic() + (timeout or _LOOK_S)
-            async with _Listener(link, self.object_id, index) as listener:
+            async with _Listener(link, self.object_id, range(index, index + 1)) as listener:
                 async for found, result in listener.rows(deadline, late):
                     self._remember(found, result)
                     if found == index:
@@ -68,13 +71,19 @@ class FunctionCall(Generic[R]):
     @dual_iter
     async def iter(self, *, start: int = 0, end: int | None = None) -> AsyncGenerator[R, None]:
         """Results of a `spawn_map` in the order of its inputs, from `start` on, before `end`, as they become
-        available."""
+        available. They are fetched up to 256 ahead of the caller."""
         link = await current()
         last = end if end is not None else await self._count(link)
+        if start >= last:
+            return
         held: dict[int, Result] = {}
-        async with _Listener(link, self.object_id, start) as listener:
+        asked = min(last, start + AHEAD_RESULTS)
+        async with _Listener(link, self.object_id, range(start, asked)) as listener:
             rows = listener.rows(None, "")
             for at in range(start, last):
+                if asked < last and asked - at <= AHEAD_RESULTS // 2:
+                    asked = min(last, at + AHEAD_RESULTS)
+                    listener.want(range(at, asked))
                 while at not in held:
                     index, result = await rows.__anext__()
                     if index >= at:
@@ -131,21 +140,29 @@ _LOOK_S = 0.5
 
 
 class _Listener:
-    """Takes results of one durable call from the link, from one input on."""
+    """Takes results of some inputs of one durable call from the link."""
 
-    def __init__(self, link: Link, call: str, first: int) -> None:
+    def __init__(self, link: Link, call: str, wanted: range) -> None:
         self._link = link
         self._call = call
-        self._first = first
+        self._wanted = wanted
         self._box: Mailbox[Chunk | BaseException] = Mailbox()
         self._awaited: Awaited | None = None
 
     async def __aenter__(self) -> _Listener:
         found = self._link.calls.get(self._call)
         self._awaited = found if isinstance(found, Awaited) else Awaited(self._call)
-        self._awaited.listeners[self._box] = self._first
+        self._awaited.want(self._box, self._wanted, self._wanted)
         self._link.open(self._awaited)
         return self
+
+    def want(self, wanted: range) -> None:
+        """From here on these; what lies before the end of those it wanted so far is on its way already."""
+        assert self._awaited is not None
+        more = range(max(wanted.start, self._wanted.stop), wanted.stop)
+        self._wanted = wanted
+        self._awaited.want(self._box, wanted, more)
+        self._link.post(*self._awaited.start())
 
     async def __aexit__(self, *_: object) -> None:
         assert self._awaited is not None

@@ -11,21 +11,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
 from inrush import wire
 from inrush.core import effects, events
+from inrush.core.ranges import Ranges
 from inrush.errors import Error, OutputExpiredError
-from inrush.server import tables
+from inrush.server import saved, tables
 from inrush.server.blobs import referred_ids
 from inrush.server.call import Call, Owner, split_results
 from inrush.server.calls import Calls, not_found
 from inrush.server.functions import Functions
+from inrush.server.saved import Columns
 from inrush.server.store import Operation, Store
 from inrush.wire import Status
 
@@ -35,17 +37,19 @@ SWEEP_S = 60.0
 SWEEP_SLACK_S = 600.0
 """Calls that ended so long before the last sweep are not looked at again: clocks are set, and commits take time."""
 RETRY_S = 1.0
-REMEMBER_S = 14 * 86400.0
-"""How long it is known that there was a call, after its results are gone."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_payloads = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
-_Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[bytes, ...]]
-_decode_columns = msgspec.msgpack.Decoder(_Columns).decode
+
+
+class Reader(Owner, Protocol):
+    """Whoever asks for saved results."""
+
+    async def room(self) -> None:
+        """Returns when it has read enough of what it was sent."""
 
 
 class _Live:
-    """A durable call in memory: who waits, and what is not yet committed. `saved` inputs are."""
+    """A durable call in memory: who waits, for which inputs, and what is not yet committed. `saved` inputs are."""
 
     __slots__ = ("accepting", "call", "created", "ended", "joined", "saved", "start", "stored", "unsaved", "waiters")
 
@@ -55,20 +59,25 @@ class _Live:
         self.saved = saved
         self.start: Operation | None = None
         """Saves that it exists."""
-        self.joined: list[_Columns] = []
+        self.joined: list[Columns] = []
         """Results that `start` saves too."""
         self.ended = False
         """That it has ended is saved, or will be with its last results."""
         self.stored = call.settled
         """Results that are committed: who comes now needs them from the store."""
         self.accepting: list[Owner] = []
-        self.waiters: list[Owner] = []
+        self.waiters: dict[Owner, Ranges] = {}
         self.unsaved = 0
 
     def row(self, ended: float) -> tuple[Any, ...]:
         """Of `tables.calls`."""
         call = self.call
         return (call.id, call.function.id, call.kind, call.method, call.total, self.created, ended)
+
+    def tell(self, columns: Columns) -> None:
+        """Results are saved: whoever waits for some of them gets those."""
+        for owner, wanted in self.waiters.items():
+            _send(owner, self.call.id, columns, wanted.__contains__)
 
 
 class Durable:
@@ -157,13 +166,15 @@ class Durable:
         """Results of a durable call: saved first, then told."""
         live = self._live.get(call.id)
         if live is not None:
-            live.unsaved += 1
-            self._save_results(live, (effect.indexes, effect.statuses, payloads))
+            columns = (effect.indexes, effect.statuses, payloads)
+            for part in saved.parts(columns) if len(effect.indexes) > 1 else (columns,):
+                live.unsaved += 1
+                self._save_results(live, part)
 
-    def _save_results(self, live: _Live, columns: _Columns) -> None:
+    def _save_results(self, live: _Live, columns: Columns) -> None:
         results = (self._insert_results, (live.call.id, min(columns[0]), _encode(columns)))
         start = live.start
-        live.ended = live.call.finished and live.unsaved == 1 + len(live.joined)
+        live.ended = live.call.finished and live.unsaved == 1 + len(live.joined)  # so nothing else can still fail
         if start is not None and not start.taken:
             live.joined.append(columns)
             if live.ended:
@@ -175,17 +186,14 @@ class Durable:
         rows = [results, (self._replace_call, live.row(time.time()))] if live.ended else [results]
         self._store.put(rows, lambda _, error: self._results_saved(live, columns, error))
 
-    def _results_saved(self, live: _Live, columns: _Columns, error: Error | None) -> None:
+    def _results_saved(self, live: _Live, columns: Columns, error: Error | None) -> None:
         if error is not None:
             log.error("results of %s could not be saved, will try again: %s", live.call.id, error)
             asyncio.get_running_loop().call_later(RETRY_S, self._save_results, live, columns)
             return
         live.unsaved -= 1
         live.stored += len(columns[0])
-        if live.waiters:
-            for message in split_results(live.call.id, *columns):
-                for owner in live.waiters:
-                    owner.send(message)
+        live.tell(columns)
         if live.call.finished and live.unsaved == 0:
             self._end(live)
 
@@ -197,38 +205,41 @@ class Durable:
             owner.awaits.discard(live.call.id)
         self._calls.drop(live.call)
 
-    def wait(self, owner: Owner, id: str) -> bool:
-        """Has the owner told of results as they are saved. Whether there are, or were, results that only the store
-        has."""
-        live = self._live.get(id)
+    def wait(self, owner: Owner, message: wire.AwaitCall) -> bool:
+        """Has the owner told of results that it wants as they are saved. Whether there are, or were, results that only
+        the store has."""
+        live = self._live.get(message.call)
         if live is None:
             return True
-        if owner not in live.waiters:
-            live.waiters.append(owner)
-            owner.awaits.add(id)
+        wanted = _wanted(message)
+        live.waiters.setdefault(owner, Ranges()).add(wanted.start, wanted.stop)
+        owner.awaits.add(message.call)
         return live.stored > 0
 
-    async def send_stored(self, owner: Owner, message: wire.AwaitCall) -> None:
-        """Sends the results that the store has, from `first` on; or says that there is no such call, or no more."""
+    async def send_stored(self, owner: Reader, message: wire.AwaitCall) -> None:
+        """Sends the results that it wants and the store has, a page at a time and no faster than it reads; or says that
+        there is no such call, or no more."""
+        id, wanted = message.call, _wanted(message)
         try:
-            row, chunks = await self._store.read(lambda connection: _load(connection, message.call))
-            if row is None and message.call not in self._live:
-                raise not_found(message.call)
+            row = await self._store.read(partial(saved.call_of, id=id))
+            if row is None and id not in self._live:
+                raise not_found(id)
             self._check_kept(row)
+            at = wanted.start - wanted.start % saved.SPAN_INPUTS
+            while at < wanted.stop:
+                chunks, at = await self._store.read(partial(saved.page, id=id, keys=range(at, wanted.stop)))
+                for columns in chunks:
+                    _send(owner, id, columns, wanted.__contains__)
+                await owner.room()
         except Error as error:
-            owner.send(wire.CallRefused(message.call, type(error).__name__, str(error)))
-            return
-        for columns in chunks:
-            for results in split_results(message.call, *columns):
-                if max(results.indexes) >= message.first:
-                    owner.send(results)
+            owner.send(wire.CallRefused(id, type(error).__name__, str(error)))
 
     def unwait(self, owner: Owner, id: str) -> None:
         """The owner no longer asks for this call."""
         owner.awaits.discard(id)
         live = self._live.get(id)
         if live is not None and owner in live.waiters:
-            live.waiters.remove(owner)
+            del live.waiters[owner]
 
     def left(self, owner: Owner) -> None:
         """The owner is gone."""
@@ -237,11 +248,12 @@ class Durable:
 
     async def find(self, id: str) -> dict[str, Any]:
         """What `FindCall` answers. Raises `NotFoundError`."""
-        row, chunks = await self._store.read(lambda connection: _load(connection, id))
+        row = await self._store.read(partial(saved.call_of, id=id))
         if row is None:
             raise not_found(id)
         self._check_kept(row)
-        done = sum(len(columns[0]) for columns in chunks)
+        live = self._live.get(id)
+        done = live.stored if live is not None else await self._store.read(partial(saved.count, id=id))
         return {"function": row.function, "kind": row.kind, "inputs": row.total, "done": done}
 
     def _check_kept(self, row: Any) -> None:
@@ -255,16 +267,15 @@ class Durable:
     def restore(self) -> list[tuple[events.CallArrived, tuple[tuple[int, int], ...]]]:
         """Calls that have inputs without a result, for `Restored`; those whose function is gone end as not found."""
         restored = []
-        for row in self._store.read_now(_unfinished):
+        for row in self._store.read_now(saved.unfinished):
             function = self._functions.get(row.function)
             start = wire.StartCall(row.id, row.function, row.kind, row.method, (), 0, row.total)
-            chunks = self._store.read_now(partial(_load, id=row.id))[1]
-            done = [index for columns in chunks for index in columns[0]]
+            done = self._store.read_now(partial(saved.done, id=row.id))
             if function is None:
                 self._lost(row, set(done))
                 continue
             call = Call(start, function, None)
-            for first, payloads in self._store.read_now(partial(_inputs, id=row.id)):
+            for first, payloads in self._store.read_now(partial(saved.inputs, id=row.id)):
                 call.add(first, payloads)
                 call.blobs.extend(referred_ids(payloads))
             call.settle(done)
@@ -285,7 +296,8 @@ class Durable:
         )
         if indexes:
             columns = (indexes, (int(Status.INTERNAL),) * len(indexes), (failure,) * len(indexes))
-            self._store.put([(self._insert_results, (row.id, indexes[0], _encode(columns)))])
+            for part in saved.parts(columns):
+                self._store.put([(self._insert_results, (row.id, part[0][0], _encode(part)))])
         self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
 
     def start(self) -> None:
@@ -303,40 +315,29 @@ class Durable:
             await asyncio.sleep(SWEEP_S)
             now = time.time()
             try:
-                await self._store.transact(partial(_expire, before=now - self._ttl_s, since=swept - SWEEP_SLACK_S))
+                await self._store.transact(partial(saved.expire, before=now - self._ttl_s, since=swept - SWEEP_SLACK_S))
                 swept = now
             except Error as error:
                 log.warning("old results could not be removed: %s", error)
 
 
-def _unfinished(connection: sa.Connection) -> list[Any]:
-    return list(
-        connection.execute(sa.select(tables.calls).where(tables.calls.c.ended == 0).order_by(tables.calls.c.created))
-    )
+def _wanted(message: wire.AwaitCall) -> range:
+    first = max(message.first, 0)
+    return range(first, first + message.count) if message.count > 0 else saved.EVERYTHING[first:]
 
 
-def _load(connection: sa.Connection, id: str) -> tuple[Any, list[_Columns]]:
-    row = connection.execute(sa.select(tables.calls).where(tables.calls.c.id == id)).first()
-    query = sa.select(tables.results.c.chunk).where(tables.results.c.call == id).order_by(tables.results.c.first)
-    return row, [_decode_columns(chunk) for (chunk,) in connection.execute(query)]
-
-
-def _inputs(connection: sa.Connection, id: str) -> list[tuple[int, tuple[bytes, ...]]]:
-    t = tables.call_inputs
-    query = sa.select(t.c.first, t.c.payloads).where(t.c.call == id).order_by(t.c.first)
-    return [(first, _decode_payloads(payloads)) for first, payloads in connection.execute(query)]
-
-
-def _expire(connection: sa.Connection, before: float, since: float) -> None:
-    """Inputs of calls that ended after `since` go at once, results when their time is over, and that there was a call
-    later still."""
-    calls = tables.calls.c
-    ended = sa.select(calls.id).where(calls.ended > max(since, 0.0))
-    connection.execute(sa.delete(tables.call_inputs).where(tables.call_inputs.c.call.in_(ended)))
-    old = sa.select(calls.id).where(calls.ended > 0, calls.ended < before)
-    connection.execute(sa.delete(tables.results).where(tables.results.c.call.in_(old)))
-    forgotten = before - REMEMBER_S
-    connection.execute(sa.delete(tables.calls).where(calls.ended > 0, calls.ended < forgotten))
+def _send(owner: Owner, id: str, columns: Columns, wanted: Callable[[int], bool]) -> None:
+    """Those of the results that are wanted."""
+    at = [k for k, index in enumerate(columns[0]) if wanted(index)]
+    if len(at) < len(columns[0]):
+        columns = (
+            tuple([columns[0][k] for k in at]),
+            tuple([columns[1][k] for k in at]),
+            tuple([columns[2][k] for k in at]),
+        )
+    if at:
+        for message in split_results(id, *columns):
+            owner.send(message)
 
 
 def _ranges(indexes: Iterable[int]) -> Iterable[tuple[int, int]]:

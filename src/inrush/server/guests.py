@@ -45,6 +45,9 @@ class GuestLink:
         """Never: the agent bounds what waits for a container."""
         return False
 
+    async def room(self) -> None:
+        """At once."""
+
     def close(self) -> None:
         """Nothing to close; the socket is the agent's."""
 

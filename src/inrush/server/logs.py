@@ -109,6 +109,8 @@ class _AppLog:
         self._ring_bytes = 0
         self._dropped = False
         self._followers: dict[Follower, int] = {}
+        """Each with the lines that it lost since the last that it got."""
+        self._catching_up: asyncio.TimerHandle | None = None
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._file: BinaryIO | None = None
@@ -124,6 +126,8 @@ class _AppLog:
             self._dropped = True
         for follower, lost in self._followers.items():
             self._followers[follower] = _tell(follower, line, lost)
+            if not lost and self._followers[follower]:
+                self._catch_up_soon()
         entry = _encode(line) + b"\n"
         self._buffer.append(entry)
         self._buffered += len(entry)
@@ -138,6 +142,20 @@ class _AppLog:
 
     def _unfollow(self, follower: Follower) -> None:
         self._followers.pop(follower, None)
+
+    def _catch_up_soon(self) -> None:
+        if self._catching_up is None:
+            self._catching_up = asyncio.get_running_loop().call_later(FLUSH_S, self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Whoever lost lines hears of it once it has room, though no further line may come."""
+        self._catching_up = None
+        for follower, lost in self._followers.items():
+            if lost and follower.room():
+                follower.line(_left_out(Line(time.time(), "", "", "", SYSTEM, ""), lost))
+                self._followers[follower] = 0
+        if any(self._followers.values()):
+            self._catch_up_soon()
 
     def latest(self, count: int, container: str) -> list[Line]:
         if count <= 0:
@@ -163,6 +181,8 @@ class _AppLog:
 
     def close(self) -> None:
         self._flush()
+        if self._catching_up is not None:
+            self._catching_up.cancel()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -195,15 +215,17 @@ class _AppLog:
 
 
 def _tell(follower: Follower, line: Line, lost: int) -> int:
-    """Hands a line over where there is room; how many were lost since the last that was."""
+    """Hands text over where there is room; how many lines were lost since the last that was."""
     if not follower.room():
-        return lost + 1
+        return lost + max(1, line.text.count("\n"))
     if lost:
-        follower.line(
-            line._replace(stream=SYSTEM, text=f"… {lost} lines left out: the reader is slower than the writer\n")
-        )
+        follower.line(_left_out(line, lost))
     follower.line(line)
     return 0
+
+
+def _left_out(like: Line, lost: int) -> Line:
+    return like._replace(stream=SYSTEM, text=f"… {lost} lines left out: the reader is slower than the writer\n")
 
 
 def encode_line(line: Line) -> dict[str, Any]:

@@ -39,6 +39,9 @@ class Link(Protocol):
 
     def send(self, message: Any) -> None: ...
     def congested(self) -> bool: ...
+    async def room(self) -> None:
+        """Returns when it is congested no more, or is gone."""
+
     def close(self) -> None: ...
 
 
@@ -70,6 +73,11 @@ class Session:
     def congested(self) -> bool:
         """Whether its link has more to write than it should."""
         return self.link is None or self.link.congested()
+
+    async def room(self) -> None:
+        """Returns when it is not."""
+        if self.link is not None:
+            await self.link.room()
 
     def unfollow(self, rid: int) -> None:
         """Ends what `rid` follows."""
@@ -227,7 +235,7 @@ class Sessions:
             self._durable.total_known(ended)
 
     def _await_call(self, session: Session, message: wire.AwaitCall) -> None:
-        if self._durable.wait(session, message.call):
+        if self._durable.wait(session, message):
             self._run(session, self._durable.send_stored(session, message))
 
     def _forget(self, session: Session, message: wire.ForgetCall) -> None:

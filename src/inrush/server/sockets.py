@@ -23,7 +23,8 @@ from inrush.server.sessions import Session, Sessions
 
 log = logging.getLogger(__name__)
 
-CONGESTED_BYTES = 4 * 1024 * 1024
+CONGESTED_BYTES = 16 * 1024 * 1024
+"""Unread by a client: what may be left out is, until it has read. More than a container may print at once."""
 LIMIT_BYTES = 512 * 1024 * 1024
 """A client that leaves this much unread is cut off; it may come back and resume."""
 MAX_PATH_BYTES = 107
@@ -40,13 +41,23 @@ class SocketLink(asyncio.Protocol):
         self._session: Session | None = None
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._room = asyncio.Event()
         self._out: list[Any] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        self._transport.set_write_buffer_limits(CONGESTED_BYTES)
+        self._room.set()
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self._room.set()
         if self._session is not None:
             self._sessions.lost(self._session, self)
 
@@ -110,7 +121,11 @@ class SocketLink(asyncio.Protocol):
 
     def congested(self) -> bool:
         """Whether more waits to be written than should."""
-        return self._transport is None or self._transport.get_write_buffer_size() > CONGESTED_BYTES
+        return self._transport is None or not self._room.is_set()
+
+    async def room(self) -> None:
+        """Returns when it has read enough, or is gone."""
+        await self._room.wait()
 
     def close(self) -> None:
         """Writes what waits, and closes."""

@@ -29,23 +29,32 @@ class WebSocketLink:
     def __init__(self) -> None:
         self._out: list[Any] = []
         self._ready = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self._closed = False
 
     def send(self, message: Any) -> None:
         """Queues."""
         self._out.append(message)
         self._ready.set()
+        if len(self._out) > CONGESTED_MESSAGES:
+            self._room.clear()
         if len(self._out) > MAX_MESSAGES:
             self._closed = True
 
     def congested(self) -> bool:
         """Whether more waits than should."""
-        return self._closed or len(self._out) > CONGESTED_MESSAGES
+        return self._closed or not self._room.is_set()
+
+    async def room(self) -> None:
+        """Returns when it has read enough, or is gone."""
+        await self._room.wait()
 
     def close(self) -> None:
         """Writes what waits, and closes."""
         self._closed = True
         self._ready.set()
+        self._room.set()
 
     async def write(self, send: Any) -> None:
         """Until closed."""
@@ -55,6 +64,7 @@ class WebSocketLink:
             batch, self._out = self._out, []
             for frame in frames_of(batch):
                 await send({"type": "websocket.send", "bytes": frame})
+            self._room.set()
             if self._closed and not self._out:
                 await send({"type": "websocket.close", "code": 1000})
                 return

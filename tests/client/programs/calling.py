@@ -1,6 +1,7 @@
 """A program with functions of every kind, which the tests run in containers."""
 
 import os
+import resource
 import time
 
 import inrush
@@ -56,6 +57,22 @@ def odd_only(x: int) -> int:
 @app.function()
 def count(n: int):
     yield from range(n)
+
+
+@app.function()
+def moments(n: int):
+    """When each item was made, by the clock that all processes of a machine share."""
+    for _ in range(n):
+        yield time.monotonic()
+
+
+@app.function(timeout=120)
+def chatter(lines: int, size: int) -> int:
+    """Prints; tells by how many KiB that made its process grow."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for n in range(lines):
+        print(f"{n:08}".ljust(size - 1, "x"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 
 @app.function()
