@@ -34,6 +34,12 @@ class Chance:
             generator.state = type(generator)().state
 
 
+def warm() -> None:
+    """In a template: what OpenSSL makes before it gives its first random number is made once, not in every child."""
+    if "_ssl" in sys.modules:
+        sys.modules["_ssl"].RAND_add(b"", 0.0)
+
+
 def reseed() -> None:
     """The generators that libraries keep for all."""
     loaded = sys.modules

@@ -22,6 +22,7 @@ import traceback
 from types import ModuleType
 from typing import Any, NoReturn
 
+from inrush.guest import chance
 from inrush.guest.isolate import Job, isolate, job
 from inrush.linux import caps, messages, namespaces, process, seccomp
 
@@ -52,6 +53,7 @@ def _prepare(body: dict[str, Any]) -> tuple[ModuleType, Any, dict[str, Any]]:
     sys.path += body["sys_path_end"]
     module = importlib.import_module(body["entry"])
     state, report = module.template(body["boot"]) if body["boot"] is not None else (None, {})
+    chance.warm()
     gc.collect()
     gc.freeze()
     process.collapse_memory()
