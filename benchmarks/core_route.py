@@ -130,7 +130,7 @@ def main() -> None:
         each, step = seconds / inputs * 1e6, seconds / steps * 1e6
         print(f"map {containers:3} x {slots:2}: {each:6.2f} µs/input, {step:6.2f} µs/step")
     seconds = sorted(drive_remote(warm(1, 64), 20_000) for _ in range(5))[2]
-    print(f"warm remote: {seconds / 20_000 * 1e6:6.2f} µs/call")
+    print(f"warm remote, its three steps: {seconds / 20_000 * 1e6:6.2f} µs/call")
     print(f"route one input, p50: {p50_us(each_route(warm(1, 64), 20_000)):6.2f} µs")
     print(f"place one container among 1250 nodes, p50: {p50_us(each_place(1250, 2000)):6.1f} µs")
     for nodes, containers in ((1250, 64), (1250, 10_000)):
