@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 
 MAX_PREPARING = 2
 """Templates opened ahead at once; those that a container waits for are not counted."""
+
+MAX_EXPLAINED = 256
+"""Reasons for plain starts that are not logged again."""
 
 EXECUTED = "import sys; sys.path[:0] = {first!r}; sys.path += {last!r}; from inrush.guest.__main__ import main; main(0)"
 """What a fresh interpreter executes: the guest, on the socket that is its standard input."""
@@ -84,6 +88,7 @@ class Starts:
         self._preparing = asyncio.Semaphore(MAX_PREPARING)
         self._max_payload_bytes = int(settings["max_payload_mib"]) << 20
         self._warned = False
+        self._explained: deque[tuple[str, str]] = deque(maxlen=MAX_EXPLAINED)
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -105,14 +110,21 @@ class Starts:
         why = ""
         if order.spec.snapshot and order.spec.pickled:
             why = "a function sent as a pickle (serialized=True) starts without snapshot"
-            self._note(order.function, why)
+            self._explain(order.function, why, told)
         for template in self._templates_for(order, ground):
             try:
                 return await self._fork(site, template, stdio, told, why)
             except Error as error:
                 why = f"it could not be forked from its {kind(template)}: {error}"
-                self._note(order.function, why)
+                self._explain(order.function, why, told)
         return await self._exec(site, stdio, why)
+
+    def _explain(self, function: str, why: str, told: Told) -> None:
+        """In its `why` always, in its logs once."""
+        self._note(function, why)
+        if (function, why) not in self._explained:
+            self._explained.append((function, why))
+            told("stderr", f"inrush: {why}\n")
 
     async def prepare(self, order: wire.Prepare) -> None:
         """Opens what a container of this function would be forked from."""
