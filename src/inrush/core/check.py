@@ -24,11 +24,13 @@ def violations(state: State) -> list[str]:
     """What is wrong with the state, in sentences; empty when nothing is."""
     found: list[str] = []
     for call in state.calls.values():
-        found += (f"call {call.id}: {text}" for text in _call(state, call))
+        for text in _call(state, call):
+            found.append(f"call {call.id}: {text}")
     waits = Counter(call.caller for call in state.calls.values() if call.caller)
     runs = Counter((call.id, a.container.id) for call in state.calls.values() for a in call.running.values())
     for container in state.containers.values():
-        found += (f"container {container.id}: {text}" for text in _container(state, container, waits, runs))
+        for text in _container(state, container, waits, runs):
+            found.append(f"container {container.id}: {text}")
     for function in state.functions.values():
         found += (f"function {function.id}: {text}" for text in _function(state, function))
     found += placing(state)

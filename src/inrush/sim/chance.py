@@ -1,7 +1,7 @@
 """Chance without luck: a number told by a seed and a key, the same on every machine and in every run.
 
-Each draw is named (`("service", call, 3)`), not taken from a stream, so that a changed decision somewhere does not
-change what happens everywhere after it.
+Each draw is named (`"start", container`, or in one piece, which is faster, `"start:co-1"`), not taken from a stream, so
+that a changed decision somewhere does not change what happens everywhere after it.
 """
 
 from __future__ import annotations
@@ -35,4 +35,6 @@ def around(mean: float, spread: float, seed: int, *key: object) -> float:
 
 
 def _text(seed: int, key: tuple[object, ...]) -> bytes:
+    if len(key) == 1:
+        return f"{seed}:{key[0]}".encode()
     return ":".join(map(str, (seed, *key))).encode()

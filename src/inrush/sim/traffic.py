@@ -117,11 +117,11 @@ class Traffic(Part, frozen=True):
 def _random(pieces: list[Piece], seed: int, name: str, poisson: bool) -> Iterator[Arrival]:
     """Calls of a rate over time."""
     count, passed = 0, 0.0
-    due = exponential(seed, "gap", name, 0) if poisson else 1.0
+    due = exponential(seed, f"gap:{name}:0") if poisson else 1.0
     for piece in pieces:
         calls = piece.calls
         while due < passed + calls:
             yield Arrival(piece.after(due - passed))
             count += 1
-            due += exponential(seed, "gap", name, count) if poisson else 1.0
+            due += exponential(seed, f"gap:{name}:{count}") if poisson else 1.0
         passed += calls

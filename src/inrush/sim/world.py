@@ -337,9 +337,9 @@ class World:
         self._attempts += 1
         spent_s = self._calls.get(call)
         if spent_s is None:
-            spent_s = around(workload.service_s, workload.service_spread, seed, call, index, self._attempts)
+            spent_s = around(workload.service_s, workload.service_spread, seed, f"{call}:{index}:{self._attempts}")
         spent_s *= running.machine.slowness
-        if workload.input_crashes and uniform(seed, "crash", self._attempts) < workload.input_crashes:
+        if workload.input_crashes and uniform(seed, f"crash:{self._attempts}") < workload.input_crashes:
             self.after(spent_s + link_s, self._end, running.id, Status.CRASHED, "an input crashed it")
         else:
             self.after(spent_s + link_s, self._finish, running, key, spent_s)
