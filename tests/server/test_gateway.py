@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import InvalidStatus
 
 from inrush import wire
-from inrush.server import asgi
+from inrush.server import asgi, serve
 from inrush.server.endpoints import sanitise
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Status, Web
@@ -154,6 +154,70 @@ async def test_a_container_that_dies_under_a_request_is_a_502(server: Server, cl
         answer = await task
     assert answer.status_code == 502
     assert answer.json()["code"] == "ExecutionError"
+
+
+async def test_a_server_that_ends_lets_a_request_finish_and_takes_no_more(
+    server: Server, client: Client, web: str
+) -> None:
+    site = Site(server)
+    site.agent.hold = True
+    del site.agent.on[wire.Run]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        task = asyncio.create_task(http.get(f"{web}/"))
+        await client.wait(lambda: site.agent.held)
+        server.ask_to_end("somebody asked")
+        closing = asyncio.create_task(server.wait_closed())
+        await client.wait(lambda: server.gateway._ending, "the end")
+        refused = await http.get(f"{web}/")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "the server is ending" in refused.json()["message"]
+        assert not closing.done()
+        run = site.agent.held[0]
+        site.bodies[run.call] = b""
+        site.agent.say(*site.answer(run))
+        assert (await task).status_code == 201
+        await asyncio.wait_for(closing, 20)
+
+
+async def test_a_request_that_does_not_finish_when_the_server_ends_is_a_503(
+    server: Server, client: Client, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "WEB_GRACE_S", 0.1)
+    agent = Agent(server, lambda method, payload: payload)
+    agent.hold = True
+    async with httpx.AsyncClient(trust_env=False) as http:
+        task = asyncio.create_task(http.get(f"{web}/"))
+        await client.wait(lambda: agent.held)
+        server.ask_to_end("somebody asked")
+        await asyncio.wait_for(server.wait_closed(), 20)
+        answer = await task
+    assert answer.status_code == 503
+    assert "the server is ending" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("/login?a=1", "/w/app-f/login?a=1"),
+        ("http://HOST/login", "http://HOST/w/app-f/login"),
+        ("/w/app-f/login", "/w/app-f/login"),
+        ("http://HOST/w/other/", "http://HOST/w/other/"),
+        ("login", "login"),
+        ("https://example.org/login", "https://example.org/login"),
+        ("//example.org/login", "//example.org/login"),
+    ],
+)
+async def test_redirects_of_an_app_stay_below_its_endpoint(server: Server, web: str, said: str, seen: str) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    host = server.endpoints.base.removeprefix("http://")
+    location = [["location", said.replace("HOST", host)]]
+    start = ({"type": "http.response.start", "status": 307, "headers": location}, b"")
+    agent.on[wire.Run] = lambda run: [*items(run, start, ({"type": "http.response.body"}, b"")), *ended(run)]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        below = await http.get(f"{web}/")
+        own_host = await http.get(f"{server.endpoints.base}/", headers={"host": "app-f.localhost"})
+    assert below.headers["location"] == seen.replace("HOST", host)
+    assert own_host.headers["location"] == said.replace("HOST", host)
 
 
 async def test_a_full_queue_answers_429_and_when_to_come_again(server: Server, client: Client, web: str) -> None:

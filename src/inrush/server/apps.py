@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 MAX_FUNCTIONS = 1000
 KEPT_ENDED = 100
 KEPT_VERSIONS = 20
+KEPT_WORDS = 50
+"""Functions of an ended app for which it is kept why they had the containers they had."""
 LOGS_LINGER_S = 60.0
 """Containers of an ended app may print for as long as their exit hooks take."""
 
@@ -58,10 +60,11 @@ class Apps:
         *,
         can_ever: Callable[[wire.FunctionSpec], str],
         prepare: Callable[[Function], None],
+        explain: Callable[[Function], list[str]],
     ) -> None:
         self._store, self._post, self._functions, self._endpoints = store, post, functions, endpoints
         self._blobs, self._secrets, self._logs = blobs, secrets, logs
-        self._can_ever, self._prepare = can_ever, prepare
+        self._can_ever, self._prepare, self._explain = can_ever, prepare, explain
         self._apps: dict[str, App] = {}
         self._ended: deque[App] = deque(maxlen=KEPT_ENDED)
         self._locks: dict[str, asyncio.Lock] = {}
@@ -117,6 +120,21 @@ class Apps:
             has = ", ".join(sorted(found.functions)) or "none"
             raise NotFoundError(f"app {found.name!r} has no function or class {name!r}; it has {has}")
         return function
+
+    def why(self, app: App, name: str) -> list[str]:
+        """Sentences about why a function has the containers it has; of an app that has ended, why it had them when it
+        did. Raises `NotFoundError`."""
+        if app.ended:
+            if name not in app.words:
+                raise NotFoundError(f"app {app.name!r} has ended, and nothing is kept of a function {name!r}")
+            return [f"its app has ended; until then: {app.words[name][0]}", *app.words[name][1:]]
+        function = self.function(app.id, name)
+        lines: list[str] = []
+        for one in (function, *self._functions.pools(function.id)):
+            if one.parameters:
+                lines.append(f"{one.title}:")
+            lines += self._explain(one)
+        return lines
 
     # ── starting and deploying ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -252,6 +270,8 @@ class Apps:
         await self._secrets.discard(self._secrets.anonymous(sorted(own)))
 
     def _end(self, app: App, why: str) -> None:
+        known = [name for name, id in app.functions.items() if self._functions.get(id) is not None]
+        app.words = {name: self.why(app, name) for name in known[:KEPT_WORDS]}
         del self._apps[app.id]
         app.ended = time.time()
         self._ended.append(app)

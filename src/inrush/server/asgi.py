@@ -9,6 +9,9 @@ import msgspec
 
 from inrush.wire import Codec
 
+ENDPOINTS = "/w/"
+"""Where endpoints are served; a redirect to another one is left as it is."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -39,6 +42,33 @@ def pack_scope(scope: Any, root_path: str, path: str) -> dict[str, Any]:
     else:
         packed["subprotocols"] = list(scope.get("subprotocols", ()))
     return packed
+
+
+def below(head: dict[str, Any], send: Any) -> Any:
+    """`send`, with redirects kept below the app's root: one that sends its client to `/login` means its own."""
+    root = head["root_path"]
+    host = next((value for name, value in head["headers"] if name == "host"), "")
+    here = (f"http://{host}", f"https://{host}") if host else ()
+
+    async def sent(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start" and 300 <= message["status"] < 400:
+            headers = [
+                (name, _below(value, root, here) if name.lower() == b"location" else value)
+                for name, value in message.get("headers", ())
+            ]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sent
+
+
+def _below(location: bytes, root: str, here: tuple[str, ...]) -> bytes:
+    text = location.decode("latin-1")
+    origin = next((origin for origin in here if text == origin or text.startswith(origin + "/")), "")
+    path = text.removeprefix(origin)
+    if path.startswith((ENDPOINTS, "//")) or not (origin or path.startswith("/")):
+        return location
+    return f"{origin}{root}{path}".encode("latin-1")
 
 
 def unpack(payload: bytes) -> dict[str, Any]:

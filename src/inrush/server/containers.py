@@ -85,6 +85,15 @@ class Containers:
         """Those that ended lately, then those that live."""
         return [*self._ended.values(), *self._live.values()]
 
+    def starts(self, function: str) -> list[str]:
+        """The latest starts of a function's containers, with what they cost."""
+        lines = []
+        for container in [c for c in self.latest() if c.function.id == function and c.ready][-3:]:
+            parts = ", ".join(f"{name} {ms:.0f}" for name, ms in container.phases_ms)
+            why = f"; {container.how_why}" if container.how_why else ""
+            lines.append(f"{container.id} started by {container.how} in {container.start_ms:.0f} ms ({parts} ms){why}")
+        return lines
+
     def all(self) -> list[Container]:
         """Those that live, the oldest first."""
         return list(self._live.values())

@@ -15,7 +15,7 @@ from inrush.server.store import Store
 from inrush.wire import DictOp
 
 MAX_KEY_BYTES = 256 * 1024
-MAX_VALUE_BYTES = 100 * 1024 * 1024
+MAX_VALUE_BYTES = 32 * 1024 * 1024
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_ITEMS = 1000
 

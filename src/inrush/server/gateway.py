@@ -3,7 +3,8 @@
 An endpoint is served at `/w/<label>/…` and at the host `<label>.localhost`. A request becomes a call of kind `web`: its
 head and first bytes are the input, more of its body are `Feed`s, and what the app answers comes back as items. It waits
 as long as its function needs to start. A client that goes away cancels its call; a container that dies under it is a
-502, a full queue a 429.
+502, a full queue a 429. When the server ends, what is under way has a grace to be answered; what is not by then, and
+what comes meanwhile, gets a 503.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ that is flooded."""
 RETRY_AFTER_S = 1
 
 _STATUS = {Status.TIMEOUT: 504, Status.CANCELLED: 503, Status.ERROR: 500, Status.INTERNAL: 500}
-_REFUSED = {"ResourceExhaustedError": 429, "NotFoundError": 404, "ExecutionError": 502}
+_ENDING = "ConnectionError"
+_REFUSED = {"ResourceExhaustedError": 429, "NotFoundError": 404, "ExecutionError": 502, _ENDING: 503}
 _CLOSE_GONE, _CLOSE_DEFECT, _CLOSE_AGAIN = 1001, 1011, 1013
 
 
@@ -47,6 +49,24 @@ class Gateway:
 
     def __init__(self, endpoints: Endpoints, calls: Calls, turn: Callable[[], None], limit_bytes: int) -> None:
         self._endpoints, self._calls, self._turn, self._limit = endpoints, calls, turn, limit_bytes
+        self._exchanges: set[Exchange] = set()
+        self._idle = asyncio.Event()
+        self._ending = ""
+
+    async def drain(self, why: str, grace_s: float) -> None:
+        """Takes no more requests; returns when those under way have been answered, or their grace is over."""
+        self._ending = why
+        if self._exchanges:
+            log.info("%d web requests are under way and have %g s to end", len(self._exchanges), grace_s)
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace_s)
+
+    def end(self, why: str) -> None:
+        """What is still under way is told that the server ends."""
+        self._ending = why
+        for exchange in self._exchanges:
+            exchange.send(wire.CallRefused("", _ENDING, why))
 
     async def serve(self, label: str, root_path: str, path: str, scope: Any, receive: Any, send: Any) -> None:
         """One request or web socket to an endpoint."""
@@ -55,12 +75,17 @@ class Gateway:
             text = f"nothing is served as {label!r}: its app has ended, or was not deployed here"
             await _refuse(scope, send, 404, "NotFoundError", text)
             return
+        if self._ending:
+            await _refuse(scope, send, 503, _ENDING, self._ending)
+            return
         exchange = Exchange(self._calls, self._turn, endpoint, self._limit)
-        head = asgi.pack_scope(scope, root_path, path)
-        if scope["type"] == "http":
-            await exchange.http(head, scope, receive, send)
-        else:
-            await exchange.socket(head, scope, receive, send)
+        self._exchanges.add(exchange)
+        try:
+            await exchange.serve(asgi.pack_scope(scope, root_path, path), scope, receive, send)
+        finally:
+            self._exchanges.discard(exchange)
+            if not self._exchanges:
+                self._idle.set()
 
 
 class Exchange:
@@ -130,6 +155,15 @@ class Exchange:
         if self._taken >= CREDIT_PIECES // 2 and self._call is not None:
             self._calls.grant(self, wire.Grant(self._call.id, self._taken))
             self._taken = 0
+
+    async def serve(self, head: dict[str, Any], scope: Any, receive: Any, send: Any) -> None:
+        """Serves it to its end. `head` is what the app is told of it."""
+        if scope["type"] != "http":
+            await self.socket(head, scope, receive, send)
+        elif head["root_path"]:
+            await self.http(head, scope, receive, asgi.below(head, send))
+        else:
+            await self.http(head, scope, receive, send)
 
     # ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -38,7 +38,7 @@ from inrush.server.dicts import Dicts
 from inrush.server.durable import Durable
 from inrush.server.endpoints import Endpoints
 from inrush.server.execs import Execs
-from inrush.server.functions import Functions
+from inrush.server.functions import Function, Functions
 from inrush.server.gateway import Gateway
 from inrush.server.guests import Guests
 from inrush.server.http import Http, Site, bind
@@ -56,6 +56,8 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 SWEEP_S = 30.0
+WEB_GRACE_S = 10.0
+"""Web requests that are under way when the server is asked to end may be answered within this; then they get a 503."""
 STOP_GRACE_S = 5.0
 """Containers that run inputs may finish them within this when the server ends; exit hooks have their own time."""
 
@@ -113,6 +115,7 @@ class Server:
             self.logs,
             can_ever=self._can_ever,
             prepare=self.nodes.prepare,
+            explain=self._explain,
         )
         self.asks = Asks(
             self.apps,
@@ -137,6 +140,7 @@ class Server:
             token=self.token,
             version=self.version,
         )
+        self.gateway = Gateway(self.endpoints, self.calls, self.loop.turn, given["max_payload_mib"] * MIB)
         self.guests = Guests(self.containers, self.sessions, self.nodes.to_container, self.loop.writes)
         self._wire()
 
@@ -180,6 +184,13 @@ class Server:
             kind = "A10G" if first.type == "ANY" else first.type
             why += f". To declare some, before the server starts: INRUSH_GPUS={kind}:{max(first.count, 8)} inrush run …"
         return why or ""
+
+    def _explain(self, function: Function) -> list[str]:
+        return [
+            *self.loop.core.explain(function.id),
+            *self.containers.starts(function.id),
+            *function.notes,
+        ]
 
     def _container_log(self, message: wire.ContainerLog) -> None:
         container = self.containers.get(message.container)
@@ -229,8 +240,7 @@ class Server:
                 self.sessions.expect(app.client)
         self.loop.start()
         self.durable.start()
-        gateway = Gateway(self.endpoints, self.calls, self.loop.turn, self.settings["max_payload_mib"] * MIB)
-        self._http = Http(Site(self, gateway, Guard(self.token, host)))
+        self._http = Http(Site(self, self.gateway, Guard(self.token, host)))
         self._http_task = asyncio.create_task(self._http.serve([listener]))
         self._passing = Passing(self.home / "run" / "blobs.sock", self.blobs)
         self._unix = await sockets.listen(self.home / "run" / "server.sock", self.sessions)
@@ -250,14 +260,18 @@ class Server:
         self._end.set()
 
     async def wait_closed(self) -> None:
-        """Returns when the server was asked to end, or has been idle for `idle_exit_s`."""
+        """Returns when the server was asked to end, or has been idle for `idle_exit_s`; and what web requests were
+        under way have been answered, or have had `WEB_GRACE_S` for it."""
         await self._end.wait()
+        await self.gateway.drain(self.sessions.closing, WEB_GRACE_S)
+        self.gateway.end(self.sessions.closing)
 
     async def stop(self) -> None:
         """Takes no more calls, lets containers end within their grace, saves what is to be saved, and removes its
         files. The agent may go after that."""
         if not self._end.is_set():
             self.ask_to_end("its process ends")
+        self.gateway.end(self.sessions.closing)
         for path in ("server.json", "server.sock"):
             (self.home / "run" / path).unlink(missing_ok=True)
         if self._unix is not None:

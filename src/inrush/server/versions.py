@@ -31,6 +31,7 @@ class App:
         "spec",
         "urls",
         "version",
+        "words",
     )
 
     def __init__(
@@ -42,6 +43,8 @@ class App:
         self.version, self.number = "", 0
         self.functions: dict[str, str] = {}
         self.urls: dict[str, str] = {}
+        self.words: dict[str, list[str]] = {}
+        """Of one that has ended: why each function had the containers it had."""
 
     @property
     def name(self) -> str:

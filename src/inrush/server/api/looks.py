@@ -100,15 +100,9 @@ class Looks:
         return schema.Done()
 
     async def why(self, request: Request) -> schema.Why:
-        lines: list[str] = []
-        for function in self._pools(request):
-            explained = self._server.loop.core.explain(function.id)
-            if function.parameters:
-                lines.append(f"{function.title}:")
-            lines.extend(explained)
-            lines.extend(self._starts(function))
-            lines.extend(function.notes)
-        return schema.Why(lines=lines)
+        apps = self._server.apps
+        app = apps.find_any(request.path_params["app"])
+        return schema.Why(lines=apps.why(app, request.path_params["name"]))
 
     async def scale(self, request: Request, body: schema.Scale) -> schema.Done:
         for function in self._pools(request):
@@ -127,16 +121,6 @@ class Looks:
         app = self._server.apps.find(request.path_params["app"])
         function = self._server.apps.function(app.id, request.path_params["name"])
         return [function, *self._server.functions.pools(function.id)]
-
-    def _starts(self, function: functions.Function) -> list[str]:
-        """The latest starts, with what they cost."""
-        mine = [c for c in self._server.containers.latest() if c.function.id == function.id and c.ready]
-        lines = []
-        for container in mine[-3:]:
-            parts = ", ".join(f"{name} {ms:.0f}" for name, ms in container.phases_ms)
-            why = f"; {container.how_why}" if container.how_why else ""
-            lines.append(f"{container.id} started by {container.how} in {container.start_ms:.0f} ms ({parts} ms){why}")
-        return lines
 
     def _app(self, app: App) -> schema.App:
         return schema.App(
