@@ -109,3 +109,10 @@ def test_a_reader_that_has_seen_enough_is_left_in_peace(tmp_path):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env)
     assert done.stderr == ""
     assert done.returncode in (0, 1)
+
+
+def test_a_module_that_only_the_image_has_is_answered_with_where_to_import_it(capsys):
+    error = ProgramError("program")
+    error.__cause__ = ModuleNotFoundError("No module named 'torch'")
+    assert ends_with(error) == 1
+    assert "with image.imports():" in capsys.readouterr().err

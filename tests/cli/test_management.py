@@ -64,16 +64,6 @@ def test_a_wrong_token_is_refused(inrush):
     assert "does not take the token from INRUSH_TOKEN" in done.stderr
 
 
-def test_a_setting_of_the_server_that_comes_too_late_is_told(inrush, tmp_path):
-    program = tmp_path / "late_flag.py"
-    program.write_text("import inrush\napp = inrush.App('late')\n@app.function()\ndef f():\n    return 7\n")
-    inrush("secret", "list")
-    done = inrush("run", "--gpus", "T4:1", str(program))
-    assert (done.returncode, done.stdout) == (0, "7\n")
-    assert "--gpus changes nothing: a server runs already" in done.stderr
-    assert "warning" not in inrush("run", "--max-payload-mib", "9", str(program)).stderr
-
-
 def test_a_server_url_that_is_none_is_refused_with_where_it_comes_from(inrush):
     done = inrush("app", "list", env={"INRUSH_SERVER_URL": "banana"})
     assert done.returncode == 1
@@ -137,3 +127,13 @@ def test_stopping_a_server_waits_for_its_end(inrush, server_home):
     again = inrush("server", "stop")
     assert again.returncode == 0
     assert "nothing to stop" in again.stdout
+
+
+def test_a_setting_of_the_server_that_comes_too_late_is_told(inrush, tmp_path):
+    program = tmp_path / "late_flag.py"
+    program.write_text("import inrush\napp = inrush.App('late')\n@app.function()\ndef f():\n    return 7\n")
+    inrush("secret", "list")
+    done = inrush("run", "--gpus", "T4:1", str(program))
+    assert (done.returncode, done.stdout) == (0, "7\n")
+    assert "--gpus changes nothing: a server runs already" in done.stderr
+    assert "warning" not in inrush("run", "--max-payload-mib", "9", str(program)).stderr

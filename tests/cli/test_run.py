@@ -172,7 +172,37 @@ def waiting_container(process: subprocess.Popen[str]) -> str:
 
 def test_what_exit_hooks_print_is_shown_to_the_end(server, program):
     lines = run(server, "run", f"{program}::Leaver.work").stdout.splitlines()
-    assert [line.split()[-1] for line in lines] == ["leaving", "left", "worked"]
+    assert [line.split()[-1] for line in lines] == ["worked", "leaving", "left"]
+
+
+def test_what_was_spawned_is_cancelled_when_its_program_ends(server):
+    program = server.write("""
+import time
+import inrush
+
+app = inrush.App("spawns-and-leaves")
+
+@app.function()
+def work():
+    print("working", flush=True)
+    inrush.Dict.from_name("spawns-and-leaves", create_if_missing=True)["begun"] = True
+    try:
+        time.sleep(600)
+    except inrush.exception.InputCancellation:
+        print("told to end", flush=True)
+        raise
+
+@app.local_entrypoint()
+def main():
+    begun = inrush.Dict.from_name("spawns-and-leaves", create_if_missing=True)
+    work.spawn()
+    while "begun" not in begun:
+        time.sleep(0.05)
+""")
+    done = run(server, "run", program)
+    assert done.returncode == 0
+    assert "told to end" in done.stdout
+    assert not containers(server)
 
 
 def test_ctrl_c_ends_the_app_and_its_containers_at_once(server, program):

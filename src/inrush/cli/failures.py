@@ -56,6 +56,12 @@ def report(error: BaseException) -> int:
             click.echo(note, err=True)
         return 1
     click.echo(readable(error), err=True)
+    if isinstance(error, ModuleNotFoundError) and not _remote_traceback(error):
+        click.echo(
+            "what only the image has is imported inside functions, or under `with image.imports():`; "
+            "everything else this Python has to have too",
+            err=True,
+        )
     return 1
 
 

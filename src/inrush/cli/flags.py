@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar
 
@@ -33,12 +34,18 @@ def _option(setting: settings.Setting) -> Callable[[Command], Command]:
 
 
 def for_a_program(given: dict[str, Any]) -> None:
-    """`apply`, and a word where a flag comes too late: for the server, when one runs already."""
+    """`apply`, and a word on the server: where it takes a moment to start one, and where a flag comes too late for the
+    one that runs."""
     from inrush.cli import api, screen
 
     values = apply(given)
     late = [f"--{name.replace('_', '-')}" for name, raw in given.items() if raw is not None and name not in _OF_CLIENTS]
-    if late and not values["server_url"].value and api.local_server() is not None:
+    if values["server_url"].value:
+        return
+    if api.local_server() is None:
+        if sys.stderr.isatty():
+            screen.note("no server runs here yet: starting one in the background")
+    elif late:
         screen.warn(
             f"{', '.join(late)} changes nothing: a server runs already, with settings of its own; "
             "`inrush server stop` ends it, and the next program starts one"
