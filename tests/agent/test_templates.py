@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.desk import Desk
+from deadline import DEADLINE_S
 from inrush import wire
 from inrush.wire import Status
 
@@ -76,13 +80,27 @@ async def test_changed_source_is_another_snapshot(desk: Desk) -> None:
     assert await token(desk, "co-1") != await token(desk, "co-2")
 
 
-async def test_a_snapshot_that_does_not_settle_falls_back_with_the_offender_named(desk: Desk) -> None:
-    hook = "threading.Thread(target=time.sleep, args=(3600,), name='busybody', daemon=True).start()"
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("threading.Thread(target=time.sleep, args=(3600,), name='busybody', daemon=True).start()", "busybody"),
+        ("os.posix_spawn('/usr/bin/sleep', ['sleep', '3600'], {}) if os.getpid() > 1 else 0", "sleep"),
+        (
+            "import sys, types; sys.modules['torch'] = types.SimpleNamespace("
+            "cuda=types.SimpleNamespace(is_initialized=lambda: True), manual_seed=id)",
+            "CUDA has been touched",
+        ),
+    ],
+    ids=["thread", "process", "cuda"],
+)
+async def test_what_cannot_be_forked_starts_plainly_and_the_reason_is_told_and_logged(
+    desk: Desk, hook: str, said: str
+) -> None:
     ready = await desk.started("co-1", model(desk, hook))
-    assert ready.how == "fork"
-    assert "busybody" in ready.why
+    assert (ready.how, said in ready.why) == ("fork", True)
     note = await desk.hear(wire.NodeNote)
-    assert (note.about, "busybody" in note.text) == ("fn-1", True)
+    assert (note.about, said in note.text) == ("fn-1", True)
+    await desk.hear(wire.ContainerLog, lambda log: log.container == "co-1" and said in log.text)
     await token(desk, "co-1")
 
 
@@ -124,6 +142,42 @@ async def test_over_the_memory_budget_templates_go_when_idle_and_come_again(
         desk.tell(wire.StopContainer(f"co-{n}", kill=True))
         await desk.ended(f"co-{n}")
     pytest.fail("the snapshot stayed although it is over the budget")
+
+
+def _templates_there(desk: Desk) -> int:
+    """Zygotes and snapshots that live, or are on their way out; containers keep their name."""
+    pids, names = [desk.handle.pid], []
+    while pids:
+        pid = pids.pop()
+        with suppress(OSError):
+            names.append(Path(f"/proc/{pid}/comm").read_text().strip())
+            pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return names.count("inrush-zygote")
+
+
+@pytest.mark.parametrize("node_settings", [{"snapshot_memory_mib": 520, "learn_imports": False}])
+async def test_over_the_memory_budget_the_least_used_goes_and_the_others_stay(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inrush.agent.templates.SWEEP_S", 0.05)
+    often, once, last = (model(desk, f"self.name, self.held = {name!r}, b'x' * (180 << 20)") for name in "abc")
+    specs, tokens = [often, often, once], []
+    for n, spec in enumerate(specs):
+        await desk.started(f"co-{n}", spec)
+        tokens.append(await token(desk, f"co-{n}"))
+        desk.tell(wire.StopContainer(f"co-{n}", kill=True))
+        await desk.ended(f"co-{n}")
+    assert _templates_there(desk) == 2
+    await desk.started("co-3", last)
+    desk.tell(wire.StopContainer("co-3", kill=True))
+    await desk.ended("co-3")
+    async with asyncio.timeout(DEADLINE_S):
+        while _templates_there(desk) != 2:  # noqa: ASYNC110 (what is waited for knows nothing of events)
+            await asyncio.sleep(0.05)
+    await desk.started("co-4", often)
+    await desk.started("co-5", once)
+    assert tokens[0] == tokens[1] == await token(desk, "co-4")
+    assert tokens[2] != await token(desk, "co-5")
 
 
 @pytest.mark.parametrize("node_settings", [{"zygote_ttl_s": 0, "snapshot_ttl_s": 0}])
