@@ -26,12 +26,20 @@ def none_of(app: str) -> None:
         time.sleep(_LOOK_S)
 
 
-def ready(app: str, function: str, count: int) -> list[dict[str, Any]]:
-    """Wait until so many of a function are ready."""
+def gone(app: str) -> None:
+    """Wait until all have ended by themselves."""
+    deadline = time.monotonic() + _LIMIT_S
+    while there := api.get("/containers", app=app):
+        _not_after(deadline, f"{len(there)} containers of {app} have not ended by themselves")
+        time.sleep(0.2)
+
+
+def ready(app: str, function: str, count: int, look_s: float = _LOOK_S) -> list[dict[str, Any]]:
+    """Wait until so many of a function are ready. Looking costs, too."""
     deadline = time.monotonic() + _LIMIT_S
     while len(found := [c for c in api.get("/containers", app=app) if _serves(c, function)]) < count:
         _not_after(deadline, f"{len(found)} of {count} containers of {function} are ready; see `inrush why {function}`")
-        time.sleep(_LOOK_S)
+        time.sleep(look_s)
     return found
 
 

@@ -17,7 +17,7 @@ def stamped(x: int) -> tuple[str, float, float]:
     return os.environ["INRUSH_CONTAINER_ID"], FIRST_LINE, LAST_LINE
 
 
-@app.function(cpu=0.1)
+@app.function(cpu=0.1, scaledown_window=1)
 def crowd(x: int) -> float:
     return FIRST_LINE
 
