@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -41,6 +42,59 @@ PROGRAM = """
                     sys.stdin.readline()
             print(got == list(range(1500)), len(got), once.remote(7), flush=True)
 """
+
+
+SPAWNER = """
+    import asyncio, sys
+    import inrush
+    app = inrush.App("owned")
+
+    @app.function(max_containers=2)
+    @inrush.concurrent(max_inputs=32)
+    def double(x):
+        return 2 * x
+
+    async def spawn(worker, ids):
+        f = inrush.Function.from_name("owned", "double")
+        for n in range(150):
+            x = worker * 1000 + n
+            call = await f.spawn.aio(x)
+            ids[x] = call.object_id
+            if len(ids) in (1000, 3000):
+                print("some", len(ids), flush=True)
+
+    async def main():
+        ids = {}
+        await asyncio.gather(*[spawn(worker, ids) for worker in range(32)])
+        wrong = [x for x, id in ids.items() if await inrush.FunctionCall.from_id(id).get.aio(timeout=60) != 2 * x]
+        print("done", len(ids), wrong, flush=True)
+
+    if __name__ == "__main__":
+        if sys.argv[1:] == ["deploy"]:
+            app.deploy()
+        else:
+            asyncio.run(main())
+"""
+
+
+def test_no_acknowledged_spawn_is_lost_when_the_server_is_killed_under_many(own_server: Any, home: Path) -> None:
+    own_server.start()
+    path = home / "owned.py"
+    path.write_text(textwrap.dedent(SPAWNER))
+    command, env = [sys.executable, str(path)], own_server.env
+    subprocess.run([*command, "deploy"], env=env, check=True, timeout=120)
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for count in (1000, 3000):
+        assert process.stdout.readline() == f"some {count}\n"
+        own_server.kill()
+        own_server.start()
+    out, err = process.communicate(timeout=240)
+    assert out == "done 4800 []\n", err + own_server.log()
+    with sqlite3.connect(home / "store.db") as rows:
+        results = rows.execute("SELECT call, count(*) FROM results GROUP BY call").fetchall()
+    assert {count for _, count in results} == {1}, "no call has two results"
+    assert len(results) >= 4800
 
 
 def begin(home: Path, env: dict[str, str]) -> subprocess.Popen[str]:
