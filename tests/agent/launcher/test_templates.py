@@ -265,6 +265,7 @@ async def test_template_and_children_draw_different_randomness_from_openssl(node
     await node.template("t", boot={"before": "import ssl; ssl.RAND_bytes(8)"})
     drawn = [await (await node.fork("t")).ask("(os.getpid(), __import__('ssl').RAND_bytes(8))") for _ in range(2)]
     assert all(answer.startswith("(1, ") for answer in drawn)
+    assert drawn[0] != drawn[1]
 
 
 async def _until(condition: object, seconds: float = DEADLINE_S) -> None:
