@@ -53,7 +53,7 @@ class ScaleOverridden(Event, frozen=True):
 
 class CallArrived(Event, frozen=True):
     """`total` is -1 while unknown. `durable` calls are owned by the server. `caller` is the container that made the
-    call and waits for it, if one did."""
+    call and waits for it, if one did. Its first inputs may come with it: `first` … `first + count - 1`."""
 
     call: str
     function: str
@@ -61,6 +61,8 @@ class CallArrived(Event, frozen=True):
     total: int
     durable: bool = False
     caller: str = ""
+    first: int = 0
+    count: int = 0
 
 
 class InputsArrived(Event, frozen=True):

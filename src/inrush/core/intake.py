@@ -13,9 +13,15 @@ from inrush.wire import Status
 
 
 def call_arrived(state: State, event: CallArrived) -> None:
-    """A call is known from now on; the same call again changes nothing."""
-    if event.call in state.calls:
-        return
+    """A call is known from now on; the same call again changes nothing, but that its inputs are taken."""
+    if event.call not in state.calls:
+        _begin(state, event)
+    call = state.calls.get(event.call)
+    if event.count and call is not None:
+        _take(state, call, event.first, event.count)
+
+
+def _begin(state: State, event: CallArrived) -> None:
     call = Call(event.call, event.function, event.kind, event.total, event.durable, event.caller)
     if event.total >= 0:
         call.turn("end")
@@ -36,9 +42,12 @@ def inputs_arrived(state: State, event: InputsArrived) -> None:
     """Inputs of a call; those already known are passed over, and so are those of a call that is not known (any
     more)."""
     call = state.calls.get(event.call)
-    if call is None:
-        return
-    fresh = call.known.add(event.first, event.first + event.count)
+    if call is not None:
+        _take(state, call, event.first, event.count)
+
+
+def _take(state: State, call: Call, first: int, count: int) -> None:
+    fresh = call.known.add(first, first + count)
     if call.state in ("cancelled", "forgotten"):
         resolve(state, call, [index for span in fresh for index in span], Status.CANCELLED, None, call.why)
         finish_if_done(state, call)

@@ -68,6 +68,7 @@ class Calls:
     def start(self, owner: Owner, message: wire.StartCall) -> Call | None:
         """A call begins, or is sent again. None when it was refused; the owner was told."""
         call = self._calls.get(message.call)
+        fresh = call is None
         if call is None:
             try:
                 call = self._begin(owner, message)
@@ -80,8 +81,8 @@ class Calls:
             return None
         if call.kind == "map":
             owner.send(wire.Accepted(call.id, WINDOW_INPUTS))
-        if message.payloads:
-            self._add(owner, call, message.first, message.payloads)
+        if message.payloads and not (fresh and call.waiting):
+            self._add(call, message.first, message.payloads)
         return call
 
     def _begin(self, owner: Owner, message: wire.StartCall) -> Call:
@@ -100,7 +101,12 @@ class Calls:
         if not call.durable:
             owner.calls.add(call.id)
         caller = "" if call.durable else owner.container
-        self.post(events.CallArrived(call.id, function.id, call.kind, call.total, call.durable, caller))
+        first, count = message.first, len(message.payloads)
+        if first < 0 or (count > 2 * WINDOW_INPUTS and not call.durable):
+            first = count = 0  # `start` refuses it
+        if count:
+            self._take_in(call, first, message.payloads)
+        self.post(events.CallArrived(call.id, function.id, call.kind, call.total, call.durable, caller, first, count))
         return call
 
     def inputs(self, owner: Owner, id: str, first: int, payloads: Sequence[bytes]) -> Call | None:
@@ -109,9 +115,9 @@ class Calls:
         if call is None or (call.owner is not owner and not call.durable):
             owner.send(wire.Resend(id, unknown=True))
             return None
-        return self._add(owner, call, first, payloads)
+        return self._add(call, first, payloads)
 
-    def _add(self, owner: Owner, call: Call, first: int, payloads: Sequence[bytes]) -> Call | None:
+    def _add(self, call: Call, first: int, payloads: Sequence[bytes]) -> Call | None:
         over = len(call.waiting) + len(payloads) > 2 * WINDOW_INPUTS and not call.durable
         far = bool(call.seen) and first - call.base > len(call.seen) + MAX_GAP_INPUTS
         if over or far or first < 0:
@@ -119,14 +125,19 @@ class Calls:
                 call, f"more than {2 * WINDOW_INPUTS} inputs without a result in call {call.id}; keep to the window"
             )
             return None
+        if not self._take_in(call, first, payloads):
+            return None
+        self.post(events.InputsArrived(call.id, first, len(payloads)))
+        return call
+
+    def _take_in(self, call: Call, first: int, payloads: Sequence[bytes]) -> bool:
         waiting, held = len(call.waiting), call.held
         if not call.add(first, payloads):
-            return None
+            return False
         call.function.queued += len(call.waiting) - waiting
         self._held += call.held - held
         self._hold_blobs(call, payloads)
-        self.post(events.InputsArrived(call.id, first, len(payloads)))
-        return call
+        return True
 
     def _refuse(self, call: Call, why: str) -> None:
         owner = call.owner
