@@ -277,3 +277,26 @@ def test_a_snapshot_that_does_not_settle_starts_plainly(server: RunningServer) -
         """
     )
     assert "works True" in out.stdout
+
+
+LABELLED = """
+import inrush
+
+app = inrush.App("NAME")
+
+@app.function()
+@inrush.asgi_app(label="taken-label")
+def site(): ...
+"""
+
+
+def test_a_label_that_another_app_has_is_refused_with_the_name_of_that_app(server: RunningServer) -> None:
+    first, second = (server.write(LABELLED.replace("NAME", name)) for name in ("has-it", "wants-it"))
+    assert server.inrush("deploy", str(first)).returncode == 0
+    try:
+        refused = server.inrush("deploy", str(second))
+        assert refused.returncode == 1
+        assert "in use by app 'has-it'" in refused.stderr
+        assert server.inrush("deploy", str(first)).returncode == 0, "its own label is no obstacle"
+    finally:
+        server.inrush("app", "stop", "has-it")

@@ -72,3 +72,8 @@ def test_a_body_and_a_response_are_streamed_through_an_asgi_app(urls: dict[str, 
     answer = httpx.post(urls["raw"], content=iter(pieces), timeout=60)
     assert answer.status_code == 200
     assert answer.content == b"".join(pieces).upper()
+
+
+def test_a_list_of_apps_tells_the_urls_whole(server: RunningServer, urls: dict[str, str]) -> None:
+    listed = server.inrush("app", "list").stdout
+    assert f"hello is at {urls['hello']}\n" in listed

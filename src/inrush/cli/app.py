@@ -18,8 +18,12 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(as_json: bool) -> None:
     """Apps that run or are deployed."""
-    columns = ("name", "id", "state", "version", "functions", "containers", "created", "urls")
-    screen.listing(api.get("/apps"), as_json, columns)
+    apps = api.get("/apps")
+    screen.listing(apps, as_json, ("name", "id", "state", "version", "functions", "containers", "created"))
+    if not as_json:
+        for app in apps:
+            for function, url in app["urls"].items():
+                click.echo(f"{app['name']}: {function} is at {url}")
 
 
 @command.command("logs")

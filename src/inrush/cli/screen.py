@@ -39,7 +39,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         from rich.table import Table
         from rich.text import Text
 
-        drawn = Table(*columns, box=None, header_style="bold", pad_edge=False)
+        drawn = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:  # ids and names are there to be copied: folded where there is no room, never cut
+            drawn.add_column(column, overflow="fold", no_wrap=column in ("id", "name", "state"))
         for row in texts:
             drawn.add_row(*(Text(cell) for cell in row))
         Console().print(drawn)
