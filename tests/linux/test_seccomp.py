@@ -84,6 +84,21 @@ def test_a_build_may_change_its_root_directory_and_nothing_more(monkeypatch: pyt
     assert answer(code, ARCH[machine], MOUNT[machine]) == EPERM
 
 
+@machines
+def test_a_template_may_make_all_namespaces_but_those_of_users(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    monkeypatch.setattr(seccomp, "MACHINE", machine)
+    code = seccomp.program(allowed=seccomp.TEMPLATE)
+    assert answer(code, ARCH[machine], MOUNT[machine]) == ALLOW
+    assert answer(code, ARCH[machine], UNSHARE[machine], 0x20000000) == ALLOW
+    assert answer(code, ARCH[machine], UNSHARE[machine], 0x10000000) == EPERM
+    assert answer(code, ARCH[machine], UNSHARE[machine], 0x30020000) == EPERM
+    assert answer(code, ARCH[machine], CLONE[machine], 0x10000000 | 17) == EPERM
+    for numbers in (PTRACE, CHROOT):
+        assert answer(code, ARCH[machine], numbers[machine]) == EPERM
+    for number in (425, 438):
+        assert answer(code, ARCH[machine], number) == EPERM
+
+
 def test_a_machine_whose_numbers_are_not_known_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp, "MACHINE", "riscv64")
     assert seccomp.program() == b""

@@ -12,6 +12,11 @@ def confine(filter_code: bytes, keep: Iterable[str] = (), bounded: bool = False)
     `bounded` where a parent has dropped the bounds already.
     """
     (caps.use_only if bounded else caps.keep_only)(keep)
+    filter_only(filter_code)
+
+
+def filter_only(filter_code: bytes) -> None:
+    """No way to new privileges, and the filter, for good; an empty one is none."""
     process.no_new_privileges()
     if filter_code:
         seccomp.load(filter_code)

@@ -4,6 +4,8 @@ Refused is what only matters to who administers a machine, what has a history of
 already made useless: mounting, namespaces, modules, tracing, keys, io_uring, bpf, clocks. `clone3` answers ENOSYS,
 so that libc uses `clone`, whose flags the filter can read: a clone into new namespaces is refused. Sockets of kinds
 that no namespace confines are refused too.
+
+A template is under a wider one: it may mount and make namespaces, for its children, but no user namespaces.
 """
 
 from __future__ import annotations
@@ -40,15 +42,22 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
+_UNSHARE = {"x86_64": 272, "aarch64": 97}
 _CLONE3 = 435
 _X32 = 0x40000000
-_NEW_NAMESPACES = 0x7E020000
+_NEW_NAMESPACES, _NEW_USER_NAMESPACE = 0x7E020000, 0x10000000
 _AF_ALG, _AF_VSOCK = 38, 40
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
 _FIRST_ARGUMENT = 16  # offset in struct seccomp_data; both machines are little-endian
+
+TEMPLATE = (
+    *("mount", "umount2", "pivot_root", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "mount_setattr"),
+    *("setns", "unshare", "sethostname"),
+)
+"""What a process to fork containers from may call besides."""
 
 _Instruction = tuple[int, int, int, int]
 _PASS: list[_Instruction] = [(_RETURN, 0, 0, _ALLOW)]
@@ -69,12 +78,9 @@ def program(allowed: tuple[str, ...] = ()) -> bytes:
         if number is not None and name not in allowed:
             answers[number] = [(_RETURN, 0, 0, _ERRNO | _EPERM)]
     answers[_CLONE3] = [(_RETURN, 0, 0, _ERRNO | _ENOSYS)]
-    answers[_CLONE[MACHINE]] = [
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_JUMP_SET, 0, 1, _NEW_NAMESPACES),
-        (_RETURN, 0, 0, _ERRNO | _EPERM),
-        *_PASS,
-    ]
+    answers[_CLONE[MACHINE]] = _without_flags(_NEW_NAMESPACES)
+    if "unshare" in allowed:
+        answers[_UNSHARE[MACHINE]] = _without_flags(_NEW_USER_NAMESPACE)
     answers[_SOCKET[MACHINE]] = [
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_JUMP_EQUAL, 1, 0, _AF_VSOCK),
@@ -92,6 +98,11 @@ def program(allowed: tuple[str, ...] = ()) -> bytes:
         *_search(_ranges(answers)),
     ]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+
+
+def _without_flags(flags: int) -> list[_Instruction]:
+    """Refused where the first argument has any of them."""
+    return [(_LOAD, 0, 0, _FIRST_ARGUMENT), (_JUMP_SET, 0, 1, flags), (_RETURN, 0, 0, _ERRNO | _EPERM), *_PASS]
 
 
 def _ranges(answers: dict[int, list[_Instruction]]) -> list[tuple[int, list[_Instruction]]]:

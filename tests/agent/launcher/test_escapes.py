@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from agent.launcher.launched import UID_BASE, Node, needs_root
+from inrush.linux import caps
 
 pytestmark = needs_root
 
@@ -76,6 +77,31 @@ async def test_no_known_way_out_works(node: Node, way: str) -> None:
     else:
         await node.template("t", boot={"before": _TRY})
         assert await (await node.fork("t")).ask("worked()") == "[]"
+
+
+_BEYOND = {
+    "bpf": "syscall(321, 0, 0, 0)", "io_uring": "syscall(425, 1, 0)", "userfaultfd": "syscall(323, 0)",
+    "keyctl": "syscall(250, 0, 0, 0, 0)", "ptrace": "ptrace(0, 0, 0, 0)", "modules": "syscall(175, 0, 0, 0)",
+    "perf_event_open": "syscall(298, 0, 0, -1, -1, 0)", "open_by_handle_at": "syscall(304, -100, 0, 0)",
+    "a user namespace": "unshare(0x10000000)", "a child in one": "syscall(56, 0x10000000 | 17, 0, 0, 0, 0)",
+    "a root": "chroot(b'/tmp')",
+}  # fmt: skip
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls of x86-64")
+async def test_hooks_of_a_snapshot_which_have_rights_in_their_user_namespace_are_under_a_filter(node: Node) -> None:
+    before = f"""
+import ctypes
+libc, worked = ctypes.CDLL(None, use_errno=True), []
+for name, call in {_BEYOND!r}.items():
+    ctypes.set_errno(0)
+    if eval("libc." + call) != -1 or ctypes.get_errno() != 1:
+        worked.append(name)
+"""
+    up = await node.template("t", boot={"before": before})
+    assert await (await node.fork("t")).ask("worked") == "[]"
+    status = caps.read_status(up.pid)
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
 async def test_sockets_of_the_node_are_not_reached_by_name_or_path(node: Node) -> None:

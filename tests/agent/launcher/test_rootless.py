@@ -49,7 +49,7 @@ async def run(name, script, **more):
 
 async def ended(name):
     future = exits.setdefault(name, asyncio.get_running_loop().create_future())
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(60):
         return (await future).code
 
 def on_exit(exited):

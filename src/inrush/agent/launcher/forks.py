@@ -108,7 +108,7 @@ class Fork:
                 self._userns,
                 self._held.group,
                 [os.getpid(), self._template],
-                filtered=bool(self._machine.filter_code),
+                filters=2 if self._machine.filter_code else 0,  # its template's and its own
                 place=self._held.place(),
             )
         except verify.Unconfined as error:

@@ -87,6 +87,7 @@ class Machine:
         self.users = UserNamespaces(rootless)
         self.memory_mib = max(256, _memory_mib() - reserve_mib)
         self.filter_code = seccomp.program()
+        self.template_filter_code = seccomp.program(allowed=seccomp.TEMPLATE)
         self.build_filter_code = seccomp.program(allowed=("chroot",))
         staging = self.state / "node" / "uppers"
         staging.mkdir(parents=True, exist_ok=True)

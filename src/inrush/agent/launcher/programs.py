@@ -83,7 +83,7 @@ def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container:
 
     def check(pid: int) -> None:
         container.identify(pid, machine.features.pidfd)
-        verify.process(pid, userns, held.group, [os.getpid()], keep, bool(filter_code))
+        verify.process(pid, userns, held.group, [os.getpid()], keep, int(bool(filter_code)))
 
     launch = Launch(machine.loop, check)
     container.kill = launch.kill
@@ -124,7 +124,7 @@ def enter(
 
     def check(pid: int) -> None:
         container.identify(pid, machine.features.pidfd)
-        verify.process(pid, userns, group, [os.getpid()])
+        verify.process(pid, userns, group, [os.getpid()], (), int(bool(machine.filter_code)))
 
     launch = Launch(machine.loop, check)
     container.kill = launch.kill

@@ -36,7 +36,9 @@ _NS_ORDER = ("user", "pid", "ipc", "uts", "cgroup", "net", "mnt")
 
 @dataclass(slots=True)
 class Program:
-    """What to execute, and with what. `keep` are capabilities; `filter_code` None means: unconfined (a template)."""
+    """What to execute, and with what. `keep` are capabilities. `template` means: with all capabilities in its user
+    namespace, under a filter only.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -44,7 +46,8 @@ class Program:
     stdio: tuple[int, int, int]
     tty: bool = False
     keep: tuple[str, ...] = ()
-    filter_code: bytes | None = None
+    filter_code: bytes = b""
+    template: bool = False
     inherit: int = -1
     """A descriptor that the program gets as number 3."""
 
@@ -112,7 +115,7 @@ def _init(sandbox: Sandbox, program: Program, report: socket.socket, status: int
         namespaces.set_hostname(sandbox.hostname)
     mounts.make_private()
     nodes = roots.take_nodes((*roots.NODES, *sandbox.devices))
-    roots.enter(sandbox.root.fd, sandbox.root.binds, nodes, sandbox.tmp_mib, sealed=program.filter_code is not None)
+    roots.enter(sandbox.root.fd, sandbox.root.binds, nodes, sandbox.tmp_mib, sealed=not program.template)
     pid = os.fork()
     if pid == 0:
         phases = [("namespaces", _ms(began, left)), ("root", _ms(left, time.monotonic()))]
@@ -185,7 +188,9 @@ def execute(program: Program, report: socket.socket, phases: list[tuple[str, flo
         signal.signal(signum, signal.SIG_DFL)
     os.umask(0o022)
     resource.setrlimit(resource.RLIMIT_NOFILE, DESCRIPTORS)
-    if program.filter_code is not None:
+    if program.template:
+        confine.filter_only(program.filter_code)
+    else:
         confine.confine(program.filter_code, program.keep)
     messages.send(report, {"ready": phases})
     if messages.receive(report).body is None:

@@ -156,7 +156,13 @@ class Template:
         sandbox = spawn.Sandbox(held.root, self._userns, joins, netns, spec.root.hostname, (), spec.root.disk_mib)
         argv = (spec.python, "-I", "-c", _BOOT)
         program = spawn.Program(
-            argv, {**spec.env, **_ONE_THREAD}, spec.cwd, (null, *stdio), inherit=self._theirs.fileno()
+            argv,
+            {**spec.env, **_ONE_THREAD},
+            spec.cwd,
+            (null, *stdio),
+            filter_code=machine.template_filter_code,
+            template=True,
+            inherit=self._theirs.fileno(),
         )
         launch = self._launch
         launch.up = lambda pid, phases: self._executed()

@@ -28,17 +28,17 @@ def process(
     group: Group | None,
     not_in: list[int],
     keep: tuple[str, ...] = (),
-    filtered: bool = True,
+    filters: int = 1,
     place: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Raise `Unconfined` unless `pid` is in the user namespace `userns`, in `group`, in the namespaces `place`
     (descriptors by kind), shares none with the processes `not_in`, has no capabilities but `keep`, cannot get any, and
-    is under a filter. Raises `ProcessLookupError` if it has ended.
+    is under so many filters. Raises `ProcessLookupError` if it has ended.
     """
     try:
         namespaces_of(pid, userns, not_in)
         _placed(pid, place)
-        _privileges(caps.read_status(pid), caps.mask(keep), filtered)
+        _privileges(caps.read_status(pid), caps.mask(keep), filters)
         if group is not None and not group.holds(pid):
             raise Unconfined("it is outside its control group")
     except (Unconfined, FileNotFoundError):
@@ -74,11 +74,12 @@ def _placed(pid: int, place: Mapping[str, int]) -> None:
             raise Unconfined(f"it is not in the {kind} namespace that was made for it")
 
 
-def _privileges(status: dict[str, str], allowed: int, filtered: bool) -> None:
+def _privileges(status: dict[str, str], allowed: int, filters: int) -> None:
     for name in _CAPABILITY_SETS:
         if int(status[name], 16) & ~allowed:
             raise Unconfined(f"it has capabilities: {name} {status[name]}")
     if status["NoNewPrivs"] != "1":
         raise Unconfined("it may gain privileges by exec")
-    if filtered and status["Seccomp"] != "2":
-        raise Unconfined("it is under no filter of system calls")
+    loaded = int(status.get("Seccomp_filters", filters)) if status["Seccomp"] == "2" else 0  # told from Linux 5.9 on
+    if loaded < filters:
+        raise Unconfined(f"it is under {loaded} of {filters} filters of system calls")
