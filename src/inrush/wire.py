@@ -283,6 +283,13 @@ class StartApp(Message, frozen=True):
     strategy: str = "rolling"
 
 
+class CheckApp(Message, frozen=True):
+    """Could these functions ever run here? Asked before images are built and code is sent, so only names, resources and
+    where they may run need be told. Result: null; refused as `StartApp` would be."""
+
+    spec: AppSpec
+
+
 class StopApp(Message, frozen=True):
     """Ends an app by id or name: its calls are cancelled, its containers get their grace. Result: null."""
 
@@ -394,6 +401,7 @@ Request = (
     | GetBlob
     | BuildImage
     | StartApp
+    | CheckApp
     | StopApp
     | FindFunction
     | BindClass

@@ -70,6 +70,15 @@ def test_more_gpus_than_any_node_has_are_refused(server: RunningServer) -> None:
     still_works(server)
 
 
+def test_what_no_node_has_is_refused_before_an_image_is_built(server: RunningServer) -> None:
+    image = 'image = inrush.Image.host().run_commands("echo building for nothing")\n'
+    program = STILL_WORKS.replace("@app.function()", f'{image}\n@app.function(image=image, gpu="H999")')
+    out = server.try_run(program)
+    assert "no node has H999" in out.stderr
+    assert "`inrush server stop`, and from then on INRUSH_GPUS=H999:8" in out.stderr
+    assert "building" not in out.stdout + out.stderr
+
+
 def test_an_image_step_that_fails_is_named_with_its_output(server: RunningServer) -> None:
     image = 'image = inrush.Image.host().run_commands("echo about to fail; exit 7")\n'
     program = STILL_WORKS.replace("@app.function()", f"{image}\n@app.function(image=image)")

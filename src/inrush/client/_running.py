@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from inrush import settings
@@ -13,7 +12,7 @@ from inrush.client._dual import Waiter
 from inrush.client._payload import main_name
 from inrush.client.image import Image
 from inrush.errors import Error
-from inrush.wire import AppSpec, FollowLogs, FollowStates, FunctionSpec, StartApp, State, StopApp
+from inrush.wire import AppSpec, CheckApp, FollowLogs, FollowStates, FunctionSpec, StartApp, State, StopApp
 
 if TYPE_CHECKING:
     from inrush.client.app import App
@@ -37,7 +36,7 @@ class Running:
         self._alive: set[str] = set()
         self._gone: Waiter[None] | None = None
         specs = {function.name: function for function in spec.functions}
-        for thing in self._things():
+        for thing in _things(self.app):
             thing.reference.bind(self.functions[thing.name], self._urls_of(thing.name), specs[thing.name])
 
     def show(self, output: _output.Output) -> None:
@@ -61,7 +60,7 @@ class Running:
         """Stops it, unless it is to go on without us; its functions cannot be called by it any more. What its exit
         hooks print is still shown, unless it shall end `at_once`."""
         self._link.holders.discard(self)
-        for thing in self._things():
+        for thing in _things(self.app):
             thing.reference.unbind()
         try:
             if stop:
@@ -79,9 +78,6 @@ class Running:
             self._gone.set(None)
         await self._gone
 
-    def _things(self) -> Iterable[Any]:
-        return [*self.app.registered_functions.values(), *self.app.registered_classes.values()]
-
     def _urls_of(self, name: str) -> dict[str, str]:
         return {
             method: url
@@ -91,12 +87,17 @@ class Running:
         }
 
 
+def _things(app: App) -> list[Any]:
+    return [*app.registered_functions.values(), *app.registered_classes.values()]
+
+
 async def start(
     app: App, link: Link, name: str, *, deploy: bool, detach: bool = False, strategy: str = "rolling"
 ) -> Running:
     """Builds its images, sends its code, and starts it."""
     named = name or main_name() or "app"
     output = _output.current()
+    await link.ask(CheckApp(AppSpec(name=named, functions=tuple(_spec.places(thing) for thing in _things(app)))))
     functions = await _specs(app, link, named, output)
     spec = AppSpec(name=named, functions=tuple(functions), tags=tuple(sorted(app.tags.items())))
     running = Running(app, link, await link.ask(StartApp(spec, deploy, detach, strategy)), spec)
@@ -112,8 +113,7 @@ async def _specs(app: App, link: Link, name: str, output: _output.Output | None)
     progress = output.progress if output is not None else None
     built: dict[Image, _spec.Built] = {}
     specs = []
-    things: list[Any] = [*app.registered_functions.values(), *app.registered_classes.values()]
-    for thing in things:
+    for thing in _things(app):
         assert thing.options is not None
         image = thing.options.image or app.image or Image.host()
         if image not in built:

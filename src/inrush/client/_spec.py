@@ -35,6 +35,19 @@ class Code(NamedTuple):
     pickled: Blob | None = None
 
 
+def places(thing: Any) -> FunctionSpec:
+    """What of a function or class says where it can run."""
+    options = thing.options
+    return FunctionSpec(
+        name=thing.name,
+        resources=options.resources,
+        cloud=options.cloud,
+        region=options.region,
+        node_labels=options.node_labels,
+        cluster_size=options.cluster_size,
+    )
+
+
 async def function_spec(
     link: Link, function: Function[..., Any, Any], built: Built, secrets: Iterable[Secret], include: bool
 ) -> FunctionSpec:

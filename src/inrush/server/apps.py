@@ -169,14 +169,19 @@ class Apps:
             raise InvalidError(f"app {spec.name!r} has two functions called {twice!r}; give one of them another name=")
         if len(names) > MAX_FUNCTIONS:
             raise InvalidError(f"app {spec.name!r} has {len(names)} functions; an app may have {MAX_FUNCTIONS}")
+        self.check_places(spec)
         for function in spec.functions:
-            why = self._can_ever(function)
-            if why:
-                raise InvalidError(f"{function.name} of app {spec.name!r} cannot run here: {why}")
             self._secrets.values(function.secrets)
         for blob in blobs_of(spec):
             if not self._blobs.exists(blob):
                 raise NotFoundError(f"source {blob} of app {spec.name!r} is not here; put it before the app starts")
+
+    def check_places(self, spec: wire.AppSpec) -> None:
+        """Raises `InvalidError` for a function that no node could ever run."""
+        for function in spec.functions:
+            why = self._can_ever(function)
+            if why:
+                raise InvalidError(f"{function.name} of app {spec.name!r} cannot run here: {why}")
 
     async def _change(self, app: App, ask: wire.StartApp) -> None:
         self._endpoints.check(app.id, ask.spec, app.deployed, self._name_of)

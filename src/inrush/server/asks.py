@@ -59,6 +59,7 @@ class Asks:
             wire.GetBlob: self._get_blob,
             wire.BuildImage: self._build_image,
             wire.StartApp: self._start_app,
+            wire.CheckApp: self._check_app,
             wire.StopApp: self._stop_app,
             wire.FindFunction: self._find_function,
             wire.BindClass: self._bind_class,
@@ -135,6 +136,9 @@ class Asks:
 
     async def _start_app(self, session: Session, rid: int, ask: wire.StartApp) -> dict[str, Any]:
         return (await self._apps.start(session.client, ask)).answer()
+
+    async def _check_app(self, session: Session, rid: int, ask: wire.CheckApp) -> None:
+        self._apps.check_places(ask.spec)
 
     async def _stop_app(self, session: Session, rid: int, ask: wire.StopApp) -> None:
         await self._apps.stop(ask.app, "it was stopped")

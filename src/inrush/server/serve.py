@@ -182,7 +182,8 @@ class Server:
         if why and spec.resources.gpu:
             first = spec.resources.gpu[0]
             kind = "A10G" if first.type == "ANY" else first.type
-            why += f". To declare some, before the server starts: INRUSH_GPUS={kind}:{max(first.count, 8)} inrush run …"
+            gpus = f"{kind}:{max(first.count, 8)}"
+            why += f". To declare some: `inrush server stop`, and from then on INRUSH_GPUS={gpus} inrush run …"
         return why or ""
 
     def _explain(self, function: Function) -> list[str]:
