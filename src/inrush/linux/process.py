@@ -35,8 +35,11 @@ def no_new_privileges() -> None:
 
 def work_in(path: str) -> None:
     """Make `path` the working directory. Where an image has none of that name, it is made, as `WORKDIR` does."""
-    os.makedirs(path, exist_ok=True)
-    os.chdir(path)
+    try:
+        os.chdir(path)
+    except FileNotFoundError:
+        os.makedirs(path, exist_ok=True)
+        os.chdir(path)
 
 
 def set_title(title: str) -> None:
