@@ -93,6 +93,28 @@ def test_memory_has_a_budget_and_a_number(blobs: Blobs, monkeypatch: pytest.Monk
         blobs.adopt(made(b"x"), new_id())
 
 
+def test_what_only_lingers_makes_room_and_who_reads_or_holds_it_keeps_it(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_memory, "MAX_BLOBS", 3)
+    clock = [4e9]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    held, read, left = new_id(), new_id(), new_id()
+    for id in (held, read, left):
+        blobs.adopt(made(b"x"), id)
+        blobs.hold([id])
+        blobs.release([id])
+    blobs.hold([held])
+    clock[0] += 10
+    assert blobs.read(read, 0, 1) == b"x"
+    blobs.adopt(made(b"y"), new_id())
+    assert (blobs.size(held), blobs.size(read)) == (1, 1)
+    with pytest.raises(NotFoundError):
+        blobs.size(left)
+    with pytest.raises(ResourceExhaustedError, match="MiB of memory"):
+        blobs.adopt(made(b"z"), new_id())
+
+
 def test_what_nobody_holds_any_more_gives_its_memory_back(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     id, before = new_id(), len(os.listdir("/proc/self/fd"))
     blobs.adopt(made(b"x"), id)

@@ -112,7 +112,7 @@ class Blobs:
                 raise RequestSizeError(
                     f"{size >> 20} MiB, and the largest payload is {self._limit >> 20} MiB (setting max_payload_mib)"
                 )
-            self._memory.add(id, fd, size, KEEP_S)
+            self._memory.add(id, fd, size, KEEP_S, self._held)
         except ValueError as error:
             os.close(fd)
             raise InvalidError(f"a payload was passed by {error}") from None

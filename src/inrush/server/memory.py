@@ -1,15 +1,17 @@
 """Blobs in memory: sealed memfds that a client or a container of this machine passed, by id.
 
 They are as good as files as long as the server lives; what must outlive it is never put here. When all of them together
-are over their budget, or too many, the next is refused, and travels as a file.
+are over their budget, or too many, those that only linger make room, and where that is not enough the next is refused,
+and travels as a file.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from inrush.errors import ResourceExhaustedError
@@ -21,12 +23,17 @@ SHARE_OF_MEMORY = 4
 MAX_BLOBS = 256
 """Each takes a descriptor."""
 
+READING_S = 1.0
+"""Who reads one in pieces comes back for the next within this time."""
+
 
 class _Blob(NamedTuple):
     fd: int
     size: int
     until: float
     """When it may go, by the clock, if nothing holds it."""
+    lingers_since: float = math.inf
+    """When its call was forgotten, or it was last read since."""
 
 
 class MemoryBlobs:
@@ -45,39 +52,59 @@ class MemoryBlobs:
         blob = self._blobs.get(id)
         return blob.size if blob is not None else None
 
-    def add(self, id: str, fd: int, size: int, keep_s: float) -> None:
+    def add(self, id: str, fd: int, size: int, keep_s: float, held: Collection[str] = ()) -> None:
         """Takes over the descriptor. Raises `ResourceExhaustedError`; then it is still the caller's."""
         with self._lock:
             if id in self._blobs:
                 os.close(fd)
                 return
-            if self._bytes + size > self._budget or len(self._blobs) >= MAX_BLOBS:
+            if not self._room(size):
+                self._make_room(size, held)
+            if not self._room(size):
                 raise ResourceExhaustedError(
                     f"{len(self._blobs)} payloads hold {self._bytes >> 20} of {self._budget >> 20} MiB of memory"
                 )
             self._blobs[id] = _Blob(fd, size, time.time() + keep_s)
             self._bytes += size
 
+    def _room(self, size: int) -> bool:
+        return self._bytes + size <= self._budget and len(self._blobs) < MAX_BLOBS
+
+    def _make_room(self, size: int, held: Collection[str]) -> None:
+        """Lets go of what lingers, the longest first."""
+        unread = time.time() - READING_S
+        lingering = [(b.lingers_since, id) for id, b in self._blobs.items() if b.lingers_since < unread]
+        for _, id in sorted(lingering):
+            if id not in held and not self._room(size):
+                self._drop(id)
+
     def open(self, id: str) -> int | None:
         """A descriptor to read it by, which is the caller's; None where it is not here."""
         with self._lock:
             blob = self._blobs.get(id)
-            return memory.reopened(blob.fd) if blob is not None else None
+            if blob is None:
+                return None
+            if blob.lingers_since < math.inf:
+                self._blobs[id] = blob._replace(lingers_since=time.time())
+            return memory.reopened(blob.fd)
 
     def keep(self, id: str, seconds: float) -> None:
         """It may go after so long, when nothing holds it."""
         with self._lock:
             blob = self._blobs.get(id)
             if blob is not None:
-                self._blobs[id] = blob._replace(until=time.time() + seconds)
+                self._blobs[id] = blob._replace(until=time.time() + seconds, lingers_since=time.time())
 
     def drop(self, id: str) -> None:
         """It goes now. Who has mapped it keeps what it has."""
         with self._lock:
-            blob = self._blobs.pop(id, None)
-            if blob is not None:
-                self._bytes -= blob.size
-                os.close(blob.fd)
+            self._drop(id)
+
+    def _drop(self, id: str) -> None:
+        blob = self._blobs.pop(id, None)
+        if blob is not None:
+            self._bytes -= blob.size
+            os.close(blob.fd)
 
     def sweep(self, held: Iterable[str]) -> None:
         """Drops what has expired and is not held."""
