@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from inrush.cli.bench import RIVALS, machine, plan, rivals
+from inrush.cli.bench.memory import Growth
 from inrush.cli.bench.report import Report
 from inrush.cli.bench.rows import Measured, Skipped, line, percentile, row
 from inrush.cli.bench.starts import split
@@ -128,3 +130,13 @@ def test_both_pictures_are_drawn(tmp_path: Path):
     pictures = list(draw({"rows": rows}, tmp_path))
     assert [path.name for path in pictures] == ["start-phases.png", "against.png"]
     assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for path in pictures)
+
+
+def test_growth_is_that_of_the_process_that_grew_most_also_of_one_that_has_just_begun():
+    with Growth(lambda: [os.getpid()]) as grown:
+        held = bytearray(64 << 20)
+    assert 60 < grown.most_mib < 200
+    pids: list[int] = []
+    with Growth(lambda: pids) as begun:
+        pids.append(os.getpid())
+    assert begun.most_mib >= len(held) / 2**20

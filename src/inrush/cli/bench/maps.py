@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inrush.cli.bench import containers
-from inrush.cli.bench.memory import Growth, family
+from inrush.cli.bench.memory import Growth
 from inrush.cli.bench.rows import Measured
 
 INPUTS = 20_000
@@ -30,7 +30,7 @@ def rates(program: Any, runs: int) -> Iterator[Measured]:
 def million(program: Any, inputs: int = MILLION) -> Measured:
     """How far client, server and guests grow, whichever of them does so most."""
     _seconds(program.ten)
-    with Growth(family()) as growth:
+    with Growth() as growth:
         assert sum(program.ten.map(iter(range(inputs)))) == sum(range(inputs))
     return Measured("map.million_mib", [growth.most_mib])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from inrush.cli import api
 from inrush.cli.bench.rows import Measured
 from inrush.errors import TimeoutError
 
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _CONTAINERS = 10
 _ANSWERED_S = (15.0, 60.0)
@@ -36,11 +36,12 @@ def family() -> list[int]:
 
 
 class Growth:
-    """Looks at processes while the block runs; `most_mib` is how far the one that grew most did."""
+    """Looks at processes while the block runs; `most_mib` is how far the one that grew most did. All of one that begins
+    meanwhile is growth."""
 
-    def __init__(self, pids: Sequence[int]) -> None:
+    def __init__(self, pids: Callable[[], Iterable[int]] = family) -> None:
         self._pids = pids
-        self._before = {pid: resident_mib(pid) for pid in pids}
+        self._before = {pid: resident_mib(pid) for pid in pids()}
         self.most_mib = 0.0
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -59,7 +60,7 @@ class Growth:
             self._look()
 
     def _look(self) -> None:
-        self.most_mib = max(self.most_mib, *(resident_mib(pid) - before for pid, before in self._before.items()))
+        self.most_mib = max(self.most_mib, *(resident_mib(pid) - self._before.get(pid, 0.0) for pid in self._pids()))
 
 
 def resident_mib(pid: int) -> float:

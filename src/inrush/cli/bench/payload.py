@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from inrush.cli.bench.memory import Growth, family
+from inrush.cli.bench.memory import Growth
 from inrush.cli.bench.rows import Measured, Skipped
 
 GIB_OF_FLOATS = 2**27
@@ -24,7 +24,7 @@ def gib(program: Any, runs: int) -> Iterator[Measured | Skipped]:
     seconds, grew = [], []
     for run in range(runs):
         array = numpy.full(GIB_OF_FLOATS, float(run))
-        with Growth(family()) as growth:
+        with Growth() as growth:
             began = time.perf_counter()
             assert program.total.remote(array) == run * GIB_OF_FLOATS
             seconds.append(time.perf_counter() - began)

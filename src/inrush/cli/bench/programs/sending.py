@@ -7,6 +7,6 @@ import inrush
 app = inrush.App("bench-payload")
 
 
-@app.function(image=image, memory=2048, max_containers=1)
+@app.function(image=image, memory=2048, min_containers=1, max_containers=1)
 def total(array) -> float:
     return float(array.sum())
