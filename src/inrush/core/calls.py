@@ -10,7 +10,6 @@ An `Attempt` is shared by all inputs of one dispatch: they went to one container
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -77,7 +76,8 @@ class Call:
     why: str = ""
     """Of a cancelled call: by whom or what."""
     known: Ranges = field(default_factory=Ranges)
-    queue: deque[range] = field(default_factory=deque)
+    queue: list[range] = field(default_factory=list)
+    """The next to be run stand last."""
     suspects: list[int] = field(default_factory=list)
     """Queued, to be run alone: containers died under them while others ran beside them."""
     queued: int = 0
@@ -94,21 +94,24 @@ class Call:
 
     def push(self, span: range) -> None:
         """More inputs, at the end of the queue."""
-        self.queue.append(span)
         self.queued += len(span)
+        if self.queue and self.queue[0].stop == span.start:
+            self.queue[0] = range(self.queue[0].start, span.stop)
+        else:
+            self.queue.insert(0, span)
 
     def push_front(self, span: range) -> None:
         """Inputs that come back: they waited before all others."""
-        self.queue.appendleft(span)
+        self.queue.append(span)
         self.queued += len(span)
 
     def take(self, most: int) -> range:
         """Up to `most` contiguous inputs from the head of the queue, which must not be empty."""
-        head = self.queue[0]
+        head = self.queue[-1]
         if len(head) <= most:
-            self.queue.popleft()
+            self.queue.pop()
         else:
-            self.queue[0] = head[most:]
+            self.queue[-1] = head[most:]
             head = head[:most]
         self.queued -= len(head)
         return head
