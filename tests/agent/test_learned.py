@@ -75,9 +75,13 @@ async def test_a_package_that_leaves_a_thread_is_left_to_the_containers_and_name
 
 @pytest.mark.parametrize("node_settings", [{"learn_imports": False}])
 async def test_nothing_is_imported_ahead_when_it_is_turned_off(desk: Desk) -> None:
-    spec = uses(desk)
+    spec, folder = uses(desk), desk.home / "node" / "learned"
+    known = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
     for n in range(3):
-        assert "ahead" not in (await desk.started(f"co-{n}", spec)).why
+        assert "ahead" not in (await desk.started(f"co-{n}", spec, app="unlearned")).why
+        desk.run(f"co-{n}", f"ca-{n}", 1)
+        assert await desk.result(f"ca-{n}") == (Status.OK, None)
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == known
 
 
 async def test_memory_of_what_containers_were_forked_from_is_told_until_the_last_has_ended(desk: Desk) -> None:
