@@ -9,7 +9,9 @@ thrown into the coroutine, whose `finally` then gives up what it asked for.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import weakref
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
@@ -85,7 +87,10 @@ class Waiter(Generic[T]):
             if not future.done():
                 future.set_result(None)
 
-        self._wakes = [*(self._wakes or ()), functools.partial(_call_in_loop, loop, wake)]
+        wakes = _loops.get(loop)
+        if wakes is None:
+            wakes = _loops[loop] = _Wakes(loop)
+        self._wakes = [*(self._wakes or ()), functools.partial(wakes.add, wake)]
         if self.done:
             return
         timer = None if self.timeout_s is None else loop.call_later(self.timeout_s, wake)
@@ -96,11 +101,31 @@ class Waiter(Generic[T]):
                 timer.cancel()
 
 
-def _call_in_loop(loop: Any, wake: Callable[[], None]) -> None:
-    try:
-        loop.call_soon_threadsafe(wake)
-    except RuntimeError:  # the loop is closed: nobody waits any more
-        return
+class _Wakes:
+    """What is to be called in one loop. Many results come in one frame: the loop is woken once for all of them."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = weakref.ref(loop)  # it is the key that this is kept under
+        self._due: deque[Callable[[], None]] = deque()
+        self._called = False
+
+    def add(self, wake: Callable[[], None]) -> None:
+        """From another thread."""
+        self._due.append(wake)
+        if not self._called:
+            self._called = True
+            loop = self._loop()
+            if loop is not None:
+                with contextlib.suppress(RuntimeError):  # it is closed: nobody waits any more
+                    loop.call_soon_threadsafe(self._run)
+
+    def _run(self) -> None:
+        self._called = False  # first: what is added from here on calls again
+        while self._due:
+            self._due.popleft()()
+
+
+_loops: weakref.WeakKeyDictionary[Any, _Wakes] = weakref.WeakKeyDictionary()
 
 
 class Mailbox(Generic[T]):

@@ -40,12 +40,16 @@ class Insert:
         if self._keys:
             rows = list({tuple([row[i] for i in self._keys]): row for row in rows}.values())
         size = sum([len(value) for row in rows for value in row if type(value) is bytes])
-        at = 0
+        cursor, at = (
+            connection.connection.cursor(),
+            0,
+        )  # the driver's own: what lies above it costs more than SQLite does
         for step in SIZES if size < LARGE_BYTES else SIZES[-1:]:
             while len(rows) - at >= step:
                 values = tuple([value for row in rows[at : at + step] for value in row])
-                connection.exec_driver_sql(self._texts[step], values)
+                cursor.execute(self._texts[step], values)
                 at += step
+        cursor.close()
 
 
 def upsert(dialect: str, table: sa.Table, replace: bool) -> Any:

@@ -92,7 +92,7 @@ class Loop:
             self._step_batch(now)
         finally:
             self._turning = False
-            self.writes.release(now)
+            self.writes.release(now, len(self.core.calls))
         if self._inbox:
             self._scheduled = asyncio.get_running_loop().call_soon(self.turn)
 
