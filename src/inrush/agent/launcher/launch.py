@@ -61,7 +61,7 @@ class Launch:
         messages.want_credentials(self._report)
         self._report.setblocking(False)
         theirs = messages.raised(theirs)
-        self._status_read, status = os.pipe2(os.O_CLOEXEC)
+        self._status_read, status = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             setup = start(theirs, status)
         finally:
@@ -158,10 +158,16 @@ class Launch:
             self._heard_all()  # its setup may live on for a moment, so that the report has no end yet
         elif not self._settled:
             self._fail(_KILLED)
-        program = os.read(self._status_read, 32)
         if self._started:
-            self.ended(int(program) if program else status)
+            self.ended(self._program_status(status))
         self._close()
+
+    def _program_status(self, status: int) -> int:
+        """As init has told; its own where it was killed before it could."""
+        try:
+            return int(os.read(self._status_read, 32) or status)
+        except BlockingIOError:  # the setup lives on, and has the pipe
+            return status
 
     def _close(self) -> None:
         self._over = True
