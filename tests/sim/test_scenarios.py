@@ -70,6 +70,7 @@ def test_a_chat_holds_its_p99_through_a_launch_beside_an_evaluation_on_all_gpus(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_launch_at_fifty_times_the_traffic_keeps_the_promise_of_a_chat_beside_a_million_samples() -> None:
     report = simulate("launch", 7)
     chat, score = report.functions["fn-chat-chat"], report.functions["fn-eval-score"]
