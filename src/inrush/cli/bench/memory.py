@@ -16,7 +16,7 @@ from inrush.errors import TimeoutError
 _LOOK_S = 0.1
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _CONTAINERS = 10
-_ANSWERED_S = (15.0, 60.0)
+_ANSWERED_S = (12.0, 60.0)
 """Within it all of the ten have answered, at the first try or the second; they wait for one another."""
 
 
@@ -76,7 +76,7 @@ def models(program: Any, plain_mib: Sequence[float]) -> Measured:
     for within_s in _ANSWERED_S:
         until = time.monotonic() + within_s
         calls = [program.Model().weigh.spawn("The capital of France is", until) for _ in range(_CONTAINERS)]
-        weighed = dict(call.get() for call in calls)
+        weighed = {id: mib for id, mib, in_time in [call.get() for call in calls] if in_time}
         if len(weighed) == _CONTAINERS:
             return Measured("llm.pss_mib", list(weighed.values()), {"plain": plain_mib})
-    raise TimeoutError(f"{_CONTAINERS} containers have not answered within {_ANSWERED_S[-1]:g} s, but {len(weighed)}")
+    raise TimeoutError(f"{len(weighed)} of {_CONTAINERS} containers have answered within {_ANSWERED_S[-1]:g} s")

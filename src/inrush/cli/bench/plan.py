@@ -35,7 +35,7 @@ def steps() -> list[Step]:
     return [
         Step(("import.inrush_ms", "import.app_ms"), "", lambda _, quick: idle.imports(8 if quick else 40)),
         Step(
-            ("server.idle_cpu_percent", "server.idle_mib"), "", lambda _, quick: idle.server(5 if quick else 30)
+            ("server.idle_cpu_percent", "server.idle_mib"), "", lambda _, quick: idle.server(3 if quick else 30)
         ),
         Step(("start.isolated_ms", *PHASES, "remote.cold_ms"), "starting", _isolated),
         Step(("burst.containers_per_s",), "starting", _burst),
@@ -94,7 +94,7 @@ def _isolated(program: Any, quick: bool) -> Results:
 
 
 def _burst(program: Any, quick: bool) -> Results:
-    yield starts.burst(program, 2 if quick else 8)
+    yield starts.burst(program, 1 if quick else 8)
 
 
 def _warm(program: Any, quick: bool) -> Results:
@@ -106,7 +106,7 @@ def _spawn(program: Any, quick: bool) -> Results:
 
 
 def _maps(program: Any, quick: bool) -> Results:
-    yield from maps.rates(program, 3 if quick else 30)
+    yield from maps.rates(program, 2 if quick else 30)
 
 
 def _million(program: Any, quick: bool) -> Results:
@@ -114,7 +114,7 @@ def _million(program: Any, quick: bool) -> Results:
 
 
 def _torch(program: Any, quick: bool) -> Results:
-    yield starts.torch(program, 5 if quick else 30)
+    yield starts.torch(program, 4 if quick else 30)
 
 
 def _model(program: Any, quick: bool) -> Results:

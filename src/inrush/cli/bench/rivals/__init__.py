@@ -21,7 +21,7 @@ ROWS = {
 }  # fmt: skip
 """Rows in which some rival takes part."""
 
-_LIMIT_S, _QUICK_LIMIT_S = 120.0, 30.0
+_LIMIT_S, _QUICK_LIMIT_S = 120.0, 20.0
 """For each; what it reached until then counts."""
 _END_LIMIT_S = 20.0
 

@@ -39,12 +39,33 @@ def measure(quick: bool, folder: Path) -> Samples:
         object_store_memory=_STORE_BYTES if large else _SMALL_STORE_BYTES, _temp_dir=str(folder),
     )  # fmt: skip
     try:
-        yield from _starts(ray, quick)
         yield from _calls(ray, quick)
+        yield from _starts(ray, quick)
         if large:
             yield from _arrays(ray, quick)
     finally:
         ray.shutdown()
+
+
+def _calls(ray: Any, quick: bool) -> Samples:
+    """Warm calls to one actor and of a task; maps over tasks and over as many actors as there are cores."""
+    task, kind = ray.remote(num_cpus=1)(_nothing()), ray.remote(num_cpus=0)(_stamped())
+    actors = [kind.remote() for _ in range(os.cpu_count() or 1)]
+    calls = 300 if quick else 2000
+    yield "remote.warm_ms", "ray_actor", calls_ms(lambda i: ray.get(actors[0].nothing.remote(i)), calls)
+    yield "remote.warm_ms", "ray_task", calls_ms(lambda i: ray.get(task.remote(i)), calls)
+
+    def by_tasks(inputs: int) -> int:
+        return sum(ray.get([task.remote(i) for i in range(inputs)]))
+
+    def by_actors(inputs: int) -> int:
+        return sum(ray.get([actors[i % len(actors)].nothing.remote(i) for i in range(inputs)]))
+
+    inputs, runs = (5_000, 1) if quick else (10_000, 2)
+    yield "map.inputs_per_s", "ray_task", per_s(by_tasks, inputs, runs)
+    yield "map.inputs_per_s", "ray_actor", per_s(by_actors, inputs, runs)
+    for actor in actors:
+        ray.kill(actor)
 
 
 def _starts(ray: Any, quick: bool) -> Samples:
@@ -66,25 +87,6 @@ def _starts(ray: Any, quick: bool) -> Samples:
     yield "burst.containers_per_s", "ray_actor", [count / (time.monotonic() - began)]
     for one in many:
         ray.kill(one)
-
-
-def _calls(ray: Any, quick: bool) -> Samples:
-    """Warm calls to one actor and of a task; maps over tasks and over as many actors as there are cores."""
-    task, kind = ray.remote(num_cpus=1)(_nothing()), ray.remote(num_cpus=0)(_stamped())
-    actors = [kind.remote() for _ in range(os.cpu_count() or 1)]
-    calls = 300 if quick else 2000
-    yield "remote.warm_ms", "ray_actor", calls_ms(lambda i: ray.get(actors[0].nothing.remote(i)), calls)
-    yield "remote.warm_ms", "ray_task", calls_ms(lambda i: ray.get(task.remote(i)), calls)
-
-    def by_tasks(inputs: int) -> int:
-        return sum(ray.get([task.remote(i) for i in range(inputs)]))
-
-    def by_actors(inputs: int) -> int:
-        return sum(ray.get([actors[i % len(actors)].nothing.remote(i) for i in range(inputs)]))
-
-    inputs, runs = (5_000, 1) if quick else (10_000, 2)
-    yield "map.inputs_per_s", "ray_task", per_s(by_tasks, inputs, runs)
-    yield "map.inputs_per_s", "ray_actor", per_s(by_actors, inputs, runs)
 
 
 def _arrays(ray: Any, quick: bool) -> Samples:
