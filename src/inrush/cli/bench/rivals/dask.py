@@ -21,6 +21,7 @@ def version() -> str:
 
 def measure(quick: bool, folder: Path) -> Iterator[tuple[str, str, list[float]]]:
     """Calls by `submit`, maps by one `map` and one `gather`, the array scattered straight to a worker."""
+    os.environ["DASK_TEMPORARY_DIRECTORY"] = str(folder)
     from distributed import Client, LocalCluster
 
     def nothing(x):  # type: ignore[no-untyped-def] # nested, so that it goes to workers by value
