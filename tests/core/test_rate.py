@@ -28,7 +28,7 @@ def test_a_step_of_a_hundred_shows_within_half_a_second_and_its_end_within_two()
     rate = Rate()
     poisson(rate, 0, 100, 1)
     poisson(rate, 100, 100.5, 100)
-    assert rate.now(100.5) > 30
+    assert rate.now(100.5) > 20
     poisson(rate, 100.5, 160, 100)
     assert 80 < rate.now(160) < 120
     poisson(rate, 160, 162, 1)
@@ -43,17 +43,33 @@ def test_a_map_is_one_event_not_a_rate() -> None:
     assert rate.now(60.0) < 100
 
 
-def test_a_rise_has_a_slope_and_steady_traffic_none_that_is_certain() -> None:
-    rising, steady = Rate(), Rate()
-    for second in range(60):
-        poisson(rising, second, second + 1, 1 + second, seed=second)
-    for second in range(300):
-        poisson(steady, second, second + 1, 30, seed=second)
-    assert 0.3 < rising.slope() < 1.0
-    assert steady.slope() < 0.1
+def test_a_long_window_begins_anew_where_a_shorter_one_contradicts_it() -> None:
+    rate = Rate()
+    poisson(rate, 0, 100, 1)
+    poisson(rate, 100, 110, 40)
+    assert rate.now(110) > 25, "an average over half a minute alone would say 11"
+    poisson(rate, 110, 200, 1)
+    assert rate.now(140) < 4
+
+
+def test_chance_alone_is_no_change() -> None:
+    rate, seen = Rate(), []
+    poisson(rate, 0, 100, 5)
+    for tenth in range(1000, 6000):
+        poisson(rate, tenth / 10, (tenth + 1) / 10, 5, seed=tenth)
+        seen.append(rate.now((tenth + 1) / 10))
+    assert max(seen) < 8
+    assert min(seen) > 2.5
+
+
+def test_gaps_are_told_between_what_did_not_come_together() -> None:
+    rate = Rate()
+    for at in (0.0, 0.001, 0.002, 10.0, 10.001, 20.0):
+        rate.arrived(1, at)
+    assert rate.gaps.total == 2
+    assert sum(rate.gaps.sums_s) == 20.0
 
 
 def test_nothing_arrived_is_nothing_a_second() -> None:
     rate = Rate()
     assert rate.now(10.0) == 0.0
-    assert rate.slope() == 0.0

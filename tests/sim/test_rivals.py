@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from inrush.sim.compare import beaten, compare, dominated, line, page
+from inrush.sim.compare import RIVALS, beaten, compare, dominated, line, page
 from inrush.sim.oracle import oracle_s, work_s
+from inrush.sim.rivals.arena import Box
 from inrush.sim.rivals.beta9 import Beta9Endpoint, Beta9Queue
 from inrush.sim.rivals.crowd import Crowd, Rival, View
 from inrush.sim.rivals.fixed import WarmCrowd
@@ -114,6 +115,39 @@ def test_jumps_are_met_sooner_and_cheaper_than_by_the_field_and_the_page_says_so
     written = PAGE.read_text()
     for row in rows:
         assert line(row) in written, "the page is out of date: run `make compare`"
+
+
+def test_the_page_claims_what_its_table_shows_and_misses_the_aim_with_two_rivals_at_most() -> None:
+    written = PAGE.read_text()
+    rows = [text for text in written.splitlines() if text.startswith(tuple(f"| {trace.name} |" for trace in TRACES))]
+    assert len(rows) == len(TRACES)
+    assert not any(" !" in row for row in rows)
+    cells = [row.split(" | ") for row in rows]
+    rivals = [rival(TRACE).name for rival in RIVALS] + ["fixed"]
+    for column, rival in enumerate(rivals, start=3):
+        won = sum(row[column].endswith("*") for row in cells)
+        assert f"| {rival} | {won} |" in written
+        assert won >= 0.8 * len(TRACES) or rival in ("runpod-delay", "beta9-endpoint")
+
+
+class Watched(Ours):
+    """Counts containers that were let go before they were ready."""
+
+    called_off = 0
+
+    def stop(self, box: Box) -> None:
+        self.called_off += not box.ready
+        super().stop(box)
+
+
+def test_what_starts_is_called_off_when_its_burst_is_over() -> None:
+    rates = ((0, 0.5), (60, 40), (64, 0.5))
+    burst = Trace(name="burst", about="short", traffic=Traffic(rates=rates, until_s=120), start_s=20.0, service_s=0.2)
+    ours = Watched(burst, 7)
+    ours.run()
+    assert 0 < ours.called_off < ours.starts
+    assert len(ours.waited_s) == len(burst.requests(7))
+    assert ours.cluster.violations() == []
 
 
 def test_the_digest_on_the_page_is_that_of_its_table() -> None:

@@ -32,6 +32,7 @@ def form(state: State, function: Function, seated: list[Container]) -> None:
     leader.followers = others
     function.containers[leader.id] = leader
     function.counts["starting"] += 1
+    function.started_at_sum += state.now
     for follower in others:
         follower.leader = leader
         function.followers[follower.id] = follower

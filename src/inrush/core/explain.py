@@ -86,7 +86,7 @@ def _policy(state: State, function: Function) -> str:
         text += f" (aims at {function.target})"
     if function.spec.priority:
         text += f", priority {function.spec.priority}"
-    keep = keep_s(policy, function.measured.start_s, state.tuning, last=function.live <= 1)
+    keep = keep_s(policy, function.measured, state.tuning, last=function.live <= 1)
     return f"{text}, idle ones kept for {keep:.3g} s of at most {policy.scaledown_window_s:g} s"
 
 

@@ -79,6 +79,8 @@ class Function:
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("starting", "ready", "draining", "stopping"), 0)
     )
+    started_at_sum: float = 0.0
+    """When those that start were told to, added up."""
     below_target: dict[str, Container] = field(default_factory=dict)
     below_max: dict[str, Container] = field(default_factory=dict)
     below_lease: dict[str, Container] = field(default_factory=dict)

@@ -18,6 +18,7 @@ def start(state: State, function: Function, placement: Placement, why: str) -> N
     container = seat(state, function, placement, why)
     function.containers[container.id] = container
     function.counts["starting"] += 1
+    function.started_at_sum += state.now
     tell_start(state, container)
 
 
@@ -175,6 +176,9 @@ def turn(state: State, container: Container, event: str) -> None:
         return
     function = state.functions[container.function]
     function.counts[container.state] -= 1
+    if container.state == "starting":
+        left = function.started_at_sum - container.started_at
+        function.started_at_sum = left if function.counts["starting"] else 0.0
     container.turn(event)
     if container.state != "ended":
         function.counts[container.state] += 1

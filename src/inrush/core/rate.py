@@ -2,13 +2,15 @@
 found anew each time.
 
 A long window is steady and late, a short one quick and noisy. So the longest is believed as far as no shorter one
-contradicts it (Lepski's rule): going from the longest to the shortest, whenever the estimate is further from a window's
-average than that one's noise explains, it moves to within half its noise. A step of 100x shows after a handful of
-inputs, and steady traffic is averaged over half a minute. More is asked of a window that says less: a burst that has
-just passed may not be the last.
+contradicts it (Lepski's rule): where a shorter window's average is further from a longer one's than its noise explains,
+something has changed, and the longer one begins anew from within the noise of the shorter. A step of 100x shows after a
+handful of inputs, and steady traffic is averaged over half a minute. The shorter a window, the oftener chance alone has
+a go at it: more is asked of it.
 
-Inputs that come together (a map) are one event: what comes within `batch_s` counts once in the number of events, with
-its square in the variance, as in a compound Poisson process.
+Noise is that of counts: the root of an average has a standard deviation of half the root of 1 / (2 window), whatever
+the average is. Inputs that come together (a map) are one event: what comes within `batch_s` counts once in the number
+of events, with its square in the variance, as in a compound Poisson process; and what makes such a rate noisier than
+one of single inputs is taken off it.
 """
 
 from __future__ import annotations
@@ -16,14 +18,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from inrush.core.gaps import Gaps
+
 WINDOWS_S = (0.5, 2.0, 8.0, 32.0)
 """Seconds, the shortest first."""
 
+CERTAIN = (4.5, 4.0, 3.0)
+"""Standard deviations of each of the shorter windows from which on it is believed."""
+
 BATCH_S = 0.02
 """Seconds within which inputs count as come together."""
-
-CERTAIN_UP, CERTAIN_DOWN = 2.5, 4.0
-"""Standard deviations from which on a window that says more, or less, is believed."""
 
 STEP_S = 0.001
 """Seconds below which nothing fades: many inputs in a millisecond cost one exponential."""
@@ -35,7 +39,7 @@ def _zeros() -> list[float]:
 
 @dataclass(slots=True, eq=False)
 class Rate:
-    """Averages over each window, faded up to `at`."""
+    """Averages over each window, faded up to `at`; and the gaps between what came."""
 
     at: float = 0.0
     batch_at: float = -math.inf
@@ -44,12 +48,15 @@ class Rate:
     rates: list[float] = field(default_factory=_zeros)
     squares: list[float] = field(default_factory=_zeros)
     """The sums of squares of what came together, a second."""
+    gaps: Gaps = field(default_factory=Gaps)
 
     def arrived(self, count: int, now: float) -> None:
         """So many inputs arrived."""
         if now - self.at >= STEP_S:
             self._fade(now)
         if now - self.batch_at > BATCH_S:
+            if self.batch:
+                self.gaps.seen(now - self.batch_at)
             self.batch_at, self.batch = now, 0
         square = count * (2 * self.batch + count)
         self.batch += count
@@ -61,24 +68,33 @@ class Rate:
     def now(self, now: float) -> float:
         """Inputs a second."""
         self._fade(now)
-        rate = self.rates[-1]
-        for k in range(len(WINDOWS_S) - 2, -1, -1):
-            noise, seen = self._noise(k), self.rates[k]
-            if rate < seen - CERTAIN_UP * noise:
-                rate = seen - noise
-            elif rate > seen + CERTAIN_DOWN * noise:
-                rate = seen + noise
-        return rate
-
-    def slope(self) -> float:
-        """How much it rises in a second, as far as that is certain; 0 where it does not."""
-        rise = self.rates[-2] - self.rates[-1] - 2 * self._noise(-2)
-        return max(0.0, rise) / (WINDOWS_S[-1] - WINDOWS_S[-2])
+        rates = self.rates
+        for k in range(len(CERTAIN) - 1, -1, -1):
+            root, noise = math.sqrt(rates[k]), self._noise(k)
+            least = max(0.0, root - CERTAIN[k] * noise) ** 2
+            most = (root + CERTAIN[k] * noise) ** 2
+            for longer in range(k + 1, len(WINDOWS_S)):
+                if rates[longer] < least:
+                    self._begin_anew(longer, max(0.0, root - noise) ** 2)
+                elif rates[longer] > most:
+                    self._begin_anew(longer, (root + noise) ** 2)
+        return max(0.0, rates[-1] - self._doubt())
 
     def _noise(self, k: int) -> float:
-        """The standard deviation of a window's average; one input is the least that can be told apart."""
-        window_s = WINDOWS_S[k]
-        return math.sqrt(max(self.squares[k], 1 / window_s) / (2 * window_s))
+        """The standard deviation of the root of a window's average."""
+        rate = self.rates[k]
+        together = max(1.0, self.squares[k] / rate) if rate else 1.0
+        return 0.5 * math.sqrt(together / (2 * WINDOWS_S[k]))
+
+    def _begin_anew(self, k: int, rate: float) -> None:
+        before = self.rates[k]
+        self.squares[k] = self.squares[k] * rate / before if before else rate
+        self.rates[k] = rate
+
+    def _doubt(self) -> float:
+        """Of the longest window: by how much what came together makes it noisier than inputs that come one by one."""
+        twice_s = 2 * WINDOWS_S[-1]
+        return max(0.0, math.sqrt(self.squares[-1] / twice_s) - math.sqrt(self.rates[-1] / twice_s))
 
     def _fade(self, now: float) -> None:
         passed = now - self.at

@@ -23,6 +23,9 @@ from inrush.core.rate import Rate
 from inrush.core.tuning import TUNING, Tuning
 from inrush.wire import ScalePolicy
 
+LOGISTIC = 1.702
+"""A normal deviate is about the logit of its probability over this (within 0.01 of probability)."""
+
 
 class Load(NamedTuple):
     """What there is to do, and with what. Without `valid` nothing is known, which is not the same as nothing to do."""
@@ -39,8 +42,8 @@ class Load(NamedTuple):
     """For how long something has run and nothing has ended."""
     rate: float = 0.0
     """Inputs that arrive in a second."""
-    slope: float = 0.0
-    """How much `rate` rises in a second."""
+    starting_mean_s: float = 0.0
+    """For how long those that start have been starting, on average."""
     starting_s: float = 0.0
     """For how long the first of those that start has been starting: a lower bound of `start_s`."""
 
@@ -82,7 +85,7 @@ class Measured:
     def served(self, seconds: float, count: int, now: float) -> None:
         """`count` attempts ended, which took `seconds` each on average."""
         self.served_count += count
-        each = max(self.tuning.service_weight, 1.0 / self.served_count)
+        each = max(self.tuning.service_weight, min(1.0, self.tuning.service_recent / self.served_count))
         weight = each if count == 1 else 1.0 - (1.0 - each) ** min(count, 64)
         self.service_s = seconds if self.service_s is None else self.service_s + weight * (seconds - self.service_s)
         self.progress_at = now
@@ -110,13 +113,17 @@ def horizon_s(start_s: float | None, tuning: Tuning = TUNING) -> float:
     return tuning.horizon_min_s + tuning.horizon_starts * (start_s or 0.0)
 
 
-def keep_s(policy: ScalePolicy, start_s: float | None, tuning: Tuning = TUNING, last: bool = True) -> float:
+def keep_s(policy: ScalePolicy, measured: Measured, tuning: Tuning = TUNING, last: bool = True) -> float:
     """How long an idle container stays, the last one or one of several, beyond what traffic asks for."""
+    window_s, start_s = policy.scaledown_window_s, measured.start_s
     if start_s is None:
-        return policy.scaledown_window_s
-    if last:
-        return min(policy.scaledown_window_s, max(tuning.keep_min_s, tuning.keep_ratio * start_s))
-    return min(policy.scaledown_window_s, max(tuning.keep_more_min_s, tuning.keep_more_ratio * start_s))
+        return window_s
+    if not last:
+        return min(window_s, max(tuning.keep_more_min_s, tuning.keep_more_ratio * start_s))
+    gaps, worth_s = measured.arrivals.gaps, tuning.keep_ratio * start_s
+    if gaps.total >= tuning.gap_least:
+        worth_s = gaps.keep_s(tuning.gap_price * start_s, measured.service_s or 0.0, window_s)
+    return min(window_s, max(tuning.keep_min_s, worth_s))
 
 
 def target_of(policy: ScalePolicy) -> int:
@@ -155,28 +162,32 @@ def _need(load: Load, policy: ScalePolicy, memo: Memo, tuning: Tuning) -> tuple[
 def _expected(load: Load, target: int, start_s: float, within_s: float, tuning: Tuning) -> float:
     """Inputs at once to have slots for when a container that is started now is ready."""
     service_s, inputs = load.service_s or 0.0, load.queued + load.running
-    rise = load.slope * (start_s + tuning.slope_lag_s)
-    rate = load.rate + min(rise, tuning.slope_most * load.rate)
-    steady, left = rate * service_s, math.exp(-start_s / service_s)
-    spare = tuning.spare * math.sqrt(steady * (1 - left))
-    room = target * (load.ready + load.starting / 2)  # those that start are there for half of the time
-    then = inputs + max(0.0, start_s * (rate - room / service_s))
+    steady, left = load.rate * service_s, math.exp(-start_s / service_s)
+    spare, started = 0.0, 1.0
+    if start_s > 0:
+        deviations = max(0.0, math.log(start_s / tuning.spare_price_s) / LOGISTIC)
+        spare = min(deviations * math.sqrt(steady * (1 - left)), tuning.spare_drain * service_s)
+        started = min(1.0, load.starting_mean_s / start_s)
+    room = target * (load.ready + load.starting * started)  # those that start will be there for so much of the time
+    then = inputs + max(0.0, start_s * (load.rate - room / service_s))
     if then <= room and not load.queued:
         return steady + (inputs - steady) * left + spare
-    return min(then, steady + spare + max(0.0, then - room) * service_s / within_s)
+    late = then - room - min(tuning.patience_starts * start_s, tuning.patience_s) * load.rate
+    return min(then, steady + max(spare, late * service_s / within_s))
 
 
 def _unknown(load: Load, target: int, within_s: float, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:
     """Nothing is known, or what was known is no longer true: few first, and double while all that runs keeps silent.
-    Where starts are seen to be dear, that is no way to learn: an input is taken to last as long as a start, until it
-    is known."""
+    Where starts are seen to be dear, that is no way to learn: an input is taken to last as long as a start, but with
+    less and less belief the longer that is."""
     have, inputs = load.starting + load.ready, load.queued + load.running
     most = math.ceil(inputs / target)
     start_s = load.starting_s if load.start_s is None else load.start_s
     if load.service_s is None and start_s > tuning.dear_start_s:
-        guess_s = max(start_s, load.stall_s)
-        need = math.ceil(inputs * guess_s / target / within_s)
-        return min(most, max(have, need)), f"service time unknown, a start takes {_seconds(start_s)} or more", memo
+        part = min(1.0, start_s / within_s, math.sqrt(tuning.guess_s / start_s))
+        guess = math.ceil(part * most)
+        need = max(have, guess, math.ceil(inputs * load.stall_s / target / within_s))
+        return min(most, need), f"service time unknown, a start takes {_seconds(start_s)} or more", memo
     if load.ready == 0:
         return min(most, max(have, tuning.first_starts)), "service time unknown", memo
     enough = math.ceil(inputs * load.stall_s / target / within_s)

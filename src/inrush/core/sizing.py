@@ -55,9 +55,14 @@ def load_of(state: State, function: Function) -> Load:
         start_s=measured.start_s,
         stall_s=now - measured.progress_at if function.running else 0.0,
         rate=measured.arrivals.now(now),
-        slope=measured.arrivals.slope(),
+        starting_mean_s=_starting_mean_s(function, now),
         starting_s=_starting_s(function, now),
     )
+
+
+def _starting_mean_s(function: Function, now: float) -> float:
+    count = function.counts["starting"]
+    return now - function.started_at_sum / count if count else 0.0
 
 
 def _starting_s(function: Function, now: float) -> float:
@@ -96,6 +101,8 @@ def _shrink(state: State, function: Function) -> None:
     maximum."""
     policy = function.policy
     least = max(policy.min_containers, function.wanted)
+    if function.counts["starting"] and not function.queued:
+        _call_off(state, function, least)
     buffer = policy.buffer_containers if function.queued or function.running else 0
     for container in list(function.idle.values()):
         idle_s, keep = state.now - container.idle_since, _keep_s(state, function)
@@ -106,9 +113,21 @@ def _shrink(state: State, function: Function) -> None:
         _trim(state, function, function.live - max(policy.max_containers, policy.min_containers))
 
 
+def _call_off(state: State, function: Function, least: int) -> None:
+    """What starts and is clearly no longer wanted is not waited for, the latest first, unless it is almost there."""
+    tuning, start_s = state.tuning, function.measured.start_s
+    surplus = min(function.counts["starting"], int(function.live - least - tuning.unwanted_share * max(1, least)))
+    if start_s is None or surplus <= 0:
+        return
+    begun_at = state.now - tuning.unwanted_starts * start_s
+    starting = [c for c in reversed(function.containers.values()) if c.state == "starting" and c.started_at > begun_at]
+    for container in starting[:surplus]:
+        stop(state, container, f"not wanted any more: {function.wanted} wanted, {function.live} have", 0.0)
+
+
 def _keep_s(state: State, function: Function) -> float:
     """How long its longest idle container stays: the last one is worth more than one of several."""
-    return keep_s(function.policy, function.measured.start_s, state.tuning, last=function.live <= 1)
+    return keep_s(function.policy, function.measured, state.tuning, last=function.live <= 1)
 
 
 def _trim(state: State, function: Function, surplus: int) -> None:

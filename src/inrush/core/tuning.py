@@ -17,9 +17,16 @@ class Tuning:
     horizon_min_s: float = 0.25
     """Seconds. A queue that drains within this time, and the time of one start, is no reason for another container."""
 
-    horizon_starts: float = 0.5
+    horizon_starts: float = 0.48
     """Starts. The horizon grows with so many measured starts: what would be drained before a new container is there
     deserves none. Below 1, for those that wait have waited for a start already."""
+
+    patience_starts: float = 0.1
+    """Starts. What arrives within so much of one may wait as long: such a queue is noise, and gone before a start
+    ends,"""
+
+    patience_s: float = 1.0
+    """seconds: and no longer than this."""
 
     first_starts: int = 2
     """Containers started at once for a function of which nothing is known: the second hides a slow or failing first."""
@@ -33,35 +40,54 @@ class Tuning:
     dear_start_s: float = 0.1
     """Seconds. A start that takes longer is no fork: to learn by starting a few first would cost callers more."""
 
-    keep_ratio: float = 20.0
-    """Container seconds for one of a caller: the last idle container stays for so many times its start (ski rental)."""
+    guess_s: float = 12.0
+    """Seconds. While only a start of such a function has been seen, its inputs are taken to last as long as that; but
+    from this length on only in part, for how dear a start is says ever less of an input."""
 
-    keep_min_s: float = 2.0
+    gap_price: float = 2.0
+    """Container seconds for one of a caller: what the start that a last idle container spares is worth, by the gaps
+    seen between inputs."""
+
+    gap_least: int = 8
+    """Gaps. With fewer seen, the last one is kept as for the worst of them (ski rental),"""
+
+    keep_ratio: float = 20.0
+    """starts: for so many times what its own took."""
+
+    keep_min_s: float = 1.0
     """Seconds. However cheap a start is, the last one stays for this long (never past `scaledown_window_s`)."""
 
-    keep_more_ratio: float = 0.6
+    keep_more_ratio: float = 0.25
     """Starts. An idle container of several, not wanted for what arrives, stays for so long."""
 
     keep_more_min_s: float = 0.2
     """Seconds. However cheap a start is, it stays for this long."""
 
-    spare: float = 1.0
-    """Standard deviations of the inputs at once to come, within a start, for which there are containers to spare."""
+    unwanted_share: float = 0.1
+    """Share of those wanted. What starts beyond them by more than this is called off where nothing waits,"""
+
+    unwanted_starts: float = 0.5
+    """starts: unless it has been starting for so long, for then it is as good as there."""
+
+    spare_price_s: float = 1.3
+    """Seconds. One container too many costs as much as one too few when a start takes so long: containers to spare are
+    there for the part start / (start + this) of what the next start may bring (the newsvendor's rule),"""
+
+    spare_drain: float = 1.7
+    """inputs a second: and never more than with which a queue drains by so many, for with d to spare the chance to wait
+    falls by e in each s / d seconds, however many arrive."""
 
     round_up: float = 0.5
     """The part of a container from which on a whole one is started ahead of its inputs."""
 
-    slope_lag_s: float = 8.0
-    """Seconds by which averages lag behind a rate that rises."""
-
-    slope_most: float = 0.5
-    """Share of the rate beyond which it is not expected to have risen once a start is done."""
-
     start_weight: float = 0.3
     """Weight of the latest start in the average of starts: they are few, and a new image shows within three."""
 
-    service_weight: float = 0.05
-    """Weight of the latest input in the average of service times, once there have been twenty; before, all count."""
+    service_weight: float = 0.01
+    """Weight of the latest input in the average of service times, once there have been enough; before,"""
+
+    service_recent: float = 3.0
+    """so many over their number: all count, the first to end, which are the short ones, for less."""
 
     review_min_s: float = 0.02
     """Seconds. While inputs wait, a function is looked at again no sooner than this,"""
