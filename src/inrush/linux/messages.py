@@ -57,9 +57,10 @@ def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = ()) -> N
     end.sendmsg([data], rights, socket.MSG_NOSIGNAL)
 
 
-def receive(end: socket.socket) -> Received:
-    """The next message."""
-    data, controls, flags, _ = end.recvmsg(LIMIT_BYTES, _SPACE, socket.MSG_CMSG_CLOEXEC)
+def receive(end: socket.socket, wait: bool = True) -> Received:
+    """The next message. Without `wait`, or with a non-blocking end: `BlockingIOError` when there is none yet."""
+    how = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
+    data, controls, flags, _ = end.recvmsg(LIMIT_BYTES, _SPACE, how)
     fds, pid = array.array("i"), 0
     for level, kind, raw in controls:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -45,7 +45,7 @@ class Maker:
         theirs.close()
         self._waiting: deque[Done] = deque()
         self.ended = False
-        loop.watch(self._end.fileno(), self._hear)
+        loop.watch(self._end.fileno(), lambda: self._hear(wait=False))
 
     def nets(self, count: int, done: Done) -> None:
         """`done` is called for each of `count` new network namespaces."""
@@ -62,7 +62,7 @@ class Maker:
 
     def wait(self) -> None:
         """Until the next answer has been given to who asked."""
-        self._hear()
+        self._hear(wait=True)
 
     def close(self) -> None:
         """It ends; who still waits is told."""
@@ -80,9 +80,11 @@ class Maker:
         except OSError:
             self.close()
 
-    def _hear(self) -> None:
+    def _hear(self, wait: bool) -> None:
         try:
-            body, fds, _ = messages.receive(self._end)
+            body, fds, _ = messages.receive(self._end, wait)
+        except BlockingIOError:
+            return  # who waited has taken the answer of which the loop had heard
         except (OSError, ValueError):
             body, fds = None, []
         if body is None:
