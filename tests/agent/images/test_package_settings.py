@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,23 @@ def test_one_line_sources_are_read_too_and_foreign_ones_passed_over(tmp_path: Pa
 def test_a_node_that_is_no_debian_uses_the_public_servers(tmp_path: Path) -> None:
     settings = apt.inherit(tmp_path)
     assert (settings.mirror, settings.security) == (apt.PUBLIC, apt.PUBLIC_SECURITY)
+
+
+def test_builds_that_begin_at_once_do_not_take_each_others_files(tmp_path: Path) -> None:
+    settings = apt.AptSettings("http://mirror/debian", "http://mirror/security", (), "machine mirror", ())
+
+    def write() -> None:
+        for _ in range(200):
+            apt.write(settings, tmp_path, "bookworm")
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(write) for _ in range(4)]:
+            done.result()
+    assert sorted(file.name for file in (tmp_path / "apt-bookworm").iterdir()) == [
+        "apt.conf",
+        "auth.conf",
+        "sources.list",
+    ]
 
 
 def test_a_build_gets_the_mirror_and_passwords_in_files_of_its_own(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from agent.launcher.launched import HOST, OUTSIDE, PORT, Forked, Node, needs_root, outside_machine, traces
 from deadline import DEADLINE_S
-from inrush.agent.launcher.sandboxes import MAX_READY, Stock
+from inrush.agent.launcher.overlay import Root
+from inrush.agent.launcher.sandboxes import MAX_READY, Sandbox, Stock
 
 pytestmark = needs_root
 
@@ -109,14 +110,29 @@ async def test_of_a_burst_nothing_is_left_when_its_template_has_gone(
     assert traces(state) == []
 
 
-def test_as_many_are_wanted_as_the_last_burst_took_within_bounds() -> None:
+def test_as_many_are_wanted_as_were_started_since_there_were_enough_within_bounds() -> None:
     stock = Stock()
-    for _ in range(9):
-        stock.note(burst=False)
+
+    def fill() -> None:
+        while len(stock.ready) < stock.wanted:
+            stock.put(Sandbox(Root(-1, []), None, []))
+
+    fill()
+    for _ in range(9):  # one by one: what is taken is made anew before the next
+        stock.note()
+        stock.ready.pop()
+        fill()
     assert stock.wanted == 2
-    for _ in range(30):
-        stock.note(burst=True)
+    for number in range(31):  # in one go, though some were made meanwhile
+        stock.note()
+        if stock.ready:
+            stock.ready.pop()
+        if number % 2:
+            stock.put(Sandbox(Root(-1, []), None, []))
     assert stock.wanted == 31
     for _ in range(10 * MAX_READY):
-        stock.note(burst=True)
+        stock.note()
     assert stock.wanted == MAX_READY
+    stock.want(4)
+    stock.note()
+    assert stock.wanted == 4

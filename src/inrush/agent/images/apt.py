@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,8 @@ def write(settings: AptSettings, directory: Path, release: str) -> tuple[dict[st
 
 
 def _replace(path: Path, text: str) -> None:
-    """Builds under way may be reading the file."""
-    part = path.with_suffix(".part")
+    """Builds under way may be reading the file, and others that begin now write it too, each in a thread of its own."""
+    part = path.with_suffix(f".{threading.get_ident()}")
     part.write_text(text)
     part.rename(path)
 

@@ -1,8 +1,9 @@
 """Sandboxes made ahead for the containers of one template: namespaces, network and root, which a fork only joins.
 
-How many are kept follows how many were started in one go a short while ago: the second burst of a function finds as
-many as the first one needed. They are made when the launcher has nothing else to do, and let go by halves when nobody
-starts any more. Which function's they are is seen from its starts: same layers, same binds, same network.
+How many are kept follows how many were started since there last were enough: the second burst of a function finds as
+many as the first one needed, while single starts find a few. They are made when the launcher has nothing else to do,
+and let go by halves when nobody starts any more. Which function's they are is seen from its starts: same layers, same
+binds, same network.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from inrush.linux import messages
 MAX_READY = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 32)
 """Kept for one template; each holds five descriptors."""
 _FEWEST, _KINDS, _MAKING = 2, 8, 2
-_IDLE_S = 20.0
+_IDLE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -58,13 +59,24 @@ class Stock:
     making: int = 0
     wanted: int = _FEWEST
     started: int = 0
+    """Containers, since as many were ready as were wanted."""
     used: float = 0.0
 
-    def note(self, burst: bool) -> None:
-        """One is started; `burst`: while others were still starting, so that none was made meanwhile."""
-        self.started = self.started + 1 if burst else 1
+    def note(self) -> None:
+        """One is started."""
+        self.started += 1
         self.used = time.monotonic()
         self.wanted = min(MAX_READY, max(_FEWEST, self.wanted, self.started))
+
+    def put(self, made: Sandbox) -> None:
+        """One more is ready."""
+        self.ready.append(made)
+        if len(self.ready) >= self.wanted:
+            self.started = 0
+
+    def want(self, number: int) -> None:
+        """So many from now on, whatever was started."""
+        self.wanted, self.started = number, 0
 
 
 class Sandboxes:
@@ -80,7 +92,7 @@ class Sandboxes:
         self._stocks: OrderedDict[Kind, Stock] = OrderedDict()
         self._open = True
 
-    def take(self, spec: ForkSpec, burst: bool) -> Sandbox | None:
+    def take(self, spec: ForkSpec) -> Sandbox | None:
         """One for this container, if one is ready; either way it is noted that one was wanted."""
         if spec.root.upper or spec.devices or not self._open:
             return None
@@ -89,7 +101,7 @@ class Sandboxes:
         self._stocks.move_to_end(kind)
         if len(self._stocks) > _KINDS:
             self._drop(next(iter(self._stocks)))
-        stock.note(burst)
+        stock.note()
         return stock.ready.popleft() if stock.ready else None
 
     def refill(self) -> bool:
@@ -107,9 +119,9 @@ class Sandboxes:
         def done(made: Sandbox | None) -> None:
             stock.making -= 1
             if made is None:
-                stock.wanted = 0  # until the next start of the kind
+                stock.want(0)  # until the next start of the kind
             elif self._stocks.get(kind) is stock:
-                stock.ready.append(made)
+                stock.put(made)
             else:
                 self._let_go(made)
 
@@ -124,7 +136,8 @@ class Sandboxes:
         now = time.monotonic()
         for kind, stock in list(self._stocks.items()):
             if now - stock.used > _IDLE_S:
-                stock.used, stock.wanted = now, stock.wanted // 2
+                stock.used = now
+                stock.want(stock.wanted // 2)
             if len(stock.ready) > stock.wanted:
                 self._let_go(stock.ready.pop())
                 return True

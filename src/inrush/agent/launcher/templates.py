@@ -184,7 +184,7 @@ class Template:
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
         """Fork a container. `fds` are its guest socket, stdout and stderr."""
         began = time.monotonic()
-        sandbox = self.sandboxes.take(spec, self.busy)
+        sandbox = self.sandboxes.take(spec)
         held = self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, self._below(), sandbox)
 
         def settled(result: TemplateUp | Started | Failure) -> None:
