@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from agent.launcher.launched import Node, make_layer, traces
 from inrush.agent.launcher.client import Launcher
+from inrush.agent.launcher.loop import Loop
 from inrush.agent.launcher.process import start_launcher
 
 
@@ -20,6 +22,15 @@ def state() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="ir-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """The launcher's loop in this process, which gets its signals back."""
+    before = signal.getsignal(signal.SIGCHLD)
+    yield Loop()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.fixture

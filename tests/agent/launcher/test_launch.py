@@ -5,21 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 from inrush.agent.launcher.launch import Failure, Launch
 from inrush.agent.launcher.loop import Loop
 from inrush.linux import messages, namespaces
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    before = signal.getsignal(signal.SIGCHLD)
-    yield Loop()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, before)
 
 
 def _start(program: Callable[[socket.socket], None]) -> Callable[[socket.socket, int], int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,14 +12,6 @@ from inrush.agent.launcher.loop import Loop
 from inrush.agent.launcher.maker import Maker
 from inrush.agent.launcher.userns import UserNamespaces
 from inrush.linux import messages
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    before = signal.getsignal(signal.SIGCHLD)
-    yield Loop()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.mark.timeout(60)
