@@ -11,7 +11,7 @@ import struct
 _REQUEST, _ACK, _CREATE, _EXCL = 1, 4, 0x400, 0x200
 _NEWLINK, _DELLINK, _SETLINK, _NEWADDR, _NEWROUTE = 16, 17, 19, 20, 24
 _NESTED = 0x8000
-_IFNAME, _MTU, _MASTER, _LINKINFO, _PROTINFO, _NS_FD = 3, 4, 10, 18, 12, 28
+_ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _PROTINFO, _NS_FD = 1, 3, 4, 10, 18, 12, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BRPORT_ISOLATED = 1, 2, 1, 33
 _UP = 1
 
@@ -33,10 +33,13 @@ class Netlink:
         """End it."""
         self._socket.close()
 
-    def add_bridge(self, name: str) -> None:
-        """A bridge, up."""
+    def add_bridge(self, name: str, mac: bytes) -> None:
+        """A bridge, up, with a hardware address of its own: else it would take the lowest of its ports, another one
+        with each that comes or goes, and who had learned the last would send into the void for half a minute.
+        """
         info = _nest(_LINKINFO, _attribute(_INFO_KIND, b"bridge"))
-        self._do(_NEWLINK, _CREATE | _EXCL, _link(flags=_UP) + _text(_IFNAME, name) + info, f"bridge {name}")
+        body = _link(flags=_UP) + _text(_IFNAME, name) + _attribute(_ADDRESS, mac) + info
+        self._do(_NEWLINK, _CREATE | _EXCL, body, f"bridge {name}")
 
     def add_veth(self, name: str, bridge: int, peer: str, peer_netns: int, mtu: int) -> None:
         """A pair: `name` here, up and on `bridge` (an index), and `peer` in another network namespace."""

@@ -15,6 +15,7 @@ import pytest
 from agent.launcher.launched import HOST, OUTSIDE, PORT, Node, needs_root, outside_machine
 from deadline import DEADLINE_S
 from inrush.agent.launcher import network
+from inrush.agent.launcher.machine import tag_of
 from inrush.agent.launcher.overlay import loopback_resolver
 
 pytestmark = needs_root
@@ -107,6 +108,15 @@ async def test_a_network_that_a_container_has_left_serves_the_next(node: Node, o
             seen.append(await forked.ask("os.readlink('/proc/self/ns/net')"))
             forked.sock.close()
             await node.ended(forked.id)
+
+
+async def test_the_gateways_hardware_address_is_none_of_a_container_that_comes_and_goes(node: Node) -> None:
+    await node.template("t")
+    await node.fork("t")
+    bridge = Path(f"/sys/class/net/inrush{tag_of(node.state)}")
+    ports = {(port / "address").read_text() for port in bridge.parent.glob(f"{bridge.name}-*")}
+    assert ports
+    assert (bridge / "address").read_text() not in ports
 
 
 async def test_the_network_of_a_template_which_it_could_change_serves_nobody_else(node: Node) -> None:

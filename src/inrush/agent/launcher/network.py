@@ -29,6 +29,8 @@ from inrush.linux import links, messages, namespaces
 _AT_ONCE, _SOON_S = 8, 0.1
 """In a burst namespaces are asked for some at a time: the next are made while the launcher connects the first."""
 _IDLE_S = 60.0
+_LOCAL_MAC = b"\x02\x69"
+"""How hardware addresses begin that no manufacturer has given out."""
 READY, MAX_KEPT = 2, 256
 """For each app: namespaces made ahead, and the most that are kept of those that containers have left."""
 
@@ -166,7 +168,7 @@ class Network:
         return self._netlink
 
     def _set_up(self, route: links.Netlink, subnet: str) -> None:
-        route.add_bridge(self.bridge)
+        route.add_bridge(self.bridge, _LOCAL_MAC + zlib.crc32(self.bridge.encode()).to_bytes(4))
         self._bridge_index = socket.if_nametoindex(self.bridge)
         with contextlib.suppress(OSError):
             Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1")
