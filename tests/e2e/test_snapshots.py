@@ -161,7 +161,7 @@ def test_containers_of_a_torch_snapshot_differ_in_chance_compute_on_many_threads
     looks: list[dict[str, Any]] = told["LOOKS"]
     one_of_each = {look["container"]: look for look in looks}.values()
     assert len(one_of_each) >= 2, looks
-    assert {look["loaded by"] for look in looks} == {"the snapshot"}
+    assert {look["loaded by"] for look in looks} == {"the snapshot"}, done.stdout + done.stderr
     first, second, *_ = one_of_each
     assert all(a != b for a, b in zip(first["drawn"], second["drawn"], strict=True)), (first, second)
     assert {look["product"] for look in looks} == {600.0**3}
