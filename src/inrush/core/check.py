@@ -14,6 +14,7 @@ from inrush.core.check_places import placing
 from inrush.core.containers import CONTAINER, Container
 from inrush.core.functions import Function
 from inrush.core.lease import MOST, STALE_S
+from inrush.core.shares import Amount, given_by, held_by
 from inrush.core.state import State
 from inrush.core.transitions import states
 
@@ -147,13 +148,18 @@ def _shelves(function: Function) -> Iterator[str]:
 
 
 def _totals(state: State) -> Iterator[str]:
-    per_app: dict[str, int] = {}
+    capacity, held = Amount(), dict[str, Amount]()
+    for node in state.nodes.values():
+        capacity = capacity.plus(given_by(node.inventory))
+    if capacity != state.capacity:
+        yield f"all nodes give {capacity}, counted {state.capacity}"
     for container in state.containers.values():
         function = state.functions.get(container.function)
         if function is not None:
-            per_app[function.app] = per_app.get(function.app, 0) + 1
-    if per_app != state.per_app:
-        yield f"containers by app are {per_app}, counted {state.per_app}"
+            held[function.app] = held.get(function.app, Amount()).plus(held_by(container))
+    held = {app: amount for app, amount in held.items() if any(amount)}
+    if held != state.held:
+        yield f"apps hold {held}, counted {state.held}"
     for function_id, function in state.hungry.items():
         if state.functions.get(function_id) is not function:
             yield f"function {function_id} is hungry and gone"

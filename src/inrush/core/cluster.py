@@ -116,6 +116,12 @@ class Cluster:
         known."""
         return explain.stats(self._state.functions[function])
 
+    def share(self, function: str) -> float:
+        """The part of all cpu, memory or devices that the containers of a function hold, where it is largest; KeyError
+        when it is not known."""
+        found = self._state.functions[function]
+        return found.live * self._state.share_of_one(found)
+
     def violations(self) -> list[str]:
         """Sentences about what in the state contradicts itself; always empty, or the core has a defect."""
         return check.violations(self._state)

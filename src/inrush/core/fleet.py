@@ -21,7 +21,9 @@ def node_joined(state: State, event: NodeJoined) -> None:
     if node is None:
         node = state.nodes[event.node] = Node(event.node, state.next_serial(), event.inventory)
     else:
+        state.resize(node.inventory, -1)
         node.measure(event.inventory)
+    state.resize(event.inventory, 1)
     state.index.add(node)
     heed_flaps(state, node)
     if event.pool:
@@ -51,6 +53,7 @@ def node_left(state: State, event: NodeLeft) -> None:
     node = state.nodes.pop(event.node, None)
     if node is None:
         return
+    state.resize(node.inventory, -1)
     state.index.remove(node)
     note_flap(state, node)
     node_gone(state, node.id)

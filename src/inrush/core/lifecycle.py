@@ -7,6 +7,7 @@ from inrush.core.containers import WHOLE, Container
 from inrush.core.effects import StartContainer, StopContainer
 from inrush.core.functions import Function
 from inrush.core.place import Placement, cpu_milli
+from inrush.core.shares import Amount, held_by
 from inrush.core.state import State
 
 STOP_GRACE_S = 30.0
@@ -75,7 +76,10 @@ def unseat(state: State, function: Function, container: Container) -> None:
 
 def _count(state: State, function: Function, container: Container, sign: int) -> None:
     """Who has how much, and where."""
-    _add(state.per_app, function.app, sign)
+    held = state.held.get(function.app, Amount()).plus(held_by(container), sign)
+    state.held[function.app] = held
+    if not any(held):
+        del state.held[function.app]
     _add(function.seats, container.node, sign)
     if container.gpus:
         used = state.used.setdefault(function.app, {})

@@ -1,4 +1,4 @@
-"""Serving the hungry: functions that want more containers than they have get them in turn, the app with fewest first.
+"""Serving the hungry: functions that want more containers than they have get them in turn, the app with least first.
 
 What cannot be placed is refused with a sentence, and what stands idle in its way is let go (`reclaim`). A step places
 a bounded number of containers; the rest is carried over to the next.
@@ -27,7 +27,7 @@ WORDS_MAX_S = 5.0
 FEW_NODES = 8
 """A refusal names who holds what on all nodes: with more than a few, it is put into words anew only so often."""
 
-_Turn = tuple[int, int, int, float, int, Function]
+_Turn = tuple[int, float, int, float, int, Function]
 
 
 def provision(state: State) -> None:
@@ -83,9 +83,9 @@ def _place(state: State, function: Function) -> int:
 
 
 def _turn(state: State, function: Function) -> _Turn:
-    """Priority first, then the app with fewest containers, then the function with fewest, then the one that got a place
-    least lately; the older function when all is equal."""
-    app = state.per_app.get(function.app, 0)
+    """Priority first, then the app with the smallest share of the cluster, then the function with fewest containers,
+    then the one that got a place least lately; the older function when all is equal."""
+    app = state.share_of(function.app)
     return (-function.spec.priority, app, function.live, function.placed_at, function.order, function)
 
 

@@ -17,7 +17,9 @@ from inrush.core.index import Index
 from inrush.core.nodes import Node
 from inrush.core.pools import Pool
 from inrush.core.quotas import Quotas
+from inrush.core.shares import Amount, asked_by, given_by
 from inrush.core.tuning import TUNING, Tuning
+from inrush.wire import Inventory
 
 
 class Timer(NamedTuple):
@@ -47,8 +49,10 @@ class State:
     """Of nodes, for placing."""
     flaps: dict[str, tuple[int, float]] = field(default_factory=dict)
     """How often each node left lately, and when last."""
-    per_app: dict[str, int] = field(default_factory=dict)
-    """Containers that have not ended, by app."""
+    capacity: Amount = field(default_factory=Amount)
+    """What all nodes have to give."""
+    held: dict[str, Amount] = field(default_factory=dict)
+    """What containers that have not ended take of it, by app."""
     claimant: str = ""
     """The function that devices are kept for,"""
     claim_until: float = 0.0
@@ -79,6 +83,18 @@ class State:
     """When the shell was last asked to wake us."""
     serial: int = 0
     out: list[Effect] = field(default_factory=list)
+
+    def resize(self, inventory: Inventory, sign: int) -> None:
+        """A node with this has come or gone."""
+        self.capacity = self.capacity.plus(given_by(inventory), sign)
+
+    def share_of(self, app: str) -> float:
+        """The part of the cluster that an app holds."""
+        return self.held[app].share_of(self.capacity) if app in self.held else 0.0
+
+    def share_of_one(self, function: Function) -> float:
+        """The part of the cluster that one container of a function takes."""
+        return asked_by(function.want).share_of(self.capacity) if function.want else 0.0
 
     def touch(self, function: Function, poke: bool = False) -> None:
         """Route for it at the end of the step; with `poke`, also think about its scale."""

@@ -134,7 +134,9 @@ def _release(state: State, pool: Pool) -> None:
     empty = [node for node in pool.nodes if node in state.nodes and not state.nodes[node].containers]
     ripe = tuple(empty_for_long(pool, empty, state.now))
     for node in ripe:
-        state.index.remove(state.nodes.pop(node))
+        gone = state.nodes.pop(node)
+        state.resize(gone.inventory, -1)
+        state.index.remove(gone)
         del pool.nodes[node]
     if ripe:
         state.out.append(NodesReleased(pool.id, ripe, f"empty for {pool.patience_s:.3g} s"))

@@ -3,8 +3,9 @@
 1. *Preemption*: containers of lower priority go within their grace; what does not end in it is tried again elsewhere,
    free of charge. Those that lose least go first: the lowest priority, no streams, what starts, what ends within the
    grace by what its function's inputs usually take, what has begun last.
-2. *Fair share*: of equals, who holds more than the one that waits yields, one container at a time: it finishes what it
-   runs and takes no more. Where there are fewer places than functions, they take turns.
+2. *Fair share*: of equals, who holds more of the cluster than the one that waits (`shares`) yields as much as leaves
+   it no less than that: a container finishes what it runs and takes no more. Where that would leave nothing for one of
+   them (fewer places than functions, or one that needs a whole node), they take turns.
 3. *Defragmentation*: when there are devices enough but no node has them together, containers on the node where fewest
    have to move finish what they run and start again elsewhere.
 
@@ -52,6 +53,9 @@ PREEMPT_GRACE_S = 1.0
 """For what runs in a container that is preempted to come to its end: whoever preempts waits as long."""
 
 PREEMPTS_PER_STEP = 32
+
+_EQUAL = 1e-9
+"""Shares that differ by no more are equal."""
 
 FRAGMENTS_COMPARED = 16
 """Nodes that are looked at for one on which few have to move."""
@@ -103,19 +107,22 @@ def _preempt(state: State, function: Function, coming: int, lacking: int) -> boo
 
 def _ask_to_yield(state: State, function: Function, coming: int) -> bool:
     """Have busy containers of those with more than their share drained, as many as make room for one of the
-    function's; one after the other, but for those of one cluster."""
-    if coming and coming + len(function.places) >= max(1, function.spec.cluster_size):
+    function's, or for one cluster."""
+    size = max(1, function.spec.cluster_size)
+    if coming and coming + len(function.places) >= size:
         return True
     unfair: list[Container] = []
     for owner in sorted(_owners(state), key=lambda other: (-_share(state, other, function), other.order)):
         if owner is function or owner.spec.nonpreemptible or owner.spec.priority > function.spec.priority:
             continue
         more = _share(state, owner, function) - _share(state, function, owner)
+        asks, each = size * state.share_of_one(function), state.share_of_one(owner)
+        count = math.floor((more - asks) / each + _EQUAL) if each else 0
         ready = [container for container in owner.containers.values() if container.state == "ready"]
-        if more == 1 and _starves(state, function):
+        if count < 1 and more > _EQUAL and _starves(state, function):
             ready = [container for container in ready if _had_its_turn(state, container, owner, function)]
-            more += 1
-        count = min(more - 1, spare_of(state, owner, function))
+            count = math.ceil(asks / each - _EQUAL)
+        count = min(count, spare_of(state, owner, function))
         unfair += sorted(ready, key=lambda container: container.busy)[: max(0, count)]
     candidates = by_node(unfair)
     found = rooms(state, function, candidates)
@@ -203,6 +210,6 @@ def _loss(state: State, owner: Function, container: Container) -> tuple[float, f
     return (0.0, left_s) if left_s <= PREEMPT_GRACE_S else (ran_s, PREEMPT_GRACE_S)
 
 
-def _share(state: State, function: Function, other: Function) -> int:
-    """Containers that count against each other: of the app, or of the function if both are of one app."""
-    return function.live if function.app == other.app else state.per_app.get(function.app, 0)
+def _share(state: State, function: Function, other: Function) -> float:
+    """What counts against each other: the share of the app, or of the function if both are of one app."""
+    return function.live * state.share_of_one(function) if function.app == other.app else state.share_of(function.app)

@@ -53,8 +53,8 @@ class Gauge:
 
     @property
     def fairness(self) -> float:
-        """Jain's index of the containers of apps of one priority that wait for a place, on average: 1 when all have
-        as much as the others, 1/n when one has all."""
+        """Jain's index of what apps of one priority that wait for a place hold of the cluster, on average: 1 when all
+        have as much as the others, 1/n when one has all."""
         total, count = self._fair
         return total / count if count else 1.0
 
@@ -133,17 +133,17 @@ class Gauge:
             if any(accepts(request, kind) for request in requests):
                 self._busy_while_waiting[0] += self._held.get(kind, 0.0) - self._idle.get(kind, 0.0)
                 self._busy_while_waiting[1] += there
-        by_priority: dict[int, dict[str, int]] = {}
+        by_priority: dict[int, dict[str, float]] = {}
         for function in waiting:
             apps = by_priority.setdefault(function.spec.priority, {})
-            apps[function.app] = apps.get(function.app, 0) + function.live
+            apps[function.app] = apps.get(function.app, 0.0) + self._world.cluster.share(function.id)
         for apps in by_priority.values():
             if len(apps) > 1:
                 self._fair[0] += jain(list(apps.values()))
                 self._fair[1] += 1
 
 
-def jain(shares: list[int]) -> float:
+def jain(shares: list[float]) -> float:
     """Jain, Chiu and Hawe 1984: (Σx)² / (n · Σx²)."""
     squares = sum(share * share for share in shares)
     return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0
