@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import inrush
 from inrush import wire
 from inrush.agent import cdi, gpus
 
@@ -80,14 +76,3 @@ def load_of(order: wire.StartContainer, env: Mapping[str, str], max_payload_byte
     """The `spec` of the `load` frame of one container."""
     own = {"container": order.container, "env": dict(env), "max_payload_bytes": max_payload_bytes}
     return {**load_spec(order), **own}
-
-
-@functools.cache
-def guest_version() -> str:
-    """Digest of the code that runs in containers: a template made with another is not used."""
-    package = Path(inrush.__file__).parent
-    files = sorted([*package.glob("*.py"), *(package / "guest").rglob("*.py"), *(package / "client").rglob("*.py")])
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]

@@ -1,7 +1,8 @@
 """What the launcher is asked for: templates of a function, with keys that change whenever what they have seen changes.
 
-A snapshot's key is the digest of all that its process has seen: app, layers, parameters, environment and secrets, guest
-and kernel. So an ephemeral run or an unchanged redeploy finds the snapshot of the one before.
+A snapshot's key is the digest of all that its process has seen: app, layers (by their names, which are digests; the
+guest's code is one of them), parameters, environment and secrets, and kernel. So an ephemeral run or an unchanged
+redeploy finds the snapshot of the one before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from inrush import wire
-from inrush.agent.environment import BASE, guest_version, load_spec
+from inrush.agent.environment import BASE, load_spec
 from inrush.agent.grounds import Ground
 from inrush.agent.launcher.specs import Limits, TemplateSpec
 
@@ -26,7 +27,7 @@ Order = wire.StartContainer | wire.Prepare
 def zygote(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
     """An interpreter in the app's image, with the guest imported."""
     return TemplateSpec(
-        key="zy-" + _digest(order.app, ground.layers, ground.env, *_ground_truth()),
+        key="zy-" + _digest(order.app, ground.layers, ground.env, platform.release()),
         root=ground.template_root(with_source=False),
         uid_base=uid_base,
         python=ground.python,
@@ -54,7 +55,7 @@ def snapshot(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
     env = {**ground.env, **dict(order.env), "INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app}
     boot = {"spec": {**load_spec(order), "function": "", "env": dict(order.env)}}
     return TemplateSpec(
-        key="sn-" + _digest(order.app, ground.layers, ground.above, boot, env, *_ground_truth()),
+        key="sn-" + _digest(order.app, ground.layers, ground.above, boot, env, platform.release()),
         root=ground.template_root(with_source=True),
         uid_base=uid_base,
         python=ground.python,
@@ -85,11 +86,6 @@ def limits(resources: wire.Resources) -> Limits:
 
 def network(spec: wire.FunctionSpec) -> str:
     return "none" if spec.block_network else "nat"
-
-
-def _ground_truth() -> tuple[str, str]:
-    """What every template contains besides the image."""
-    return (guest_version(), platform.release())
 
 
 def _digest(*parts: Any) -> str:

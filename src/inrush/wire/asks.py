@@ -1,0 +1,201 @@
+"""What a client asks the server, beside calls: blobs, images, apps, functions, secrets, Dicts, and what goes on.
+
+`Ask(rid, body)` is answered by `Answer(rid, result)` or `Refused(rid, code, message)`, of `answers.py`. One client may
+have many asks in flight; answers come in any order.
+"""
+
+from __future__ import annotations
+
+from inrush.wire.functions import AppSpec
+from inrush.wire.images import Recipe
+from inrush.wire.structs import Message
+
+
+class PutBlob(Message, frozen=True):
+    """Result: the blob's id. Without `digest` the id is random. With `digest` (sha256 hex of `data`) the id is
+    `sha256-<digest>`, and the content is checked. Larger blobs than a frame go in parts: `PutBlob` with `part` > 0
+    appends to `upload`."""
+
+    data: bytes
+    digest: str = ""
+    upload: str = ""
+    last: bool = True
+
+
+class HasBlobs(Message, frozen=True):
+    """Result: list of those ids that the server does not have."""
+
+    ids: tuple[str, ...]
+
+
+class GetBlob(Message, frozen=True):
+    """Result: up to `limit` bytes from `offset` (bytes)."""
+
+    id: str
+    offset: int = 0
+    limit: int = 8 * 1024 * 1024
+
+
+class BuildImage(Message, frozen=True):
+    """Builds what is missing; result `{"image": id, "python": "3.11"}`. Progress arrives as `Progress(rid, …)`."""
+
+    recipe: Recipe
+    app: str
+    secrets: tuple[str, ...] = ()
+    force: bool = False
+
+
+class StartApp(Message, frozen=True):
+    """Registers an app, ephemeral (it ends with this client, unless `detach`) or deployed (it stays; a new version
+    replaces the old one). Result: `{"app": id, "version": id, "functions": {name: id}, "urls": {function or
+    function.method: url}}`."""
+
+    spec: AppSpec
+    deploy: bool = False
+    detach: bool = False
+    strategy: str = "rolling"
+
+
+class CheckApp(Message, frozen=True):
+    """Could these functions ever run here? Asked before images are built and code is sent, so only names, resources and
+    where they may run need be told. Result: null; refused as `StartApp` would be."""
+
+    spec: AppSpec
+
+
+class StopApp(Message, frozen=True):
+    """Ends an app by id or name: its calls are cancelled, its containers get their grace. Result: null."""
+
+    app: str
+
+
+class FindFunction(Message, frozen=True):
+    """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}}` of a function or class of a deployed
+    app (or of the caller's own app)."""
+
+    app: str
+    name: str
+
+
+class BindClass(Message, frozen=True):
+    """The pool of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …});
+    result: a function id. The same set gives the same id."""
+
+    function: str
+    parameters: bytes
+
+
+class OverrideScale(Message, frozen=True):
+    """Live override of a function's scale policy, until the next deploy; None leaves a field as it is. Result: null."""
+
+    function: str
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window_s: float | None = None
+
+
+class FunctionStats(Message, frozen=True):
+    """Result: `{"backlog", "containers", "running_inputs", "input_headroom"}`."""
+
+    function: str
+
+
+class PutSecret(Message, frozen=True):
+    """Creates or replaces. Without a `name` the secret is anonymous and goes with the app that uses it. Result: its
+    id."""
+
+    values: tuple[tuple[str, str], ...]
+    name: str = ""
+    overwrite: bool = True
+
+
+class FindSecret(Message, frozen=True):
+    """Result: id of a named secret; `required` keys must be in it."""
+
+    name: str
+    required: tuple[str, ...] = ()
+
+
+class OpenDict(Message, frozen=True):
+    """Result: id of a named Dict."""
+
+    name: str
+    create: bool = False
+
+
+class DictOp(Message, frozen=True):
+    """One operation on a Dict. Keys and values are opaque bytes. `op`, with its arguments and result: get(keys[0]) →
+    bytes | null; put(pairs, if_absent) → bool (was it put); pop(keys[0]) → bytes | null; contains(keys[0]) → bool;
+    len() → int; items(cursor in keys[0] or none) → {"pairs": [[key, value], …], "next": bytes | null}; clear() →
+    null. Writes are acknowledged after their commit."""
+
+    dict: str
+    op: str
+    keys: tuple[bytes, ...] = ()
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+    if_absent: bool = False
+
+
+class DeleteDict(Message, frozen=True):
+    """Result: null."""
+
+    name: str
+
+
+class ListDicts(Message, frozen=True):
+    """Result: `[{"name", "items", "created"}, …]` of all named Dicts; `created` in seconds since the epoch."""
+
+
+class FollowLogs(Message, frozen=True):
+    """Lines of an app (id or name) as `Log` messages, tagged with `rid`, until `Unfollow(rid)`. With `backlog` the
+    last n lines first."""
+
+    app: str
+    backlog: int = 0
+    follow: bool = True
+
+
+class FollowStates(Message, frozen=True):
+    """What is going on in an app, for a progress display: `State` messages tagged with `rid`, until `Unfollow(rid)`."""
+
+    app: str
+
+
+class FindCall(Message, frozen=True):
+    """Result: `{"function": id, "kind": str, "inputs": n, "done": n}` of a durable call."""
+
+    call: str
+
+
+Request = (
+    PutBlob
+    | HasBlobs
+    | GetBlob
+    | BuildImage
+    | StartApp
+    | CheckApp
+    | StopApp
+    | FindFunction
+    | BindClass
+    | OverrideScale
+    | FunctionStats
+    | PutSecret
+    | FindSecret
+    | OpenDict
+    | DictOp
+    | DeleteDict
+    | ListDicts
+    | FollowLogs
+    | FollowStates
+    | FindCall
+)
+
+
+class Ask(Message, frozen=True):
+    rid: int
+    body: Request
+
+
+class Unfollow(Message, frozen=True):
+    rid: int
