@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-if TYPE_CHECKING:
-    from inrush.guest.interrupt import Interrupter
-    from inrush.guest.target import Target
+from inrush.guest.interrupt import Interrupter
+from inrush.guest.results import Payload
+from inrush.guest.target import Target
 
 
 class Attempt:
@@ -41,3 +42,7 @@ class Attempt:
         self.task: Any = None
         self.mailbox: Any = None
         """Where grants (of a generator) and pieces of the body (of a web request) go: a `Credit` or a `Feed`."""
+
+
+Answer = Callable[[Attempt, int, Payload, float], None]
+"""Told how an attempt ended: its status, its payload, and how many seconds it ran."""

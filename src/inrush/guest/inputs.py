@@ -13,19 +13,29 @@ import threading
 import time
 from collections import deque
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from inrush.guest.attempt import Attempt
-
-if TYPE_CHECKING:
-    from inrush.guest.tasks import Tasks
-    from inrush.guest.threads import Workers
 
 LONG_S = 0.0003
 """Inputs that take longer run side by side."""
 
 STUCK_S = 0.002
 """A worker that has not come back for this long is not waited for."""
+
+
+class Loop(Protocol):
+    """Runs async inputs."""
+
+    def start(self, attempt: Attempt) -> None: ...
+
+
+class Threads(Protocol):
+    """Run sync inputs: so many of them, which each take one after the other."""
+
+    count: int
+
+    def ensure(self, wanted: int) -> None: ...
 
 
 class Inputs:
@@ -36,8 +46,8 @@ class Inputs:
         self.pending: deque[Attempt] = deque()
         self.active: set[Attempt] = set()
         self.closed = False
-        self.workers: Workers
-        self.tasks: Tasks
+        self.workers: Threads
+        self.tasks: Loop
         self._lock = threading.RLock()
         self._awake = 0
         self._active_sync = 0

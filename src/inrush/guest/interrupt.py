@@ -12,12 +12,18 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
+from typing import Protocol
 
 from inrush.errors import InputCancellation
-from inrush.guest.attempt import Attempt
 
 _SIGNAL = signal.SIGUSR1
 _WHY = "the input was cancelled"
+
+
+class Interruptible(Protocol):
+    """What user code runs for: an attempt. Others interrupt it through its `interrupter`."""
+
+    interrupter: Interrupter | None
 
 
 class Interrupter:
@@ -26,7 +32,7 @@ class Interrupter:
     def __init__(self) -> None:
         self._thread = threading.get_ident()
         self._lock = threading.Lock()
-        self._attempt: Attempt | None = None
+        self._attempt: Interruptible | None = None
         self._wanted = False
         self._owed = False
         self._raised = False
@@ -41,7 +47,7 @@ class Interrupter:
         """Whether the caller is the thread that is interrupted; threads that user code starts are not."""
         return threading.get_ident() == self._thread
 
-    def open(self, attempt: Attempt) -> None:
+    def open(self, attempt: Interruptible) -> None:
         """User code of `attempt` begins."""
         with self._lock:
             self._attempt, self._wanted, self._owed, self._raised, self._depth = attempt, False, False, False, 0
@@ -54,7 +60,7 @@ class Interrupter:
             if self._wanted and not self._by_signal:
                 _raise_in(self._thread, None)
 
-    def interrupt(self, attempt: Attempt) -> None:
+    def interrupt(self, attempt: Interruptible) -> None:
         """From another thread: end this attempt, if it is still the one that runs. It is to be repeated until that has
         ended: a signal is lost on a thread that is just about to block."""
         with self._lock:

@@ -8,6 +8,7 @@ so that its slot is really free.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from inrush.guest.threads import Workers
 
 if TYPE_CHECKING:
     from inrush.guest.load import Loaded
+    from inrush.guest.site import Request, Site
 
 LET_GO_S = 2.0
 EXIT_HOOKS_S = 30.0
@@ -41,8 +43,8 @@ class Runner:
         self.outbox = outbox
         self._output = output
         self.inputs = Inputs(limit)
-        self.tasks = self.inputs.tasks = Tasks(self)
-        self.workers = self.inputs.workers = Workers(self)
+        self.tasks = self.inputs.tasks = Tasks(self.inputs, outbox, self.answer)
+        self.workers = self.inputs.workers = Workers(self.inputs, outbox, self.answer)
         self.loaded: Loaded
         self.leave_by = math.inf
         self.stuck = ""
@@ -81,9 +83,13 @@ class Runner:
         ]
         for attempt in attempts:
             if kind == "gen" or target.site:
-                attempt.mailbox = target.site.request(attempt, self.outbox) if target.site else Credit()
+                attempt.mailbox = self._request(attempt, target.site) if target.site else Credit()
                 self._mailboxes[call, attempt.index] = attempt
         self.inputs.add(attempts)
+
+    def _request(self, attempt: Attempt, site: Site) -> Request:
+        payload, attempt.payload = attempt.payload, b""
+        return site.request(payload, functools.partial(self.outbox.item, attempt.call, attempt.index))
 
     def on_cancel(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         call, indexes = header["c"], set(header["i"])

@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from inrush.errors import StartupError
-from inrush.guest.attempt import Attempt
-from inrush.guest.outbox import Outbox
 from inrush.guest.protocol import ASGI
 
 PIECE_BYTES = 128 * 1024
@@ -24,6 +22,7 @@ PIECE_BYTES = 128 * 1024
 
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Item = Callable[[int, bytes], None]
 
 
 class Site:
@@ -64,21 +63,25 @@ class Site:
         self._lifespan.exception()
         return {"type": ""}
 
-    def request(self, attempt: Attempt, outbox: Outbox) -> Request:
-        """From the pump: a request, which will be served as its attempt runs."""
-        return Request(self._app, self._state, self.loop, attempt, outbox)
+    def request(self, payload: bytes | memoryview, item: Item) -> Request:
+        """From the pump: a request, which will be served as its attempt runs; `item` sends the n-th piece back."""
+        return Request(self._app, self._state, self.loop, payload, item)
 
 
 class Request:
     """One request, or one web socket."""
 
     def __init__(
-        self, app: App, state: dict[str, Any], loop: asyncio.AbstractEventLoop, attempt: Attempt, outbox: Outbox
+        self,
+        app: App,
+        state: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+        payload: bytes | memoryview,
+        item: Item,
     ) -> None:
         self._app = app
         self._loop = loop
-        self._attempt = attempt
-        self._outbox = outbox
+        self._item = item
         self._sent = 0
         self._events: deque[Message] = deque()
         self._arrived: asyncio.Event = asyncio.Event()
@@ -86,8 +89,7 @@ class Request:
         self._credit: int | None = None
         """Pieces that may still leave; None until a first grant: then there is no limit."""
         self._granted: asyncio.Event = asyncio.Event()
-        head, body = _open(bytes(attempt.payload))
-        attempt.payload = b""
+        head, body = _open(bytes(payload))
         self._scope = _scope(head["scope"], state)
         self._is_socket = self._scope["type"] == "websocket"
         first: Message = {"type": "websocket.connect"} if self._is_socket else _body(body, head.get("last", True))
@@ -149,7 +151,7 @@ class Request:
             if self._credit == 0:
                 await self._granted.wait()
         payload = b"".join((ASGI, json.dumps(head).encode(), b"\n", body))
-        self._outbox.item(self._attempt.call, self._attempt.index, self._sent, payload)
+        self._item(self._sent, payload)
         self._sent += 1
 
     def _spend(self) -> bool:

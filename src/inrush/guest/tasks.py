@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from inrush.errors import DeserializationError
 from inrush.guest import results
-from inrush.guest.attempt import Attempt
+from inrush.guest.attempt import Answer, Attempt
 from inrush.guest.context import current
 from inrush.guest.generators import Credit, iterate_async
-from inrush.guest.outbox import LATENCY_S
+from inrush.guest.inputs import Inputs
+from inrush.guest.outbox import LATENCY_S, Outbox
 from inrush.guest.protocol import INLINE_LIMIT_BYTES, OK
 from inrush.guest.results import Result
 from inrush.guest.tracebacks import traceback_text
@@ -22,14 +23,12 @@ from inrush.guest.tracebacks import traceback_text
 if TYPE_CHECKING:
     import asyncio
 
-    from inrush.guest.runner import Runner
-
 
 class Tasks:
     """The loop and what runs on it."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, inputs: Inputs, outbox: Outbox, answer: Answer) -> None:
+        self._inputs, self._outbox, self._answer = inputs, outbox, answer
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting: deque[Attempt] = deque()
         self._crossing = False
@@ -99,21 +98,21 @@ class Tasks:
             status, payload = await self._call(attempt)
         except asyncio.CancelledError as error:
             status, payload = results.failed(error)
-        runner, elapsed = self._runner, time.monotonic() - attempt.started
+        elapsed = time.monotonic() - attempt.started
         attempt.task = None  # from here on nothing cancels it
         if len(payload) > INLINE_LIMIT_BYTES and not attempt.forced:
-            await asyncio.to_thread(runner.answer, attempt, status, payload, elapsed)
+            await asyncio.to_thread(self._answer, attempt, status, payload, elapsed)
         else:
-            runner.answer(attempt, status, payload, elapsed)
-        runner.inputs.finish(attempt, elapsed)
+            self._answer(attempt, status, payload, elapsed)
+        self._inputs.finish(attempt, elapsed)
         if not self._flushing:
             self._flushing = True
-            self.loop.call_later(LATENCY_S if runner.inputs.pending else 0, self._flush)
+            self.loop.call_later(LATENCY_S if self._inputs.pending else 0, self._flush)
 
     def _flush(self) -> None:
         """Results of tasks that end together share a frame."""
         self._flushing = False
-        self._runner.outbox.flush()
+        self._outbox.flush()
 
     async def _call(self, attempt: Attempt) -> Result:
         if attempt.target.site is not None:
@@ -126,7 +125,7 @@ class Tasks:
         try:
             value = attempt.target.run(*args, **kwargs)
             if isinstance(attempt.mailbox, Credit):
-                await iterate_async(value, attempt, self._runner.outbox)
+                await iterate_async(value, attempt, self._outbox)
                 value = None
             else:
                 value = await value

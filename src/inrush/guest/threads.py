@@ -6,26 +6,24 @@ import contextvars
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from inrush.errors import DeserializationError, InputCancellation
 from inrush.guest import process, results
-from inrush.guest.attempt import Attempt
+from inrush.guest.attempt import Answer, Attempt
 from inrush.guest.context import current
 from inrush.guest.generators import Credit, iterate
+from inrush.guest.inputs import Inputs
 from inrush.guest.interrupt import Interrupter
+from inrush.guest.outbox import Outbox
 from inrush.guest.results import Result
-
-if TYPE_CHECKING:
-    from inrush.guest.runner import Runner
 
 
 class Workers:
     """All worker threads. The main thread is one of them, by `work`; others are started as they are needed, and
     stay."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, inputs: Inputs, outbox: Outbox, answer: Answer) -> None:
+        self._inputs, self._outbox, self._answer = inputs, outbox, answer
         self.count = 1
 
     def ensure(self, wanted: int) -> None:
@@ -46,27 +44,26 @@ class Workers:
 
     def work(self) -> None:
         """Run inputs until the guest ends."""
-        runner, interrupter = self._runner, Interrupter()
-        inputs, outbox = runner.inputs, runner.outbox
+        inputs, outbox, interrupter = self._inputs, self._outbox, Interrupter()
         while inputs.wait():
             while (attempt := inputs.take()) is not None:
                 outbox.promise()  # this one may take long, and the results before it should not wait for it
-                status, payload = _run(attempt, interrupter, runner)
+                status, payload = _run(attempt, interrupter, outbox)
                 elapsed = time.monotonic() - attempt.started
-                runner.answer(attempt, status, payload, elapsed)
+                self._answer(attempt, status, payload, elapsed)
                 inputs.finish(attempt, elapsed)
             outbox.flush()
 
 
-def _run(attempt: Attempt, interrupter: Interrupter, runner: Runner) -> Result:
+def _run(attempt: Attempt, interrupter: Interrupter, outbox: Outbox) -> Result:
     try:
-        return contextvars.copy_context().run(_call, attempt, interrupter, runner)
+        return contextvars.copy_context().run(_call, attempt, interrupter, outbox)
     except BaseException as late:  # an interrupt that arrived between the end of user code and `close`
         interrupter.close()
         return results.failed(late)
 
 
-def _call(attempt: Attempt, interrupter: Interrupter, runner: Runner) -> Result:
+def _call(attempt: Attempt, interrupter: Interrupter, outbox: Outbox) -> Result:
     current.set(attempt)
     try:
         args, kwargs = results.arguments(attempt.payload)
@@ -79,7 +76,7 @@ def _call(attempt: Attempt, interrupter: Interrupter, runner: Runner) -> Result:
             raise InputCancellation
         value = attempt.target.run(*args, **kwargs)
         if isinstance(attempt.mailbox, Credit):
-            iterate(value, attempt, interrupter, runner.outbox)
+            iterate(value, attempt, interrupter, outbox)
             value = None
         interrupter.close()
     except BaseException as error:
