@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import groupby, islice, zip_longest
 
-from inrush.core.nodes import Node
+from inrush.core.nodes import Kind, Node
 from inrush.core.place import (
     FAMILIES,
     Placement,
@@ -39,9 +39,6 @@ May = Callable[[GpuRequest, str], bool]
 
 def _any(request: GpuRequest, gpu_type: str) -> bool:
     return True
-
-
-Kind = tuple[str, str, tuple[tuple[str, str], ...], float, tuple[tuple[str, int], ...]]
 
 
 def kind_of(inventory: Inventory) -> Kind:
@@ -78,6 +75,11 @@ class Group:
         for shelf in shelves:
             shelf[node.id] = node
         self._where[node.id] = shelves
+
+    def freed(self, node: Node) -> None:
+        """There may be room in it where there was none."""
+        self.changed(node)
+        self.index.freed(node)
 
     def drop(self, node: Node) -> None:
         """It is not to be found any more."""

@@ -9,13 +9,28 @@ and the kernel shares what there is by weight. Memory and devices are hard.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from inrush.core.containers import WHOLE, Container
 from inrush.wire import Inventory
 
-if TYPE_CHECKING:
-    from inrush.core.index import Group
+Kind = tuple[str, str, tuple[tuple[str, str], ...], float, tuple[tuple[str, int], ...]]
+"""What nodes of one group have in common: cloud, region, labels, price, and how many devices of each type."""
+
+
+class Peers(Protocol):
+    """The nodes of one kind, as one of them knows them: a `Group` of the index, which it tells of every change."""
+
+    kind: Kind
+
+    def changed(self, node: Node) -> None:
+        """It has more or less free than before."""
+
+    def freed(self, node: Node) -> None:
+        """There may be room in it where there was none."""
+
+    def drop(self, node: Node) -> None:
+        """It is not to be found any more."""
 
 
 class Claim(NamedTuple):
@@ -64,7 +79,7 @@ class Node:
     """What we have against it, until `shunned_until`."""
     shunned_until: float = 0.0
     times_shunned: int = 0
-    group: Group | None = None
+    group: Peers | None = None
     """Its place in the index."""
 
     @property
@@ -126,8 +141,7 @@ class Node:
     def freed(self) -> None:
         """There may be room here where there was none."""
         if self.group is not None:
-            self.group.changed(self)
-            self.group.index.freed(self)
+            self.group.freed(self)
 
     def whole_free(self, gpu_type: str, function: str, priority: int) -> int:
         """Wholly free devices of a type, less those kept for others than this function."""
