@@ -46,6 +46,15 @@ def test_five_thousand_containers_are_there_in_two_minutes_where_nodes_take_nine
     assert report.gpus < 1.01 * 5001
 
 
+def test_that_inputs_are_long_is_learned_while_the_first_one_runs_and_nodes_are_ordered_for_all() -> None:
+    scenario = load("zero_to_5000_nodes")
+    (score,) = scenario.workloads
+    unknown = change(score, traffic=change(score.traffic, bursts=((0, 10_000),)))
+    world, report = simulated(change(scenario, workloads=(unknown,), end_s=125.0), 7)
+    assert reached(world, "running", 4900) <= 120.0
+    assert report.gpus < 1.01 * 5001
+
+
 def test_a_mixed_load_keeps_the_gpus_busy_while_work_waits() -> None:
     scenario = load("mixed")
     short = tuple(change(w, traffic=change(w.traffic, until_s=110.0)) for w in scenario.workloads)

@@ -12,7 +12,7 @@ a node takes, the same rule as for containers with another price:
 
 The first term clears the backlog, the second keeps up. In a burst g is large before q is: orders run ahead of demand,
 but never by more than a quarter of what waits already. Less than one container's worth drains by itself, unless it has
-waited for L. While s is unknown, the time without any result is a lower bound of it; when nothing has run at all, one
+waited for L. While s is unknown, it is taken to be twice the time without any result; when nothing has run at all, one
 container's worth is ordered, for that is how to find out.
 
 Where
@@ -124,7 +124,7 @@ class Backlog(NamedTuple):
     growth: float = 0.0
     """Inputs a second, averaged."""
     service_s: float = 0.0
-    """Of an input, or a lower bound of it; 0 when nothing is known."""
+    """Of an input, or a guess at it; 0 when nothing is known."""
     waited_s: float = 0.0
     target: int = 1
     """Inputs at once in a container."""
