@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 import datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from inrush.client._dual import dual
 from inrush.client._link import current
@@ -12,12 +13,14 @@ from inrush.client._unbuilt import refuse
 from inrush.errors import AlreadyExistsError, NotFoundError
 from inrush.wire import DeleteDict, ListDicts, OpenDict
 
-if TYPE_CHECKING:
-    from inrush.client.dict import Dict
+D = TypeVar("D")
 
 
-class Dicts:
+class Dicts(Generic[D]):
     """`Dict.objects.create("d")`, `.list()`, `.delete("d")`."""
+
+    def __init__(self, of: Callable[[str], D]) -> None:
+        self._of = of
 
     @dual
     async def create(
@@ -38,17 +41,15 @@ class Dicts:
         created_before: datetime.datetime | str | None = None,
         environment_name: str | None = None,
         client: Any = None,
-    ) -> builtins.list[Dict]:
+    ) -> builtins.list[D]:
         """All of them, the latest first; `created_before` is a time, or one in ISO form."""
-        from inrush.client.dict import Dict
-
         refuse(environment_name, client)
         if isinstance(created_before, str):
             created_before = datetime.datetime.fromisoformat(created_before)
         rows = sorted(await (await current()).ask(ListDicts()), key=lambda row: float(row["created"]), reverse=True)
         if created_before is not None:
             rows = [row for row in rows if row["created"] < created_before.timestamp()]
-        return [Dict(row["name"]) for row in rows[:max_objects]]
+        return [self._of(row["name"]) for row in rows[:max_objects]]
 
     @dual
     async def delete(

@@ -161,7 +161,7 @@ class Dict:
             yield load(value)
 
     delete = _Delete()
-    objects = Dicts()
+    objects: Dicts[Dict] = Dicts(lambda name: Dict(name))
 
     def __getitem__(self, key: Any) -> Any:
         value = self.get(key, _NOTHING)

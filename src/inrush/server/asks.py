@@ -33,7 +33,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Asks:
-    """Made by `serve.py` with all that it needs."""
+    """Made by `control.py` with all that it needs."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -20,10 +20,8 @@ from inrush.server.api.guard import Guard, host_of
 from inrush.server.api.looks import Looks
 from inrush.server.api.route import problem
 from inrush.server.api.streams import Streams
+from inrush.server.control import ControlPlane
 from inrush.server.gateway import Gateway
-
-if TYPE_CHECKING:
-    from inrush.server.serve import Server
 
 _LOCAL = ".localhost"
 _HTTP, _SOCKET = "http", "websocket"
@@ -32,7 +30,7 @@ _HTTP, _SOCKET = "http", "websocket"
 class Site:
     """The ASGI app of a server."""
 
-    def __init__(self, server: Server, gateway: Gateway, guard: Guard) -> None:
+    def __init__(self, server: ControlPlane, gateway: Gateway, guard: Guard) -> None:
         self._server, self._gateway, self._guard = server, gateway, guard
         streams = Streams(server)
         self._routes = [*Looks(server).routes(), *streams.routes()]

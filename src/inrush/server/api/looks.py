@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
 
 import msgspec
 from starlette.requests import Request
@@ -12,16 +12,14 @@ from inrush.errors import InvalidError, NotFoundError
 from inrush.server import containers, functions
 from inrush.server.api import schema
 from inrush.server.api.route import Route, number
+from inrush.server.control import ControlPlane
 from inrush.server.versions import App
-
-if TYPE_CHECKING:
-    from inrush.server.serve import Server
 
 
 class Looks:
     """The handlers of one server."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ControlPlane) -> None:
         self._server = server
 
     def routes(self) -> list[Route]:
@@ -56,7 +54,22 @@ class Looks:
     # ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def status(self, request: Request) -> schema.Status:
-        return self._server.status()
+        server = self._server
+        return schema.Status(
+            version=server.version,
+            pid=os.getpid(),
+            url=server.url,
+            boot=server.boot,
+            started=server.started,
+            apps=len(server.apps.running()),
+            functions=len(server.functions.all()),
+            containers=len(server.containers.all()),
+            nodes=len(server.nodes),
+            clients=len(server.sessions),
+            calls=len(server.calls),
+            durable_calls=len(server.durable),
+            stopping=server.ending,
+        )
 
     async def shutdown(self, request: Request) -> schema.Done:
         self._server.ask_to_end("somebody asked for it")

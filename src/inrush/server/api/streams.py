@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -19,11 +19,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from inrush.errors import Error, InvalidError
 from inrush.server.api import schema
 from inrush.server.api.route import Route, number
+from inrush.server.control import ControlPlane
 from inrush.server.execs import Exec
 from inrush.server.logs import Line
-
-if TYPE_CHECKING:
-    from inrush.server.serve import Server
 
 PENDING_LINES = 1000
 _SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v sh)")
@@ -34,7 +32,7 @@ _decode_resize = msgspec.json.Decoder(schema.Resize).decode
 class Streams:
     """The handlers of one server."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: ControlPlane) -> None:
         self._server = server
 
     def routes(self) -> list[Route]:

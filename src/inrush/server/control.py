@@ -1,0 +1,220 @@
+"""The control plane: every part of a server is made here, by hand, told what it needs, and joined to the others.
+
+links (unix socket, WebSocket, guests) ─▶ sessions ─▶ calls ─▶ loop ─▶ core
+                          gateway ─────────────▶ ┘                  │ effects
+                   nodes ◀──────────────────────────────────────────┘ ─▶ calls ─▶ sessions
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from inrush import settings, wire
+from inrush.core import effects, quotas
+from inrush.core.cluster import Cluster
+from inrush.core.never import can_ever
+from inrush.server.apps import Apps
+from inrush.server.asks import Asks
+from inrush.server.blobs import Blobs
+from inrush.server.calls import Calls
+from inrush.server.containers import Containers
+from inrush.server.dicts import Dicts
+from inrush.server.durable import Durable
+from inrush.server.endpoints import Endpoints
+from inrush.server.execs import Execs
+from inrush.server.functions import Function, Functions
+from inrush.server.gateway import Gateway
+from inrush.server.guests import Guests
+from inrush.server.images import Images
+from inrush.server.logs import Line, Logs
+from inrush.server.loop import Loop
+from inrush.server.nodes import Nodes
+from inrush.server.secrets import Secrets
+from inrush.server.sessions import Sessions
+from inrush.server.store import Store
+from inrush.server.watch import Watch
+
+log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+
+
+class ControlPlane:
+    """Of one home. The HTTP port is made from it, and `Server` has it serve and end."""
+
+    def __init__(self, home: Path, given: Mapping[str, Any]) -> None:
+        """Opens files and rows. Belongs to the running event loop."""
+        self.home = home
+        self.settings = {name: v.value if isinstance(v, settings.Value) else v for name, v in given.items()}
+        self.version = installed_version("inrush")
+        self.boot = secrets.token_hex(8)
+        self.started = time.time()
+        self.url = ""
+        """Where HTTP is served, from `Server.start` on."""
+        self._end = asyncio.Event()
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "run").mkdir(mode=0o700, exist_ok=True)
+        self.token = _token(home / "token", self.settings["token"])
+        self._build()
+
+    def _build(self) -> None:
+        given = self.settings
+        self.store = Store(self.home, given["database_url"])
+        self.secrets = Secrets(self.home, self.store)
+        self.dicts = Dicts(self.store)
+        self.blobs = Blobs(
+            self.home / "blobs", given["blobs_gib"] * 1024 * MIB, given["max_payload_mib"] * MIB, given["result_ttl_s"]
+        )
+        self.logs = Logs(self.home / "logs", given["logs_mib"] * MIB)
+        self.functions, self.containers, self.endpoints = Functions(), Containers(), Endpoints()
+        self.loop = Loop(Cluster(self.boot, quotas=quotas.parse(given["quotas"])), self._apply)
+        post = self.loop.post
+        self.nodes = Nodes(self.loop, self.functions, self.containers, self.environment)
+        self.calls = Calls(
+            post, self.functions, self.blobs, self.nodes.to_container, max_queued_inputs=given["max_queued_inputs"]
+        )
+        self.durable = Durable(self.store, self.calls, self.functions, given["result_ttl_s"])
+        self.watch = Watch(self.functions, self.containers)
+        self.images = Images(self.nodes, self.secrets, given["force_build"])
+        self.execs = Execs(self.nodes, self.containers)
+        self.apps = Apps(
+            self.store,
+            post,
+            self.functions,
+            self.endpoints,
+            self.blobs,
+            self.secrets,
+            self.logs,
+            can_ever=self._can_ever,
+            prepare=self.nodes.prepare,
+            explain=self._explain,
+        )
+        self.asks = Asks(
+            self.apps,
+            self.functions,
+            self.blobs,
+            self.secrets,
+            self.dicts,
+            self.logs,
+            self.watch,
+            self.images,
+            self.durable,
+            post,
+            self.loop.core.stats,
+        )
+        self.sessions = Sessions(
+            self.calls,
+            self.durable,
+            self.asks,
+            self.loop,
+            self._client_gone,
+            boot=self.boot,
+            token=self.token,
+            version=self.version,
+        )
+        self.gateway = Gateway(self.endpoints, self.calls, self.loop.turn, given["max_payload_mib"] * MIB)
+        self.guests = Guests(self.containers, self.sessions, self.nodes.to_container, self.loop.writes)
+        self._wire()
+
+    def _wire(self) -> None:
+        self.nodes.handlers[wire.Yielded] = self.calls.yielded
+        self.nodes.handlers[wire.ContainerLog] = self._container_log
+        self.nodes.handlers[wire.FromGuestLink] = self.guests.frame
+        self.containers.ended.append(lambda container: self.guests.ended(container.id))
+        self._effects: dict[type, Callable[[Any], None]] = {
+            effects.Dispatch: self.calls.dispatch,
+            effects.Resolve: self.calls.resolve,
+            effects.StartContainer: self.nodes.start_container,
+            effects.StopContainer: self.nodes.stop_container,
+            effects.CancelRun: self.nodes.cancel_run,
+            effects.Recall: self.nodes.recall,
+            effects.Waiting: self.watch.waiting,
+            effects.Decided: self.watch.decided,
+        }
+
+    def _apply(self, batch: list[Any]) -> None:
+        handlers = self._effects
+        for effect in batch:
+            handler = handlers.get(type(effect))
+            if handler is None:
+                continue
+            try:
+                handler(effect)
+            except Exception:
+                log.exception("a defect: %s could not be carried out", type(effect).__name__)
+
+    def environment(self, spec: wire.FunctionSpec) -> tuple[tuple[str, str], ...]:
+        """A function's variables, with its secrets opened. Raises `NotFoundError` where one is gone."""
+        return tuple({**self.secrets.values(spec.secrets), **dict(spec.env)}.items())
+
+    def _can_ever(self, spec: wire.FunctionSpec) -> str:
+        why = can_ever(spec.resources, self.loop.core.nodes.values(), spec)
+        if why and spec.resources.gpu:
+            first = spec.resources.gpu[0]
+            kind = "A10G" if first.type == "ANY" else first.type
+            gpus = f"{kind}:{max(first.count, 8)}"
+            why += f". To declare some: `inrush server stop`, and from then on INRUSH_GPUS={gpus} inrush run …"
+        return why or ""
+
+    def _explain(self, function: Function) -> list[str]:
+        return [
+            *self.loop.core.explain(function.id),
+            *self.containers.starts(function.id),
+            *function.notes,
+        ]
+
+    def _container_log(self, message: wire.ContainerLog) -> None:
+        container = self.containers.get(message.container)
+        if container is None:
+            return
+        function = container.function
+        self.logs.write(
+            function.app, Line(message.time, container.id, function.title, message.call, message.stream, message.text)
+        )
+
+    async def _client_gone(self, client: str) -> None:
+        self.asks.client_gone(client)
+        await self.apps.client_gone(client)
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was asked to end."""
+        return self._end.is_set()
+
+    def ask_to_end(self, why: str) -> None:
+        """Has `Server.wait_closed` return."""
+        log.info("ending: %s", why)
+        self.sessions.closing = "the server is ending; it can be started again"
+        self.nodes.ending = True
+        self._end.set()
+
+
+def _token(path: Path, given: str) -> str:
+    """The setting, else what the home's file holds, else a new one."""
+    if given:
+        write_private(path, given)
+        return given
+    try:
+        token = path.read_text().strip()
+    except FileNotFoundError:
+        token = ""
+    if not token:
+        token = secrets.token_urlsafe(24)
+        write_private(path, token)
+    return token
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file that nobody else can read; it is there whole or not at all."""
+    part = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    part.replace(path)
