@@ -17,7 +17,7 @@ KERNEL = tuple(int("".join(filter(str.isdigit, part))) for part in os.uname().re
 def _python(code: str) -> str:
     path = str(Path(inrush.__file__).parent.parent)
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {path!r})\n{code}"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 @pytest.mark.skipif(KERNEL < (6, 1), reason="MADV_COLLAPSE is Linux 6.1")
@@ -55,3 +55,27 @@ process.set_title("inrush-test")
 print(open("/proc/self/cmdline").read().strip(chr(0)), open("/proc/self/comm").read())
 """
     assert _python(code).split() == ["inrush-test", "inrush-test"]
+
+
+def test_all_children_are_ended_with_those_that_one_made_while_it_was_killed() -> None:
+    code = """
+import os, time
+from inrush.linux import namespaces, process
+for attempt in range(60):
+    read, write = os.pipe()
+    if os.fork() == 0:
+        for made in range(2000):
+            if namespaces.fork_sibling() == 0:
+                time.sleep(600)
+            os.write(write, b".")
+        time.sleep(600)
+    os.read(read, 1)
+    process.end_children()
+    try:
+        os.waitpid(-1, os.WNOHANG)
+        print("left")
+    except ChildProcessError:
+        print("none")
+    os.close(read), os.close(write)
+"""
+    assert _python(code).split() == ["none"] * 60

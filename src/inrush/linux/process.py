@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -21,6 +22,21 @@ def die_with_parent(signum: int = signal.SIGKILL) -> None:
 def adopt_orphans() -> None:
     """Descendants whose parent has died become children of this process."""
     prctl(_SUBREAPER, 1)
+
+
+def end_children() -> None:
+    """Kill all children and wait for them. One that is killed may just have made another child of ours
+    (`namespaces.fork_sibling`): so, after each that ends, all that are there now."""
+    while True:
+        with open("/proc/thread-self/children") as file:
+            children = file.read().split()
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
 
 
 def hide_memory() -> None:

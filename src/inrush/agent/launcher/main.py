@@ -102,17 +102,7 @@ def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, reser
         _broken(agent, error)
         raise
     finally:
-        _end_children()
+        with contextlib.suppress(OSError):
+            process.end_children()  # every init is one; with it goes its container
         sweep(tag, rootless)
         os._exit(status)
-
-
-def _end_children() -> None:
-    """Every init is a child of the launcher; with it goes its container."""
-    with contextlib.suppress(OSError, ValueError):
-        children = Path("/proc/thread-self/children").read_text().split()
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
-        while True:
-            os.waitpid(-1, 0)
