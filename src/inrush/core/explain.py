@@ -78,10 +78,11 @@ def _busy(function: Function, starting: int) -> str:
 
 def _policy(state: State, function: Function) -> str:
     policy = function.policy
-    most = "no limit" if policy.max_containers is None else str(policy.max_containers)
-    text = (
-        f"{function.spec.name}: {policy.min_containers} to {most} containers, {function.slots} inputs at once in each"
-    )
+    bounds = f"at least {policy.min_containers}"
+    if policy.max_containers is not None:
+        bounds = f"{policy.min_containers} to {policy.max_containers}"
+    inputs = "1 input" if function.slots == 1 else f"{function.slots} inputs"
+    text = f"{function.spec.name}: {bounds} containers, {inputs} at once in each"
     if function.target != function.slots:
         text += f" (aims at {function.target})"
     if function.spec.priority:
