@@ -118,9 +118,10 @@ class Templates:
         return round(sum(t.memory_mib for t in (*self._open.values(), *self._lingering) if t.children))
 
     async def make_room(self, mib: float) -> None:
-        """Let idle ones go, least used first, until they hold at most so much."""
-        for key in self._expendable(time.monotonic(), idle_mib=mib):
-            await self._let_go(key)
+        """Let idle ones go, least used first, until they hold at most so much. While one goes, another may be wanted
+        again: so it is looked anew after each."""
+        while keys := self._expendable(time.monotonic(), idle_mib=mib):
+            await self._let_go(keys[0])
 
     def retire(self, key: str) -> None:
         """Another has taken its place: it goes as soon as nobody uses it."""
@@ -194,8 +195,7 @@ class Templates:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            for key in self._expendable(time.monotonic()):
-                await self._let_go(key)
+            await self.make_room(math.inf)
 
     def _expendable(self, now: float, idle_mib: float = math.inf) -> list[str]:
         """Those past their time, then the least used until the rest fits into the budget, and idle ones into theirs."""

@@ -110,16 +110,29 @@ def desired(load: Load, policy: ScalePolicy, memo: Memo, now: float, tuning: Tun
 
 def horizon_s(start_s: float | None, tuning: Tuning = TUNING) -> float:
     """The time within which a backlog should drain."""
-    return tuning.horizon_min_s + tuning.horizon_starts * (start_s or 0.0)
+    start_s = start_s or 0.0
+    return tuning.horizon_min_s + min(start_s, tuning.horizon_short_s) + tuning.horizon_starts * start_s
 
 
-def keep_s(policy: ScalePolicy, measured: Measured, tuning: Tuning = TUNING, last: bool = True) -> float:
-    """How long an idle container stays, the last one or one of several, beyond what traffic asks for."""
+def deviation(wanted: int, target: int, measured: Measured) -> float:
+    """Containers by which chance alone moves what is wanted while one starts: of inputs that are long against a start,
+    few begin or end in that time."""
+    start_s, service_s = measured.start_s, measured.service_s
+    changes = 1 - math.exp(-start_s / service_s) if start_s and service_s else 1.0
+    return math.sqrt(max(0, wanted) * changes / target)
+
+
+def keep_s(
+    policy: ScalePolicy, measured: Measured, tuning: Tuning = TUNING, last: bool = True, far_above: bool = False
+) -> float:
+    """How long an idle container stays, the last one or one of several, beyond what traffic asks for; `far_above`: so
+    far beyond that it will hardly be asked for by chance."""
     window_s, start_s = policy.scaledown_window_s, measured.start_s
     if start_s is None:
         return window_s
     if not last:
-        return min(window_s, max(tuning.keep_more_min_s, tuning.keep_more_ratio * start_s))
+        ratio = tuning.keep_far_ratio if far_above else tuning.keep_more_ratio
+        return min(window_s, max(tuning.keep_more_min_s, ratio * start_s))
     gaps, worth_s = measured.arrivals.gaps, tuning.keep_ratio * start_s
     if gaps.total >= tuning.gap_least:
         worth_s = gaps.keep_s(tuning.gap_price * start_s, measured.service_s or 0.0, window_s)

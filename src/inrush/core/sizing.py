@@ -9,7 +9,7 @@ from inrush.core.effects import Decided, Waiting
 from inrush.core.explain import waiting_for
 from inrush.core.functions import Function
 from inrush.core.lifecycle import drain, stop
-from inrush.core.scale import Decision, Load, desired, horizon_s, keep_s
+from inrush.core.scale import Decision, Load, desired, deviation, horizon_s, keep_s
 from inrush.core.state import State
 
 
@@ -116,7 +116,7 @@ def _shrink(state: State, function: Function) -> None:
 def _call_off(state: State, function: Function, least: int) -> None:
     """What starts and is clearly no longer wanted is not waited for, the latest first, unless it is almost there."""
     tuning, start_s = state.tuning, function.measured.start_s
-    surplus = min(function.counts["starting"], int(function.live - least - tuning.unwanted_share * max(1, least)))
+    surplus = min(function.counts["starting"], int(function.live - least - _chance(state, function)))
     if start_s is None or surplus <= 0:
         return
     begun_at = state.now - tuning.unwanted_starts * start_s
@@ -126,8 +126,15 @@ def _call_off(state: State, function: Function, least: int) -> None:
 
 
 def _keep_s(state: State, function: Function) -> float:
-    """How long its longest idle container stays: the last one is worth more than one of several."""
-    return keep_s(function.policy, function.measured, state.tuning, last=function.live <= 1)
+    """How long its longest idle container stays: the last one is worth more than one of several, and those that chance
+    may ask for again more than what a burst has left behind."""
+    far_above = function.live - function.wanted > state.tuning.chance_least + _chance(state, function)
+    return keep_s(function.policy, function.measured, state.tuning, last=function.live <= 1, far_above=far_above)
+
+
+def _chance(state: State, function: Function) -> float:
+    """Containers above what is wanted that may be wanted again without any change of traffic."""
+    return state.tuning.chance_deviations * deviation(function.wanted, function.target, function.measured)
 
 
 def _trim(state: State, function: Function, surplus: int) -> None:

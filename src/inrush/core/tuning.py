@@ -17,9 +17,13 @@ class Tuning:
     horizon_min_s: float = 0.25
     """Seconds. A queue that drains within this time, and the time of one start, is no reason for another container."""
 
-    horizon_starts: float = 0.48
+    horizon_starts: float = 0.43
     """Starts. The horizon grows with so many measured starts: what would be drained before a new container is there
-    deserves none. Below 1, for those that wait have waited for a start already."""
+    deserves none. Below 1, for those that wait have waited for a start already;"""
+
+    horizon_short_s: float = 0.5
+    """seconds: but with a whole start up to here. A start of a second is soon over, and so is the wait that it spares,
+    while a container that is late by as much has been paid for nothing."""
 
     patience_starts: float = 0.1
     """Starts. What arrives within so much of one may wait as long: such a queue is noise, and gone before a start
@@ -60,31 +64,39 @@ class Tuning:
     keep_more_ratio: float = 0.25
     """Starts. An idle container of several, not wanted for what arrives, stays for so long."""
 
-    keep_more_min_s: float = 0.2
+    keep_more_min_s: float = 0.1
     """Seconds. However cheap a start is, it stays for this long."""
 
-    unwanted_share: float = 0.1
-    """Share of those wanted. What starts beyond them by more than this is called off where nothing waits,"""
+    chance_deviations: float = 0.5
+    """Standard deviations of what is wanted. So far above it a container may soon be wanted again by chance. What
+    starts beyond that is called off where nothing waits, and what is idle"""
 
-    unwanted_starts: float = 0.5
-    """starts: unless it has been starting for so long, for then it is as good as there."""
+    chance_least: float = 0.5
+    """and above it by so many containers more"""
+
+    keep_far_ratio: float = 0.03
+    """stays for so many starts only: it is left over from a burst."""
+
+    unwanted_starts: float = 0.75
+    """Starts. What has been starting for so long is not called off, for it is as good as there."""
 
     spare_price_s: float = 1.3
     """Seconds. One container too many costs as much as one too few when a start takes so long: containers to spare are
     there for the part start / (start + this) of what the next start may bring (the newsvendor's rule),"""
 
-    spare_drain: float = 1.7
+    spare_drain: float = 1.4
     """inputs a second: and never more than with which a queue drains by so many, for with d to spare the chance to wait
     falls by e in each s / d seconds, however many arrive."""
 
-    round_up: float = 0.5
-    """The part of a container from which on a whole one is started ahead of its inputs."""
+    round_up: float = 0.3
+    """What is added before parts of a container are dropped: a whole one is started ahead of its inputs from 0.7 on."""
 
     start_weight: float = 0.3
     """Weight of the latest start in the average of starts: they are few, and a new image shows within three."""
 
-    service_weight: float = 0.01
-    """Weight of the latest input in the average of service times, once there have been enough; before,"""
+    service_weight: float = 0.004
+    """Weight of the latest input in the average of service times, once there have been enough: with heavy tails an
+    average of fewer has containers come and go by chance; before,"""
 
     service_recent: float = 3.0
     """so many over their number: all count, the first to end, which are the short ones, for less."""
