@@ -21,7 +21,7 @@ class Tuning:
     """Starts. The horizon grows with so many measured starts: what would be drained before a new container is there
     deserves none. Below 1, for those that wait have waited for a start already;"""
 
-    horizon_short_s: float = 0.5
+    horizon_short_s: float = 0.4
     """seconds: but with a whole start up to here. A start of a second is soon over, and so is the wait that it spares,
     while a container that is late by as much has been paid for nothing."""
 
