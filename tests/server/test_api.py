@@ -85,7 +85,7 @@ async def test_apps_containers_and_nodes_are_told(server: Server, api: httpx.Asy
     assert (status["apps"], status["containers"], status["nodes"], status["clients"]) == (1, 1, 1, 1)
     assert (await api.post(f"/apps/{app['app']}/stop")).status_code == 200
     ended = (await api.get("/functions/app/f/why")).json()["lines"]
-    assert ended[0].startswith("its app has ended; until then: f: 1 to ")
+    assert ended[0].startswith("its app has ended; until then: f: 1 or more containers, ")
     assert any("started by fork" in line for line in ended)
     assert (await api.get("/functions/app/g/why")).status_code == 404
     assert (await api.get("/apps")).json() == []

@@ -78,7 +78,7 @@ def _busy(function: Function, starting: int) -> str:
 
 def _policy(state: State, function: Function) -> str:
     policy = function.policy
-    bounds = f"at least {policy.min_containers}"
+    bounds = f"{policy.min_containers} or more"
     if policy.max_containers is not None:
         bounds = f"{policy.min_containers} to {policy.max_containers}"
     inputs = "1 input" if function.slots == 1 else f"{function.slots} inputs"
