@@ -139,13 +139,15 @@ class Node:
         """The same for Python code."""
         return await self.run(PYTHON, "-I", "-c", code, **options)
 
-    async def template(self, key: str, **options: Any) -> TemplateUp:
+    def template_spec(self, key: str, **options: Any) -> TemplateSpec:
         options.setdefault("root", self.root())
         options.setdefault("uid_base", UID_BASE)
         options.setdefault("entry", "rig")
         options.setdefault("env", {"LD_LIBRARY_PATH": "/opt/inrush/python/lib"})
-        spec = TemplateSpec(key, python=PYTHON, sys_path=("/root",), **options)
-        return await self.launcher.open_template(spec, 2, 2)
+        return TemplateSpec(key, python=PYTHON, sys_path=("/root",), **options)
+
+    async def template(self, key: str, **options: Any) -> TemplateUp:
+        return await self.launcher.open_template(self.template_spec(key, **options), 2, 2)
 
     async def fork(self, template: str, **options: Any) -> Forked:
         id = options.pop("id", None) or self.name()

@@ -11,7 +11,10 @@ import pytest
 
 from agent.launcher.launched import Node, needs_root
 from deadline import DEADLINE_S
+from inrush.agent.exits import Exits
+from inrush.agent.images.store import ImageStore
 from inrush.agent.launcher.client import LaunchError
+from inrush.agent.templates import Templates as Kept
 
 pytestmark = needs_root
 
@@ -289,3 +292,21 @@ async def test_a_container_killed_while_it_is_forked_does_not_live(node: Node) -
         else:
             assert (await node.ended(id)).signal == signal.SIGKILL
     assert await (await node.fork("t")).ask("1") == "1"
+
+
+async def test_one_that_is_wanted_while_another_makes_room_stays(node: Node) -> None:
+    images = ImageStore(node.state / "node", node.launcher, Exits(), budget_gib=1.0)
+    kept = Kept(node.launcher, images, budget_mib=4096.0)
+    idle, wanted = (node.template_spec(key) for key in ("idle", "wanted"))
+    for spec in (idle, wanted):
+        async with kept.use(spec, ttl_s=3600.0):
+            pass
+    making_room = asyncio.create_task(kept.make_room(0.0))
+    await asyncio.sleep(0)  # a turn of the loop later the end of the first has been asked for, and not yet confirmed
+    assert not kept.is_open(idle.key)
+    assert not making_room.done()
+    async with kept.use(wanted, ttl_s=3600.0):
+        await making_room
+        assert kept.is_open(wanted.key)
+        assert await (await node.fork(wanted.key)).ask("6 * 7") == "42"
+    await kept.close()
