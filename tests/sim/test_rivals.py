@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
-from inrush.sim.compare import RIVALS, beaten, compare, dominated, line, page
+from inrush.sim.compare import RIVALS, beaten, compare, dominated, line, page, unbeatable
 from inrush.sim.oracle import oracle_s, work_s
 from inrush.sim.rivals.arena import Box
 from inrush.sim.rivals.beta9 import Beta9Endpoint, Beta9Queue
@@ -161,3 +162,14 @@ def test_a_page_names_what_is_missed() -> None:
     text = page(compare([TRACE]))
     assert "Dominated by a rival" in text
     assert "dense traces" in text
+    assert "No policy beats all rivals at once on 1 traces: plain (at fixed" in text
+
+
+def test_no_policy_beats_who_never_waits_nor_who_pays_less_than_the_oracle() -> None:
+    (row,) = compare([TRACE])
+    first, *others = row.rivals
+    modest = replace(row, bound_s=row.work_s)
+    assert unbeatable(modest) == ""
+    assert unbeatable(replace(modest, rivals=(replace(first, p99_s=0.0), *others))) == f"{first.policy}'s p99 is 0"
+    cheap = unbeatable(replace(modest, rivals=(replace(first, gpu_s=0.9 * row.work_s), *others)))
+    assert cheap.endswith(f"the oracle pays 1.00, {first.policy} 0.90")

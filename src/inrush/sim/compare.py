@@ -41,6 +41,8 @@ class Row:
     rivals: tuple[Outcome, ...]
     work_s: float
     oracle_s: float
+    bound_s: float
+    """What the oracle pays for the lowest p99 of all rivals."""
 
     @property
     def dense(self) -> bool:
@@ -71,6 +73,18 @@ def beaten(rows: list[Row]) -> dict[str, int]:
     """By rival, the traces on which ours beats it."""
     names = [rival.policy for rival in rows[0].rivals]
     return {name: sum(beats(row.ours, row.rivals[k]) for row in rows) for k, name in enumerate(names)}
+
+
+def unbeatable(row: Row) -> str:
+    """Why no policy beats all rivals of the trace at once; empty where one may. A fixed pool costs what ours does."""
+    least = min(row.rivals, key=lambda rival: rival.p99_s)
+    if not least.p99_s:
+        return f"{least.policy}'s p99 is 0"
+    cheapest = min((rival for rival in row.rivals if rival.policy != "fixed"), key=lambda rival: rival.gpu_s)
+    if row.bound_s <= cheapest.gpu_s:
+        return ""
+    paid, bound = cheapest.gpu_s / row.work_s, row.bound_s / row.work_s
+    return f"at {least.policy}'s p99 the oracle pays {bound:.2f}, {cheapest.policy} {paid:.2f}"
 
 
 def dominated(rows: list[Row]) -> list[str]:
@@ -106,7 +120,10 @@ def _claims(rows: list[Row]) -> list[str]:
     found += ["", f"Dominated by a rival: {'; '.join(worse) or 'nowhere'} (aim: nowhere)."]
     near = len(dense) - len(far)
     found += ["", f"Within {DISTANCE} times the oracle on {near} of {len(dense)} dense traces (aim: all)."]
-    return [*found, f"Further: {', '.join(far)}."] if far else found
+    if far:
+        found.append(f"Further: {', '.join(far)}.")
+    never = [f"{row.trace.name} ({why})" for row in rows if (why := unbeatable(row))]
+    return [*found, "", f"No policy beats all rivals at once on {len(never)} traces: {'; '.join(never) or 'none'}."]
 
 
 def _cell(outcome: Outcome, work: float) -> str:
@@ -119,4 +136,5 @@ def _row(trace: Trace, seed: int, tuning: Tuning) -> Row:
     rivals = [Crowd(trace, seed, rival(trace)).run() for rival in RIVALS]
     rivals.append(WarmCrowd(trace, seed, size).run())
     requests = trace.requests(seed)
-    return Row(trace, ours, tuple(rivals), work_s(trace, requests), oracle_s(trace, requests, ours.p99_s))
+    near, bound = (oracle_s(trace, requests, p99_s) for p99_s in (ours.p99_s, min(rival.p99_s for rival in rivals)))
+    return Row(trace, ours, tuple(rivals), work_s(trace, requests), near, bound)
