@@ -15,12 +15,14 @@ import pytest
 
 import inrush
 from deadline import DEADLINE_S
-from inrush.guest.isolate import job
+from inrush.guest.isolate import place
 from inrush.linux import messages
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 _BOOT = "import os, sys; os.dup2({}, 3); sys.path.insert(0, {!r}); from inrush.guest.zygote import main; main()"
+
+_PLACE = {"sandbox": False, "netns": False, "binds": [], "devices": [], "tmp_mib": None}
 
 Start = Callable[..., tuple[socket.socket, "subprocess.Popen[bytes]"]]
 
@@ -97,9 +99,9 @@ def test_a_request_that_makes_no_sense_is_answered_and_the_zygote_lives(start: S
     control, _ = start("")
     _hear(control)
     for _ in range(2):
-        messages.send(control, {"fork": "co-1"}, [0, 1])
+        messages.send(control, {"fork": 1}, [0, 1])
         answer = _hear(control)
-        assert answer["unforked"] == "co-1"
+        assert answer["unforked"] == 1
         assert answer["error"]
 
 
@@ -110,37 +112,23 @@ def test_a_fork_that_cannot_isolate_itself_reports_it_and_its_end_is_told(start:
         report, theirs = messages.pair()
         report.settimeout(DEADLINE_S)
         null = os.open(os.devnull, os.O_RDWR)
-        body = {"fork": f"co-{number}", "env": {}, "cwd": "/", "hostname": "", "tmp_mib": None, "asked": 0.0}
-        more = {"sandbox": False, "joins": 0, "netns": False, "binds": [], "devices": []}
-        messages.send(control, {**body, **more}, [theirs.fileno(), null, null, null, null])
+        messages.send(control, {**_PLACE, "fork": number}, [theirs.fileno(), null])
         theirs.close()
         os.close(null)
         assert "error" in _hear(report)
         ended = _hear(control)
-        assert ended["exit"] == f"co-{number}"
+        assert ended["exit"] == number
         assert os.waitstatus_to_exitcode(ended["status"]) == 1
         report.close()
 
 
 def test_descriptors_of_a_request_are_told_apart_by_their_order() -> None:
-    body = {
-        "fork": "co-1",
-        "env": {"A": "b"},
-        "cwd": "/x",
-        "hostname": "h",
-        "tmp_mib": 5,
-        "asked": 1.5,
-        "sandbox": False,
-        "joins": 2,
-        "netns": True,
-        "binds": [["/data", True], ["/file", False]],
-        "devices": ["nvidia0"],
-    }
-    asked = job(body, list(range(100, 111)))
-    assert (asked.report, asked.guest, asked.stdout, asked.stderr, asked.root) == (100, 101, 102, 103, 104)
-    assert asked.joins == [105, 106]
-    assert asked.netns == 107
-    assert asked.binds == [(108, "/data", True), (109, "/file", False)]
-    assert asked.devices == {"nvidia0": 110}
+    binds = [["/data", True], ["/file", False]]
+    body = {**_PLACE, "fork": 4, "tmp_mib": 5, "netns": True, "binds": binds, "devices": ["nvidia0"]}
+    asked = place(body, list(range(100, 106)))
+    assert (asked.number, asked.report, asked.root, asked.netns, asked.tmp_mib) == (4, 100, 101, 102, 5)
+    assert asked.binds == [(103, "/data", True), (104, "/file", False)]
+    assert asked.devices == {"nvidia0": 105}
     with pytest.raises((ValueError, IndexError)):
-        job(body, list(range(100, 110)))
+        place(body, list(range(100, 105)))
+    assert place({**_PLACE, "fork": 5, "sandbox": True}, [7, 8, 9, 10, 11]).sandbox == [8, 9, 10, 11]

@@ -1,8 +1,8 @@
-"""What a process just forked from a template does to itself, before it serves: its own groups, namespaces, root
-and output, and no rights.
+"""What a process just forked from a template does to itself, before it serves, in two steps: it goes to its place
+(its own namespaces and root), and it becomes a container (its own groups and output, and no rights).
 
-The launcher does not believe that this happened: it looks, from outside, before the container gets its first
-input.
+A place that was made ahead gets its process ahead too, which waits between the two steps for its `Job`. The launcher
+does not believe that any of it happened: it looks, from outside, before the container gets its first input.
 """
 
 from __future__ import annotations
@@ -20,61 +20,87 @@ _OWN = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
 _SANDBOX = (namespaces.NEWNET, namespaces.NEWIPC, namespaces.NEWUTS, namespaces.NEWNS)
 """In this order the launcher sends them; with the last the root changes."""
 
+Times = list[tuple[str, float]]
+"""Phases, each with the time of its end; the first is where they begin, on the clock that all processes share."""
+
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A request to fork, with its descriptors sorted out."""
+class Place:
+    """A request to fork, with its descriptors sorted out: `sandbox` to join, or what to make a place of."""
 
-    id: str
-    env: dict[str, str]
-    cwd: str
-    hostname: str
-    tmp_mib: int | None
-    asked: float
+    number: int
     report: int
-    guest: int
-    stdout: int
-    stderr: int
-    root: int
     sandbox: Sequence[int]
-    joins: Sequence[int]
+    root: int
     netns: int
     binds: Sequence[tuple[int, str, bool]]
     devices: dict[str, int]
+    tmp_mib: int | None
 
 
-def job(body: dict[str, Any], fds: list[int]) -> Job:
-    """The launcher's message as a `Job`. Descriptors come as four fixed ones, then a root or the namespaces of a
-    sandbox, then joins, network, binds, devices.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The container to become."""
+
+    env: dict[str, str]
+    cwd: str
+    hostname: str
+    guest: int
+    stdout: int
+    stderr: int
+    joins: Sequence[int]
+
+
+def place(body: dict[str, Any], fds: list[int]) -> Place:
+    """The launcher's message as a `Place`. Descriptors come as the report's, then a root or the namespaces of a
+    sandbox, then network, binds, devices.
     """
-    report, guest, stdout, stderr, *rest = fds
+    report, *rest = fds
     kinds = len(_SANDBOX) if body["sandbox"] else 0
     sandbox, rest = rest[:kinds], rest[kinds:]
     root = -1 if sandbox else rest.pop(0)
-    joins, rest = rest[: body["joins"]], rest[body["joins"] :]
     netns = rest.pop(0) if body["netns"] else -1
     binds = [(rest.pop(0), path, is_directory) for path, is_directory in body["binds"]]
     devices = dict(zip(body["devices"], rest, strict=True))
-    return Job(
-        body["fork"], body["env"], body["cwd"], body["hostname"], body["tmp_mib"], body["asked"],
-        report, guest, stdout, stderr, root, sandbox, joins, netns, binds, devices,
-    )  # fmt: skip
+    return Place(int(body["fork"]), report, sandbox, root, netns, binds, devices, body["tmp_mib"])
 
 
-def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
-    """Do all of it, tell the launcher, and return the socket to serve."""
+def go_to(place: Place, times: Times) -> None:
+    """The first step."""
+    if place.sandbox:
+        _join_sandbox(place.sandbox)
+        return
+    _leave_namespaces(place.netns)
+    times.append(("namespaces", time.monotonic()))
+    nodes = {**roots.take_nodes(), **place.devices} if place.devices else None
+    roots.enter(place.root, place.binds, nodes, place.tmp_mib, sealed=True)
+    os.close(place.root)
+    times.append(("root", time.monotonic()))
+
+
+def wait(report: socket.socket, times: Times) -> Job | None:
+    """The container to become; None where there will be none. Who finds no job yet says that it waits, and what it did
+    before is not of the container's time."""
+    try:
+        body, fds, _ = messages.receive(report, wait=False)
+    except BlockingIOError:
+        messages.send(report, {"waits": True})
+        body, fds, _ = messages.receive(report)
+        times[:] = [("sandbox", time.monotonic())]
+    if body is None:
+        return None
+    times.insert(0, ("ask", body["asked"]))
+    guest, stdout, stderr, *joins = fds
+    return Job(body["env"], body["cwd"], body["hostname"], guest, stdout, stderr, joins)
+
+
+def become(job: Job, made_ahead: bool, report: socket.socket, filter_code: bytes, times: Times) -> socket.socket:
+    """The second step: do all that is left, tell the launcher, and return the socket to serve."""
     clock = time.monotonic
-    times = [("ask", job.asked), ("fork", forked)]
-    if job.sandbox:
-        _join_sandbox(job)
-        times.append(("sandbox", clock()))
-    else:
-        _leave_namespaces(job)
-        times.append(("namespaces", clock()))
-        nodes = {**roots.take_nodes(), **job.devices} if job.devices else None
-        roots.enter(job.root, job.binds, nodes, job.tmp_mib, sealed=True)
-        os.close(job.root)
-        times.append(("root", clock()))
+    if job.hostname:
+        namespaces.set_hostname(job.hostname)
+        if made_ahead:
+            roots.name_host(job.hostname)
     _join_groups(job)
     times.append(("groups", clock()))
     _take_stdio(job)
@@ -83,8 +109,8 @@ def isolate(job: Job, filter_code: bytes, forked: float) -> socket.socket:
     process.work_in(job.cwd)
     times.append(("confine", clock()))
     phases = [(name, round((at - before) * 1e3, 3)) for (name, at), (_, before) in zip(times[1:], times, strict=False)]
-    with socket.socket(fileno=job.report) as report:
-        messages.send(report, {"ready": phases})
+    messages.send(report, {"ready": phases})
+    report.close()
     return socket.socket(fileno=job.guest)
 
 
@@ -96,28 +122,23 @@ def _join_groups(job: Job) -> None:
     namespaces.unshare(namespaces.NEWCGROUP)
 
 
-def _join_sandbox(job: Job) -> None:
+def _join_sandbox(sandbox: Sequence[int]) -> None:
     """All was made before, but /proc, which shows the pid namespace of who makes it."""
     proc = roots.detached_proc()
-    for fd, flag in zip(job.sandbox, _SANDBOX, strict=True):
+    for fd, flag in zip(sandbox, _SANDBOX, strict=True):
         namespaces.setns(fd, flag)
         os.close(fd)
     roots.show_proc(proc, sealed=True)
-    if job.hostname:
-        namespaces.set_hostname(job.hostname)
-        roots.name_host(job.hostname)
 
 
-def _leave_namespaces(job: Job) -> None:
-    if job.netns >= 0:
+def _leave_namespaces(netns: int) -> None:
+    if netns >= 0:
         namespaces.unshare(_OWN)
-        namespaces.setns(job.netns, namespaces.NEWNET)
-        os.close(job.netns)
+        namespaces.setns(netns, namespaces.NEWNET)
+        os.close(netns)
     else:
         namespaces.unshare(_OWN | namespaces.NEWNET)
         links.loopback_up()
-    if job.hostname:
-        namespaces.set_hostname(job.hostname)
 
 
 def _take_environment(env: dict[str, str]) -> None:

@@ -22,8 +22,8 @@ import traceback
 from types import ModuleType
 from typing import Any, NoReturn
 
-from inrush.guest import chance
-from inrush.guest.isolate import Job, isolate, job
+from inrush.guest import chance, isolate
+from inrush.guest.isolate import Place
 from inrush.linux import caps, messages, namespaces, process, seccomp
 
 CONTROL = 3
@@ -71,7 +71,7 @@ class Zygote:
         caps.drop_bounds()
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._children: dict[int, str] = {}
+        self._children: dict[int, int] = {}
 
     def serve(self) -> NoReturn:
         """Until the launcher hangs up."""
@@ -92,15 +92,13 @@ class Zygote:
         if body is None:
             os._exit(0)
         try:
-            self._fork(job(body, fds))
+            self._fork(isolate.place(body, fds))
         except Exception as error:
-            messages.send(
-                self._control, {"unforked": body.get("fork", ""), "error": f"{type(error).__name__}: {error}"}
-            )
+            messages.send(self._control, {"unforked": body.get("fork"), "error": f"{type(error).__name__}: {error}"})
         finally:
             messages.close_all(fds)
 
-    def _fork(self, asked: Job) -> None:
+    def _fork(self, place: Place) -> None:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()  # else the child would write it again
@@ -108,21 +106,21 @@ class Zygote:
         try:
             pid = os.fork()
             if pid == 0:
-                self._child(asked)
+                self._child(place)
         finally:
             namespaces.setns(self._own_pids, namespaces.NEWPID)  # a second unshare before this would fail
-        self._children[pid] = asked.id
+        self._children[pid] = place.number
 
-    def _child(self, asked: Job) -> NoReturn:
+    def _child(self, place: Place) -> NoReturn:
         code = 1
         try:
-            forked = time.monotonic()
+            times = [("fork", time.monotonic())]
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._control.close()  # left open, it would hide from the launcher that the zygote has died
             for fd in (self._own_pids, self._woken, self._wake):
                 os.close(fd)
-            code = self._serve(_isolated(asked, self._filter, forked))
+            code = self._live(place, times)
         except SystemExit as left:
             code = left.code if isinstance(left.code, int) else int(left.code is not None)
         except BaseException:
@@ -133,7 +131,19 @@ class Zygote:
                     stream.flush()
             os._exit(code & 0xFF)
 
-    def _serve(self, guest: socket.socket) -> int:
+    def _live(self, place: Place, times: isolate.Times) -> int:
+        with socket.socket(fileno=place.report) as report:
+            try:
+                isolate.go_to(place, times)
+                job = isolate.wait(report, times)
+                if job is None:
+                    return 0
+                guest = isolate.become(job, bool(place.sandbox), report, self._filter, times)
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    where = getattr(error, "filename", None) or ""
+                    messages.send(report, {"error": f"{type(error).__name__}: {error} {where}".strip()})
+                raise
         return int(self._module.serve(guest, self._state) or 0)
 
     def _reap(self) -> None:
@@ -145,14 +155,3 @@ class Zygote:
                 return
             if pid in self._children:
                 messages.send(self._control, {"exit": self._children.pop(pid), "status": status})
-
-
-def _isolated(asked: Job, filter_code: bytes, forked: float) -> socket.socket:
-    try:
-        return isolate(asked, filter_code, forked)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            where = getattr(error, "filename", None) or ""
-            report = socket.socket(fileno=asked.report)
-            messages.send(report, {"error": f"{type(error).__name__}: {error} {where}".strip()})
-        raise

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from agent.launcher.launched import HOST, OUTSIDE, PORT, Forked, Node, needs_root, outside_machine, traces
 from deadline import DEADLINE_S
+from inrush.agent.launcher.children import Child
+from inrush.agent.launcher.loop import Loop
+from inrush.agent.launcher.machine import Held
 from inrush.agent.launcher.overlay import Root
 from inrush.agent.launcher.sandboxes import MAX_READY, Sandbox, Stock
 
@@ -112,10 +115,12 @@ async def test_of_a_burst_nothing_is_left_when_its_template_has_gone(
 
 def test_as_many_are_wanted_as_were_started_since_there_were_enough_within_bounds() -> None:
     stock = Stock()
+    child = Child(Loop(), 1, False, lambda: None, lambda: None)
+    made = Sandbox(Held(Root(-1, []), -1), child)
 
     def fill() -> None:
         while len(stock.ready) < stock.wanted:
-            stock.put(Sandbox(Root(-1, []), None, []))
+            stock.put(made)
 
     fill()
     for _ in range(9):  # one by one: what is taken is made anew before the next
@@ -128,7 +133,7 @@ def test_as_many_are_wanted_as_were_started_since_there_were_enough_within_bound
         if stock.ready:
             stock.ready.pop()
         if number % 2:
-            stock.put(Sandbox(Root(-1, []), None, []))
+            stock.put(made)
     assert stock.wanted == 31
     for _ in range(10 * MAX_READY):
         stock.note()
@@ -136,3 +141,4 @@ def test_as_many_are_wanted_as_were_started_since_there_were_enough_within_bound
     stock.want(4)
     stock.note()
     assert stock.wanted == 4
+    child.close()

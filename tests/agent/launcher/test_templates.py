@@ -186,12 +186,12 @@ async def test_a_template_counts_its_threads(node: Node) -> None:
 
 HOSTILE = {
     "skips its isolation": """
-import inrush.guest.zygote as z
+import inrush.guest.isolate as i
 from inrush.linux import messages
-def skip(job, *_):
-    messages.send(socket.socket(fileno=job.report), {"ready": []})
+def skip(job, made_ahead, report, *_):
+    messages.send(report, {"ready": []})
     return socket.socket(fileno=job.guest)
-z.isolate = skip
+i.go_to, i.become = lambda *_: None, skip
 """,
     "keeps its capabilities": """
 import inrush.linux.confine as c
@@ -202,19 +202,19 @@ import inrush.linux.namespaces as n
 n.unshare = lambda flags: None
 """,
     "stays in the control group of its template": """
-import inrush.guest.zygote as z
-job = z.job
-z.job = lambda body, fds: job({**body, "joins": 0}, fds[:5] + fds[5 + body["joins"]:])
+import inrush.guest.isolate as i
+from inrush.linux import namespaces
+i._join_groups = lambda job: namespaces.unshare(namespaces.NEWCGROUP)
 """,
     "joins the sandbox of another": """
-import inrush.guest.zygote as z
-job, first = z.job, []
+import inrush.guest.isolate as i
+place, first = i.place, []
 def swapped(body, fds):
     if body["sandbox"]:
-        first.extend(map(os.dup, [] if first else fds[4:8]))
-        fds[4:8] = map(os.dup, first)
-    return job(body, fds)
-z.job = swapped
+        first.extend(map(os.dup, [] if first else fds[1:5]))
+        fds[1:5] = map(os.dup, first)
+    return place(body, fds)
+i.place = swapped
 """,
     "has no filter": """
 import inrush.linux.seccomp as s
@@ -244,7 +244,7 @@ async def _fork_into_two_sandboxes(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["'nonsense'", "[1]", "{'exit': 'co-9'}", "{'exit': None, 'status': 'x'}", "{'up': 3}"]
+    "words", ["'nonsense'", "[1]", "{'exit': 'co-9'}", "{'exit': 9}", "{'exit': None, 'status': 'x'}", "{'up': 3}"]
 )
 async def test_a_template_that_speaks_nonsense_does_no_harm(node: Node, words: str) -> None:
     say = f"import json; socket.socket(fileno=os.dup(3)).send(json.dumps({words}).encode())"
@@ -257,8 +257,8 @@ async def test_a_template_that_speaks_nonsense_does_no_harm(node: Node, words: s
 async def test_an_exit_reported_for_anothers_container_is_not_believed(node: Node) -> None:
     await node.template("other")
     victim = await node.fork("other")
-    say = f"socket.socket(fileno=os.dup(3)).send(json.dumps({{'exit': {victim.id!r}, 'status': 0}}).encode())"
-    await node.template("t", boot={"before": f"import json; {say}"})
+    say = "for n in range(9): socket.socket(fileno=os.dup(3)).send(json.dumps({'exit': n, 'status': 0}).encode())"
+    await node.template("t", boot={"before": f"import json\n{say}"})
     await node.fork("t")
     assert await victim.ask("1 + 1") == "2"
     assert not node.exit_of(victim.id).done()

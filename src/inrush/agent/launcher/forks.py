@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from inrush.agent.launcher import verify
 from inrush.agent.launcher.launch import Failure, Phases
@@ -25,6 +26,7 @@ class Fork:
     def __init__(
         self,
         machine: Machine,
+        number: int,
         container: Container,
         held: Held,
         userns: int,
@@ -32,6 +34,8 @@ class Fork:
         answer: Callable[[TemplateUp | Started | Failure], None],
         forget: Callable[[Fork], None],
     ) -> None:
+        self.number = number
+        """What its template calls it by."""
         self.container = container
         self._machine = machine
         self._held = held
@@ -46,16 +50,22 @@ class Fork:
         container.held, container.group, container.kill = held, held.group, self.kill
 
     def begin(self, began: float, asked: float) -> int:
-        """The descriptor for the child's report; the caller sends and closes it. `began`: when the launcher took the
-        request; `asked`: when its place was made, and the template was asked."""
-        self._began, self._asked = began, asked
-        self._report, theirs = messages.pair()
-        messages.want_credentials(self._report)
-        self._machine.loop.watch(self._report.fileno(), self._hear)
+        """The descriptor for the report of a child that is to be forked; the caller sends and closes it. `began`: when
+        the launcher took the request; `asked`: when its place was made, and the child was asked."""
+        report, theirs = messages.pair()
+        messages.want_credentials(report)
+        self.go_on(report, began, asked)
         return theirs.detach()
 
-    def sent(self) -> None:
-        """The template has the request: it has so much time."""
+    def go_on(self, report: socket.socket, began: float, asked: float) -> None:
+        """The same with the report of a child that waits."""
+        self._began, self._asked, self._report = began, asked, report
+        self._machine.loop.watch(report.fileno(), self._hear)
+
+    def send(self, job: dict[str, Any], fds: Sequence[int]) -> None:
+        """Tell the child what it becomes. It has so much time."""
+        assert self._report is not None
+        messages.send(self._report, job, fds)
         self._machine.loop.later(_READY_S, self._too_late)
 
     def kill(self) -> None:

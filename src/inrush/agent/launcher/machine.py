@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import secrets
 import string
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ from inrush.agent.launcher.loop import Loop
 from inrush.agent.launcher.maker import NAMESPACES, Maker
 from inrush.agent.launcher.network import Net, Network
 from inrush.agent.launcher.overlay import Overlays, Root
-from inrush.agent.launcher.sandboxes import Sandbox
 from inrush.agent.launcher.specs import Limits, RootSpec
 from inrush.agent.launcher.userns import UserNamespaces
-from inrush.linux import landlock, mounts, seccomp
+from inrush.linux import landlock, messages, mounts, seccomp
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 2.0
 _SIGNS = string.digits + string.ascii_letters
@@ -52,23 +52,23 @@ class Held:
     userns: int
     group: Group | None = None
     net: Net | None = None
-    sandbox: Sandbox | None = None
-    """Where it was made ahead: what the container joins."""
+    namespaces: list[int] = field(default_factory=list)
+    """Where they were made ahead: those that the container joins, as in `maker.NAMESPACES`."""
     why: str = ""
     open: bool = False
     """Its processes have capabilities in their namespaces, which so serve nobody else."""
 
     def place(self) -> dict[str, int]:
         """By kind, the namespaces that the container must be in, where they are known before it is."""
-        if self.sandbox:
-            return dict(zip(NAMESPACES, self.sandbox.namespaces, strict=True))
+        if self.namespaces:
+            return dict(zip(NAMESPACES, self.namespaces, strict=True))
         return {"net": self.net.fd} if self.net else {}
 
     def entered(self) -> None:
         """The container is where it belongs: what led there is not needed any more."""
         self.root.entered()
-        if self.sandbox:
-            self.sandbox.joined()
+        messages.close_all(self.namespaces)
+        self.namespaces = []
 
     def joins(self) -> list[int]:
         """Descriptors by which a process moves itself into the groups; the caller closes them."""
@@ -96,6 +96,7 @@ class Machine:
         self.why = dict(self.features.why)
         self.cgroups = self._find_cgroups()
         self._makers: dict[int, Maker] = {}
+        self._numbers = itertools.count(1)
         self.network = Network(self.tag, self._maker) if self.features.nat else None
         self.idlers: list[Callable[[], bool]] = []
         """What else there is to do when there is nothing to do."""
@@ -125,18 +126,14 @@ class Machine:
         network: str,
         uid_base: int,
         below: int = -1,
-        sandbox: Sandbox | None = None,
     ) -> Held:
         """Give a container what it needs. Raises `OSError`, with nothing held, where a part cannot be had."""
         userns = self.users.get(uid_base)
-        if sandbox:
-            held = Held(sandbox.root, userns, net=sandbox.net, sandbox=sandbox)
-        else:
-            held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below), userns)
+        held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below), userns)
         try:
             if self.cgroups:
                 held.group = self.cgroups.make(name, limits, self.memory_mib)
-            if network == "nat" and not sandbox:
+            if network == "nat":
                 self._connect(held, userns)
         except OSError:
             self.release(held)
@@ -144,25 +141,31 @@ class Machine:
         return held
 
     def prepare(
-        self, root: RootSpec, network: str, uid_base: int, below: int, done: Callable[[Sandbox | None], None]
+        self,
+        root: RootSpec,
+        limits: Limits,
+        network: str,
+        uid_base: int,
+        below: int,
+        done: Callable[[Held | None], None],
     ) -> None:
-        """Begin to make a sandbox; `done` gets it, or None where it could not be made."""
-        userns = self.users.get(uid_base)
-        held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below), userns)
-        if network == "nat":
-            self._connect(held, userns)
-            if held.why:
-                self.release(held)
-                raise OSError(held.why)
+        """Begin to make what `hold` gives, and the namespaces with it, for a container that is not known yet; `done`
+        gets it, or None where it could not be made. Raises `OSError` where it cannot even begin.
+        """
+        held = self.hold(f"ahead-{next(self._numbers)}", root, limits, network, uid_base, below)
+        if network == "nat" and held.why:
+            self.release(held)
+            raise OSError(held.why)
 
         def made(fds: list[int], error: str) -> None:
+            held.namespaces = fds
             if error:
                 sys.stderr.write(f"inrush: no sandbox could be made ahead: {error}\n")
                 self.release(held)
-            done(None if error else Sandbox(held.root, held.net, fds))
+            done(None if error else held)
 
         net = held.net.fd if held.net else -1
-        self._maker(userns).sandbox(held.root.fd, held.root.binds, net, root.disk_mib, made)
+        self._maker(held.userns).sandbox(held.root.fd, held.root.binds, net, root.disk_mib, made)
         held.root.entered()
 
     def let_go(self, uid_base: int) -> None:
@@ -189,9 +192,8 @@ class Machine:
 
     def release(self, held: Held) -> None:
         """Take everything back; the container's processes have ended, or are being killed."""
+        held.entered()
         held.root.close()
-        if held.sandbox:
-            held.sandbox.joined()
         if held.net and self.network:
             self.network.give_back(held.userns, held.net, again=not held.open)
         if held.group:

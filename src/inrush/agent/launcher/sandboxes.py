@@ -1,9 +1,10 @@
-"""Sandboxes made ahead for the containers of one template: namespaces, network and root, which a fork only joins.
+"""Sandboxes made ahead for the containers of one template: groups, namespaces, network and root, and in them a process,
+forked from the template, that waits for its container.
 
 How many are kept follows how many were started since there last were enough: the second burst of a function finds as
-many as the first one needed, while single starts find a few. They are made when the launcher has nothing else to do,
-and let go by halves when nobody starts any more. Which function's they are is seen from its starts: same layers, same
-binds, same network.
+many as the first one needed, while single starts find a few. They are made when the launcher has nothing else to
+do, and let go by halves when nobody starts any more. Which function's they are is seen from its starts: same layers,
+same binds, same limits, same network.
 """
 
 from __future__ import annotations
@@ -17,38 +18,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from inrush.agent.launcher.network import Net
-from inrush.agent.launcher.overlay import Root, resolver_stamp
-from inrush.agent.launcher.specs import ForkSpec, RootSpec
-from inrush.linux import messages
+from inrush.agent.launcher.children import Child
+from inrush.agent.launcher.machine import Held
+from inrush.agent.launcher.overlay import resolver_stamp
+from inrush.agent.launcher.specs import ForkSpec, Limits, RootSpec
 
 MAX_READY = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 32)
-"""Kept for one template; each holds five descriptors."""
+"""Kept by a launcher; each holds seven descriptors, and `CHILD_MIB` of memory."""
+CHILD_MIB = 4
 _FEWEST, _KINDS, _MAKING = 2, 8, 2
 _IDLE_S = 60.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Sandbox:
-    """Ready to be joined. `namespaces` are descriptors, as in `maker.NAMESPACES`."""
+    """Ready for a container: what it will hold, and the process that it will be."""
 
-    root: Root
-    net: Net | None
-    namespaces: list[int]
-
-    def close(self) -> None:
-        """Let go of all but the network."""
-        self.root.close()
-        self.joined()
-
-    def joined(self) -> None:
-        """A container lives in it, and keeps it."""
-        messages.close_all(self.namespaces)
-        self.namespaces = []
+    held: Held
+    child: Child
 
 
-Kind = tuple[RootSpec, str, tuple[int, ...]]
-"""Root, network, and when the resolvers, whose names are written into it, were changed last."""
+Kind = tuple[RootSpec, Limits, str, tuple[int, ...]]
+"""Root, limits, network, and when the resolvers, whose names are written into it, were changed last."""
 
 
 @dataclass(slots=True)
@@ -80,11 +71,11 @@ class Stock:
 
 
 class Sandboxes:
-    """`make(root spec, network, done)` begins to make one; `let_go` takes one back that nobody has joined."""
+    """`make(root spec, limits, network, done)` begins to make one; `let_go` takes one back that is not wanted."""
 
     def __init__(
         self,
-        make: Callable[[RootSpec, str, Callable[[Sandbox | None], None]], None],
+        make: Callable[[RootSpec, Limits, str, Callable[[Sandbox | None], None]], None],
         let_go: Callable[[Sandbox], None],
     ) -> None:
         self._make = make
@@ -96,7 +87,7 @@ class Sandboxes:
         """One for this container, if one is ready; either way it is noted that one was wanted."""
         if spec.root.upper or spec.devices or not self._open:
             return None
-        kind = (replace(spec.root, hostname=""), spec.network, resolver_stamp())
+        kind = (replace(spec.root, hostname=""), spec.limits, spec.network, resolver_stamp())
         stock = self._stocks.setdefault(kind, Stock())
         self._stocks.move_to_end(kind)
         if len(self._stocks) > _KINDS:
@@ -104,12 +95,18 @@ class Sandboxes:
         stock.note()
         return stock.ready.popleft() if stock.ready else None
 
-    def refill(self) -> bool:
-        """Begin to make one more, where there are too few; whether one was begun."""
-        if sum(len(stock.ready) + stock.making for stock in self._stocks.values()) >= MAX_READY:
-            return False
+    @property
+    def made(self) -> int:
+        """Those that are ready, or are being made."""
+        return sum(len(stock.ready) + stock.making for stock in self._stocks.values())
+
+    def refill(self, quiet: bool) -> bool:
+        """Begin to make one more, where there are too few; whether one was begun. Between starts that follow one
+        another closely (not `quiet`) no more than a few: what makes many would be in the way of a burst.
+        """
         for kind, stock in reversed(self._stocks.items()):
-            if stock.making < _MAKING and len(stock.ready) + stock.making < stock.wanted:
+            wanted = stock.wanted if quiet else min(stock.wanted, _FEWEST)
+            if stock.making < _MAKING and len(stock.ready) + stock.making < wanted:
                 stock.making += 1
                 self._begin(kind, stock)
                 return True
@@ -126,7 +123,7 @@ class Sandboxes:
                 self._let_go(made)
 
         try:
-            self._make(kind[0], kind[1], done)
+            self._make(*kind[:3], done)
         except OSError as error:
             sys.stderr.write(f"inrush: no sandbox could be made ahead: {error}\n")
             done(None)
@@ -144,6 +141,13 @@ class Sandboxes:
             if not stock.wanted and not stock.making:
                 del self._stocks[kind]
         return False
+
+    def lost(self, sandbox: Sandbox) -> None:
+        """One is not ready any more; more are made from the next start of its kind on."""
+        for stock in self._stocks.values():
+            if sandbox in stock.ready:
+                stock.ready.remove(sandbox)
+                stock.want(0)
 
     def forget(self, below: str) -> None:
         """Let go of those with layers at or below a path, which is about to be removed."""

@@ -11,21 +11,23 @@ its last container.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from inrush.agent.launcher import spawn, verify
+from inrush.agent.launcher.children import Child
 from inrush.agent.launcher.forks import Fork
 from inrush.agent.launcher.launch import Failure, Launch
 from inrush.agent.launcher.machine import Held, Machine
 from inrush.agent.launcher.programs import Container, exit_of
-from inrush.agent.launcher.sandboxes import Sandbox, Sandboxes
-from inrush.agent.launcher.specs import GUEST_LIB, Exited, ForkSpec, RootSpec, Started, TemplateSpec, TemplateUp
+from inrush.agent.launcher.sandboxes import CHILD_MIB, MAX_READY, Sandbox, Sandboxes
+from inrush.agent.launcher.specs import GUEST_LIB, Exited, ForkSpec, Limits, RootSpec, Started, TemplateSpec, TemplateUp
 from inrush.linux import messages, process, roots
 
 _BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
@@ -39,9 +41,11 @@ _RESEND_S = 0.005
 _AT_ONCE = 16
 """Requests that a template is given before it has answered: it forks one after the other anyway."""
 _LAST_WORDS_S = 1.0
-_LOOK_S, _SHRINK_S = 5.0, 0.02
+_QUIET_S, _LOOK_S, _SHRINK_S = 0.02, 5.0, 0.02
 
 Answer = Callable[[TemplateUp | Started | Failure], None]
+Message = tuple[dict[str, Any], list[int]]
+"""With descriptors, which are closed when it has been sent."""
 
 
 class Templates:
@@ -87,7 +91,16 @@ class Templates:
     def _idle(self) -> bool:
         """Make one sandbox more, where there are too few and no container is on its way."""
         templates = list(self._open.values())
-        return not any(template.busy for template in templates) and any(t.sandboxes.refill() for t in templates)
+        if any(template.busy for template in templates):
+            return False
+        if sum(template.sandboxes.made for template in templates) >= MAX_READY:
+            return False
+        quiet_s = time.monotonic() - max((template.forked_at for template in templates), default=0.0)
+        if any(template.sandboxes.refill(quiet_s >= _QUIET_S) for template in templates):
+            return True
+        if quiet_s < _QUIET_S:
+            self._machine.loop.later(_QUIET_S - quiet_s, lambda: None)  # look again
+        return False
 
     def _shrink(self) -> None:
         """Sandboxes go one after the other: the kernel's locks are needed for starts too."""
@@ -131,10 +144,13 @@ class Template:
         self._group = group
         self._never_up = failed
         self._gone = gone
-        self._began = time.monotonic()
-        self._forks: dict[str, Fork] = {}
-        self._unsent: deque[tuple[Fork, dict[str, Any], list[int]]] = deque()
-        self._sent: set[str] = set()
+        self._began = self.forked_at = time.monotonic()
+        self._numbers = itertools.count(1)
+        self._forks: dict[int, Fork] = {}
+        self._waiting: dict[int, Sandbox] = {}
+        self._unsent: deque[tuple[Fork, Message | None, Message]] = deque()
+        """Containers, with the request to fork (none for a child that waits), and what the child becomes."""
+        self._sent: set[int] = set()
         self._closing = False
         self._status = 0
         self._userns = machine.users.get(spec.uid_base)
@@ -147,8 +163,7 @@ class Template:
     def begin(self, stdio: tuple[int, int]) -> None:
         """Start the process."""
         spec, machine = self._spec, self._machine
-        limits = replace(spec.limits, cpu_request=max(spec.limits.cpu_request, _CPU_REQUEST))
-        held = self._held = machine.hold(self._group, spec.root, limits, spec.network, spec.uid_base)
+        held = self._held = machine.hold(self._group, spec.root, self._limits(), spec.network, spec.uid_base)
         held.open = True
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         joins = held.joins()
@@ -181,44 +196,48 @@ class Template:
         machine.loop.watch(self._control.fileno(), self._hear)
         machine.loop.later(spec.timeout_s, self._timed_out)
 
+    def _limits(self) -> Limits:
+        limits = self._spec.limits
+        return replace(limits, cpu_request=max(limits.cpu_request, _CPU_REQUEST))
+
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
         """Fork a container. `fds` are its guest socket, stdout and stderr."""
-        began = time.monotonic()
+        began = self.forked_at = time.monotonic()
         sandbox = self.sandboxes.take(spec)
-        held = self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, self._below(), sandbox)
+        number = sandbox.child.number if sandbox else next(self._numbers)
+        held = sandbox.held if sandbox else self._hold(spec)
 
         def settled(result: TemplateUp | Started | Failure) -> None:
-            self._sent.discard(spec.id)
+            self._sent.discard(number)
             answer(result)
             self._send()
 
-        made = Fork(self._machine, container, held, self._userns, self._launch.pid, settled, self._forget)
-        self._forks[spec.id] = made
+        made = Fork(self._machine, number, container, held, self._userns, self._launch.pid, settled, self._forget)
+        self._forks[number] = made
         container.uid_base = self.uid_base
-        joins, nodes = held.joins(), roots.take_nodes(roots.relative(spec.devices))
         asked = time.monotonic()
-        body = {
-            "fork": spec.id,
-            "env": spec.env,
-            "cwd": spec.cwd,
-            "hostname": spec.hostname or spec.root.hostname,
-            "tmp_mib": spec.root.disk_mib,
-            "asked": asked,
-            "sandbox": sandbox is not None,
-            "joins": len(joins),
-            "netns": held.net is not None and sandbox is None,
-            "binds": [(path, is_directory) for _, path, is_directory in held.root.binds],
-            "devices": list(nodes),
-        }
-        place = sandbox.namespaces if sandbox else [held.root.fd]
-        net = [held.net.fd] if body["netns"] and held.net else []
-        report = made.begin(began, asked)
-        own = [report, *joins, *nodes.values()]
-        binds = [fd for fd, _, _ in held.root.binds]
-        ordered = [report, *fds, *place, *joins, *net, *binds, *nodes.values()]
-        self._unsent.append((made, body, [os.dup(fd) for fd in ordered]))
-        messages.close_all(own)
+        place = None
+        if sandbox:
+            del self._waiting[number]
+            made.go_on(sandbox.child.take(), began, asked)
+        else:
+            place = self._place(spec, number, made.begin(began, asked), held)
+        joins = held.joins()
+        hostname = spec.hostname or spec.root.hostname
+        job = {"env": spec.env, "cwd": spec.cwd, "hostname": hostname, "asked": asked}
+        self._unsent.append((made, place, (job, [*map(os.dup, fds), *joins])))
         self._send()
+
+    def _hold(self, spec: ForkSpec) -> Held:
+        return self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, self._below())
+
+    @staticmethod
+    def _place(spec: ForkSpec, number: int, report: int, held: Held) -> Message:
+        nodes = roots.take_nodes(roots.relative(spec.devices))
+        binds = [(path, is_directory) for _, path, is_directory in held.root.binds]
+        kept = [held.root.fd, *([held.net.fd] if held.net else []), *(fd for fd, _, _ in held.root.binds)]
+        body = _fork(number, netns=held.net is not None, binds=binds, devices=list(nodes), tmp_mib=spec.root.disk_mib)
+        return body, [report, *map(os.dup, kept), *nodes.values()]
 
     @property
     def busy(self) -> bool:
@@ -229,11 +248,50 @@ class Template:
         """What a snapshot has written, its containers find."""
         return self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
 
-    def _prepare(self, root: RootSpec, network: str, done: Callable[[Sandbox | None], None]) -> None:
-        self._machine.prepare(root, network, self.uid_base, self._below(), done)
+    def _prepare(self, root: RootSpec, limits: Limits, network: str, done: Callable[[Sandbox | None], None]) -> None:
+        def made(held: Held | None) -> None:
+            if held is None:
+                done(None)
+            else:
+                self._fork_ahead(held, done)
+
+        self._machine.prepare(root, limits, network, self.uid_base, self._below(), made)
+
+    def _fork_ahead(self, held: Held, done: Callable[[Sandbox | None], None]) -> None:
+        """Have a process go to the place that was made, and wait there."""
+        number = next(self._numbers)
+
+        def waits() -> None:
+            done(sandbox)
+
+        def over() -> None:
+            self._let_go(sandbox)
+            if sandbox.child.pid:
+                self.sandboxes.lost(sandbox)
+            else:
+                done(None)
+
+        sandbox = Sandbox(held, Child(self._machine.loop, number, self._machine.features.pidfd, waits, over))
+        self._waiting[number] = sandbox
+        end = sandbox.child.end()
+        try:
+            messages.send(self._control, _fork(number, sandbox=True), [end, *held.namespaces])
+        except OSError:
+            self._over(number)
+            done(None)
+        finally:
+            os.close(end)
 
     def _let_go(self, sandbox: Sandbox) -> None:
-        self._machine.release(Held(sandbox.root, self._userns, net=sandbox.net, sandbox=sandbox))
+        """It is taken back when its process has ended."""
+        sandbox.child.kill(lambda: self._over(sandbox.child.number))
+
+    def _over(self, number: int) -> None:
+        """A process that waited has ended."""
+        sandbox = self._waiting.pop(number, None)
+        if sandbox:
+            sandbox.child.close()
+            self._machine.release(sandbox.held)
 
     def close(self) -> None:
         """End when the last container has."""
@@ -242,7 +300,7 @@ class Template:
         self._end_if_done()
 
     def _forget(self, fork: Fork) -> None:
-        self._forks.pop(fork.container.id, None)
+        self._forks.pop(fork.number, None)
         self._end_if_done()
 
     def _end_if_done(self) -> None:
@@ -251,18 +309,19 @@ class Template:
 
     def _send(self) -> None:
         while self._unsent and len(self._sent) < _AT_ONCE:
-            fork, body, fds = self._unsent[0]
+            fork, place, job = self._unsent[0]
             try:
-                messages.send(self._control, body, fds)
+                if place:
+                    messages.send(self._control, *place)
             except BlockingIOError:
                 self._machine.loop.later(_RESEND_S, self._send)
                 return
             except OSError:
                 pass  # it has ended, and `_ended` tells its containers
             self._unsent.popleft()
-            messages.close_all(fds)
-            self._sent.add(fork.container.id)
-            fork.sent()
+            self._sent.add(fork.number)
+            fork.send(*job)
+            messages.close_all([*(place[1] if place else []), *job[1]])
 
     def _check(self, pid: int) -> None:
         verify.namespaces_of(pid, self._userns, [os.getpid()])
@@ -297,6 +356,7 @@ class Template:
 
     def _heard(self, body: dict[str, Any]) -> None:
         if "up" in body and self._answer:
+            self._make_room()
             ms = (time.monotonic() - self._began) * 1e3
             up, why = body["up"], self._held.why if self._held else ""
             threads, memory_mib = int(up["threads"]), round(process.proportional_mib(self._launch.pid), 1)
@@ -304,10 +364,26 @@ class Template:
         elif "failed" in body:
             wrong = body["failed"]
             self._failed(Failure("template", str(wrong["error"]), str(wrong.get("traceback", ""))))
-        elif "exit" in body and (fork := self._forks.get(str(body["exit"]))):
-            fork.exited(int(body["status"]))
-        elif "unforked" in body and (fork := self._forks.get(str(body["unforked"]))):
-            fork.fail(Failure("template", f"the template could not fork: {body['error']}"))
+        elif "exit" in body:
+            self._exited(int(body["exit"]), int(body["status"]))
+        elif "unforked" in body:
+            self._unforked(int(body["unforked"]), Failure("template", f"the template could not fork: {body['error']}"))
+
+    def _exited(self, number: int, status: int) -> None:
+        if fork := self._forks.get(number):
+            fork.exited(status)
+        self._over(number)
+
+    def _unforked(self, number: int, failure: Failure) -> None:
+        if fork := self._forks.get(number):
+            fork.fail(failure)
+        self._over(number)
+
+    def _make_room(self) -> None:
+        """Processes that wait for their containers are in its group: they must not take the memory that it may have."""
+        if self._held and self._held.group and (limit := self._spec.limits.memory_mib):
+            limits = replace(self._limits(), memory_mib=limit + MAX_READY * CHILD_MIB)
+            self._held.group.limit(limits, self._machine.memory_mib)
 
     def _settle(self, result: TemplateUp | Failure) -> None:
         if self._answer:
@@ -339,14 +415,27 @@ class Template:
     def _release(self) -> None:
         self._machine.loop.unwatch(self._control.fileno())
         self._control.close()
-        for _, _, fds in self._unsent:
-            messages.close_all(fds)
+        for _, place, job in self._unsent:
+            messages.close_all([*(place[1] if place else []), *job[1]])
         self._unsent.clear()
         self._closing = True
         self.sandboxes.close()
-        for fork in list(self._forks.values()):
-            fork.exited(signal.SIGKILL)
+        for number in [*self._forks, *self._waiting]:
+            self._exited(number, signal.SIGKILL)
         if self._held:
             self._machine.release(self._held)
             self._held = None
         self._gone(self, self._status)
+
+
+def _fork(
+    number: int,
+    sandbox: bool = False,
+    netns: bool = False,
+    binds: Sequence[tuple[str, bool]] = (),
+    devices: Sequence[str] = (),
+    tmp_mib: int | None = None,
+) -> dict[str, Any]:
+    """The request for a child in a sandbox that was made ahead, or with the parts of a place of its own."""
+    place = {"netns": netns, "binds": binds, "devices": devices, "tmp_mib": tmp_mib}
+    return {"fork": number, "sandbox": sandbox, **place}
