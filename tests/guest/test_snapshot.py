@@ -18,7 +18,7 @@ from guest.guest_process import OK, GuestProcess, arguments
 
 FORKER = """
 import json, os, socket, sys
-from inrush.guest.main import serve
+from inrush.guest.main import Guest
 from inrush.guest.template import template
 boot, fd = json.loads(sys.argv[1]), int(sys.argv[2])
 made, report = template(boot)
@@ -29,7 +29,7 @@ if not report["ok"]:
 while received := socket.recv_fds(control, 1, 1)[1]:
     if not os.fork():
         control.close()
-        os._exit(serve(socket.socket(fileno=received[0]), made))
+        os._exit(Guest(made).live(socket.socket(fileno=received[0])))
     os.close(received[0])
 while True:
     try:

@@ -59,7 +59,7 @@ def _hear(control: socket.socket) -> dict[str, Any]:
 
 
 def test_a_zygote_imports_its_entry_and_says_that_it_is_up(start: Start) -> None:
-    control, _ = start("def serve(sock, state): return 0")
+    control, _ = start("")
     assert _hear(control) == {"up": {"report": {}, "threads": 1}}
 
 
@@ -76,7 +76,7 @@ def test_a_snapshot_calls_the_template_and_tells_its_report(start: Start) -> Non
 
 
 def test_an_entry_that_fails_is_told_with_its_traceback(start: Start) -> None:
-    control, process = start("def serve(sock, state): return 0\nraise ValueError('no')")
+    control, process = start("raise ValueError('no')")
     failed = _hear(control)["failed"]
     assert failed["error"] == "ValueError: no"
     assert "entry.py" in failed["traceback"]

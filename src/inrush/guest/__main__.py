@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from inrush.guest.main import serve
+from inrush.guest.main import Guest
 from inrush.guest.process import leave
 
 
@@ -28,7 +28,7 @@ def _inherited(fd: int) -> socket.socket:
 
 def main(fd: int) -> NoReturn:
     """Serve on this descriptor, and end the process."""
-    leave(serve(_inherited(fd)))
+    leave(Guest().live(_inherited(fd)))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ HIGH_BYTES = 1024 * 1024
 
 
 class Channel:
-    """Frames out. `wake` interrupts the pump's sleep."""
+    """Frames out, when `open`. `wake` interrupts the pump's sleep."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self.socket = sock
+    def __init__(self) -> None:
+        self.socket: socket.socket
         self.lock = threading.RLock()
         self.broken = False
         self.patient = True
@@ -33,6 +32,11 @@ class Channel:
         self._unsent: deque[memoryview] = deque()
         self._unsent_bytes = 0
         self._draining = False
+
+    def open(self, sock: socket.socket) -> None:
+        """The agent's socket: all else may be used from here on."""
+        sock.setblocking(False)
+        self.socket = sock
 
     @property
     def backed_up(self) -> bool:

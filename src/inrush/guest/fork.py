@@ -13,8 +13,8 @@ from inrush.guest.settle import descriptors
 
 
 class Inherited:
-    """What a template keeps for its children. Made before user code; `rest` when the template is done, `renew` in each
-    child after its environment is set."""
+    """What a template keeps for its children. Made before user code; `rest` when the template is done, `renew` first in
+    each child, `restore` after its environment is set."""
 
     def __init__(self) -> None:
         self.output = Output()
@@ -30,12 +30,15 @@ class Inherited:
         self._connections = _connections()
 
     def renew(self) -> None:
-        """In a child."""
+        """In a child: what it must not share with others."""
         if self._chance is not None:
             self._chance.renew()
-        self._pools.restore()
         for fd in self._connections:
             _hang_up(fd)
+
+    def restore(self) -> None:
+        """What the environment decides."""
+        self._pools.restore()
 
 
 def _connections() -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,25 +65,28 @@ def place(body: dict[str, Any], fds: list[int]) -> Place:
     return Place(int(body["fork"]), report, sandbox, root, netns, binds, devices, body["tmp_mib"])
 
 
-def go_to(place: Place, times: Times) -> None:
-    """The first step."""
+def go_to(place: Place, times: Times) -> dict[str, int]:
+    """The first step. Returns files that are written when the container's name is known, where that was not before."""
     if place.sandbox:
         _join_sandbox(place.sandbox)
-        return
+        return roots.unnamed_host()
     _leave_namespaces(place.netns)
     times.append(("namespaces", time.monotonic()))
     nodes = {**roots.take_nodes(), **place.devices} if place.devices else None
     roots.enter(place.root, place.binds, nodes, place.tmp_mib, sealed=True)
     os.close(place.root)
     times.append(("root", time.monotonic()))
+    return {}
 
 
-def wait(report: socket.socket, times: Times) -> Job | None:
-    """The container to become; None where there will be none. Who finds no job yet says that it waits, and what it did
-    before is not of the container's time."""
+def wait(report: socket.socket, times: Times, rehearse: Callable[[], None]) -> Job | None:
+    """The container to become; None where there will be none. Who finds no job yet rehearses, says that it waits, and
+    what it did before is not of the container's time."""
     try:
         body, fds, _ = messages.receive(report, wait=False)
     except BlockingIOError:
+        _take_environment(dict(os.environ))
+        rehearse()
         messages.send(report, {"waits": True})
         body, fds, _ = messages.receive(report)
         times[:] = [("sandbox", time.monotonic())]
@@ -94,13 +97,12 @@ def wait(report: socket.socket, times: Times) -> Job | None:
     return Job(body["env"], body["cwd"], body["hostname"], guest, stdout, stderr, joins)
 
 
-def become(job: Job, made_ahead: bool, report: socket.socket, filter_code: bytes, times: Times) -> socket.socket:
+def become(job: Job, names: dict[str, int], report: socket.socket, filter_code: bytes, times: Times) -> socket.socket:
     """The second step: do all that is left, tell the launcher, and return the socket to serve."""
     clock = time.monotonic
     if job.hostname:
         namespaces.set_hostname(job.hostname)
-        if made_ahead:
-            roots.name_host(job.hostname)
+    roots.name_host(names, job.hostname)
     _join_groups(job)
     times.append(("groups", clock()))
     _take_stdio(job)

@@ -20,9 +20,10 @@ from inrush.guest.imports import after_import
 class Link:
     """Between the SDK in this process and the agent."""
 
-    def __init__(self, channel: Channel, restricted: bool) -> None:
+    def __init__(self, channel: Channel) -> None:
+        self.restricted = True
+        """Until it is known whether the function may make calls."""
         self._channel = channel
-        self._restricted = restricted
         self._deliver: Callable[[bytes], None] | None = None
         after_import("inrush.client._link", self._attach_link)
         after_import("inrush.client.context", _attach_context)
@@ -34,7 +35,7 @@ class Link:
 
     def send(self, frame: bytes) -> None:
         """From any thread: a frame of the SDK."""
-        if self._restricted:
+        if self.restricted:
             raise PermissionDeniedError(
                 "this function may not make calls of its own: it was declared with restricted access"
             )

@@ -1,6 +1,6 @@
-"""Where a guest begins: `serve` is a container's life.
+"""Where a guest begins: `Guest.live` is a container's life.
 
-The main thread loads user code and then runs inputs; the pump's thread reads the socket. `serve` is called in the
+The main thread loads user code and then runs inputs; the pump's thread reads the socket. It is called in the
 forked child, or by `python -m inrush.guest FD`, after the container has been isolated. In the latter case every import
 here is waited for: what only templates or failures need is imported by them.
 """
@@ -35,36 +35,39 @@ if TYPE_CHECKING:
     from inrush.guest.template import Template
 
 
-def serve(sock: socket.socket, template: Template | None = None) -> int:
-    """Load, run inputs until told to stop, run exit hooks. Returns the exit code."""
-    return Guest(sock, template).live()
-
-
 class Guest:
-    """The parts, put together."""
+    """The parts, put together. It is made before it is known what is to be served, and does nothing yet."""
 
-    def __init__(self, sock: socket.socket, template: Template | None) -> None:
+    def __init__(self, template: Template | None = None) -> None:
+        if template:
+            template.inherited.renew()
+        else:
+            chance.reseed()
         self._template = template
-        self._channel = Channel(sock)
+        self._channel = Channel()
         self._passed = Passed()
         self._outbox = Outbox(self._channel, self._passed)
         self._output = template.inherited.output if template else Output()
-        self._output.connect(self._outbox)
-        self._process = Process(self._channel, self._outbox, self._output, self._on_term)
         self._orphans = orphans.Orphans()
         self._pump = Pump(self._channel, self._on_end)
         self._pump.on_descriptor = self._passed.open
-        self._pump.on_signals = self._process.on_signals
         self._outbox.on_hold = self._pump.nudge
+        self._link = Link(self._channel)
         self._specs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
+        self._process: Process
         self._runner: Runner | None = None
         self._startup_s = self._start_by = math.inf
         self._terminated = False
-        self._reap_at = 0.0
+        self._reap_at = math.inf
         self._imports: Imports | None = None
 
-    def live(self) -> int:
-        """From the first frame to the exit code."""
+    def live(self, sock: socket.socket) -> int:
+        """Load, run inputs until told to stop, run exit hooks. Returns the exit code."""
+        self._channel.open(sock)
+        self._output.connect(self._outbox)
+        self._process = Process(self._channel, self._outbox, self._output, self._on_term)
+        self._pump.on_signals = self._process.on_signals
+        self._reap_at = time.monotonic() + orphans.REAP_EVERY_S
         self._pump.handlers = {"load": self._on_load, "stop": self._on_early_stop}
         self._pump.tick = self._tick
         threading.Thread(target=self._pump.run, name="inrush-pump", daemon=True).start()
@@ -91,8 +94,8 @@ class Guest:
         env = {name: str(value) for name, value in (spec.get("env") or {}).items()}
         _take_environment(env)
         self._outbox.max_payload_bytes = int(spec.get("max_payload_bytes") or MAX_PAYLOAD_BYTES)
-        link = Link(self._channel, bool(spec.get("restrict_access")))
-        self._pump.handlers["link"] = link.on_link
+        self._link.restricted = bool(spec.get("restrict_access"))
+        self._pump.handlers["link"] = self._link.on_link
         loaded = self._loaded(runner, spec, pickled)
         loaded.enter(False, runner.tasks.run)
         loaded.open(runner.tasks.run)
@@ -202,8 +205,9 @@ class Guest:
 
 
 def _take_environment(env: dict[str, str]) -> None:
-    """Make this process its own, with the container's environment."""
-    os.environ.update(env)
+    """The container's; a child has most of it already."""
+    for name, value in env.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
     if "TZ" in env:
         time.tzset()
-    chance.reseed()

@@ -28,7 +28,7 @@ class Template:
     def take(self, root: str) -> Loaded | None:
         """In a child, after its environment is set: user code, if it is loaded; else the way is free for what is at
         `root`."""
-        self.inherited.renew()
+        self.inherited.restore()
         if self.loaded is None:
             ahead.make_way(root, self.ahead)
         else:

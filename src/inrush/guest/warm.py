@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 
-from inrush.guest.main import serve
+from inrush.guest.main import Guest as guest
+from inrush.guest.rehearsal import rehearse
 from inrush.guest.template import template
 
-__all__ = ["serve", "template"]
+__all__ = ["guest", "rehearse", "template"]
 
 _USUAL = (
     *("asyncio", "concurrent.futures", "ctypes", "inspect", "json", "logging"),

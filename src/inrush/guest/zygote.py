@@ -134,17 +134,18 @@ class Zygote:
     def _live(self, place: Place, times: isolate.Times) -> int:
         with socket.socket(fileno=place.report) as report:
             try:
-                isolate.go_to(place, times)
-                job = isolate.wait(report, times)
+                names = isolate.go_to(place, times)
+                guest = self._module.guest(self._state)
+                job = isolate.wait(report, times, getattr(self._module, "rehearse", lambda: None))
                 if job is None:
                     return 0
-                guest = isolate.become(job, bool(place.sandbox), report, self._filter, times)
+                sock = isolate.become(job, names, report, self._filter, times)
             except BaseException as error:
                 with contextlib.suppress(OSError):
                     where = getattr(error, "filename", None) or ""
                     messages.send(report, {"error": f"{type(error).__name__}: {error} {where}".strip()})
                 raise
-        return int(self._module.serve(guest, self._state) or 0)
+        return int(guest.live(sock))
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):

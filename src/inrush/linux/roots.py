@@ -77,13 +77,21 @@ def host_files(hostname: str) -> dict[str, str]:
     return {"hostname": f"{hostname}\n", "hosts": hosts}
 
 
-def name_host(hostname: str) -> None:
-    """Give the present root, which is one's own, a name."""
-    for name, text in host_files(hostname).items():
+def unnamed_host() -> dict[str, int]:
+    """The same files of the present root, which is one's own, made anew, and open until `name_host`."""
+    files = {}
+    for name in host_files(""):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"/etc/{name}")
-        with open(f"/etc/{name}", "w") as file:
-            file.write(text)
+        files[name] = os.open(f"/etc/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    return files
+
+
+def name_host(files: Mapping[str, int], hostname: str) -> None:
+    """What is in them, now that the name is known."""
+    for name, fd in files.items():
+        os.write(fd, host_files(hostname)[name].encode())
+        os.close(fd)
 
 
 def make_dev() -> None:

@@ -43,16 +43,20 @@ def template(boot):
     exec(boot.get("before", ""), globals())
     return {"boot": boot}, {"ok": True}
 
-def serve(sock, state):
-    while True:
-        asked = sock.recv(1 << 16)
-        if not asked:
-            return 0
-        try:
-            answer = repr(eval(asked.decode(), {**globals(), "state": state, "sock": sock}))
-        except Exception as error:
-            answer = f"{type(error).__name__}: {error}"
-        sock.sendall(answer.encode() or b"-")
+class guest:
+    def __init__(self, state):
+        self.state = state
+
+    def live(self, sock):
+        while True:
+            asked = sock.recv(1 << 16)
+            if not asked:
+                return 0
+            try:
+                answer = repr(eval(asked.decode(), {**globals(), "state": self.state, "sock": sock}))
+            except Exception as error:
+                answer = f"{type(error).__name__}: {error}"
+            sock.sendall(answer.encode() or b"-")
 """
 """The template of these tests: its children evaluate what they are sent."""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from agent.launcher.launched import HOST, OUTSIDE, PORT, Forked, Node, needs_root, outside_machine, traces
+from agent.launcher.launched import HOST, OUTSIDE, PORT, UID_BASE, Forked, Node, needs_root, outside_machine, traces
 from deadline import DEADLINE_S
 from inrush.agent.launcher.children import Child
 from inrush.agent.launcher.loop import Loop
@@ -89,6 +92,56 @@ async def test_a_layer_that_is_removed_takes_the_sandboxes_on_it_along(node: Nod
     (source / "root").mkdir(parents=True)
     (source / "root" / "word").write_text("new")
     assert await (await node.fork("t", root=root)).ask("open('/root/word').read()") == "'new'"
+
+
+async def test_a_process_that_ends_while_it_waits_takes_its_sandbox_along(node: Node) -> None:
+    await node.template("t")
+    running = await _forked(node, True)
+    killed = await _waiting(running)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    await _ended(killed)
+    assert await (await node.fork("t")).ask("1") == "1"
+    assert await (await _forked(node, True)).ask("1") == "1"
+
+
+async def test_a_process_that_waits_is_ended_when_its_layer_goes(node: Node) -> None:
+    source = node.state / "node" / "layers" / "source"
+    (source / "root").mkdir(parents=True)
+    await node.template("t")
+    running = await _forked(node, True, root=node.root(str(source)))
+    before = await _waiting(running)
+    await node.launcher.remove_tree(str(source))
+    await _ended(before)
+
+
+async def _ended(pids: list[int]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while set(pids) & set(_forks()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+def _forks() -> list[int]:
+    """Processes of templates that are the first of a pid namespace of their own."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+            ours = lines["Name"] == "inrush-zygote" and lines["Uid"].split()[0] == str(UID_BASE)
+            pids = lines["NSpid"].split()
+            if ours and pids[-1] == "1" and lines["State"][0] not in "ZX":
+                found.append(int(pids[0]))
+    return found
+
+
+async def _waiting(running: Forked) -> list[int]:
+    """Those that wait beside this one, of which there are two when there are enough."""
+    deadline = time.monotonic() + DEADLINE_S
+    while len(found := [pid for pid in _forks() if pid != running.started.pid]) < 2:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    return found
 
 
 async def test_of_a_burst_nothing_is_left_when_its_template_has_gone(

@@ -188,10 +188,10 @@ HOSTILE = {
     "skips its isolation": """
 import inrush.guest.isolate as i
 from inrush.linux import messages
-def skip(job, made_ahead, report, *_):
+def skip(job, names, report, *_):
     messages.send(report, {"ready": []})
     return socket.socket(fileno=job.guest)
-i.go_to, i.become = lambda *_: None, skip
+i.go_to, i.become = lambda *_: {}, skip
 """,
     "keeps its capabilities": """
 import inrush.linux.confine as c

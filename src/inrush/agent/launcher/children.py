@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -41,11 +42,18 @@ class Child:
         """The other end, for the process; who sends it closes it."""
         return self._theirs.detach()
 
-    def take(self) -> socket.socket:
-        """Its report, which the container's start goes on with."""
+    @property
+    def ended(self) -> bool:
+        """Whether it has, where the kernel can say so."""
+        poll = select.poll()
+        if self._pidfd >= 0:
+            poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def take(self) -> tuple[socket.socket, int, int]:
+        """What the container's start goes on with: the report, the process, and its pidfd (or -1)."""
         self._loop.unwatch(self.report.fileno())
-        self._close_pidfd()
-        return self.report
+        return self.report, self.pid, self._pidfd
 
     def kill(self, ended: Callable[[], None]) -> None:
         """`ended` is called when the kernel says so. One that has not told yet which process it is ends because it has
@@ -64,9 +72,6 @@ class Child:
         if self.report.fileno() >= 0:
             self._loop.unwatch(self.report.fileno())
             self.report.close()
-        self._close_pidfd()
-
-    def _close_pidfd(self) -> None:
         if self._pidfd >= 0:
             self._loop.unwatch(self._pidfd)
             os.close(self._pidfd)

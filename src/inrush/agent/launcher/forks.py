@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from inrush.agent.launcher import verify
 from inrush.agent.launcher.launch import Failure, Phases
@@ -49,23 +48,14 @@ class Fork:
         self._began = self._asked = time.monotonic()
         container.held, container.group, container.kill = held, held.group, self.kill
 
-    def begin(self, began: float, asked: float) -> int:
-        """The descriptor for the report of a child that is to be forked; the caller sends and closes it. `began`: when
-        the launcher took the request; `asked`: when its place was made, and the child was asked."""
-        report, theirs = messages.pair()
-        messages.want_credentials(report)
-        self.go_on(report, began, asked)
-        return theirs.detach()
-
-    def go_on(self, report: socket.socket, began: float, asked: float) -> None:
-        """The same with the report of a child that waits."""
+    def begin(self, report: socket.socket, began: float, asked: float) -> None:
+        """Hear the child's `report`. `began`: when the launcher took the request; `asked`: when its place was made, and
+        it was asked."""
         self._began, self._asked, self._report = began, asked, report
         self._machine.loop.watch(report.fileno(), self._hear)
 
-    def send(self, job: dict[str, Any], fds: Sequence[int]) -> None:
-        """Tell the child what it becomes. It has so much time."""
-        assert self._report is not None
-        messages.send(self._report, job, fds)
+    def sent(self) -> None:
+        """It was asked: it has so much time."""
         self._machine.loop.later(_READY_S, self._too_late)
 
     def kill(self) -> None:
@@ -112,7 +102,10 @@ class Fork:
 
     def _verify(self, pid: int, phases: object) -> None:
         try:
-            self.container.identify(pid, self._machine.features.pidfd)
+            if not self.container.pid:
+                self.container.identify(pid, self._machine.features.pidfd)
+            elif self.container.pid != pid:
+                raise verify.Unconfined("its report came from another process")
             verify.process(
                 pid,
                 self._userns,

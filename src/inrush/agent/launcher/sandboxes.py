@@ -93,7 +93,11 @@ class Sandboxes:
         if len(self._stocks) > _KINDS:
             self._drop(next(iter(self._stocks)))
         stock.note()
-        return stock.ready.popleft() if stock.ready else None
+        while stock.ready:
+            sandbox = stock.ready.popleft()
+            if not sandbox.child.ended:  # of which the launcher hears in a moment
+                return sandbox
+        return None
 
     @property
     def made(self) -> int:

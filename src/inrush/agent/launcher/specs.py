@@ -63,7 +63,8 @@ class TemplateSpec:
     in it).
 
     `sys_path` goes in front of Python's own path, `sys_path_end` behind it. `entry` is the module that has
-    `template(boot) -> (state, report)` and `serve(sock, state) -> exit code`.
+    `template(boot) -> (state, report)`, and `guest(state)`, which gives a child what has `live(sock) -> exit code`;
+    it may have `rehearse()`, for a child that waits.
     """
 
     key: str
