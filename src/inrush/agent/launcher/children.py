@@ -58,24 +58,28 @@ class Child:
     def kill(self, ended: Callable[[], None]) -> None:
         """`ended` is called when the kernel says so. One that has not told yet which process it is ends because it has
         been hung up on, and only its template can say when."""
-        self._loop.unwatch(self.report.fileno())
-        self.report.close()
-        with contextlib.suppress(ProcessLookupError):
-            if self._pidfd >= 0:
-                self._loop.watch(self._pidfd, ended)
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            elif self.pid:
-                os.kill(self.pid, signal.SIGKILL)
+        self._hang_up()
+        if self._pidfd >= 0:
+            self._loop.watch(self._pidfd, ended)
+        self._signal()
 
     def close(self) -> None:
-        """It has ended."""
-        if self.report.fileno() >= 0:
-            self._loop.unwatch(self.report.fileno())
-            self.report.close()
+        """It has ended, says its template, and if not, it does now."""
+        self._hang_up()
+        self._signal()
         if self._pidfd >= 0:
             self._loop.unwatch(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+
+    def _signal(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def _hang_up(self) -> None:
+        self._loop.unwatch(self.report.fileno())
+        self.report.close()
 
     def _hear(self) -> None:
         try:

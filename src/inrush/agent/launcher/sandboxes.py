@@ -38,6 +38,9 @@ class Sandbox:
     child: Child
 
 
+Done = Callable[[Sandbox | None], None]
+"""Gets a sandbox, or None where it could not be made."""
+
 Kind = tuple[RootSpec, Limits, str, tuple[int, ...]]
 """Root, limits, network, and when the resolvers, whose names are written into it, were changed last."""
 
@@ -75,7 +78,7 @@ class Sandboxes:
 
     def __init__(
         self,
-        make: Callable[[RootSpec, Limits, str, Callable[[Sandbox | None], None]], None],
+        make: Callable[[RootSpec, Limits, str, Done], None],
         let_go: Callable[[Sandbox], None],
     ) -> None:
         self._make = make

@@ -27,7 +27,7 @@ from inrush.agent.launcher.forks import Fork
 from inrush.agent.launcher.launch import Failure, Launch
 from inrush.agent.launcher.machine import Held, Machine
 from inrush.agent.launcher.programs import Container
-from inrush.agent.launcher.sandboxes import CHILD_MIB, MAX_READY, Sandbox, Sandboxes
+from inrush.agent.launcher.sandboxes import CHILD_MIB, MAX_READY, Done, Sandbox, Sandboxes
 from inrush.agent.launcher.specs import GUEST_LIB, ForkSpec, Limits, RootSpec, Started, TemplateSpec, TemplateUp
 from inrush.linux import messages, process, roots
 
@@ -71,7 +71,8 @@ class Template:
         self._began = self.forked_at = time.monotonic()
         self._numbers = itertools.count(1)
         self._forks: dict[int, Fork] = {}
-        self._waiting: dict[int, Sandbox] = {}
+        self._waiting: dict[int, tuple[Sandbox, Done]] = {}
+        """Children that no container has yet, and who is told when there is none after all."""
         self._unsent: deque[tuple[Fork, socket.socket, Message]] = deque()
         """Containers, each with what is sent for it: to the template a request to fork, or to a child that waits what
         it becomes."""
@@ -178,7 +179,7 @@ class Template:
         """What a snapshot has written, its containers find."""
         return self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
 
-    def _prepare(self, root: RootSpec, limits: Limits, network: str, done: Callable[[Sandbox | None], None]) -> None:
+    def _prepare(self, root: RootSpec, limits: Limits, network: str, done: Done) -> None:
         def made(held: Held | None) -> None:
             if held is None:
                 done(None)
@@ -187,7 +188,7 @@ class Template:
 
         self._machine.prepare(root, limits, network, self.uid_base, self._below(), made)
 
-    def _fork_ahead(self, held: Held, done: Callable[[Sandbox | None], None]) -> None:
+    def _fork_ahead(self, held: Held, done: Done) -> None:
         """Have a process go to the place that was made, and wait there."""
         number = next(self._numbers)
 
@@ -195,20 +196,16 @@ class Template:
             done(sandbox)
 
         def over() -> None:
+            self.sandboxes.lost(sandbox)
             self._let_go(sandbox)
-            if sandbox.child.pid:
-                self.sandboxes.lost(sandbox)
-            else:
-                done(None)
 
         sandbox = Sandbox(held, Child(self._machine.loop, number, self._machine.features.pidfd, waits, over))
-        self._waiting[number] = sandbox
+        self._waiting[number] = sandbox, done
         end = sandbox.child.end()
         try:
             messages.send(self._control, _fork(number, sandbox=True), [end, *held.namespaces])
         except OSError:
             self._over(number)
-            done(None)
         finally:
             os.close(end)
 
@@ -218,10 +215,15 @@ class Template:
 
     def _over(self, number: int) -> None:
         """A process that waited has ended."""
-        sandbox = self._waiting.pop(number, None)
-        if sandbox:
-            sandbox.child.close()
-            self._machine.release(sandbox.held)
+        if number not in self._waiting:
+            return
+        sandbox, done = self._waiting.pop(number)
+        if sandbox.child.pid:
+            self.sandboxes.lost(sandbox)
+        else:
+            done(None)
+        sandbox.child.close()
+        self._machine.release(sandbox.held)
 
     def close(self) -> None:
         """End when the last container has."""
