@@ -25,7 +25,7 @@ class Loop:
     """
 
     def __init__(self) -> None:
-        self._poll = select.poll()
+        self._poll = select.epoll()
         self._readers: dict[int, Act] = {}
         self._children: dict[int, Callable[[int], None]] = {}
         self._early: dict[int, tuple[int, float]] = {}  # ended before anybody asked, and when
@@ -42,7 +42,7 @@ class Loop:
     def watch(self, fd: int, act: Act) -> None:
         """Call `act` whenever `fd` is readable or hung up."""
         self._readers[fd] = act
-        self._poll.register(fd, select.POLLIN)
+        self._poll.register(fd, select.EPOLLIN)
 
     def unwatch(self, fd: int) -> None:
         """Before the descriptor is closed."""
@@ -65,7 +65,7 @@ class Loop:
         """Until `running` is false."""
         busy = True
         while self.running:
-            events = self._poll.poll(0 if busy else self._wait_ms())
+            events = self._poll.poll(0 if busy else self._wait_s())
             for fd, act in [(fd, self._readers.get(fd)) for fd, _ in events]:
                 if act and self._readers.get(fd) is act:  # not closed, nor taken by another, since the poll
                     _guarded(act)
@@ -73,10 +73,10 @@ class Loop:
                 _guarded(heapq.heappop(self._timers)[2])
             busy = self.idle() if not events else True
 
-    def _wait_ms(self) -> int:
+    def _wait_s(self) -> float:
         if not self._timers:
-            return 60_000
-        return max(0, int((self._timers[0][0] - time.monotonic()) * 1000) + 1)
+            return 60.0
+        return max(0.0, self._timers[0][0] - time.monotonic())
 
     def _reap(self) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from inrush.agent.launcher.cgroups import Group
@@ -32,11 +32,11 @@ def process(
     place: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Raise `Unconfined` unless `pid` is in the user namespace `userns`, in `group`, in the namespaces `place`
-    (descriptors by kind), shares none with the processes `not_in`, has no capabilities but `keep`, cannot get any, and
-    is under so many filters. Raises `ProcessLookupError` if it has ended.
+    (descriptors by kind), shares no others with the processes `not_in`, has no capabilities but `keep`, cannot get any,
+    and is under so many filters. Raises `ProcessLookupError` if it has ended.
     """
     try:
-        namespaces_of(pid, userns, not_in)
+        namespaces_of(pid, userns, not_in, [kind for kind in _OWN if kind not in place])
         _placed(pid, place)
         _privileges(caps.read_status(pid), caps.mask(keep), filters)
         if group is not None and not group.holds(pid):
@@ -54,14 +54,14 @@ def _ended(pid: int) -> bool:
         return True
 
 
-def namespaces_of(pid: int, userns: int, not_in: list[int]) -> None:
-    """Raise `Unconfined` unless `pid` is in the user namespace `userns` and shares no namespace with the processes
+def namespaces_of(pid: int, userns: int, not_in: list[int], kinds: Iterable[str] = _OWN) -> None:
+    """Raise `Unconfined` unless `pid` is in the user namespace `userns` and shares none of `kinds` with the processes
     `not_in`.
     """
     stat = os.fstat(userns)
     if namespaces.identity("user", pid) != (stat.st_dev, stat.st_ino):
         raise Unconfined("it is not in the user namespace of its app")
-    for kind in _OWN:
+    for kind in kinds:
         own = namespaces.identity(kind, pid)
         if any(namespaces.identity(kind, other) == own for other in not_in):
             raise Unconfined(f"it shares a {kind} namespace with its template or the node")
