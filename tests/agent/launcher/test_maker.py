@@ -31,9 +31,9 @@ def test_an_answer_that_was_waited_for_in_the_turn_in_which_the_loop_heard_of_it
     loop.watch(told, first)
     maker = Maker(loop, UserNamespaces(rootless=False).get(1_000_000_000))
     try:
+        os.write(tell, b"x")  # what is ready first is heard first
         maker.nets(1, lambda fds, error: given.append(fds))
         assert select.select([maker._end], [], [], DEADLINE_S)[0]
-        os.write(tell, b"x")
         loop.run()
         assert [len(fds) for fds in given] == [1]
         assert not maker.ended
