@@ -86,8 +86,8 @@ class Child:
             body, fds, pid = messages.receive(self.report)
             messages.close_all(fds)
             if not self.pid and isinstance(body, dict) and "waits" in body:
-                self.pid = pid
                 self._pidfd = os.pidfd_open(pid) if self._pidfds else -1
+                self.pid = pid
                 self._waits()
                 return
         except (OSError, ValueError):

@@ -127,11 +127,20 @@ class Template:
         return replace(limits, cpu_request=max(limits.cpu_request, _CPU_REQUEST))
 
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
-        """Fork a container. `fds` are its guest socket, stdout and stderr."""
+        """Fork a container. `fds` are its guest socket, stdout and stderr. Raises `OSError` where it cannot enter its
+        groups; then nothing is held."""
         began = self.forked_at = time.monotonic()
         sandbox = self.sandboxes.take(spec)
         number = sandbox.child.number if sandbox else next(self._numbers)
         held = sandbox.held if sandbox else self._hold(spec)
+        try:
+            joins = held.joins()
+        except OSError:
+            if sandbox:
+                self._let_go(sandbox)
+            else:
+                self._machine.release(held)
+            raise
 
         def settled(result: TemplateUp | Started | Failure) -> None:
             self._sent.discard(number)
@@ -145,7 +154,7 @@ class Template:
         hostname = spec.hostname or spec.root.hostname
         job = (
             {"env": spec.env, "cwd": spec.cwd, "hostname": hostname, "asked": asked},
-            [*map(os.dup, fds), *held.joins()],
+            [*map(os.dup, fds), *joins],
         )
         if sandbox:
             del self._waiting[number]

@@ -9,10 +9,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from inrush.agent.launcher.cgroups import Group
 from inrush.linux import caps, namespaces
+
+_EXITING = 0x4
+"""PF_EXITING of include/linux/sched.h."""
 
 _OWN = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
 _CAPABILITY_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -42,16 +46,18 @@ def process(
         if group is not None and not group.holds(pid):
             raise Unconfined("it is outside its control group")
     except (Unconfined, FileNotFoundError):
-        if _ended(pid):  # the kernel has taken it out of its groups and namespaces
+        if _ending(pid):  # the kernel has taken it out of its groups and namespaces
             raise ProcessLookupError(errno.ESRCH, "it ended while it was looked at") from None
         raise
 
 
-def _ended(pid: int) -> bool:
+def _ending(pid: int) -> bool:
+    """Whether it is dead, or on its way out: it leaves its groups before its state says so (proc(5), `flags`)."""
     try:
-        return caps.read_status(pid)["State"][0] in "ZX"
-    except FileNotFoundError:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
         return True
+    return fields[0] in "ZX" or bool(int(fields[6]) & _EXITING)
 
 
 def namespaces_of(pid: int, userns: int, not_in: list[int], kinds: Iterable[str] = _OWN) -> None:
