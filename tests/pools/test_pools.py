@@ -9,7 +9,7 @@ import pytest
 
 from inrush.core import effects, events
 from inrush.core.cluster import Cluster
-from inrush.core.pools import Backlog, Demand, Pool, deserved, plan, serving
+from inrush.core.pools import Backlog, Demand, Pool, deserved, lives_s, plan, serving
 from inrush.pools.provider import Offer, Provider
 from inrush.pools.simulated import SimulatedPool
 from inrush.pools.static import StaticPool
@@ -40,6 +40,13 @@ def ordered(demand: Demand, *pools: Pool, now: float = 0.0) -> dict[str, int]:
 def want(containers: int, of: FunctionSpec | None = None) -> Demand:
     """So many containers more."""
     return Demand("fn", of or spec(), containers, "many wait")
+
+
+def test_what_has_run_without_a_result_is_expected_to_run_on_but_not_past_its_timeout() -> None:
+    assert lives_s(0.0, 300.0) == 0.0
+    assert lives_s(10.0, 300.0) == pytest.approx(10 * (1 + 3.4012), rel=1e-4)
+    assert lives_s(300.0, 300.0) == 300.0
+    assert lives_s(400.0, 300.0) == 400.0, "grace and clean-up come on top of a timeout"
 
 
 def test_the_cheapest_pool_that_can_serve_is_asked_first() -> None:

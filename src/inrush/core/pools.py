@@ -12,8 +12,10 @@ a node takes, the same rule as for containers with another price:
 
 The first term clears the backlog, the second keeps up. In a burst g is large before q is: orders run ahead of demand,
 but never by more than a quarter of what waits already. Less than one container's worth drains by itself, unless it has
-waited for L. While s is unknown, it is taken to be twice the time without any result; when nothing has run at all, one
-container's worth is ordered, for that is how to find out.
+waited for L. When nothing has run at all, one container's worth is ordered, for that is how to find out how long s is.
+While inputs run and none has ended, s is what may be expected of them: of processes that have run for r, a part r / t
+is seen to last for t (Harchol-Balter and Downey, "Exploiting Process Lifetime Distributions", SIGMETRICS 1996), so up
+to the timeout T of the function they take r · (1 + ln(T / r)) on average, and work is a sum of averages.
 
 Where
 -----
@@ -161,6 +163,12 @@ def deserved(backlog: Backlog, node_s: float) -> tuple[int, str]:
     if worth < 1 and backlog.waited_s > node_s:
         return 1, f"{why} and it has waited for {backlog.waited_s:.3g} s"
     return max(0, min(worth, math.ceil(AHEAD * fill))), why
+
+
+def lives_s(ran_s: float, timeout_s: float) -> float:
+    """What inputs take on average, in seconds, of which nothing is known but that they have run for `ran_s` and are
+    ended after `timeout_s`: the mean of Pareto's law with exponent 1, cut there; 0 when nothing has run."""
+    return ran_s * (1 + math.log(max(1.0, timeout_s / ran_s))) if ran_s > 0 else 0.0
 
 
 def plan(demands: Iterable[Demand], pools: Iterable[Pool], now: float) -> list[Order]:

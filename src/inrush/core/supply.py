@@ -11,14 +11,21 @@ from collections.abc import Iterable
 from inrush.core.effects import NodesReleased, NodesWanted
 from inrush.core.events import NodesFailed, PoolJoined
 from inrush.core.functions import Function
-from inrush.core.pools import GROWTH_TAU_S, Backlog, Demand, Pool, Trend, deserved, empty_for_long, plan, serving
+from inrush.core.pools import (
+    GROWTH_TAU_S,
+    Backlog,
+    Demand,
+    Pool,
+    Trend,
+    deserved,
+    empty_for_long,
+    lives_s,
+    plan,
+    serving,
+)
 from inrush.core.state import State
 
 LOOK_S = 1.0
-
-LIVES_ON = 2.0
-"""Of what has run for so long, and of which nothing else is known, half runs for as long again (Harchol-Balter and
-Downey, "Exploiting Process Lifetime Distributions", SIGMETRICS 1996): the median of its service time."""
 
 STARVED_S = 1.0
 """A function without any container has inputs wait this long for others' before nodes are ordered for it."""
@@ -123,7 +130,8 @@ def _backlog(state: State, function: Function) -> Backlog:
     function.trend = trend
     measured = function.measured
     stall_s = now - measured.progress_at if function.running else 0.0
-    service_s = LIVES_ON * stall_s if measured.service_s is None else max(measured.service_s, stall_s)
+    known_s = measured.service_s
+    service_s = lives_s(stall_s, function.spec.timeout_s) if known_s is None else max(known_s, stall_s)
     return Backlog(
         queued=max(0, queued - function.counts["starting"] * function.target),
         growth=trend.growth,
