@@ -17,12 +17,13 @@ from heapq import heappop
 from types import MappingProxyType
 from typing import Any
 
-from inrush.core import check, events, explain
+from inrush.core import check, checkpoint, events, explain
 from inrush.core.calls import Call
 from inrush.core.containers import Container
 from inrush.core.effects import Effect, WakeAt
 from inrush.core.fleet import node_changed, node_held, node_joined, node_left
 from inrush.core.functions import Function
+from inrush.core.graphs import Plain
 from inrush.core.health import forgive
 from inrush.core.intake import call_arrived, call_cancelled, call_ended, call_forgotten, inputs_arrived
 from inrush.core.lease import look
@@ -81,8 +82,19 @@ class Cluster:
     """
 
     def __init__(self, seed: str, tuning: Tuning = TUNING, quotas: Quotas = MappingProxyType({})) -> None:
-        self._state = State(seed, tuning, quotas=quotas)
-        self.seed, self.quotas = seed, quotas
+        self._hold(State(seed, tuning, quotas=quotas))
+
+    @classmethod
+    def restored(cls, plain: Plain, tuning: Tuning = TUNING) -> Cluster:
+        """One that goes on where another stood when this `checkpoint` of it was taken. Raises `InvalidError` when it
+        is none."""
+        cluster = cls.__new__(cls)
+        cluster._hold(checkpoint.restore(plain, tuning))
+        return cluster
+
+    def _hold(self, state: State) -> None:
+        self._state = state
+        self.seed, self.quotas = state.seed, state.quotas
         self.functions: Mapping[str, Function] = MappingProxyType(self._state.functions)
         self.containers: Mapping[str, Container] = MappingProxyType(self._state.containers)
         self.nodes: Mapping[str, Node] = MappingProxyType(self._state.nodes)
@@ -121,6 +133,10 @@ class Cluster:
         when it is not known."""
         found = self._state.functions[function]
         return found.live * self._state.share_of_one(found)
+
+    def checkpoint(self, values_max: int = 10**9) -> Plain | None:
+        """The whole state as plain data, between two steps: see `checkpoint.capture`."""
+        return checkpoint.capture(self._state, values_max)
 
     def violations(self) -> list[str]:
         """Sentences about what in the state contradicts itself; always empty, or the core has a defect."""

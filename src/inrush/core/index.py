@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import groupby, islice, zip_longest
+from typing import NamedTuple
 
 from inrush.core.nodes import Kind, Node
 from inrush.core.place import (
@@ -86,12 +87,28 @@ class Group:
         for shelf in self._where.pop(node.id, ()):
             del shelf[node.id]
 
+    def standing(self) -> list[Node]:
+        """Its nodes that can be found. Who was changed last stands last, on every shelf alike: so telling of a change
+        of each in this order gives the same shelves."""
+        return [shelves[0][id] for id, shelves in self._where.items()]
+
     def shelves(self, request: GpuRequest | None, gpu_type: str) -> list[dict[str, Node]]:
         """Of nodes that may fit, from the best fit on."""
         if request is None:
             return self.by_cpu[::-1]
         whole = self.by_free.get(gpu_type, [])[request.count :]
         return [self.shared.get(gpu_type, {}), *whole] if request.share < 1 else whole
+
+
+class Standing(NamedTuple):
+    """What of an index does not follow from its nodes: in which order they stand, and the log."""
+
+    groups: list[tuple[Inventory, list[Node]]]
+    """Each one's kind, by the inventory of its first node, and its nodes as they stand."""
+    holders: dict[str, dict[str, Node]]
+    freed: list[Node]
+    """Some of them may have left."""
+    forgotten: int
 
 
 class Index:
@@ -103,6 +120,26 @@ class Index:
         """Nodes by the images that they hold."""
         self._freed: list[Node] = []
         self._forgotten = 0
+
+    @classmethod
+    def again(cls, standing: Standing, nodes: Iterable[Node]) -> Index:
+        """The index of these nodes in which they stand so."""
+        index = cls()
+        for inventory, _ in standing.groups:
+            kind = kind_of(inventory)
+            index.groups[kind] = Group(index, kind, inventory)
+        for node in nodes:
+            node.group = index.groups[kind_of(node.inventory)]
+        for group, (_, here) in zip(index.groups.values(), standing.groups, strict=True):
+            for node in here:
+                group.changed(node)
+        index.holders, index._freed, index._forgotten = standing.holders, standing.freed, standing.forgotten
+        return index
+
+    def standing(self) -> Standing:
+        """All that `again` needs, beside the nodes."""
+        groups = [(group.inventory, group.standing()) for group in self.groups.values()]
+        return Standing(groups, self.holders, self._freed, self._forgotten)
 
     def add(self, node: Node) -> None:
         """A node is there, or is another than before."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 
+@dataclass(slots=True, eq=False)
 class Ranges:
     """A set of integers, kept as sorted, disjoint, non-touching ranges [start, stop)."""
 
-    __slots__ = ("_starts", "_stops")
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._stops: list[int] = []
+    _starts: list[int] = field(default_factory=list, init=False)
+    _stops: list[int] = field(default_factory=list, init=False)
 
     def __contains__(self, value: int) -> bool:
         at = bisect_right(self._starts, value) - 1

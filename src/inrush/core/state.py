@@ -36,7 +36,8 @@ class Timer(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class State:
-    """Everything the core knows. Dicts keep their order of insertion, and nothing is decided by any other order."""
+    """Everything the core knows. Dicts keep their order of insertion, and nothing is decided by any other order. What
+    it is made of is listed in `checkpoint`, which writes all of it."""
 
     seed: str
     tuning: Tuning = TUNING
