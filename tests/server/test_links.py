@@ -14,7 +14,7 @@ from inrush.core import events
 from inrush.server import call as call_module
 from inrush.server import calls as calls_module
 from inrush.server.guests import frames_of
-from inrush.server.loop import Journal
+from inrush.server.journal import Journal
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Status
 

@@ -78,8 +78,8 @@ def logs(follow: bool, lines: int) -> None:
 @command.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def journal(file: Path) -> None:
-    """Save what the scheduler was told lately. `inrush sim replay FILE` steps it again. It holds names,
-    policies and environments of functions, no payloads and no secrets."""
+    """Save what the scheduler was told lately. `inrush sim replay FILE` steps it again, from where it stood then. It
+    holds names, policies and environments of functions, no payloads and no secrets."""
     saved = base64.b64decode(api.get("/journal")["file"])
     file.write_bytes(saved)
     click.echo(f"{len(saved)} bytes in {file}")

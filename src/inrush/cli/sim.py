@@ -102,10 +102,15 @@ def replay(journal: Path, against: str | None) -> None:
 
     told, entries = read(journal)
     span_s = entries[-1][0] - entries[0][0] if entries else 0.0
-    whole = "from the start of the server" if told["complete"] else "its beginning was no longer there"
+    since = "from a checkpoint on" if "checkpoint" in told else "from the start of the server"
+    whole = since if told["complete"] else "its beginning was no longer there: these are not the decisions taken then"
     click.echo(f"{len(entries)} events of {span_s:.1f} s, recorded by {told['version']}, {whole}")
     if against is None:
-        click.echo(f"{sum(len(step['decided']) for step in decisions(journal))} decisions")
+        decided = failed = 0
+        for taken in decisions(journal):
+            decided += len(taken["decided"])
+            failed += "failed" in taken
+        click.echo(f"{decided} decisions" + (f", {failed} steps failed" if failed else ""))
         return
     with _tree(against) as tree:
         difference = compare(decisions(journal), elsewhere(journal, tree))

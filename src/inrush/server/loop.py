@@ -5,7 +5,7 @@ core once an event; the effects are applied at once and in order, and only queue
 go to the writer thread). So a warm call crosses the server within one turn, without a task, a lock or a disk.
 
 Whoever posts a batch says `hold` before and `turn` after it; otherwise the next turn of the event loop does. Every
-event, less the payloads it refers to, is kept in a ring of a few MiB, from which any recent minute can be replayed.
+event goes into the journal before it is stepped.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
-
-import msgspec
+from collections.abc import Callable
 
 from inrush.core.cluster import Cluster
 from inrush.core.effects import Effect, WakeAt
-from inrush.core.events import AnyEvent, AttemptsEnded, ContainerEnded, Tick
+from inrush.core.events import AnyEvent, Tick
+from inrush.server.journal import Journal
 from inrush.server.writes import Writes
 
 log = logging.getLogger(__name__)
@@ -32,7 +30,6 @@ TICK_S = 1.0
 CHECK_TICKS = 60
 CHECK_LIMIT = 5000
 """Calls and containers up to which the whole state is checked now and then; more would hold up the loop."""
-JOURNAL_BYTES = 8 * 1024 * 1024
 
 
 class Loop:
@@ -137,41 +134,3 @@ class Loop:
         if self._ticks % CHECK_TICKS == 0 and len(self.core.calls) + len(self.core.containers) < CHECK_LIMIT:
             for sentence in self.core.violations():
                 log.error("a defect: the state is unsound: %s", sentence)
-
-
-class Journal:
-    """A ring of the latest events, encoded, bounded by bytes. It holds no payloads: an event's `refs` are left out."""
-
-    def __init__(self, limit_bytes: int = JOURNAL_BYTES, core: Cluster | None = None) -> None:
-        """`core` is the one whose events these are: to step them again takes its seed and quotas."""
-        self._limit, self._core = limit_bytes, core
-        self._complete = True
-        self._entries: deque[tuple[float, bytes]] = deque()
-        self._bytes = 0
-        self._encode = msgspec.msgpack.Encoder(enc_hook=lambda _: None).encode
-
-    def add(self, now: float, event: AnyEvent) -> None:
-        """Appends, and lets the oldest go where the ring is full."""
-        if type(event) is AttemptsEnded:
-            event = AttemptsEnded(event.container, event.call, event.indexes, event.statuses, (), event.spent_s)
-        elif type(event) is ContainerEnded:
-            event = ContainerEnded(event.container, event.status, event.why)
-        entry = self._encode(event)
-        self._entries.append((now, entry))
-        self._bytes += len(entry)
-        while self._bytes > self._limit:
-            self._bytes -= len(self._entries.popleft()[1])
-            self._complete = False
-
-    def file(self, version: str) -> bytes:
-        """All of it as a file that `inrush sim replay` steps again: one msgpack map, with the events as they were
-        encoded. It is `complete` when the first event is the server's first."""
-        told: dict[str, Any] = {"format": 1, "version": version, "complete": self._complete}
-        if self._core is not None:
-            told |= {"seed": self._core.seed, "quotas": dict(self._core.quotas)}
-        return msgspec.msgpack.encode({**told, "events": list(self._entries)})
-
-    def read(self) -> Iterable[tuple[float, AnyEvent]]:
-        """The events with their times, oldest first."""
-        decoder = msgspec.msgpack.Decoder(AnyEvent)
-        return [(now, decoder.decode(entry)) for now, entry in self._entries]

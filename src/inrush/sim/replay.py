@@ -2,7 +2,7 @@
 
 `decisions` prints a line for each step that decided something. It uses the core alone, so that this file can be run
 with any other tree's core: `PYTHONPATH=TREE/src python -P replay.py JOURNAL`. `compare` reads two such streams side by
-side. How a journal file is made is in `server/loop.py`.
+side. How a journal file is made is in `server/journal.py`.
 """
 
 from __future__ import annotations
@@ -29,29 +29,54 @@ class Difference(NamedTuple):
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[tuple[float, Any]]]:
-    """What the file says of itself (`seed`, `complete`, `version`), and its events with their times."""
+    """What the file says of itself (`seed`, `complete`, `version`; `checkpoint`, where there is one), and its events
+    with their times."""
     try:
         told = msgspec.msgpack.decode(path.read_bytes())
+        if missing := {"seed", "version", "complete"} - told.keys():
+            raise KeyError(*missing)
         decoder = msgspec.msgpack.Decoder(AnyEvent)
         return told, [(now, decoder.decode(entry)) for now, entry in told.pop("events")]
     except OSError as error:
         raise InvalidError(f"the journal {path} cannot be read: {error.strerror}") from None
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidError(f"{path} is no journal of this version: {error}") from None
 
 
 def decisions(path: Path) -> Iterator[dict[str, Any]]:
-    """What the core of this tree decides, step by step."""
+    """What the core of this tree decides, step by step. A step that fails is told as `failed`, and passed over as a
+    server does. Raises `InvalidError` for what is no journal, and for a checkpoint that this core cannot read."""
     told, entries = read(path)
-    more = {"quotas": told["quotas"]} if told.get("quotas") else {}  # which an older tree does not know
-    cluster = Cluster(told["seed"], **more)
+    cluster = beginning(path, told)
     for number, (now, event) in enumerate(entries):
         if isinstance(event, AttemptsEnded):  # a journal holds no payloads: what comes back in their place is nothing
             event = msgspec.structs.replace(event, refs=(None,) * len(event.indexes))
-        effects = cluster.step(event, now)
-        if effects:
-            kind = type(event).__name__
-            yield {"step": number, "at": now, "event": kind, "decided": [msgspec.to_builtins(e) for e in effects]}
+        step = {"step": number, "at": now, "event": type(event).__name__}
+        try:
+            effects = cluster.step(event, now)
+        except Exception as error:
+            yield {**step, "decided": [], "failed": f"{type(error).__name__}: {error}"}
+        else:
+            if effects:
+                yield {**step, "decided": [msgspec.to_builtins(e) for e in effects]}
+
+
+def beginning(path: Path, told: dict[str, Any]) -> Cluster:
+    """The core as it was before the first event of the journal."""
+    if "checkpoint" not in told:
+        more = {"quotas": told["quotas"]} if told.get("quotas") else {}  # which an older tree does not know
+        return Cluster(told["seed"], **more)
+    restored = getattr(Cluster, "restored", None)
+    if restored is None:
+        raise InvalidError(
+            "its core is from before journals had checkpoints, and this one begins with one: such a core replays only"
+            " journals that begin with the start of their server"
+        )
+    try:
+        cluster: Cluster = restored(told["checkpoint"])
+    except InvalidError as error:
+        raise InvalidError(f"{path}: {error}") from None
+    return cluster
 
 
 def elsewhere(path: Path, tree: Path) -> Iterator[dict[str, Any]]:
@@ -97,5 +122,8 @@ def plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    for decided in decisions(Path(sys.argv[1])):
-        sys.stdout.write(json.dumps(decided) + "\n")
+    try:
+        for decided in decisions(Path(sys.argv[1])):
+            sys.stdout.write(json.dumps(decided) + "\n")
+    except InvalidError as error:
+        sys.exit(str(error))
