@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from inrush.sim.compare import RIVALS, beaten, compare, dominated, line, page, unbeatable
+from inrush.cli.sim import command
+from inrush.errors import InvalidError
+from inrush.sim.compare import RIVALS, beaten, compare, dominated, line, page, recorded, unbeatable
 from inrush.sim.oracle import oracle_s, work_s
 from inrush.sim.rivals.arena import Box
 from inrush.sim.rivals.beta9 import Beta9Endpoint, Beta9Queue
@@ -173,3 +177,26 @@ def test_no_policy_beats_who_never_waits_nor_who_pays_less_than_the_oracle() -> 
     assert unbeatable(replace(modest, rivals=(replace(first, p99_s=0.0), *others))) == f"{first.policy}'s p99 is 0"
     cheap = unbeatable(replace(modest, rivals=(replace(first, gpu_s=0.9 * row.work_s), *others)))
     assert cheap.endswith(f"the oracle pays 1.00, {first.policy} 0.90")
+
+
+def test_the_command_has_all_policies_serve_the_arrivals_in_a_file_once_for_each_start(tmp_path: Path) -> None:
+    arrivals, numbers = tmp_path / "mine.csv", tmp_path / "numbers.json"
+    arrivals.write_text("timestamp,duration\n" + "".join(f"{k / 4},1.5\n" for k in range(200)))
+    given = ["compare", str(arrivals), "--start-s", "1", "--start-s", "8", "--slots", "2", "--json", str(numbers)]
+    done = CliRunner().invoke(command, given, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    first, second = json.loads(numbers.read_text())
+    assert (first["trace"], second["trace"], first["slots"]) == ("mine-1s", "mine-8s", 2)
+    assert first["work_s"] == pytest.approx(200 * 1.5 / 2)
+    assert {"inrush", "fixed"} | {rival(TRACE).name for rival in RIVALS} == first["policies"].keys()
+    assert first["policies"]["inrush"]["p99_s"] < second["policies"]["inrush"]["p99_s"]
+    assert set(first["beaten"]) & set(first["dominated_by"]) == set()
+    assert "mine-8s: 150 s of work, a start takes 8 s, 2 slots" in done.output
+    assert "beaten, of 2" in done.output
+
+
+def test_a_file_without_arrivals_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.write_text("timestamp\n")
+    with pytest.raises(InvalidError, match="holds no arrivals"):
+        list(recorded(str(empty), [1.0]))

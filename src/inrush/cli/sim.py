@@ -1,5 +1,6 @@
 """`inrush sim SCENARIO`: the real scheduler on made-up nodes and traffic, in virtual time. One seed gives one run.
-`sim fuzz` looks for seeds on which it fails, `sim replay` steps a recorded journal again."""
+`sim compare` has other systems' policies of scaling serve the same traffic, `sim fuzz` looks for seeds on which it
+fails, `sim replay` steps a recorded journal again."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -71,6 +73,67 @@ def list_() -> None:
     from inrush.sim.scenario import load, names
 
     screen.table(["scenario", "about"], [[name, load(name).about] for name in names()])
+
+
+@command.command()
+@click.argument("files", nargs=-1)
+@click.option(
+    "--start-s",
+    "starts_s",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    default=(0.005, 1.0, 10.0, 40.0),
+    show_default=True,
+    help="Seconds that a start takes; may be given several times.",
+)
+@click.option("--service-s", type=float, default=1.0, show_default=True, help="Of an input, where FILES do not say.")
+@click.option(
+    "--slots", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs at once in a container."
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="Decides what is left to chance.")
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write all numbers there.")
+def compare(
+    files: tuple[str, ...], starts_s: tuple[float, ...], service_s: float, slots: int, seed: int, path: Path | None
+) -> None:
+    """Our scaling beside that of other systems: tables of arrivals in FILES, each once for every time that a start may
+    take, or without any the traces that come along (two minutes)."""
+    from inrush.sim.compare import as_dict, compare, recorded
+    from inrush.sim.traces import TRACES
+
+    told = []
+    for trace in [trace for file in files for trace in recorded(file, starts_s, slots, service_s)] or TRACES:
+        (row,) = compare([trace], seed)
+        told.append(as_dict(row))
+        _show(told[-1])
+    if len(told) > 1:
+        _show_all(told)
+    if path is not None:
+        path.write_text(json.dumps(told, indent=2) + "\n")
+
+
+def _show(told: dict[str, Any]) -> None:
+    """What the policies made of one trace."""
+    slots = "1 slot" if told["slots"] == 1 else f"{told['slots']} slots"
+    click.echo(f"{told['trace']}: {told['work_s']:.0f} s of work, a start takes {told['start_s']:g} s, {slots}")
+    marks = dict.fromkeys(told["beaten"], "beaten") | dict.fromkeys(told["dominated_by"], "better in both")
+    rows = [
+        [
+            *(policy, f"{one['p50_s']:.3g} s", f"{one['p99_s']:.3g} s", f"{one['gpu_s'] / told['work_s']:.2f}"),
+            *(one["starts"], marks.get(policy, "")),
+        ]
+        for policy, one in told["policies"].items()
+    ]
+    oracle = ["oracle", "", rows[0][2], f"{told['oracle_s'] / told['work_s']:.2f}", "", "at most our p99"]
+    screen.table(["policy", "wait p50", "p99", "paid / work", "starts", ""], [*rows, oracle])
+    click.echo()
+
+
+def _show_all(told: list[dict[str, Any]]) -> None:
+    """On how many traces ours beats each of the others, or is worse than it in both."""
+    rivals = [policy for policy in told[0]["policies"] if policy != "inrush"]
+    counts = [[sum(rival in one[key] for one in told) for key in ("beaten", "dominated_by")] for rival in rivals]
+    rows = [[rival, *count] for rival, count in zip(rivals, counts, strict=True)]
+    screen.table(["policy", f"beaten, of {len(told)}", "better in both"], rows)
 
 
 @command.command()

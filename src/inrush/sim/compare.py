@@ -7,11 +7,14 @@ with a lower p99 and fewer of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from pathlib import Path
+from typing import Any
 
 from inrush.core.tuning import TUNING, Tuning
+from inrush.errors import InvalidError
 from inrush.sim.oracle import oracle_s, work_s
 from inrush.sim.rivals.arena import Outcome
 from inrush.sim.rivals.beta9 import Beta9Endpoint, Beta9Queue
@@ -23,6 +26,7 @@ from inrush.sim.rivals.ours import Ours
 from inrush.sim.rivals.ray_serve import RayServe
 from inrush.sim.rivals.runpod import QueueDelay, RequestCount
 from inrush.sim.traces.trace import Trace
+from inrush.sim.traffic import Traffic
 
 RIVALS: tuple[Rival, ...] = (Knative, RayServe, Keda, QueueDelay, RequestCount, Beta9Endpoint, Beta9Queue)
 SEED = 7
@@ -59,6 +63,17 @@ def compare(traces: Iterable[Trace], seed: int = SEED, tuning: Tuning = TUNING) 
     return [_row(trace, seed, tuning) for trace in traces]
 
 
+def recorded(path: str, starts_s: Iterable[float], slots: int = 1, service_s: float = 1.0) -> Iterator[Trace]:
+    """The arrivals in a file, once for each time that a start may take; `service_s` where it does not say how long they
+    run. Raises `InvalidError` for what cannot be read or is empty."""
+    traffic = Traffic(trace=path)
+    if next(iter(traffic.arrivals(0, "")), None) is None:
+        raise InvalidError(f"{path} holds no arrivals: a row for each call, with a column that says when")
+    for start_s in starts_s:
+        name = f"{Path(path).stem}-{start_s:g}s"
+        yield Trace(name=name, about="recorded", traffic=traffic, start_s=start_s, service_s=service_s, slots=slots)
+
+
 def beats(one: Outcome, other: Outcome) -> bool:
     """A lower p99 at no more container seconds. A fixed pool is sized to equal them, rounded up to a container."""
     return one.p99_s < other.p99_s and (one.gpu_s <= other.gpu_s or other.policy == "fixed")
@@ -90,6 +105,21 @@ def unbeatable(row: Row) -> str:
 def dominated(rows: list[Row]) -> list[str]:
     """Where a rival dominates ours."""
     return [f"{rival.policy} on {row.trace.name}" for row in rows for rival in row.rivals if dominates(rival, row.ours)]
+
+
+def as_dict(row: Row) -> dict[str, Any]:
+    """A row for machines: what each policy made of the trace, and how ours stands to it."""
+    return {
+        "trace": row.trace.name,
+        "start_s": row.trace.start_s,
+        "slots": row.trace.slots,
+        "work_s": row.work_s,
+        "oracle_s": row.oracle_s,
+        "dense": row.dense,
+        "policies": {outcome.policy: asdict(outcome) for outcome in (row.ours, *row.rivals)},
+        "beaten": [rival.policy for rival in row.rivals if beats(row.ours, rival)],
+        "dominated_by": [rival.policy for rival in row.rivals if dominates(rival, row.ours)],
+    }
 
 
 def line(row: Row) -> str:
