@@ -26,12 +26,13 @@ from inrush.core.scale import Decision, Measured, Memo
 from inrush.core.shapes import shapes
 from inrush.core.shares import Amount
 from inrush.core.state import State, Timer
+from inrush.core.trend import Line
 from inrush.core.tuning import TUNING, Tuning
 from inrush.errors import InternalError, InvalidError
 from inrush.wire import FunctionSpec, Inventory, ScalePolicy
 
 CLASSES: tuple[type, ...] = (
-    *(State, Function, Trouble, Call, Attempt, Container, Node, Pool, Ranges, Rate, Gaps, Measured),
+    *(State, Function, Trouble, Call, Attempt, Container, Node, Pool, Ranges, Rate, Line, Gaps, Measured),
     *(Timer, Amount, Claim, Decision, Memo, Trend, Tries, Placement, Standing),
     *(FunctionSpec, ScalePolicy, Inventory),
 )

@@ -1,11 +1,12 @@
-"""How many inputs arrive a second, as it is now: averages over windows of several lengths, of which the right one is
-found anew each time.
+"""How many inputs arrive a second, as it is now, and how that grows: averages over windows of several lengths, of which
+the right one is found anew each time, and a line in place of the longest.
 
 A long window is steady and late, a short one quick and noisy. So the longest is believed as far as no shorter one
 contradicts it (Lepski's rule): where a shorter window's average is further from a longer one's than its noise explains,
 something has changed, and the longer one begins anew from within the noise of the shorter. A step of 100x shows after a
-handful of inputs, and steady traffic is averaged over half a minute. The shorter a window, the oftener chance alone has
-a go at it: more is asked of it.
+handful of inputs, and steady traffic is averaged over a minute. The shorter a window, the oftener chance alone has a go
+at it: more is asked of it. The longest is an average only for as long as the line through what came since the last
+change (`trend.py`) is too young to be fitted: so a ramp is followed, and contradicts nothing.
 
 Noise is that of counts: the root of an average has a standard deviation of half the root of 1 / (2 window), whatever
 the average is. Inputs that come together (a map) are one event: what comes within `batch_s` counts once in the number
@@ -19,6 +20,7 @@ import math
 from dataclasses import dataclass, field
 
 from inrush.core.gaps import Gaps
+from inrush.core.trend import Line
 
 WINDOWS_S = (0.5, 2.0, 8.0, 32.0)
 """Seconds, the shortest first."""
@@ -49,6 +51,8 @@ class Rate:
     squares: list[float] = field(default_factory=_zeros)
     """The sums of squares of what came together, a second."""
     gaps: Gaps = field(default_factory=Gaps)
+    line: Line = field(default_factory=Line)
+    """Through what came since the last change."""
 
     def arrived(self, count: int, now: float) -> None:
         """So many inputs arrived."""
@@ -64,21 +68,26 @@ class Rate:
         for k, window_s in enumerate(WINDOWS_S):
             rates[k] += count / window_s
             squares[k] += square / window_s
+        self.line.arrived(count, square)
 
-    def now(self, now: float) -> float:
-        """Inputs a second."""
+    def now(self, now: float) -> tuple[float, float]:
+        """Inputs a second, and by how many a second that grows."""
         self._fade(now)
-        rates = self.rates
+        rates, line, last = self.rates, self.line, len(WINDOWS_S) - 1
+        level, slope = (rates[last], 0.0) if line.is_young else line.fit()
         for k in range(len(CERTAIN) - 1, -1, -1):
             root, noise = math.sqrt(rates[k]), self._noise(k)
             least = max(0.0, root - CERTAIN[k] * noise) ** 2
             most = (root + CERTAIN[k] * noise) ** 2
-            for longer in range(k + 1, len(WINDOWS_S)):
-                if rates[longer] < least:
-                    self._begin_anew(longer, max(0.0, root - noise) ** 2)
-                elif rates[longer] > most:
-                    self._begin_anew(longer, (root + noise) ** 2)
-        return max(0.0, rates[-1] - self._doubt())
+            for longer in range(k + 1, last):
+                if not least <= rates[longer] <= most:
+                    self._begin_anew(longer, _towards(rates[longer], root, noise))
+            expected = max(0.0, level - slope * WINDOWS_S[k])  # over this window, which is late by its length
+            if not least <= expected <= most:
+                level, slope = _towards(expected, root, noise), 0.0
+                self._begin_anew(last, level)
+                line.begin()
+        return max(0.0, level - (self._doubt() if line.is_young else line.doubt())), slope
 
     def _noise(self, k: int) -> float:
         """The standard deviation of the root of a window's average."""
@@ -101,8 +110,14 @@ class Rate:
         if passed < STEP_S:
             return
         self.at = now
+        self.line.fade(now)
         rates, squares = self.rates, self.squares
         for k, window_s in enumerate(WINDOWS_S):
             left = math.exp(-passed / window_s)
             rates[k] *= left
             squares[k] *= left
+
+
+def _towards(before: float, root: float, noise: float) -> float:
+    """The rate nearest to `before` within the noise of a shorter window."""
+    return max(0.0, root - noise if before < root * root else root + noise) ** 2

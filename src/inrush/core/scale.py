@@ -41,7 +41,9 @@ class Load(NamedTuple):
     stall_s: float = 0.0
     """For how long something has run and nothing has ended."""
     rate: float = 0.0
-    """Inputs that arrive in a second."""
+    """Inputs that arrive in a second,"""
+    slope: float = 0.0
+    """and by how many a second that grows."""
     starting_mean_s: float = 0.0
     """For how long those that start have been starting, on average."""
     starting_s: float = 0.0
@@ -175,14 +177,16 @@ def _need(load: Load, policy: ScalePolicy, memo: Memo, tuning: Tuning) -> tuple[
 def _expected(load: Load, target: int, start_s: float, within_s: float, tuning: Tuning) -> float:
     """Inputs at once to have slots for when a container that is started now is ready."""
     service_s, inputs = load.service_s or 0.0, load.queued + load.running
-    steady, left = load.rate * service_s, math.exp(-start_s / service_s)
+    grows = load.slope * tuning.trend_fade_s * (1 - math.exp(-start_s / tuning.trend_fade_s))
+    rate_then, rate_until = max(0.0, load.rate + grows), max(0.0, load.rate + grows / 2)
+    steady, left = rate_then * service_s, math.exp(-start_s / service_s)
     spare, started = 0.0, 1.0
     if start_s > 0:
         deviations = max(0.0, math.log(start_s / tuning.spare_price_s) / LOGISTIC)
         spare = min(deviations * math.sqrt(steady * (1 - left)), tuning.spare_drain * service_s)
         started = min(1.0, load.starting_mean_s / start_s)
     room = target * (load.ready + load.starting * started)  # those that start will be there for so much of the time
-    then = inputs + max(0.0, start_s * (load.rate - room / service_s))
+    then = inputs + max(0.0, start_s * (rate_until - room / service_s))
     if then <= room and not load.queued:
         return steady + (inputs - steady) * left + spare
     late = then - room - min(tuning.patience_starts * start_s, tuning.patience_s) * load.rate

@@ -43,6 +43,7 @@ def pause_s(state: State, function: Function) -> float:
 def load_of(state: State, function: Function) -> Load:
     """What `scale` needs to know of a function now."""
     measured, now = function.measured, state.now
+    rate, slope = measured.arrivals.now(now)
     running = function.running - function.leased  # what is leased has not begun: it waits
     return Load(
         valid=bool(state.nodes or state.pools),
@@ -54,7 +55,8 @@ def load_of(state: State, function: Function) -> Load:
         service_s=measured.service_s,
         start_s=measured.start_s,
         stall_s=now - measured.progress_at if function.running else 0.0,
-        rate=measured.arrivals.now(now),
+        rate=rate,
+        slope=slope,
         starting_mean_s=_starting_mean_s(function, now),
         starting_s=_starting_s(function, now),
     )

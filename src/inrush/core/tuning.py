@@ -44,7 +44,7 @@ class Tuning:
     dear_start_s: float = 0.1
     """Seconds. A start that takes longer is no fork: to learn by starting a few first would cost callers more."""
 
-    guess_s: float = 12.0
+    guess_s: float = 11.0
     """Seconds. While only a start of such a function has been seen, its inputs are taken to last as long as that; but
     from this length on only in part, for how dear a start is says ever less of an input."""
 
@@ -71,7 +71,7 @@ class Tuning:
     """Standard deviations of what is wanted. So far above it a container may soon be wanted again by chance. What
     starts beyond that is called off where nothing waits, and what is idle"""
 
-    chance_least: float = 0.5
+    chance_least: float = 0.4
     """and above it by so many containers more"""
 
     keep_far_ratio: float = 0.03
@@ -87,6 +87,10 @@ class Tuning:
     spare_drain: float = 1.4
     """inputs a second: and never more than with which a queue drains by so many, for with d to spare the chance to wait
     falls by e in each s / d seconds, however many arrive."""
+
+    trend_fade_s: float = 25.0
+    """Seconds. That arrivals go on growing as they do is believed less and less, by e in each of these (a damped trend,
+    as in Gardner and McKenzie, "Forecasting Trends in Time Series", Management Science 1985)."""
 
     round_up: float = 0.3
     """What is added before parts of a container are dropped: a whole one is started ahead of its inputs from 0.7 on."""
