@@ -17,7 +17,7 @@ from heapq import heappop
 from types import MappingProxyType
 from typing import Any
 
-from inrush.core import check, checkpoint, events, explain
+from inrush.core import check, checkpoint, coming, events, explain
 from inrush.core.calls import Call
 from inrush.core.containers import Container
 from inrush.core.effects import Effect, WakeAt
@@ -29,14 +29,15 @@ from inrush.core.intake import call_arrived, call_cancelled, call_ended, call_fo
 from inrush.core.lease import look
 from inrush.core.nodes import Node
 from inrush.core.outcome import attempts_ended, inputs_returned, retry_due
-from inrush.core.provision import provision
+from inrush.core.pools import Pool
+from inrush.core.provision import look_at_pools, provision
 from inrush.core.quotas import Quotas
 from inrush.core.registry import function_added, function_removed, function_replaced, restored, scale_overridden
 from inrush.core.route import route
 from inrush.core.sizing import plan_idle, review, tell_waiting
 from inrush.core.startup import container_ended, container_ready
 from inrush.core.state import State
-from inrush.core.supply import nodes_failed, pool_joined, supply
+from inrush.core.supply import nodes_failed, pool_joined
 from inrush.core.tuning import TUNING, Tuning
 
 
@@ -78,7 +79,8 @@ class Cluster:
     """Everything the core knows, and its decisions. The same events at the same times, with the same seed, give the
     same effects.
 
-    `functions`, `containers`, `nodes` and `calls` are views by id for shells to read; only `step` changes anything.
+    `functions`, `containers`, `nodes`, `pools` and `calls` are views by id for shells to read; only `step` changes
+    anything.
     """
 
     def __init__(self, seed: str, tuning: Tuning = TUNING, quotas: Quotas = MappingProxyType({})) -> None:
@@ -98,6 +100,7 @@ class Cluster:
         self.functions: Mapping[str, Function] = MappingProxyType(self._state.functions)
         self.containers: Mapping[str, Container] = MappingProxyType(self._state.containers)
         self.nodes: Mapping[str, Node] = MappingProxyType(self._state.nodes)
+        self.pools: Mapping[str, Pool] = MappingProxyType(self._state.pools)
         self.calls: Mapping[str, Call] = MappingProxyType(self._state.calls)
 
     def step(self, event: events.Event, now: float) -> list[Effect]:
@@ -122,6 +125,11 @@ class Cluster:
     def explain(self, function: str) -> list[str]:
         """Sentences about a function: its policy, load, containers, last decisions, and what its calls wait for."""
         return explain.explain(self._state, function)
+
+    def explain_pool(self, pool: str) -> coming.Standing:
+        """How it stands with a pool: what is on its way, why none is to be had, what was done last. KeyError when it is
+        not known."""
+        return coming.standing(self._state.pools[pool], self._state.now)
 
     def stats(self, function: str) -> dict[str, int]:
         """`backlog`, `containers`, `running_inputs` and `input_headroom` of a function; KeyError when it is not
@@ -174,7 +182,7 @@ def _fire(state: State) -> None:
         if timer.kind == "retry":
             retry_due(state, timer.key, timer.input)
         elif timer.kind == "pools" and timer.at == state.pools_look:
-            supply(state, [function for function in state.hungry.values() if function.refusal])
+            look_at_pools(state)
         elif timer.kind == "provision":
             state.provision_due, state.provision_at = True, math.inf
         elif timer.kind == "node":

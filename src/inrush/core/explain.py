@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inrush.core.coming import told
 from inrush.core.functions import Function
 from inrush.core.scale import keep_s
 from inrush.core.state import State
@@ -15,7 +16,7 @@ def waiting_for(state: State, function: Function) -> str:
     if not function.queued:
         return ""
     if not state.nodes:
-        return "no node has joined yet"
+        return (function.refusal if state.pools else "") or "no node has joined yet"
     trouble, starting, ready = function.trouble, function.counts["starting"], function.counts["ready"]
     if state.now < trouble.blocked_until and not function.live:
         return f"its container could not start, {_times(trouble.failures)} ({trouble.why}); tried again after a while"
@@ -42,6 +43,7 @@ def explain(state: State, function_id: str) -> list[str]:
         lines.append(
             f"{_times(function.trouble.failures)} in a row its container could not start: {function.trouble.why}"
         )
+    lines += told(state, function)
     waiting = waiting_for(state, function) or function.refusal
     if function.removed:
         lines.append(f"takes no more calls: {function.removed}")

@@ -26,6 +26,9 @@ def node_joined(state: State, event: NodeJoined) -> None:
     state.resize(event.inventory, 1)
     state.index.add(node)
     heed_flaps(state, node)
+    if node.pool != event.pool:
+        node_gone(state, node.id)
+    node.pool = event.pool
     if event.pool:
         node_of_pool(state, node.id, event.pool)
     there = set(event.containers)

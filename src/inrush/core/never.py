@@ -1,4 +1,5 @@
-"""What can never be, however long one waits: told apart from what is busy now, so that a mistake is refused at once."""
+"""What can never be, however long one waits: told apart from what is busy now, so that a mistake is refused at once.
+What no node has that is there may be what a pool's nodes will have."""
 
 from __future__ import annotations
 
@@ -6,7 +7,30 @@ from collections.abc import Iterable
 
 from inrush.core.nodes import Node
 from inrush.core.place import accepts, cpu_milli, in_bounds, name
+from inrush.core.pools import POOLS_NAMED, Pool, serving
 from inrush.wire import FunctionSpec, GpuRequest, Resources
+
+
+def servable(spec: FunctionSpec, nodes: Iterable[Node], pools: Iterable[Pool]) -> str | None:
+    """None when some node, or one that a pool may bring, could run such a container; else a sentence that says what
+    nodes and pools lack."""
+    pools = list(pools)
+    why = can_ever(spec.resources, nodes, spec)
+    if why is None or not pools:
+        return why
+    if next(serving(spec, pools), None) is not None:
+        return None
+    return f"{why}; nor will a node of a pool: {'; '.join(_has(pool) for pool in pools[:POOLS_NAMED])}"
+
+
+def _has(pool: Pool) -> str:
+    """What a pool's nodes are: `cheap has 8 A100, 64 cpu, 524288 MiB in aws north`."""
+    inventory = pool.inventory
+    gpus = f"{len(inventory.gpus)} {inventory.gpus[0].type}" if inventory.gpus else "no GPU"
+    where = " ".join(filter(None, (inventory.cloud, inventory.region)))
+    labels = "".join(f", {key}={value}" for key, value in inventory.labels)
+    text = f"{pool.id} has {gpus}, {inventory.cpu:g} cpu, {inventory.memory_mib} MiB{labels}"
+    return f"{text} in {where}" if where else text
 
 
 def can_ever(resources: Resources, nodes: Iterable[Node], spec: FunctionSpec | None = None) -> str | None:

@@ -79,6 +79,8 @@ class Node:
     """What we have against it, until `shunned_until`."""
     shunned_until: float = 0.0
     times_shunned: int = 0
+    pool: str = ""
+    """Of which it says that it is a node."""
     group: Peers | None = None
     """Its place in the index."""
 

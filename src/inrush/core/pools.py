@@ -36,7 +36,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from inrush.core.containers import WHOLE
-from inrush.core.place import accepts, cpu_milli, share_milli
+from inrush.core.place import accepts, cpu_milli, inventory_in_bounds, share_milli
 from inrush.wire import FunctionSpec, Inventory
 
 KEEP_MIN_S = 30.0
@@ -50,6 +50,12 @@ GROWTH_TAU_S = 15.0
 
 UNKNOWN_FIRST = 1
 """Containers for which nodes are ordered while nothing is known of a function."""
+
+POOLS_NAMED = 8
+"""So many are named where there are more, the cheapest first."""
+
+TOLD_KEPT = 6
+"""Of a pool, what was ordered, given back and refused last."""
 
 _ARRIVAL_WEIGHT = 0.2
 
@@ -74,6 +80,14 @@ class Pool:
     ordered: int = 0
     blocked_until: float = -math.inf
     blocked_why: str = ""
+    told: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=TOLD_KEPT))
+    """When and what was ordered, given back and refused, with the why."""
+
+    def closed(self, now: float) -> str:
+        """Why no node can be ordered now, as the end of a sentence about the pool; empty when some can."""
+        if now < self.blocked_until:
+            return self.blocked_why
+        return "" if self.room else "is at its maximum"
 
     @property
     def room(self) -> int:
@@ -85,8 +99,9 @@ class Pool:
         """How long an empty node stays."""
         return max(KEEP_MIN_S, self.node_s) if self.keep_s is None else self.keep_s
 
-    def expect(self, count: int, now: float) -> None:
+    def expect(self, count: int, now: float, why: str = "") -> None:
         """So many were ordered."""
+        self.told.append((now, f"ordered {count}: {why}"))
         self.orders.append((now, count))
         self.ordered += count
 
@@ -204,8 +219,7 @@ def serving(spec: FunctionSpec, pools: Iterable[Pool]) -> Iterator[tuple[Pool, i
     ranked = []
     for pool in pools:
         liked, each = _holds(spec, pool.inventory)
-        near = not spec.region or pool.inventory.region in spec.region
-        if each and near and spec.cloud in ("", pool.inventory.cloud):
+        if each and inventory_in_bounds(spec, pool.inventory):
             ranked.append(((liked, pool.price / each, pool.node_s, pool.order), pool, each))
     for _, pool, each in sorted(ranked, key=lambda item: item[0]):
         yield pool, each

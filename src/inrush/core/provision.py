@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heappush
 
 from inrush.core.claims import lapse
 from inrush.core.clusters import form, gather
+from inrush.core.coming import coming
 from inrush.core.functions import Function
 from inrush.core.lifecycle import start
 from inrush.core.quotas import exceeded, milli_of
@@ -107,6 +108,20 @@ def _refuse(state: State, refused: list[Function]) -> None:
             lacking.append(function)
     reclaim(state, lacking)
     if state.pools:
-        supply(state, lacking)
+        _supply(state, lacking)
     for function in refused:
         tell_waiting(state, function)
+
+
+def look_at_pools(state: State) -> None:
+    """Time has passed for those who wait for nodes, and for nodes that stand empty."""
+    refused = [function for function in state.hungry.values() if function.refusal and not over_quota(state, function)]
+    _supply(state, refused)
+    for function in refused:
+        tell_waiting(state, function)
+
+
+def _supply(state: State, lacking: list[Function]) -> None:
+    supply(state, lacking)
+    for function in lacking:
+        function.refusal = "; ".join(filter(None, (function.refusal_words, coming(state, function))))

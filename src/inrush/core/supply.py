@@ -27,6 +27,9 @@ from inrush.core.state import State
 
 LOOK_S = 1.0
 
+NAMED = 4
+"""Nodes that are named where several are given back."""
+
 STARVED_S = 1.0
 """A function without any container has inputs wait this long for others' before nodes are ordered for it."""
 
@@ -47,6 +50,9 @@ def pool_joined(state: State, event: PoolJoined) -> None:
         )
     pool.inventory, pool.nodes_max, pool.price = event.inventory, event.nodes_max, event.price
     pool.keep_s, pool.nodes_min = event.keep_s, event.nodes_min
+    for node in state.nodes.values():
+        if node.pool == pool.id and node.id not in pool.nodes:
+            node_of_pool(state, node.id, pool.id)
     for function in state.functions.values():
         if function.queued or function.policy.min_containers:
             state.touch(function, poke=True)
@@ -58,6 +64,7 @@ def nodes_failed(state: State, event: NodesFailed) -> None:
     if pool is None:
         return
     pool.failed(event.count)
+    pool.told.append((state.now, f"{event.count} of those ordered will not come: {event.why}"))
     pool.blocked_until, pool.blocked_why = state.now + event.retry_s, f"could not: {event.why}"
     state.pools_due = state.now
     state.provision_due = state.provision_due or bool(state.hungry)
@@ -88,7 +95,7 @@ def supply(state: State, refused: Iterable[Function]) -> None:
         if containers:
             demands.append(Demand(function.id, function.spec, containers, why))
     for pool, count, why in plan(demands, state.pools.values(), state.now):
-        pool.expect(count, state.now)
+        pool.expect(count, state.now, why)
         state.out.append(NodesWanted(pool.id, count, why))
     for pool in state.pools.values():
         _release(state, pool)
@@ -152,4 +159,7 @@ def _release(state: State, pool: Pool) -> None:
         state.index.remove(gone)
         del pool.nodes[node]
     if ripe:
-        state.out.append(NodesReleased(pool.id, ripe, f"empty for {pool.patience_s:.3g} s"))
+        why = f"empty for {pool.patience_s:.3g} s"
+        named = ", ".join(ripe[:NAMED]) + (f" and {len(ripe) - NAMED} more" if len(ripe) > NAMED else "")
+        pool.told.append((state.now, f"gave back {named}: {why}"))
+        state.out.append(NodesReleased(pool.id, ripe, why))
