@@ -61,6 +61,7 @@ def test_what_a_container_costs_decides_not_what_a_node_does() -> None:
 def test_what_one_pool_cannot_give_is_ordered_from_the_next_and_the_why_says_so() -> None:
     (first, second) = plan([want(40)], [pool("cheap", 8, nodes_max=3), pool("dear", 20)], 0.0)
     assert [(order.pool.id, order.nodes) for order in (first, second)] == [("cheap", 3), ("dear", 2)]
+    assert "cheap has room for 3 more only" in second.why
     full = pool("cheap", 8, nodes_max=0)
     (order,) = plan([want(8)], [full, pool("dear", 20)], 0.0)
     assert "cheap is at its maximum" in order.why
@@ -223,6 +224,11 @@ def test_a_declared_pool_brings_nothing_and_says_how_more_would_come() -> None:
     provider: Provider = StaticPool(Offer("rack", inventory(), 4), posted.append)
     provider.order(3)
     provider.release(["no-1"])
+    told = Told(pool="rack", nodes_max=1, nodes_min=provider.offer.nodes_min)
+    for number in (1, 2):
+        told.step(events.NodeJoined(f"no-{number}", inventory(gpus=2), pool="rack"))
+    told.until(120)
+    assert list(told.cluster.nodes) == ["no-1", "no-2"], "they stay, however long they are empty"
     (failed,) = posted
     assert isinstance(failed, events.NodesFailed)
     assert (failed.pool, failed.count) == ("rack", 3)

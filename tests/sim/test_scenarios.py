@@ -104,7 +104,9 @@ def test_a_launch_at_fifty_times_the_traffic_keeps_the_promise_of_a_chat_beside_
 def test_a_pool_without_nodes_is_passed_over_and_nodes_are_given_back() -> None:
     world, report = simulated("stockout", 7)
     assert report.calls_lost == 0
-    assert any(name.startswith("no-dear") for name in world.machines)
+    given_back = [text for _, text in world.cluster.pools["dear"].told if text.startswith("gave back no-dear-")]
+    assert given_back, "dear nodes came, and went first, for cheap ones are filled before"
+    assert not [name for name in world.machines if name.startswith("no-dear")]
     nodes = world.gauge.curves["nodes"]
     assert nodes[-1] < max(nodes)
     assert report.cost > 0

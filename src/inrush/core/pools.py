@@ -211,6 +211,7 @@ def plan(demands: Iterable[Demand], pools: Iterable[Pool], now: float) -> list[O
             found[pool.id] = Order(pool, before + count, found[pool.id].why if before else why)
             coming[pool.id] += count - min(count, rest / each)
             rest -= min(count * each, rest)
+            passed.append(f"{pool.id} has room for {count} more only")
     return list(found.values())
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from inrush.core.events import Event, PoolJoined
+from inrush.core.events import AnyEvent, PoolJoined
 from inrush.wire import Inventory
 
-Post = Callable[[Event], None]
+Post = Callable[[AnyEvent], None]
 """Takes what a provider has to tell the core."""
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from inrush.core.events import NodesFailed
 from inrush.pools.provider import Offer, Post
 
 RETRY_S = 3600.0
 
+NEVER_BACK = 1 << 30
+"""More nodes than can join: so many stay."""
+
 
 class StaticPool:
     """A `Provider` that brings nothing and takes nothing back."""
 
     def __init__(self, offer: Offer, post: Post) -> None:
-        """The offer's `nodes_max` is the number of nodes there are."""
-        self.offer = offer
+        """The offer's `nodes_max` is the number of nodes there are. None is ever given back: its agent would be
+        attached, and nothing placed there."""
+        self.offer = replace(offer, nodes_min=NEVER_BACK)
         self._post = post
 
     def order(self, count: int) -> None:

@@ -13,35 +13,16 @@ from typing import Literal
 import msgspec
 
 from inrush.errors import InvalidError
+from inrush.pools.spec import PoolSpec
 from inrush.sim.parts import Part
 from inrush.sim.traffic import Traffic
-from inrush.wire import FunctionSpec, Gpu, Inventory
+from inrush.wire import FunctionSpec
 
 
-class Pool(Part, frozen=True):
-    """Nodes that are alike: `nodes` are there from the start; up to `nodes_max` come when they are ordered."""
+class Pool(PoolSpec, frozen=True):
+    """A simulated pool; `node_s` is a mean here."""
 
-    nodes: int = 0
-    nodes_max: int | None = None
-    name: str = ""
-    cpu: float = 64.0
-    memory_mib: int = 524_288
-    gpu_type: str = ""
-    gpus: int = 0
-    cloud: str = ""
-    region: str = ""
-    price: float = 1.0
-    """Of a node, for an hour."""
-    node_s: float = 90.0
-    """From the order of a node until it joins, on average."""
     node_spread: float = 0.1
-    stockouts: tuple[tuple[float, float], ...] = ()
-    """(from, to): meanwhile, no more nodes can be had."""
-
-    def inventory(self) -> Inventory:
-        """What one node has."""
-        gpus = tuple(Gpu(type=self.gpu_type, index=index, declared=True) for index in range(self.gpus))
-        return Inventory(cpu=self.cpu, memory_mib=self.memory_mib, gpus=gpus, cloud=self.cloud, region=self.region)
 
 
 class Workload(Part, frozen=True):

@@ -19,7 +19,6 @@ from inrush.core import effects, events
 from inrush.core.cluster import Cluster
 from inrush.core.scale import slots_of
 from inrush.core.tuning import TUNING, Tuning
-from inrush.pools.provider import Offer
 from inrush.pools.simulated import SimulatedPool
 from inrush.sim import faults
 from inrush.sim.chance import around, uniform
@@ -165,15 +164,14 @@ class World:
             self._director.begin(self)
 
     def _pool(self, pool: Pool, name: str) -> None:
-        inventory = pool.inventory()
-        offer = Offer(name, inventory, pool.nodes_max or pool.nodes, pool.price, pool.node_s, nodes_min=pool.nodes)
+        offer = pool.offer(name)
         self._pools[name] = SimulatedPool(
             offer,
             self.step,
             lambda seconds, action: self.after(seconds, action),
-            boot=lambda node: self.boot(Machine(node, name, inventory)),
+            boot=lambda node: self.boot(Machine(node, name, offer.inventory)),
             node_s=lambda node: around(pool.node_s, pool.node_spread, self.seed, "node", node),
-            stocked_out=lambda: any(start <= self.now < end for start, end in pool.stockouts),
+            stocked_out=lambda: pool.stocked_out(self.now),
         )
         self.step(offer.event())
         for _ in range(pool.nodes):
