@@ -31,6 +31,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("cloud", "", "Cloud that this node is in, as functions ask for it by cloud="),
     Setting("region", "", "Region that this node is in, as functions ask for it by region="),
     Setting("labels", "", 'Labels of this node, such as "disk=nvme,zone=b"; functions ask for them by node_labels='),
+    Setting("pool", "", "Declared pool that this node is one of, by its name in the server's file of pools"),
+    Setting("pools", "", "File of the pools from which the server has nodes (TOML); relative to the home"),
     Setting("node_price", 0.0, "Price of an hour of this node, in any unit that all share; cheap ones first"),
     Setting(
         "cpu_overcommit",

@@ -96,7 +96,7 @@ class Node:
         self._condition = Condition(self.id, self._home, int(self._settings["reserve_disk_mib"]), self._outbox.put)
         starts.prepared = self._condition.prepared
         inventory = self._inventory(memory_mib, cards)
-        hello = wire.NodeHello(self.id, inventory)
+        hello = wire.NodeHello(self.id, inventory, pool=self._settings["pool"])
         self._agent = Agent(
             hello, self._outbox, containers, starts, Builds(images, self._blobs, uids, self._outbox.put), execs
         )

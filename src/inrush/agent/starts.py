@@ -97,7 +97,7 @@ class Starts:
 
         `told(stream, text)` hears what a template prints while the container waits for it.
         """
-        cards = [self._cards[index] for index in order.gpus]
+        cards = order.cards or tuple(self._cards[index] for index in order.gpus)
         payloads = await self._grounds.pickled(order.spec)
         if self._settings["isolation"] == "process":
             return await self._start_process(order, cards, payloads, stdio)

@@ -1,6 +1,7 @@
 """The server process, built by hand: launcher first, then privileges dropped, then server and agent on one loop.
 
-    lock the home ─▶ start the launcher ─▶ drop privileges ─▶ server ─▶ agent, attached in memory ─▶ until told to stop
+    lock the home ─▶ start the launcher ─▶ drop privileges ─▶ server ─▶ agent, attached in memory ─▶ pools ─▶ until told
+    to stop
 
 The order matters: the launcher is forked while this process has one thread and all its rights, and nothing that
 speaks with the network comes into being before the rights are gone.
@@ -82,6 +83,7 @@ async def _serve(home: Path, plain: Mapping[str, Any], handle: LauncherHandle, f
         await node.start()
         await server.start()
         node.attach(server.nodes.attach(node.receive))
+        server.pools.start(node.id, node.receive)
         _settle_memory()
         await server.wait_closed()
     finally:

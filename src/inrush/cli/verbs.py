@@ -17,6 +17,7 @@ VERBS = {
     "container": "List containers, follow their logs, run commands in them, stop them.",
     "shell": "A shell in a fresh container of a function.",
     "why": "Why a function has the containers it has, and what its calls wait for.",
+    "pool": "List pools of nodes: what is there, on its way, and not to be had.",
     "secret": "Create, list and delete secrets.",
     "dict": "List dicts, look into them, delete them.",
     "server": "Run the server; ask after it, stop it, read its log.",

@@ -14,7 +14,7 @@ from inrush.wire import FunctionSpec, GpuRequest, Resources
 def servable(spec: FunctionSpec, nodes: Iterable[Node], pools: Iterable[Pool]) -> str | None:
     """None when some node, or one that a pool may bring, could run such a container; else a sentence that says what
     nodes and pools lack."""
-    pools = list(pools)
+    pools = [pool for pool in pools if len(pool.nodes) < pool.nodes_max]  # of others all nodes are there
     why = can_ever(spec.resources, nodes, spec)
     if why is None or not pools:
         return why

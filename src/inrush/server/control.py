@@ -2,7 +2,7 @@
 
 links (unix socket, WebSocket, guests) ─▶ sessions ─▶ calls ─▶ loop ─▶ core
                           gateway ─────────────▶ ┘                  │ effects
-                   nodes ◀──────────────────────────────────────────┘ ─▶ calls ─▶ sessions
+            nodes, pools ◀──────────────────────────────────────────┘ ─▶ calls ─▶ sessions
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any
 from inrush import settings, wire
 from inrush.core import effects, quotas
 from inrush.core.cluster import Cluster
-from inrush.core.never import can_ever
+from inrush.core.never import servable
+from inrush.pools import file as pools_file
 from inrush.server.apps import Apps
 from inrush.server.asks import Asks
 from inrush.server.blobs import Blobs
@@ -37,6 +38,7 @@ from inrush.server.images import Images
 from inrush.server.logs import Line, Logs
 from inrush.server.loop import Loop
 from inrush.server.nodes import Nodes
+from inrush.server.pools import Pools
 from inrush.server.secrets import Secrets
 from inrush.server.sessions import Sessions
 from inrush.server.store import Store
@@ -67,6 +69,7 @@ class ControlPlane:
 
     def _build(self) -> None:
         given = self.settings
+        pools = pools_file.read(self.home / Path(given["pools"]).expanduser()) if given["pools"] else ()
         self.store = Store(self.home, given["database_url"])
         self.secrets = Secrets(self.home, self.store)
         self.dicts = Dicts(self.store)
@@ -78,6 +81,7 @@ class ControlPlane:
         self.loop = Loop(Cluster(self.boot, quotas=quotas.parse(given["quotas"])), self._apply)
         post = self.loop.post
         self.nodes = Nodes(self.loop, self.functions, self.containers, self.environment)
+        self.pools = Pools(self.loop, self.nodes, pools)
         self.calls = Calls(
             post, self.functions, self.blobs, self.nodes.to_container, max_queued_inputs=given["max_queued_inputs"]
         )
@@ -125,6 +129,8 @@ class ControlPlane:
         self._wire()
 
     def _wire(self) -> None:
+        self.nodes.pool_of = self.pools.pool_of
+        self.nodes.handlers[wire.NodeState] = self.pools.heed
         self.nodes.handlers[wire.Yielded] = self.calls.yielded
         self.nodes.handlers[wire.ContainerLog] = self._container_log
         self.nodes.handlers[wire.FromGuestLink] = self.guests.frame
@@ -136,6 +142,8 @@ class ControlPlane:
             effects.StopContainer: self.nodes.stop_container,
             effects.CancelRun: self.nodes.cancel_run,
             effects.Recall: self.nodes.recall,
+            effects.NodesWanted: self.pools.order,
+            effects.NodesReleased: self.pools.release,
             effects.Waiting: self.watch.waiting,
             effects.Decided: self.watch.decided,
         }
@@ -156,7 +164,8 @@ class ControlPlane:
         return tuple({**self.secrets.values(spec.secrets), **dict(spec.env)}.items())
 
     def _can_ever(self, spec: wire.FunctionSpec) -> str:
-        why = can_ever(spec.resources, self.loop.core.nodes.values(), spec)
+        core = self.loop.core
+        why = servable(spec, core.nodes.values(), core.pools.values())
         if why and spec.resources.gpu:
             first = spec.resources.gpu[0]
             kind = "A10G" if first.type == "ANY" else first.type

@@ -33,10 +33,10 @@ JOIN_S = 10.0
 class Node:
     """One attached agent."""
 
-    __slots__ = ("_send", "_writes", "id", "inventory", "out")
+    __slots__ = ("_send", "_writes", "id", "inventory", "out", "pool")
 
     def __init__(self, send: Send, writes: Writes) -> None:
-        self.id = ""
+        self.id = self.pool = ""
         self.inventory: wire.Inventory | None = None
         self.out: list[Any] = []
         self._send, self._writes = send, writes
@@ -68,6 +68,8 @@ class Nodes:
         self._joined = asyncio.Event()
         self.ending = False
         """The server ends, and its containers too: what that cuts short runs again after the next start."""
+        self.pool_of: Callable[[wire.NodeHello], str] = lambda hello: ""
+        """Of which pool a node is counted that says hello."""
         self.handlers: dict[type, Callable[[Any], None]] = {
             wire.ContainerReady: self._ready,
             wire.ContainerEnded: self._ended,
@@ -75,7 +77,6 @@ class Nodes:
             wire.Returned: self._returned,
             wire.NodeNote: self._note,
             wire.NodeHeld: lambda held: self._post(events.NodeHeld(held.node, held.memory_mib)),
-            wire.NodeState: lambda s: self._post(events.NodeChanged(s.node, s.holds, s.unfit, s.drain)),
         }
 
     def __len__(self) -> int:
@@ -121,10 +122,10 @@ class Nodes:
 
     def _take(self, node: Node, message: Any) -> None:
         if type(message) is wire.NodeHello:
-            node.id, node.inventory = message.node, message.inventory
+            node.id, node.inventory, node.pool = message.node, message.inventory, self.pool_of(message)
             self._nodes[node.id] = node
             self._joined.set()
-            self._post(events.NodeJoined(node.id, message.inventory, message.containers))
+            self._post(events.NodeJoined(node.id, message.inventory, message.containers, node.pool))
             for function in self._functions.all():
                 self._prepare(node, function)
             return

@@ -91,6 +91,7 @@ class Server(ControlPlane):
         if self._passing is not None:
             self._passing.close()
         await self._stop_containers()
+        self.pools.stop()
         await self.sessions.close("the server has ended")
         self.durable.stop()
         if self._sweeper is not None:

@@ -14,6 +14,8 @@ class NodeHello(Message, frozen=True):
     inventory: Inventory
     containers: tuple[str, ...] = ()
     protocol: int = PROTOCOL
+    pool: str = ""
+    """The declared pool that it is one of; empty for none."""
 
 
 class ContainerReady(Message, frozen=True):

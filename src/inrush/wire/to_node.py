@@ -5,6 +5,7 @@ from __future__ import annotations
 from inrush.wire.batches import BatchDecoder
 from inrush.wire.functions import FunctionSpec
 from inrush.wire.images import Recipe
+from inrush.wire.resources import Gpu
 from inrush.wire.structs import Message
 
 
@@ -24,6 +25,8 @@ class StartContainer(Message, frozen=True):
     """Its number in a cluster of `spec.cluster_size` containers."""
     cluster: str = ""
     """The first container of its cluster, if it is in one."""
+    cards: tuple[Gpu, ...] = ()
+    """What `gpus` stand for on a simulated node, whose cards the agent that acts for it does not have; else empty."""
 
 
 class Prepare(Message, frozen=True):

@@ -1,4 +1,4 @@
-"""Routes that look, and the few that act: apps, functions, containers, nodes, secrets, dicts, the server itself."""
+"""Routes that look, and the few that act: apps, functions, containers, nodes, pools, secrets, dicts, the server."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class Looks:
             Route("GET", "/functions/{app}/{name}/why", "Why it has the containers it has", schema.Why, self.why),
             Route("POST", "/functions/{app}/{name}/scale", "Override its scale", schema.Done, self.scale, schema.Scale),
             Route("GET", "/nodes", "Attached machines", list[schema.Node], self.nodes),
+            Route("GET", "/pools", "Where nodes come from", list[schema.Pool], self.pools),
             Route("GET", "/secrets", "Named secrets, without values", list[schema.Secret], self.secrets),
             Route("POST", "/secrets", "Create or replace a secret", schema.Secret, self.put_secret, schema.NewSecret),
             Route("DELETE", "/secrets/{name}", "Delete a secret", schema.Done, self.delete_secret),
@@ -95,8 +96,13 @@ class Looks:
                 for gpu in (has.gpus if has is not None else ())
             ]
             cpu, memory = (has.cpu, has.memory_mib) if has is not None else (0.0, 0)
-            told.append(schema.Node(id=node.id, cpu=cpu, memory_mib=memory, containers=len(own), gpus=gpus))
+            told.append(
+                schema.Node(id=node.id, pool=node.pool, cpu=cpu, memory_mib=memory, containers=len(own), gpus=gpus)
+            )
         return told
+
+    async def pools(self, request: Request) -> list[schema.Pool]:
+        return [schema.Pool(**told) for told in self._server.pools.describe()]
 
     # ── apps and functions ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -148,13 +148,42 @@ class Gpu(Body):
 
 
 class Node(Body):
-    """An attached machine."""
+    """An attached machine, or a simulated node of a `pool`."""
 
     id: str
+    pool: str
     cpu: float
     memory_mib: int
     containers: int
     gpus: list[Gpu]
+
+
+class Pool(Body):
+    """Nodes of one kind, cloud, region and price. `kind` is `declared` or `simulated`. Of its nodes `nodes` are there,
+    up to `nodes_max` may be, and `coming` are on their way, the first for `coming_s` seconds of about `node_s`.
+    `blocked` says why none can be ordered now, `blocked_s` for how long; an empty node is kept for `keep_s`. `told` is
+    what was ordered, refused and given back last."""
+
+    name: str
+    kind: str
+    cloud: str
+    region: str
+    labels: dict[str, str]
+    gpu_type: str
+    gpus: int
+    cpu: float
+    memory_mib: int
+    price: float
+    nodes: int
+    node_ids: list[str]
+    coming: int
+    coming_s: float
+    nodes_max: int
+    node_s: float
+    keep_s: float
+    blocked: str
+    blocked_s: float
+    told: list[str]
 
 
 class Dict(Body):
@@ -204,6 +233,6 @@ class Exit(Body):
 
 
 ALL: tuple[Any, ...] = (
-    Problem, Status, App, AppDetail, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node, Dict, Done,
-    Command, Resize, Exit,
+    Problem, Status, App, AppDetail, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node, Pool, Dict,
+    Done, Command, Resize, Exit,
 )  # fmt: skip
