@@ -56,6 +56,7 @@ def test_an_empty_file_has_no_pools(tmp_path: Path) -> None:
         (['name = "x"'], 'pool \'x\' has no kind; write kind = "declared" or kind = "simulated"'),
         (['name = "x"\nkind = "real"'], "pool 'x': kind: Invalid enum value 'real'; write kind = \"declared\" or"),
         (['name = "x"\nkind = "declared"\nnodes = "two"'], "pool 'x': nodes: Expected int, got str; write nodes = 4"),
+        ([RACK + 'nodes_max = "3"'], "pool 'rack': nodes_max: Expected int, got str; write nodes_max = 4"),
         ([CLOUD + "price = [1]"], "pool 'cloud': price: Expected float, got array; write price = 8.0"),
         ([CLOUD + "labels = { a = 1 }"], "pool 'cloud': labels: Expected str, got int; write labels = { disk ="),
         ([CLOUD + "stockouts = [[1]]"], "pool 'cloud': stockouts: Expected array of length 2"),
@@ -76,7 +77,7 @@ def test_an_empty_file_has_no_pools(tmp_path: Path) -> None:
             f"{POOLS_MAX + 1} pools, and may be {POOLS_MAX}",
         ),
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_a_wrong_file_is_told_with_the_pool_and_what_to_write(tmp_path: Path, tables: list[str], told: str) -> None:
     path = written(tmp_path, *tables)

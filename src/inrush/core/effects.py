@@ -108,4 +108,16 @@ class Decided(Effect, frozen=True):
     why: str
 
 
-AnyEffect = StartContainer | StopContainer | Dispatch | CancelRun | Recall | Resolve | WakeAt | Waiting | Decided
+AnyEffect = (
+    StartContainer
+    | StopContainer
+    | Dispatch
+    | CancelRun
+    | Recall
+    | NodesWanted
+    | NodesReleased
+    | Resolve
+    | WakeAt
+    | Waiting
+    | Decided
+)

@@ -107,7 +107,8 @@ def _pool(where: str, table: dict[str, Any]) -> FilePool:
     except msgspec.ValidationError as error:
         what, _, at = str(error).partition(" - at `$.")
         key = re.split(r"[.\[`]", at)[0]
-        raise InvalidError(f"{where}: {key}: {what.replace('`', '')}; write {_LIKE.get(key, f'{key} = 4')}") from None
+        what = what.replace("`", "").replace(" | null", "")
+        raise InvalidError(f"{where}: {key}: {what}; write {_LIKE.get(key, f'{key} = 4')}") from None
     for wrong in _wrong(pool):
         raise InvalidError(f"{where}: {wrong}")
     return pool
