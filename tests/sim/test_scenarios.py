@@ -73,8 +73,8 @@ def test_a_mixed_load_keeps_the_gpus_busy_while_work_waits() -> None:
 
 
 def test_a_chat_holds_its_p99_through_a_launch_beside_an_evaluation_on_all_gpus() -> None:
-    """As `launch`, with fewer and longer samples, in a tenth of the time: so short that more than one in a hundred comes
-    while the first containers for it start, which takes 2 s (and chance a tenth more), and no longer than that."""
+    """As `launch`, with fewer and longer samples, in a tenth of the time: so short that more than one in a hundred
+    comes while the first containers for it start, which takes 2 s, and by chance a tenth more."""
     scenario = load("launch")
     chat, score = scenario.workloads
     chat = change(chat, traffic=Traffic(rates=((0, 8), (30, 400), (60, 8)), until_s=80))
