@@ -184,6 +184,7 @@ def _expected(load: Load, target: int, start_s: float, within_s: float, tuning: 
     if start_s > 0:
         deviations = max(0.0, math.log(start_s / tuning.spare_price_s) / LOGISTIC)
         spare = min(deviations * math.sqrt(steady * (1 - left)), tuning.spare_drain * service_s)
+        spare = max(0.0, spare - (target - 1))  # whole containers have up to so many slots to spare already
         started = min(1.0, load.starting_mean_s / start_s)
     room = target * (load.ready + load.starting * started)  # those that start will be there for so much of the time
     then = inputs + max(0.0, start_s * (rate_until - room / service_s))
