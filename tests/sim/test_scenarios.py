@@ -73,15 +73,14 @@ def test_a_mixed_load_keeps_the_gpus_busy_while_work_waits() -> None:
 
 
 def test_a_chat_holds_its_p99_through_a_launch_beside_an_evaluation_on_all_gpus() -> None:
-    """As `launch`, with fewer and longer samples, in a tenth of the time: so short that more than one in a hundred
-    comes while the first containers for it start, which takes 2 s, and by chance a tenth more."""
+    """As `launch`, with fewer and longer samples, in a tenth of the time."""
     scenario = load("launch")
     chat, score = scenario.workloads
     chat = change(chat, traffic=Traffic(rates=((0, 8), (30, 400), (60, 8)), until_s=80))
     score = change(score, inputs=24_000, service_s=5.0)
     small = change(scenario, workloads=(chat, score), check_s=None)
     report = simulate(small, 7)
-    assert report.functions["fn-chat-chat"]["queue_ms"]["p99"] <= 2200
+    assert report.functions["fn-chat-chat"]["queue_ms"]["p99"] <= 2000
     assert report.functions["fn-chat-chat"]["calls_failed"] == 0
     assert report.calls_lost == 0
     assert report.gpu_busy_while_waiting >= 0.95

@@ -117,7 +117,7 @@ class Tuning:
     refused_review_s: float = 0.25
     """Seconds. A function without a place is looked at no more often; room that comes free is offered to it anyway."""
 
-    burst_review_s: float = 0.03
+    burst_review_s: float = 0.02
     """Seconds after which scaling looks again when inputs went above the target."""
 
 
