@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from inrush.core import effects, events
+from inrush.core.model import effects, events
 from inrush.core.cluster import Cluster
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources, ScalePolicy
 

@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import msgspec
 
-from agent.launcher.launched import PYTHON, UID_BASE, Node, make_layer
+from launcher.launched import PYTHON, UID_BASE, Node, make_layer
 from inrush import frames
-from inrush.agent.environment import DEPS
-from inrush.agent.launcher.client import Launcher
-from inrush.agent.launcher.process import start_launcher
-from inrush.agent.launcher.specs import GUEST_LIB, Bind, ForkSpec, RootSpec, RunSpec
-from inrush.agent.starts import EXECUTED
+from inrush.agent.containers.environment import DEPS
+from inrush.launcher.client import Launcher
+from inrush.launcher.process import start_launcher
+from inrush.launcher.specs import GUEST_LIB, Bind, ForkSpec, RootSpec, RunSpec
+from inrush.agent.templates.starts import EXECUTED
 
 HELLO = """
 def template(boot):

@@ -66,7 +66,7 @@ def test_importing_inrush_loads_neither_asyncio_nor_a_transport():
 def test_help_loads_no_verb_and_nothing_heavy():
     heavy = ("rich", "httpx", "asyncio", "inrush.client", "inrush.server", "msgspec")
     code = (
-        "import sys; from inrush.cli.failures import status_of; from inrush.cli.verbs import root;"
+        "import sys; from inrush.cli.screen.failures import status_of; from inrush.cli.verbs import root;"
         f"assert status_of(root, ['--help']) == 0; print([m for m in {heavy!r} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

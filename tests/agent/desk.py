@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from deadline import DEADLINE_S
 from inrush import settings, wire
-from inrush.agent.launcher.process import start_launcher
-from inrush.agent.node import Node
-from inrush.server.blobs import Blobs
+from inrush.agent.link.node import Node
+from inrush.launcher.process import start_launcher
+from inrush.server.payloads.blobs import Blobs
 
 M = TypeVar("M")
 

@@ -11,7 +11,7 @@ import pytest
 
 from agent.desk import Desk
 from inrush import wire
-from inrush.core import layers
+from inrush.core.images import layers
 from inrush.wire import Status
 
 ECHO = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inrush.agent.deadlines import SLACK_S, Deadlines
+from inrush.agent.containers.deadlines import SLACK_S, Deadlines
 
 LIMIT_S = 10.0 + SLACK_S
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inrush.agent import cdi, gpus
+from inrush.agent.devices import cdi, gpus
 from inrush.errors import InvalidError
 from inrush.wire import Gpu
 

@@ -13,8 +13,8 @@ import pytest
 
 from deadline import DEADLINE_S
 from inrush import frames
-from inrush.agent.guests import Guest
-from inrush.server.blobs import Blobs
+from inrush.agent.containers.guests import Guest
+from inrush.server.payloads.blobs import Blobs
 from inrush.wire import Run, Status
 
 MIB = 1024 * 1024
@@ -234,7 +234,7 @@ async def test_a_guest_that_does_not_read_loses_its_link(
     link: tuple[Guest, Peer, Heard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guest, _, heard = link
-    monkeypatch.setattr("inrush.agent.guests.MAX_UNREAD_BYTES", 4 * MIB)
+    monkeypatch.setattr("inrush.agent.containers.guests.MAX_UNREAD_BYTES", 4 * MIB)
     for n in range(40):
         guest.run(Run("co-1", "ca-1", "", "map", (n,), (b"P" + bytes(250 * 1024),)))
     assert "unread" in heard.broke

@@ -11,8 +11,8 @@ import pytest
 
 from agent.desk import Desk
 from inrush import wire
-from inrush.agent.learned import MAX_IMPORTS, WORTH_MS, Learned
-from inrush.core import layers
+from inrush.agent.templates.learned import MAX_IMPORTS, WORTH_MS, Learned
+from inrush.core.images import layers
 from inrush.wire import Status
 
 PLACE = f"/opt/inrush/venv/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from inrush.agent import output
-from inrush.agent.output import OutputLimit, read_pipe
+from inrush.agent.containers import output
+from inrush.agent.containers.output import OutputLimit, read_pipe
 from inrush.wire import ContainerLog
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inrush.agent.uids import RANGE_UIDS, UidRanges
+from inrush.agent.containers.uids import RANGE_UIDS, UidRanges
 from inrush.errors import ResourceExhaustedError
 
 

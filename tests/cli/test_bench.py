@@ -11,12 +11,12 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from inrush.cli.bench import RIVALS, machine, plan, rivals
-from inrush.cli.bench.memory import Growth
-from inrush.cli.bench.report import Report
-from inrush.cli.bench.rows import Measured, Skipped, line, percentile, row
-from inrush.cli.bench.starts import split
-from inrush.cli.bench.targets import PHASES, TARGETS
+from inrush.cli.commands.bench import RIVALS, machine, plan, rivals
+from inrush.cli.commands.bench.memory import Growth
+from inrush.cli.commands.bench.report import Report
+from inrush.cli.commands.bench.rows import Measured, Skipped, line, percentile, row
+from inrush.cli.commands.bench.starts import split
+from inrush.cli.commands.bench.targets import PHASES, TARGETS
 from inrush.errors import InvalidError
 
 
@@ -118,14 +118,14 @@ def test_the_commit_is_that_of_the_source_tree():
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_every_rival_has_what_the_run_needs(name):
-    rival = importlib.import_module(f"inrush.cli.bench.rivals.{name}")
+    rival = importlib.import_module(f"inrush.cli.commands.bench.rivals.{name}")
     assert callable(rival.measure)
     assert isinstance(rival.missing(), str)
 
 
 def test_both_pictures_are_drawn(tmp_path: Path):
     pytest.importorskip("matplotlib")
-    from inrush.cli.bench.plots import draw
+    from inrush.cli.commands.bench.plots import draw
 
     rows = [row(Measured(name, [1.0, 2.0])) for name in PHASES]
     rows += [row(Measured(name, [3.0], {"runc": [60.0], "ray_actor": [500.0]})) for name in sorted(rivals.ROWS)[:3]]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from inrush.cli.bench import rivals
-from inrush.cli.bench.targets import PHASES
+from inrush.cli.commands.bench import rivals
+from inrush.cli.commands.bench.targets import PHASES
 from running_server import alive, descendants, poll
 
 from .conftest import Inrush
@@ -48,11 +48,11 @@ def test_a_rival_that_is_not_there_is_a_line_that_says_so(monkeypatch: pytest.Mo
 def test_a_rival_that_fails_is_told_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch):
     reached = rivals.Field()
     rivals.run("nobody", True, reached)
-    assert "No module named 'inrush.cli.bench.rivals.nobody'" in reached.versions["nobody"]
+    assert "No module named 'inrush.cli.commands.bench.rivals.nobody'" in reached.versions["nobody"]
 
 
 def test_a_rival_that_is_told_to_end_takes_all_below_it_along(tmp_path: Path):
-    command = [sys.executable, "-m", "inrush.cli.bench.rivals", "multiprocessing", str(tmp_path)]
+    command = [sys.executable, "-m", "inrush.cli.commands.bench.rivals", "multiprocessing", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     poll(lambda: len(descendants(process.pid)) >= 3, 30)
     family = descendants(process.pid)

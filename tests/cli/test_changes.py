@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from inrush.cli import changes, programs
+from inrush.cli.programs import changes, programs
 
 
 def a_program(folder, value: int):

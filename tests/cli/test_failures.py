@@ -9,7 +9,7 @@ import sys
 import click
 import pytest
 
-from inrush.cli.failures import ProgramError, readable, status_of
+from inrush.cli.screen.failures import ProgramError, readable, status_of
 from inrush.errors import Error, InvalidError
 from inrush.settings import load
 

@@ -9,8 +9,8 @@ import click
 import pytest
 
 import inrush
-from inrush.cli.entries import choose
-from inrush.cli.options import parse
+from inrush.cli.programs.entries import choose
+from inrush.cli.programs.options import parse
 from inrush.errors import InvalidError
 
 

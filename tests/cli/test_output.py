@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from inrush.cli.output import Plain
+from inrush.cli.screen.output import Plain
 from inrush.wire import Log, Progress, State
 
 DEADLINE_S = 60.0
@@ -69,7 +69,7 @@ def until_told(capsys, text: str, before: str) -> str:
 
 LIVE = """
 import time
-from inrush.cli.output import shown
+from inrush.cli.screen.output import shown
 from inrush.client import _output
 from inrush.wire import Log, Progress, State
 

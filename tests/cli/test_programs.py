@@ -8,8 +8,8 @@ import sys
 import click
 import pytest
 
-from inrush.cli import entries, programs
-from inrush.cli.failures import ProgramError, readable
+from inrush.cli.programs import entries, programs
+from inrush.cli.screen.failures import ProgramError, readable
 
 numbers = itertools.count()
 

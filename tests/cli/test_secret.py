@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from inrush.cli.secret import _pair
+from inrush.cli.commands.secret import _pair
 
 
 def test_what_is_no_pair_is_refused():

@@ -11,7 +11,7 @@ import pytest
 import inrush
 from inrush import errors
 from inrush.client.image import MINOR
-from inrush.core import layers
+from inrush.core.images import layers
 from inrush.wire import Recipe
 
 

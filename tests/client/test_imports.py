@@ -26,7 +26,7 @@ def test_the_package_alone_loads_only_itself_and_typing() -> None:
 HEAVY = {
     *("asyncio", "socket", "ssl", "subprocess", "logging", "tarfile", "pickle", "hashlib", "json", "base64", "difflib"),
     *("inspect", "msgspec", "cloudpickle", "websockets", "httpx", "rich", "click", "uvloop", "sqlalchemy", "starlette"),
-    *("inrush.wire", "inrush.core.layers", "inrush.client._connection", "inrush.client._payload"),
+    *("inrush.wire", "inrush.core.images.layers", "inrush.client._connection", "inrush.client._payload"),
 }
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from inrush.core import checkpoint, events
+from inrush.core.check import checkpoint
 from inrush.core.cluster import Cluster
-from inrush.core.state import State
-from inrush.core.tuning import Tuning
+from inrush.core.model import events
+from inrush.core.model.state import State
+from inrush.core.model.tuning import Tuning
 from inrush.errors import InternalError, InvalidError
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources, ScalePolicy, Status
 from properties.twins import Twins, copied

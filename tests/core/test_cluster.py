@@ -9,8 +9,8 @@ import sys
 
 import msgspec
 
-from inrush.core import effects, events
 from inrush.core.cluster import HANDLERS, Cluster
+from inrush.core.model import effects, events
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources, Retries, ScalePolicy, Status
 
 NODE = Inventory(cpu=64, memory_mib=64_000, gpus=tuple(Gpu(type="A10G", index=i) for i in range(8)))

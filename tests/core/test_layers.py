@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inrush.core import layers
+from inrush.core.images import layers
 from inrush.errors import InvalidError
 from inrush.wire import Step
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.test_cluster import NODE, started
-from inrush.core import effects, events
+from inrush.core.calls.lease import LEAST, MOST, SHORT_S, STALE_S
 from inrush.core.cluster import Cluster
-from inrush.core.lease import LEAST, MOST, SHORT_S, STALE_S
+from inrush.core.model import effects, events
 from inrush.wire import FunctionSpec, Retries, ScalePolicy, Status, Web
 
 SHORT, LONG = SHORT_S / 10, SHORT_S * 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from inrush.core import effects, events
 from inrush.core.cluster import Cluster
+from inrush.core.model import effects, events
 from inrush.sim.report import report
 from inrush.sim.scenario import load
 from inrush.sim.world import World

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from inrush.core.containers import Container
-from inrush.core.index import Index
-from inrush.core.never import can_ever
-from inrush.core.nodes import Node
-from inrush.core.place import Placement, Wanted, accepts, wanted
+from inrush.core.model.containers import Container
+from inrush.core.model.nodes import Node
+from inrush.core.place.index import Index
+from inrush.core.place.never import can_ever
+from inrush.core.place.place import Placement, Wanted, accepts, wanted
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources
 
 

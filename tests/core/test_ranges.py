@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inrush.core.ranges import Ranges, runs
+from inrush.core.model.ranges import Ranges, runs
 
 spans = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)))
 

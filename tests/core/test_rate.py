@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from inrush.core.rate import Rate
+from inrush.core.model.rate import Rate
 
 
 def poisson(rate: Rate, begin: float, end: float, per_s: float, seed: int = 7) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inrush.core.retry import LOSSES_MAX, SHARED_CRASHES_MAX, End, Tries, delay_s, next_try
+from inrush.core.calls.retry import LOSSES_MAX, SHARED_CRASHES_MAX, End, Tries, delay_s, next_try
 from inrush.wire import Retries, Status
 
 NEVER = Retries()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inrush.core.calls import CALL, INPUT, Call
-from inrush.core.containers import CONTAINER, Container
-from inrush.core.transitions import IllegalTransitionError, Table, follow, states
+from inrush.core.model.calls import CALL, INPUT, Call
+from inrush.core.model.containers import CONTAINER, Container
+from inrush.core.model.transitions import IllegalTransitionError, Table, follow, states
 
 TABLES = {"call": (CALL, "open"), "input": (INPUT, "unknown"), "container": (CONTAINER, "starting")}
 ENDS = {"call": {"done"}, "input": {"done"}, "container": {"ended"}}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from inrush.core import effects, events
 from inrush.core.cluster import Cluster
-from inrush.core.never import servable
+from inrush.core.model import effects, events
+from inrush.core.place.never import servable
 from inrush.wire import FunctionSpec, GpuRequest, ScalePolicy
 
 from .test_pools import Told, inventory, pool, spec, waiting

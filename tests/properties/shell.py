@@ -6,10 +6,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-from inrush.core import effects, events
-from inrush.core.calls import INPUT
 from inrush.core.cluster import Cluster
-from inrush.core.quotas import parse
+from inrush.core.model import effects, events
+from inrush.core.model.calls import INPUT
+from inrush.core.share.quotas import parse
 from inrush.wire import Status
 
 

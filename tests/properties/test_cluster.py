@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from inrush.core import events
+from inrush.core.model import events
 from inrush.wire import (
     FunctionSpec,
     Gpu,

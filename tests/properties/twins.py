@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from inrush.core import effects, events
 from inrush.core.cluster import Cluster
+from inrush.core.model import effects, events
 
 
 class Twins:

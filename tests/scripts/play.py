@@ -29,10 +29,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from inrush.core import effects, events
 from inrush.core.cluster import Cluster
-from inrush.core.place import image_key
-from inrush.core.quotas import parse
+from inrush.core.model import effects, events
+from inrush.core.place.place import image_key
+from inrush.core.share.quotas import parse
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Recipe, Resources, Retries, ScalePolicy, Status
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from inrush import wire
-from inrush.server import sessions
+from inrush.server.links import sessions
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Parameter, Resources, ScalePolicy, Status, Web
 

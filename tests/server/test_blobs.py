@@ -11,8 +11,8 @@ import pytest
 
 from inrush import wire
 from inrush.errors import InvalidError, NotFoundError, RequestSizeError, ResourceExhaustedError
-from inrush.server import blobs as module
-from inrush.server.blobs import Blobs, referred_ids
+from inrush.server.payloads import blobs as module
+from inrush.server.payloads.blobs import Blobs, referred_ids
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec
 

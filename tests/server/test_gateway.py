@@ -12,8 +12,9 @@ from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import InvalidStatus
 
 from inrush import wire
-from inrush.server import asgi, serve
-from inrush.server.endpoints import sanitise
+from inrush.server import serve
+from inrush.server.apps.endpoints import sanitise
+from inrush.server.gateway import asgi
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Status, Web
 

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from inrush import wire
-from inrush.core import effects, events
 from inrush.core.cluster import Cluster
+from inrush.core.model import effects, events
 from inrush.server import journal as journal_module
 from inrush.server import loop as loop_module
 from inrush.server.journal import Journal

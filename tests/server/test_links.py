@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from inrush import wire
-from inrush.core import events
-from inrush.server import call as call_module
-from inrush.server import calls as calls_module
-from inrush.server.guests import frames_of
+from inrush.core.model import events
+from inrush.server.calls import call as call_module
+from inrush.server.calls import calls as calls_module
 from inrush.server.journal import Journal
+from inrush.server.links.guests import frames_of
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Status
 

@@ -15,8 +15,8 @@ import pytest
 from inrush.client._shared import Shared
 from inrush.errors import InvalidError, NotFoundError, RequestSizeError, ResourceExhaustedError
 from inrush.linux import memory, messages
-from inrush.server import memory as in_memory
-from inrush.server.blobs import Blobs, new_id, referred_ids
+from inrush.server.payloads import memory as in_memory
+from inrush.server.payloads.blobs import Blobs, new_id, referred_ids
 from inrush.server.serve import Server
 
 MIB = 1024 * 1024

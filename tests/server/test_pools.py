@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from inrush import wire
-from inrush.core.effects import NodesReleased, NodesWanted
+from inrush.core.model.effects import NodesReleased, NodesWanted
 from inrush.errors import InvalidError
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources, ScalePolicy, Status

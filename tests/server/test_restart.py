@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from inrush import wire
-from inrush.server import saved
+from inrush.server.calls import saved
+from inrush.server.links.sockets import CONGESTED_BYTES
 from inrush.server.serve import Server
-from inrush.server.sockets import CONGESTED_BYTES
 from inrush.wire import FunctionSpec, ScalePolicy, Status
 
 from .peers import Agent, Client

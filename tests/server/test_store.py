@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from inrush.errors import Error, InternalError
-from inrush.server import tables
-from inrush.server.store import Store
+from inrush.server.rows import tables
+from inrush.server.rows.store import Store
 
 from .peers import DEADLINE_S
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from inrush.cli.sim import command
+from inrush.cli.commands.sim import command
 from inrush.sim.charts import POINTS, charts, peaks, ticks
 from inrush.sim.page import page
 from inrush.sim.plots import draw

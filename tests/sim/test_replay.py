@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 import inrush
-from inrush.cli.sim import command
-from inrush.core import events
+from inrush.cli.commands.sim import command
 from inrush.core.cluster import HANDLERS, Cluster
-from inrush.core.effects import Effect
+from inrush.core.model import events
+from inrush.core.model.effects import Effect
 from inrush.errors import InvalidError
 from inrush.server.journal import Journal
 from inrush.sim.replay import compare, decisions, elsewhere, read

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from inrush.cli.sim import command
+from inrush.cli.commands.sim import command
 from inrush.errors import InvalidError
 from inrush.sim.compare import RIVALS, beaten, compare, dominated, line, page, recorded, unbeatable
 from inrush.sim.oracle import oracle_s, work_s

@@ -15,7 +15,7 @@ def main(args: Sequence[str] | None = None) -> None:
     import sys
 
     try:
-        from inrush.cli.failures import status_of
+        from inrush.cli.screen.failures import status_of
         from inrush.cli.verbs import root
 
         status = status_of(root, args)

@@ -121,8 +121,8 @@ def _launcher() -> Check:
 
 
 async def _ask_launcher() -> dict[str, Any]:
-    from inrush.agent.launcher.client import Launcher
-    from inrush.agent.launcher.process import start_launcher
+    from inrush.launcher.client import Launcher
+    from inrush.launcher.process import start_launcher
 
     with tempfile.TemporaryDirectory(prefix="inrush-") as state:
         launcher = Launcher(start_launcher(Path(state)), lambda exited: None)
@@ -160,7 +160,7 @@ def _pythons() -> Check:
 
 
 def _gpus() -> Check:
-    from inrush.agent import gpus
+    from inrush.agent.devices import gpus
 
     try:
         cards = gpus.inventory(settings.load()["gpus"].value)

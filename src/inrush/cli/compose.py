@@ -26,7 +26,7 @@ from inrush import settings
 from inrush.errors import AlreadyExistsError, Error
 
 if TYPE_CHECKING:
-    from inrush.agent.launcher.process import LauncherHandle
+    from inrush.launcher.process import LauncherHandle
 
 log = logging.getLogger("inrush")
 
@@ -57,7 +57,7 @@ def serve(values: Mapping[str, settings.Value], background: bool = False) -> int
 
 def run_server(home: Path, plain: Mapping[str, Any], foreground: bool) -> int:
     """Everything between lock and unlock."""
-    from inrush.agent.launcher.process import drop_privileges, start_launcher
+    from inrush.launcher.process import drop_privileges, start_launcher
 
     handle = start_launcher(home, reserve_mib=plain["reserve_memory_mib"])
     log.info("%s", drop_privileges(home))
@@ -67,7 +67,7 @@ def run_server(home: Path, plain: Mapping[str, Any], foreground: bool) -> int:
 
 
 async def _serve(home: Path, plain: Mapping[str, Any], handle: LauncherHandle, foreground: bool) -> int:
-    from inrush.agent.node import Node
+    from inrush.agent.link.node import Node
     from inrush.server.serve import Server
 
     server = Server(home, {**plain, "idle_exit_s": 0} if foreground else plain)

@@ -36,7 +36,8 @@ def _option(setting: settings.Setting) -> Callable[[Command], Command]:
 def for_a_program(given: dict[str, Any]) -> None:
     """`apply`, and a word on the server: where it takes a moment to start one, and where a flag comes too late for the
     one that runs."""
-    from inrush.cli import api, screen
+    from inrush.cli import api
+    from inrush.cli.screen import screen
 
     values = apply(given)
     late = [f"--{name.replace('_', '-')}" for name, raw in given.items() if raw is not None and name not in _OF_CLIENTS]

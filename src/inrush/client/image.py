@@ -350,7 +350,7 @@ class Image(UnbuiltSteps):
                     f"{secret!r} in a step of an image needs required_keys: a step may read the variables that it names"
                 )
         given = (*(secrets or ()), *((Secret.from_dict(env),) if env else ()))
-        from inrush.core import layers
+        from inrush.core.images import layers
 
         step = BuildStep(kind, layers.encode(kind, **parameters), files, given, force)
         return Image(self._base, self._python, (*self._steps, step))

@@ -17,28 +17,37 @@ from heapq import heappop
 from types import MappingProxyType
 from typing import Any
 
-from inrush.core import check, checkpoint, coming, events, explain
-from inrush.core.calls import Call
-from inrush.core.containers import Container
-from inrush.core.effects import Effect, WakeAt
-from inrush.core.fleet import node_changed, node_held, node_joined, node_left
-from inrush.core.functions import Function
-from inrush.core.graphs import Plain
-from inrush.core.health import forgive
-from inrush.core.intake import call_arrived, call_cancelled, call_ended, call_forgotten, inputs_arrived
-from inrush.core.lease import look
-from inrush.core.nodes import Node
-from inrush.core.outcome import attempts_ended, inputs_returned, retry_due
-from inrush.core.pools import Pool
-from inrush.core.provision import look_at_pools, provision
-from inrush.core.quotas import Quotas
-from inrush.core.registry import function_added, function_removed, function_replaced, restored, scale_overridden
-from inrush.core.route import route
-from inrush.core.sizing import plan_idle, review, tell_waiting
-from inrush.core.startup import container_ended, container_ready
-from inrush.core.state import State
-from inrush.core.supply import nodes_failed, pool_joined
-from inrush.core.tuning import TUNING, Tuning
+from inrush.core import explain
+from inrush.core.calls.intake import call_arrived, call_cancelled, call_ended, call_forgotten, inputs_arrived
+from inrush.core.calls.lease import look
+from inrush.core.calls.outcome import attempts_ended, inputs_returned, retry_due
+from inrush.core.calls.route import route
+from inrush.core.check import check, checkpoint
+from inrush.core.containers.registry import (
+    function_added,
+    function_removed,
+    function_replaced,
+    restored,
+    scale_overridden,
+)
+from inrush.core.containers.startup import container_ended, container_ready
+from inrush.core.model import events
+from inrush.core.model.calls import Call
+from inrush.core.model.containers import Container
+from inrush.core.model.effects import Effect, WakeAt
+from inrush.core.model.functions import Function
+from inrush.core.model.graphs import Plain
+from inrush.core.model.nodes import Node
+from inrush.core.model.state import State
+from inrush.core.model.tuning import TUNING, Tuning
+from inrush.core.place.fleet import node_changed, node_held, node_joined, node_left
+from inrush.core.place.health import forgive
+from inrush.core.pools import coming
+from inrush.core.pools.pools import Pool
+from inrush.core.pools.supply import nodes_failed, pool_joined
+from inrush.core.scale.sizing import plan_idle, review, tell_waiting
+from inrush.core.share.provision import look_at_pools, provision
+from inrush.core.share.quotas import Quotas
 
 
 def _tick(state: State, event: events.Tick) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from inrush.core.coming import told
-from inrush.core.functions import Function
-from inrush.core.scale import keep_s
-from inrush.core.state import State
+from inrush.core.model.functions import Function
+from inrush.core.model.state import State
+from inrush.core.pools.coming import told
+from inrush.core.scale.scale import keep_s
 
 PATIENCE_S = 0.1
 """Calls that wait for a busy container are told of only after this long: it is what busy containers are for."""

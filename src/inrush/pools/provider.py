@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from inrush.core.events import AnyEvent, PoolJoined
+from inrush.core.model.events import AnyEvent, PoolJoined
 from inrush.wire import Inventory
 
 Post = Callable[[AnyEvent], None]

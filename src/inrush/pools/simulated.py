@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from inrush.core.events import NodesFailed
+from inrush.core.model.events import NodesFailed
 from inrush.pools.provider import Offer, Post
 
 REFUSED_S = 2.0

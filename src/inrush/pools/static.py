@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from inrush.core.events import NodesFailed
+from inrush.core.model.events import NodesFailed
 from inrush.pools.provider import Offer, Post
 
 RETRY_S = 3600.0

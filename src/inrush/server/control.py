@@ -18,31 +18,32 @@ from pathlib import Path
 from typing import Any
 
 from inrush import settings, wire
-from inrush.core import effects, quotas
 from inrush.core.cluster import Cluster
-from inrush.core.never import servable
+from inrush.core.model import effects
+from inrush.core.place.never import servable
+from inrush.core.share import quotas
 from inrush.pools import file as pools_file
-from inrush.server.apps import Apps
-from inrush.server.asks import Asks
-from inrush.server.blobs import Blobs
-from inrush.server.calls import Calls
-from inrush.server.containers import Containers
-from inrush.server.dicts import Dicts
-from inrush.server.durable import Durable
-from inrush.server.endpoints import Endpoints
-from inrush.server.execs import Execs
-from inrush.server.functions import Function, Functions
-from inrush.server.gateway import Gateway
-from inrush.server.guests import Guests
-from inrush.server.images import Images
-from inrush.server.logs import Line, Logs
+from inrush.server.apps.apps import Apps
+from inrush.server.apps.endpoints import Endpoints
+from inrush.server.apps.functions import Function, Functions
+from inrush.server.calls.calls import Calls
+from inrush.server.calls.durable import Durable
+from inrush.server.fleet.containers import Containers
+from inrush.server.fleet.execs import Execs
+from inrush.server.fleet.images import Images
+from inrush.server.fleet.nodes import Nodes
+from inrush.server.fleet.pools import Pools
+from inrush.server.gateway.gateway import Gateway
+from inrush.server.links.asks import Asks
+from inrush.server.links.guests import Guests
+from inrush.server.links.sessions import Sessions
 from inrush.server.loop import Loop
-from inrush.server.nodes import Nodes
-from inrush.server.pools import Pools
-from inrush.server.secrets import Secrets
-from inrush.server.sessions import Sessions
-from inrush.server.store import Store
-from inrush.server.watch import Watch
+from inrush.server.payloads.blobs import Blobs
+from inrush.server.rows.store import Store
+from inrush.server.things.dicts import Dicts
+from inrush.server.things.secrets import Secrets
+from inrush.server.watch.logs import Line, Logs
+from inrush.server.watch.watch import Watch
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from inrush.core.cluster import Cluster
-from inrush.core.events import AnyEvent, AttemptsEnded, ContainerEnded
+from inrush.core.model.events import AnyEvent, AttemptsEnded, ContainerEnded
 
 log = logging.getLogger(__name__)
 

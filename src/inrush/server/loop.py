@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Callable
 
 from inrush.core.cluster import Cluster
-from inrush.core.effects import Effect, WakeAt
-from inrush.core.events import AnyEvent, Tick
+from inrush.core.model.effects import Effect, WakeAt
+from inrush.core.model.events import AnyEvent, Tick
 from inrush.server.journal import Journal
-from inrush.server.writes import Writes
+from inrush.server.links.writes import Writes
 
 log = logging.getLogger(__name__)
 

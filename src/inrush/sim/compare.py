@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from inrush.core.tuning import TUNING, Tuning
+from inrush.core.model.tuning import TUNING, Tuning
 from inrush.errors import InvalidError
 from inrush.sim.oracle import oracle_s, work_s
 from inrush.sim.rivals.arena import Outcome

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inrush.core import events
+from inrush.core.model import events
 from inrush.sim.chance import uniform
 from inrush.sim.machines import Machine
 from inrush.sim.scenario import Fault

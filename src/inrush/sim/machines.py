@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from inrush.core import events
+from inrush.core.model import events
 from inrush.sim.scenario import Workload
 from inrush.wire import Inventory
 

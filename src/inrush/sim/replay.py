@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from inrush.core.cluster import Cluster
-from inrush.core.events import AnyEvent, AttemptsEnded
+from inrush.core.model.events import AnyEvent, AttemptsEnded
 from inrush.errors import InvalidError
 
 

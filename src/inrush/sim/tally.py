@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from inrush.core import effects
+from inrush.core.model import effects
 from inrush.errors import InternalError
 
 DIGESTED_BYTES = 1 << 16

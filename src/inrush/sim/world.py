@@ -15,10 +15,10 @@ from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any, Protocol
 
-from inrush.core import effects, events
 from inrush.core.cluster import Cluster
-from inrush.core.scale import slots_of
-from inrush.core.tuning import TUNING, Tuning
+from inrush.core.model import effects, events
+from inrush.core.model.tuning import TUNING, Tuning
+from inrush.core.scale.scale import slots_of
 from inrush.pools.simulated import SimulatedPool
 from inrush.sim import faults
 from inrush.sim.chance import around, uniform

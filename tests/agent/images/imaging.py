@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from inrush.agent.exits import Exits
+from inrush.agent.containers.exits import Exits
 from inrush.agent.images.store import BuiltImage, ImageStore
-from inrush.agent.launcher.client import Launcher
-from inrush.agent.launcher.process import start_launcher
-from inrush.agent.launcher.specs import RootSpec, RunSpec
-from inrush.core import layers
+from inrush.core.images import layers
 from inrush.errors import NotFoundError
+from inrush.launcher.client import Launcher
+from inrush.launcher.process import start_launcher
+from inrush.launcher.specs import RootSpec, RunSpec
 from inrush.wire import Recipe, Step
 
 UID = 1 << 20

@@ -11,7 +11,7 @@ import pytest
 
 from agent.images.imaging import Images, pip, run, step
 from inrush.agent.images import apt, packages
-from inrush.agent.launcher.specs import Bind
+from inrush.launcher.specs import Bind
 
 GLOBAL = """
 [global]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inrush.agent.images.packages import BUILD
-from inrush.agent.launcher.specs import Bind
+from inrush.launcher.specs import Bind
 
 PUBLIC = "http://deb.debian.org/debian"
 PUBLIC_SECURITY = "http://deb.debian.org/debian-security"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from inrush.agent.launcher.specs import Bind
+from inrush.launcher.specs import Bind
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from inrush.agent.images.once import Progress
-from inrush.agent.launcher.specs import Bind, Exited, Limits, RootSpec, RunSpec, Started
 from inrush.errors import ImageBuildError, InternalError
+from inrush.launcher.specs import Bind, Exited, Limits, RootSpec, RunSpec, Started
 
 MAX_LINES = 10_000
 """Lines of one command that are passed on as they come; the rest is counted."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from inrush.agent.images.base import Base
 from inrush.agent.images.layerstore import LayerStore
-from inrush.agent.launcher.specs import Bind
-from inrush.core import layers
+from inrush.core.images import layers
+from inrush.launcher.specs import Bind
 from inrush.wire import Step
 
 _ENV = {"LANG": "C.UTF-8", "HOME": "/root"}

@@ -23,9 +23,9 @@ from inrush.agent.images import apt, node
 from inrush.agent.images.base import Base
 from inrush.agent.images.build import Builder, Command
 from inrush.agent.images.once import Progress
-from inrush.agent.launcher.specs import Bind
-from inrush.core import layers
+from inrush.core.images import layers
 from inrush.errors import ImageBuildError
+from inrush.launcher.specs import Bind
 
 RELEASES = {"3.11": "bookworm", "3.13": "trixie"}
 """Which release of Debian has which Python."""

@@ -15,8 +15,8 @@ import sysconfig
 from pathlib import Path
 
 from inrush.agent.images.base import Base
-from inrush.agent.launcher.specs import Bind
-from inrush.core import layers
+from inrush.core.images import layers
+from inrush.launcher.specs import Bind
 
 PYTHON = "/opt/inrush/python"
 VENV = "/opt/inrush/venv"

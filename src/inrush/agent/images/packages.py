@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from inrush.agent.launcher.specs import Bind
+from inrush.launcher.specs import Bind
 
 BUILD = "/opt/inrush/build"
 """Where builds see what only builds see."""

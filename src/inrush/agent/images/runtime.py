@@ -23,8 +23,8 @@ from inrush.agent.images.once import Progress
 from inrush.agent.images.packages import BUILD
 from inrush.agent.images.steps import UV
 from inrush.agent.images.workshop import Supplies
-from inrush.agent.launcher.specs import Bind
-from inrush.core import layers
+from inrush.core.images import layers
+from inrush.launcher.specs import Bind
 
 _PACKAGE = Path(inrush.__file__).parent
 _NOT_IN_CONTAINERS = ("agent", "cli", "doors", "pools", "server", "sim", "spike")

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from inrush.agent.blobs import BlobReader
 from inrush.agent.images.build import DEFAULT_TIMEOUT_S, Builder, Command
 from inrush.agent.images.chain import BuiltImage, Chain
 from inrush.agent.images.layerstore import LayerStore
@@ -16,6 +15,7 @@ from inrush.agent.images.once import Progress
 from inrush.agent.images.steps import Program, program
 from inrush.agent.images.unpack import unpack
 from inrush.agent.images.workshop import Supplies, Workshop
+from inrush.agent.payloads.blobs import BlobReader
 from inrush.wire import Step
 
 Runtime = Callable[[BuiltImage, int], Awaitable[tuple[str, ...]]]

@@ -14,9 +14,9 @@ from typing import Any
 from inrush.agent.images import call
 from inrush.agent.images.base import Base
 from inrush.agent.images.packages import BUILD
-from inrush.agent.launcher.specs import Bind
-from inrush.core import layers
+from inrush.core.images import layers
 from inrush.errors import ImageBuildError, InvalidError
+from inrush.launcher.specs import Bind
 from inrush.wire import Step
 
 UV = f"{BUILD}/uv"

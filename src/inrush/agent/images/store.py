@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from inrush.agent.blobs import BlobReader
 from inrush.agent.images import bases, runtime
 from inrush.agent.images.base import Base
 from inrush.agent.images.bases import Bases
@@ -25,7 +24,8 @@ from inrush.agent.images.layerstore import Fill, LayerStore
 from inrush.agent.images.once import Progress, silent
 from inrush.agent.images.stepbuild import Order, StepBuilder, unpack_blobs
 from inrush.agent.images.workshop import Workshop
-from inrush.core import layers
+from inrush.agent.payloads.blobs import BlobReader
+from inrush.core.images import layers
 from inrush.errors import ImageBuildError, InternalError
 from inrush.wire import Recipe, Step
 

@@ -18,7 +18,7 @@ import zlib
 from pathlib import Path
 from typing import IO, Self, cast
 
-from inrush.agent.blobs import Readable
+from inrush.agent.payloads.blobs import Readable
 from inrush.errors import InvalidError, ResourceExhaustedError
 
 MAX_MEMBERS = 1_000_000

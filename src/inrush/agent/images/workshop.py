@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from inrush.agent.blobs import BlobReader
 from inrush.agent.images import apt, node, packages
 from inrush.agent.images.build import Launcher
 from inrush.agent.images.layerstore import tree_bytes
 from inrush.agent.images.steps import CACHE, UV
-from inrush.agent.launcher.specs import Bind
+from inrush.agent.payloads.blobs import BlobReader
+from inrush.launcher.specs import Bind
 from inrush.wire import Step
 
 _COPY_BYTES = 1 << 20

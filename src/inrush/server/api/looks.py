@@ -7,13 +7,14 @@ import os
 import msgspec
 from starlette.requests import Request
 
-from inrush.core.events import ScaleOverridden
+from inrush.core.model.events import ScaleOverridden
 from inrush.errors import InvalidError, NotFoundError
-from inrush.server import containers, functions
 from inrush.server.api import schema
 from inrush.server.api.route import Route, number
+from inrush.server.apps import functions
+from inrush.server.apps.versions import App
 from inrush.server.control import ControlPlane
-from inrush.server.versions import App
+from inrush.server.fleet import containers
 
 
 class Looks:

@@ -20,8 +20,8 @@ from inrush.errors import Error, InvalidError
 from inrush.server.api import schema
 from inrush.server.api.route import Route, number
 from inrush.server.control import ControlPlane
-from inrush.server.execs import Exec
-from inrush.server.logs import Line
+from inrush.server.fleet.execs import Exec
+from inrush.server.watch.logs import Line
 
 PENDING_LINES = 1000
 _SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v sh)")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from inrush.core import effects, events
 from inrush.core.cluster import Cluster
-from inrush.core.tuning import TUNING, Tuning
+from inrush.core.model import effects, events
+from inrush.core.model.tuning import TUNING, Tuning
 from inrush.sim.rivals.arena import Arena, Box
 from inrush.sim.traces.trace import Trace
 from inrush.wire import FunctionSpec, Inventory, ScalePolicy, Status

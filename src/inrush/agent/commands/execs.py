@@ -1,0 +1,109 @@
+"""Commands in containers for people: `container exec` in a running one, `shell` in a fresh one of a function."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from inrush import wire
+from inrush.agent.commands.streams import Streams, Theirs
+from inrush.agent.containers.environment import shell_env
+from inrush.agent.containers.exits import Exits
+from inrush.errors import Error, NotFoundError
+from inrush.launcher.client import Launcher
+
+MAX_UNSENT_BYTES = 16 * 1024 * 1024
+"""A command that leaves more of its input unread is ended."""
+
+Fresh = Callable[[wire.ExecIn, Theirs], Awaitable[None]]
+"""Starts a fresh container, known as the exec's id, that runs the command."""
+Environment = Callable[[str], dict[str, str] | None]
+"""The environment of a running container; None where there is no such container."""
+
+
+class Execs:
+    """Running commands by their exec id."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        exits: Exits,
+        put: Callable[[wire.FromNode], None],
+        fresh: Fresh,
+        environment: Environment,
+    ) -> None:
+        self._launcher = launcher
+        self._exits = exits
+        self._put = put
+        self._fresh = fresh
+        self._environment = environment
+        self._running: dict[str, tuple[Streams, asyncio.Task[None]]] = {}
+
+    def start(self, order: wire.ExecIn) -> None:
+        """Begins to carry out an order; how it goes is told by `ExecOutput`s."""
+        streams = Streams(order.tty, order.rows, order.columns, partial(self._told, order.exec))
+        self._running[order.exec] = streams, asyncio.create_task(self._run(order, streams))
+
+    def input(self, order: wire.ExecInput) -> None:
+        """Bytes for a command's standard input, or a new size of its terminal."""
+        if order.exec not in self._running:
+            return
+        streams, task = self._running[order.exec]
+        if order.rows > 0:
+            streams.resize(order.rows, order.columns)
+        if streams.unsent_bytes() > MAX_UNSENT_BYTES:
+            task.cancel()
+        else:
+            streams.write(order.data, order.close)
+
+    async def close(self) -> None:
+        """Ends all commands."""
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _told(self, id: str, stream: int, data: bytes) -> None:
+        self._put(wire.ExecOutput(id, stream, data))
+
+    async def _run(self, order: wire.ExecIn, streams: Streams) -> None:
+        exited = self._exits.expect(order.exec)
+        try:
+            await streams.open()
+            try:
+                await self._begin(order, streams.theirs)
+            finally:
+                streams.release()
+            end = await exited
+            await streams.drained()
+            self._put(wire.ExecOutput(order.exec, code=128 + end.signal if end.signal else end.code))
+        except (Error, OSError) as error:
+            self._put(wire.ExecOutput(order.exec, code=126, error=str(error)))
+        except asyncio.CancelledError:
+            await self._end(order.exec)
+        finally:
+            self._exits.forget(order.exec)
+            streams.close()
+            del self._running[order.exec]
+
+    async def _begin(self, order: wire.ExecIn, theirs: Theirs) -> None:
+        if order.spec is not None:
+            await self._fresh(order, theirs)
+            return
+        env = self._environment(order.container)
+        if env is None:
+            raise NotFoundError(
+                f"no container {order.container!r} runs here; `inrush container list` shows those that do"
+            )
+        env = {**shell_env(env, order.tty), **dict(order.env)}
+        await self._launcher.enter(order.container, order.argv, env, "/root", *theirs, order.tty, order.exec)
+
+    async def _end(self, id: str) -> None:
+        """Kills a command that reads too little, or whose server stops."""
+        why = "the command was ended: it left its input unread, or its server stops"
+        self._put(wire.ExecOutput(id, code=137, error=why))
+        try:
+            await self._launcher.kill(id)
+        except Error:
+            return  # the launcher is gone, and the command with it

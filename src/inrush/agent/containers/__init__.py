@@ -1,0 +1,1 @@
+"""Containers on this node: started, spoken with, timed out, ended, each reported once."""

@@ -1,0 +1,279 @@
+"""The containers of this node, each with its life from the order to start it to its end.
+
+    preparing ──▶ loading ──▶ serving ──▶ stopping ──▶ ended
+        │            │           │           ▲
+        └────────────┴───────────┴───────────┘   a failure, a stop, or the end of its process
+
+A life is one coroutine, so `ContainerEnded` is sent exactly once, and last. Inputs and results do not pass through it:
+they go straight between guest and outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from inrush import wire
+from inrush.agent.containers.deadlines import Deadlines
+from inrush.agent.containers.ends import End, failure, of_exit, traceback_of
+from inrush.agent.containers.guests import Guest
+from inrush.agent.containers.output import Collected, OutputLimit, PipeReader, read_pipe
+from inrush.agent.containers.processes import Begun, Stdio
+from inrush.errors import Error
+from inrush.wire import Status
+
+log = logging.getLogger(__name__)
+
+EXIT_HOOKS_S = 30.0
+"""How long exit hooks may take after the grace for inputs."""
+KILL_SLACK_S = 3.0
+"""A guest ends itself; this long after it should have, it is killed."""
+DRAIN_S = 2.0
+"""How long after its process ended a container's last words are waited for."""
+
+NEXT = {
+    "preparing": {"loading", "stopping", "ended"},
+    "loading": {"serving", "stopping", "ended"},
+    "serving": {"stopping", "ended"},
+    "stopping": {"ended"},
+    "ended": set[str](),
+}
+
+Put = Callable[[wire.FromNode], None]
+Start = Callable[[wire.StartContainer, Stdio, Callable[[str, str], None]], Awaitable[Begun]]
+"""Starts a process whose guest waits for its `load`. Raises `Error` with a sentence for people."""
+
+
+class Container:
+    """One container. It hears its guest (`guests.Listener`)."""
+
+    def __init__(self, order: wire.StartContainer, put: Put, guest: Callable[[Container], Guest]) -> None:
+        self.order = order
+        self.state = "preparing"
+        self.deadlines = Deadlines(order.spec.timeout_s, order.spec.scale.max_inputs)
+        self.guest = guest(self)
+        self._put = put
+        self._output = OutputLimit(put, order.container)
+        self._raw = Collected()
+        self._pipes: list[PipeReader] = []
+        self._socket: socket.socket | None = None
+        self._begun: Begun | None = None
+        self._end: End | None = None
+        self._cancelled = False
+        self._ready: asyncio.Future[tuple[list[tuple[str, float]], str]] = asyncio.get_running_loop().create_future()
+        self._disconnected = asyncio.Event()
+        self._timers: list[asyncio.TimerHandle] = []
+        self.life: asyncio.Task[None] | None = None
+
+    # ── its life ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def live(self, start: Start) -> None:
+        """From here to `ContainerEnded`."""
+        try:
+            exited_end = await self._run(start)
+        except Exception as error:
+            log.exception("container %s failed by a defect", self.order.container)
+            exited_end = failure(Status.INTERNAL, f"the agent failed: {error!r}; see the server's log")
+        for timer in self._timers:
+            timer.cancel()
+        self.guest.close()
+        for pipe in self._pipes:
+            pipe.close()
+        self._output.tell_dropped()
+        self._turn("ended")
+        end = self._end or exited_end
+        if end.status != Status.OK:
+            log.info("container %s: %s", self.order.container, end.why)
+            self._tell(end)
+        self._put(wire.ContainerEnded(self.order.container, int(end.status), end.why, end.payload))
+
+    async def _run(self, start: Start) -> End:
+        began = time.monotonic()
+        try:
+            self._begun = await self._begin(start)
+        except (Error, OSError) as error:
+            return failure(Status.STARTUP, f"a container of {self.order.spec.name} could not start: {error}")
+        except asyncio.CancelledError:
+            return End(Status.OK, "stopped before it began")
+        ended = asyncio.ensure_future(self._begun.process.wait())
+        if self._end is None:
+            self._turn("loading")
+            assert self._socket is not None
+            self.guest.load(self._begun.load, self._begun.payloads, self._socket)
+            await self._become_ready(ended, began, time.monotonic())
+        else:
+            self._begun.process.kill()
+        exited = await ended
+        await self._last_words()
+        return of_exit(exited, self.order.spec, self._ready.done(), self._raw.said())
+
+    async def _begin(self, start: Start) -> Begun:
+        """The process, with its socket and pipes on our side."""
+        ours, theirs = socket.socketpair()
+        out, err = os.pipe(), os.pipe()
+        ours.setblocking(False)
+        self._socket = ours
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: self.guest, sock=ours)
+            for fd, stream in ((out[0], "stdout"), (err[0], "stderr")):
+                self._pipes.append(await read_pipe(fd, functools.partial(self._wrote, stream)))
+            return await start(self.order, Stdio(theirs.fileno(), out[1], err[1]), self._template_wrote)
+        finally:
+            theirs.close()
+            os.close(out[1])
+            os.close(err[1])
+
+    async def _become_ready(self, ended: asyncio.Future[Any], began: float, begun: float) -> None:
+        limit_s = self.order.spec.startup_timeout_s
+        waits = {self._ready, ended}  # the guest minds the limit itself, and then says more than we can
+        await asyncio.wait(waits, timeout=limit_s + KILL_SLACK_S, return_when=asyncio.FIRST_COMPLETED)
+        if self._end is not None or ended.done():
+            return
+        assert self._begun is not None
+        if not self._ready.done():
+            self.end(
+                failure(
+                    Status.STARTUP, f"{self.order.spec.name} was not ready within its startup_timeout of {limit_s:g} s"
+                )
+            )
+            return
+        self._turn("serving")
+        phases, why = self._ready.result()
+        total_ms = (time.monotonic() - began) * 1000
+        prepare_ms = (begun - began) * 1000 - sum(ms for _, ms in self._begun.phases_ms)
+        told = (("prepare", round(max(0.0, prepare_ms), 3)), *self._begun.phases_ms, *phases)
+        reasons = "; ".join(filter(None, (self._begun.why, why)))
+        self._put(wire.ContainerReady(self.order.container, self._begun.how, total_ms, told, reasons))
+
+    async def _last_words(self) -> None:
+        """What the guest sent and printed before it ended counts."""
+        waits = [self._disconnected.wait(), *(pipe.closed for pipe in self._pipes)]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*waits), DRAIN_S)
+
+    # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def stop(self, grace_s: float, kill: bool, why: str) -> None:
+        """Inputs may end within the grace, exit hooks have their time, then it is killed."""
+        if kill or self.state in ("preparing", "loading"):
+            self.end(End(Status.OK, why))
+        elif self.state == "serving":
+            self._end = End(Status.OK, why)
+            self._turn("stopping")
+            self.guest.send({"t": "stop", "grace": grace_s})
+            loop = asyncio.get_running_loop()
+            self._timers.append(loop.call_later(grace_s + EXIT_HOOKS_S + KILL_SLACK_S, self._kill))
+
+    def end(self, end: End) -> None:
+        """Kill it, for this reason; the first reason counts."""
+        self._end = self._end or end
+        if self.state not in ("stopping", "ended"):
+            self._turn("stopping")
+        self._kill()
+
+    def _tell(self, end: End) -> None:
+        """In the app's log, for those who do not wait for a result."""
+        text = f"{traceback_of(end.payload)}{end.why}\n"
+        self._put(wire.ContainerLog(self.order.container, "", "end", time.time(), text))
+
+    def _kill(self) -> None:
+        if self._begun is not None:
+            self._begun.process.kill()
+        elif self.life is not None and not self._cancelled:
+            self._cancelled = True  # once: it ends what it began before it ends itself
+            self.life.cancel()
+
+    def _turn(self, state: str) -> None:
+        assert state in NEXT[self.state], f"container {self.order.container}: {self.state} → {state}"
+        self.state = state
+
+    def env(self) -> dict[str, str]:
+        """Its environment, once it has begun."""
+        return dict(self._begun.load["env"]) if self._begun is not None else {}
+
+    # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self, run: wire.Run) -> None:
+        self.deadlines.add(run.call, run.indexes, time.monotonic())
+        self.guest.run(run)
+
+    def check_deadlines(self, now: float) -> None:
+        """Answers for the guest what it should have answered itself, and kills it: it is stuck."""
+        late = self.deadlines.expired(now)
+        if not late:
+            return
+        timeout_s = self.order.spec.timeout_s
+        why = f"{self.order.spec.name} ran longer than its timeout of {timeout_s:g} s and could not be interrupted"
+        payload = wire.system_failure("FunctionTimeoutError", why)
+        for call, index in late:
+            self.answered(call, (index,), (int(Status.TIMEOUT),), (payload,))
+        self.end(failure(Status.LOST, f"the container was killed: {why}"))
+
+    # ── what its guest says ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def ready(self, phases: list[tuple[str, float]], why: str) -> None:
+        if not self._ready.done():
+            self._ready.set_result((phases, why))
+
+    def failed(self, code: str, message: str, payload: bytes) -> None:
+        if self._end is None:
+            self._end = End(Status.STARTUP, message, payload)
+
+    def imported(self, imports: list[tuple[str, float]]) -> None:
+        if self._begun is not None:
+            self._begun.imported(imports)
+
+    def answered(
+        self,
+        call: str,
+        indexes: tuple[int, ...],
+        statuses: tuple[int, ...],
+        payloads: tuple[bytes, ...],
+        spent_s: float = -1.0,
+    ) -> None:
+        self.deadlines.remove(call, indexes, time.monotonic())
+        self._output.tell_dropped()
+        self._put(wire.Ran(self.order.container, call, indexes, statuses, payloads, spent_s))
+
+    def returned(self, call: str, indexes: tuple[int, ...]) -> None:
+        self.deadlines.remove(call, indexes, time.monotonic())
+        self._put(wire.Returned(self.order.container, call, indexes))
+
+    def yielded(self, call: str, index: int, first: int, payloads: tuple[bytes, ...]) -> None:
+        self._put(wire.Yielded(self.order.container, call, index, first, payloads))
+
+    def printed(self, call: str, stream: str, text: str) -> None:
+        self._output.emit(call, stream, text)
+
+    def _template_wrote(self, stream: str, text: str) -> None:
+        """What its template printed while this container waited for it."""
+        if self.state == "preparing":
+            self._output.emit("", stream, text)
+
+    def _wrote(self, stream: str, text: str) -> None:
+        """To its descriptors, past Python's streams."""
+        self._raw.add(stream, text)
+        self._output.emit("", stream, text)
+
+    def linked(self, frame: bytes) -> None:
+        if self.order.spec.restrict_access:
+            self.broken("it made calls although its function restricts access")
+        else:
+            self._put(wire.FromGuestLink(self.order.container, frame))
+
+    def broken(self, why: str) -> None:
+        self.end(failure(Status.CRASHED, f"the container of {self.order.spec.name} was killed: {why}"))
+
+    def disconnected(self) -> None:
+        """Its socket is closed: it ends now by itself, or is made to."""
+        self._disconnected.set()
+        if self.state in ("loading", "serving"):
+            loop = asyncio.get_running_loop()
+            self._timers.append(loop.call_later(KILL_SLACK_S, self.broken, "it closed its connection to the agent"))

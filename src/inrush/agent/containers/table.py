@@ -1,0 +1,126 @@
+"""All containers of a node, by id: where the server's orders about them arrive.
+
+An order for a container that has ended meanwhile is dropped: its `ContainerEnded` is on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from inrush import wire
+from inrush.agent.containers.containers import EXIT_HOOKS_S, KILL_SLACK_S, Container, Put
+from inrush.agent.containers.ends import End
+from inrush.agent.containers.guests import Guest
+from inrush.agent.templates.starts import Starts
+from inrush.wire import Status
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 0.5
+MAX_CONTAINERS = 4096
+
+
+class Containers:
+    """The table. `guest` makes the link of a new container's guest."""
+
+    def __init__(self, starts: Starts, put: Put, guest: Callable[[Container], Guest]) -> None:
+        self._starts = starts
+        self._put = put
+        self._guest = guest
+        self._table: dict[str, Container] = {}
+        self._watch: asyncio.TimerHandle | None = None
+        self.closing = False
+
+    def apps(self) -> set[str]:
+        """Apps that have containers here."""
+        return {container.order.app for container in self._table.values()}
+
+    def env(self, id: str) -> dict[str, str] | None:
+        """The environment of a running container, or None."""
+        container = self._table.get(id)
+        return None if container is None else container.env()
+
+    def watch(self) -> None:
+        """Looks after deadlines from now on."""
+        self._watch = asyncio.get_running_loop().call_later(WATCH_S, self.watch)
+        now = time.monotonic()
+        for container in list(self._table.values()):
+            container.check_deadlines(now)
+
+    # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, order: wire.StartContainer) -> None:
+        if self.closing:
+            return
+        if order.container in self._table:
+            log.error("container %s was ordered twice", order.container)
+            return
+        if len(self._table) >= MAX_CONTAINERS:
+            why = f"this node runs {MAX_CONTAINERS} containers already, its most"
+            payload = wire.system_failure("ResourceExhaustedError", why)
+            self._put(wire.ContainerEnded(order.container, int(Status.LOST), why, payload))
+            return
+        container = Container(order, self._put, self._guest)
+        self._table[order.container] = container
+        container.life = asyncio.create_task(self._live(container))
+
+    async def _live(self, container: Container) -> None:
+        try:
+            await container.live(self._starts.start)
+        finally:
+            del self._table[container.order.container]
+
+    def stop(self, order: wire.StopContainer) -> None:
+        if container := self._table.get(order.container):
+            container.stop(order.grace_s, order.kill, "stopped")
+
+    def run(self, order: wire.Run) -> None:
+        if container := self._table.get(order.container):
+            container.run(order)
+
+    def cancel(self, order: wire.CancelRun) -> None:
+        if container := self._table.get(order.container):
+            container.guest.cancel(order.call, order.indexes)
+
+    def recall(self, order: wire.Recall) -> None:
+        if container := self._table.get(order.container):
+            container.guest.send({"t": "recall"})
+
+    def grant(self, order: wire.GrantRun) -> None:
+        if container := self._table.get(order.container):
+            header = {"t": "grant", "c": order.call, "i": order.index, "x": order.credit}
+            container.guest.about(order.call, header)
+
+    def feed(self, order: wire.Feed) -> None:
+        if container := self._table.get(order.container):
+            header = {"t": "feed", "c": order.call, "last": order.last, "gone": order.gone}
+            container.guest.about(order.call, header, (order.data,))
+
+    def link(self, order: wire.ToGuestLink) -> None:
+        if container := self._table.get(order.container):
+            container.guest.send({"t": "link"}, (order.frame,))
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def lose_all(self, why: str) -> None:
+        """What runs containers is gone, and they with it."""
+        for container in list(self._table.values()):
+            container.end(End(Status.LOST, why))
+
+    async def close(self, grace_s: float) -> None:
+        """Stops all; returns when all have ended."""
+        if self._watch is not None:
+            self._watch.cancel()
+        lives = [container.life for container in self._table.values() if container.life is not None]
+        for container in list(self._table.values()):
+            container.stop(grace_s, grace_s <= 0, "the server stops")
+        if not lives:
+            return
+        _, left = await asyncio.wait(lives, timeout=grace_s + EXIT_HOOKS_S + 2 * KILL_SLACK_S)
+        for container in list(self._table.values()):
+            log.error("container %s did not end in time", container.order.container)
+        for life in left:
+            life.cancel()

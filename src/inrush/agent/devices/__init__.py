@@ -1,0 +1,1 @@
+"""Devices: the GPUs of this node, and what a container needs to see of them."""

@@ -1,0 +1,54 @@
+"""Image builds on this node: `Build` in, `BuildLine`s and one `Built` out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from inrush import wire
+from inrush.agent.containers.uids import UidRanges
+from inrush.agent.images.store import ImageStore
+from inrush.agent.payloads.payloads import Blobs
+from inrush.errors import Error
+
+log = logging.getLogger(__name__)
+
+
+class Builds:
+    """Builds go side by side; the image store sees to it that one layer is built once."""
+
+    def __init__(self, images: ImageStore, blobs: Blobs, uids: UidRanges, put: Callable[[wire.FromNode], None]) -> None:
+        self._images = images
+        self._blobs = blobs
+        self._uids = uids
+        self._put = put
+
+    async def build(self, order: wire.Build) -> None:
+        """Carry out one order; its failure is told, not raised."""
+        try:
+            image = await self._images.ensure(
+                order.recipe,
+                app=order.app,
+                uid_base=self._uids.first_uid(order.app),
+                env=dict(order.env),
+                blobs=self._blobs,
+                force=order.force,
+                progress=lambda kind, text: self._line(order.build, kind, text),
+            )
+            built = wire.Built(order.build, image=image.id, python=image.python_version)
+        except (Error, OSError) as error:
+            code = type(error).__name__ if isinstance(error, Error) else "ImageBuildError"
+            built = wire.Built(order.build, code=code, message=str(error))
+        except asyncio.CancelledError:
+            self._put(wire.Built(order.build, code="CancelledError", message="the server stops"))
+            raise
+        except Exception as error:
+            log.exception("build %s failed by a defect", order.build)
+            built = wire.Built(
+                order.build, code="InternalError", message=f"the builder failed: {error!r}; see the server's log"
+            )
+        self._put(built)
+
+    def _line(self, build: str, kind: str, text: str) -> None:
+        self._put(wire.BuildLine(build, kind, text))

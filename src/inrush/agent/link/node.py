@@ -1,0 +1,167 @@
+"""A node's agent, put together by hand: launcher, images, templates, containers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from inrush import wire
+from inrush.agent.commands.execs import Execs
+from inrush.agent.containers.exits import Exits
+from inrush.agent.containers.grounds import Grounds
+from inrush.agent.containers.guests import Guest
+from inrush.agent.containers.table import Containers
+from inrush.agent.containers.uids import UidRanges
+from inrush.agent.devices import gpus
+from inrush.agent.images.builds import Builds
+from inrush.agent.images.store import ImageStore
+from inrush.agent.link.condition import Condition, labels
+from inrush.agent.link.outbox import Deliver, Outbox
+from inrush.agent.link.session import Agent
+from inrush.agent.payloads.payloads import Blobs
+from inrush.agent.templates.learned import Learned
+from inrush.agent.templates.starts import Starts
+from inrush.agent.templates.templates import Templates
+from inrush.agent.templates.zygotes import Zygotes
+from inrush.launcher.client import Launcher
+from inrush.launcher.process import LauncherHandle
+from inrush.launcher.specs import Exited
+from inrush.wire import ToNode
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """What a node runs: the launcher's face and the agent above it. `lost` is told when the launcher dies."""
+
+    def __init__(
+        self,
+        home: Path,
+        handle: LauncherHandle,
+        blobs: Blobs,
+        settings: Mapping[str, Any],
+        lost: Callable[[str], None],
+    ) -> None:
+        self.id = "no-local"
+        self._home = home
+        self._handle = handle
+        self._blobs = blobs
+        self._settings = settings
+        self._lost = lost
+        self._exits = Exits()
+        self._launcher = Launcher(handle, self._exits)
+        self._outbox = Outbox()
+        self._pidfd = -1
+        self._agent: Agent | None = None
+
+    async def start(self) -> None:
+        """Waits for the launcher and builds the agent. Raises `Error` saying what this machine lacks."""
+        self._watch_launcher()
+        can = await self._launcher.connect()
+        cards = gpus.inventory(self._settings["gpus"])
+        uids = UidRanges(self._home / "node" / "uids.json", in_use=lambda: containers.apps())
+        images = ImageStore(
+            self._home / "node", self._launcher, self._exits, budget_gib=float(self._settings["layers_gib"])
+        )
+        await images.start()
+        templates = Templates(self._launcher, images, float(self._settings["snapshot_memory_mib"]))
+        templates.on_held = lambda mib: self._outbox.put(wire.NodeHeld(self.id, mib))
+        zygotes = Zygotes(
+            templates,
+            Learned(self._home / "node" / "learned"),
+            float(self._settings["snapshot_ttl_s"]),
+            bool(self._settings["learn_imports"]),
+            self._note,
+        )
+        memory_mib = int(can["memory_mib"])
+        starts = Starts(
+            self._launcher,
+            self._exits,
+            Grounds(images, self._blobs, uids),
+            templates,
+            zygotes,
+            uids,
+            cards,
+            self._settings,
+            memory_mib,
+            self._note,
+        )
+        containers = Containers(starts, self._outbox.put, self._guest)
+        execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
+        self._exits.unexpected = lambda exited: self._ended(exited, templates)
+        self._condition = Condition(self.id, self._home, int(self._settings["reserve_disk_mib"]), self._outbox.put)
+        starts.prepared = self._condition.prepared
+        inventory = self._inventory(memory_mib, cards)
+        hello = wire.NodeHello(self.id, inventory, pool=self._settings["pool"])
+        self._agent = Agent(
+            hello, self._outbox, containers, starts, Builds(images, self._blobs, uids, self._outbox.put), execs
+        )
+
+    def _inventory(self, memory_mib: int, cards: tuple[wire.Gpu, ...]) -> wire.Inventory:
+        """What this node has to give, and where it is."""
+        given = self._settings
+        return wire.Inventory(
+            cpu=float(len(os.sched_getaffinity(0))),
+            memory_mib=memory_mib,
+            gpus=cards,
+            cloud=given["cloud"],
+            region=given["region"],
+            price=float(given["node_price"]),
+            labels=labels(given["labels"]),
+            cpu_overcommit=max(1.0, float(given["cpu_overcommit"])),
+        )
+
+    def attach(self, deliver: Deliver) -> None:
+        """The link to the server is up: the agent says hello."""
+        assert self._agent is not None
+        self._agent.start(deliver)
+        self._condition.look()
+
+    def receive(self, batch: list[ToNode]) -> None:
+        """The server's orders."""
+        assert self._agent is not None
+        self._agent.receive(batch)
+
+    async def stop(self, grace_s: float) -> None:
+        """Ends all containers, then the launcher; nothing of either is left."""
+        if self._agent is not None:
+            self._condition.close()
+            await self._agent.stop(grace_s)
+        self._unwatch_launcher()
+        await self._launcher.close()
+
+    # ── the launcher ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _watch_launcher(self) -> None:
+        self._pidfd = os.pidfd_open(self._handle.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._launcher_died)
+
+    def _unwatch_launcher(self) -> None:
+        if self._pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _launcher_died(self) -> None:
+        self._unwatch_launcher()
+        if self._agent is not None:
+            self._agent.lose_all("the launcher of its node ended")
+        self._exits.all_gone()
+        self._lost(
+            "the launcher ended by itself, and all containers with it; `inrush doctor` says what this machine can do"
+        )
+
+    def _ended(self, exited: Exited, templates: Templates) -> None:
+        """An end that is no container's."""
+        if templates.died(exited.id):
+            log.warning("template %s died (status %s)", exited.id, exited.code)
+
+    def _note(self, about: str, text: str) -> None:
+        self._outbox.put(wire.NodeNote(about, text))
+
+    def _guest(self, container: Any) -> Guest:
+        return Guest(container, self._blobs, int(self._settings["max_payload_mib"]) << 20)

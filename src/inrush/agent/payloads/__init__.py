@@ -1,0 +1,1 @@
+"""Large payloads on this node, and the descriptors that carry them."""

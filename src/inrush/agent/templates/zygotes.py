@@ -1,0 +1,132 @@
+"""Which zygote a container without snapshot is forked from: a bare one, or one that has imported ahead what
+containers of its (app, image) were seen to import.
+
+    bare ──(containers say what they import)──▶ successor opens in the background ──▶ swapped in when ready
+
+Packages read variables when they are imported, and a function's own variables are not in a zygote. Those with the
+prefixes of `IMPORT_PREFIXES` are therefore given to it, and functions that set them differently get zygotes of their
+own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from inrush.agent.containers.grounds import Ground
+from inrush.agent.templates import template_specs
+from inrush.agent.templates.learned import Learned
+from inrush.agent.templates.template_specs import Order
+from inrush.agent.templates.templates import TemplateFailed, Templates
+from inrush.launcher.specs import TemplateSpec
+
+log = logging.getLogger(__name__)
+
+IMPORT_PREFIXES = (
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "NUMEXPR_", "NUMBA_", "NPY_", "NUMPY_"),
+    *("CUDA_", "NVIDIA_", "NCCL_", "TORCH", "PYTORCH_", "TF_", "XLA_", "JAX_", "KERAS_", "TRITON_"),
+    *("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "DIFFUSERS_", "TOKENIZERS_", "SAFETENSORS_", "BITSANDBYTES_"),
+    *("MPL", "POLARS_", "ARROW_", "RAY_", "WANDB_", "XDG_", "USE_", "LD_", "MALLOC_"),
+)
+"""Variables that packages are known to read when they are imported."""
+
+MAX_TRIES = 8
+"""Packages that may turn out to be offenders, one after the other, before it is left for the next start."""
+
+
+class Zygotes:
+    """`note` tells people (function id, text)."""
+
+    def __init__(
+        self, templates: Templates, learned: Learned, ttl_s: float, learns: bool, note: Callable[[str, str], None]
+    ) -> None:
+        self._templates = templates
+        self._learned = learned
+        self._ttl_s = ttl_s
+        self.learns = learns
+        self._note = note
+        self._current: dict[str, TemplateSpec] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+
+    def best(self, order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
+        """What to fork from now. Where more is known than it has imported, its successor begins to open."""
+        bare = template_specs.zygote(order, ground, uid_base)
+        if not self.learns:
+            return bare
+        wanted = self._wanted(order, bare)
+        if wanted is bare or self._templates.is_open(wanted.key):
+            return wanted
+        family = template_specs.learned(bare, _read_at_import(order), ()).key
+        if family not in self._opening:
+            task = self._opening[family] = asyncio.create_task(self._succeed(order, bare, family))
+            task.add_done_callback(lambda _: self._opening.pop(family, None))
+        current = self._current.get(family)
+        return current if current is not None and self._templates.is_open(current.key) else bare
+
+    async def prepare(self, order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
+        """Has the best opened that is known, and waits for it."""
+        chosen = self.best(order, ground, uid_base)
+        for task in list(self._opening.values()):
+            await asyncio.shield(task)
+        return self.best(order, ground, uid_base) if chosen.boot is None else chosen
+
+    def heard(self, order: Order, ground: Ground, uid_base: int, imports: Iterable[tuple[str, float]]) -> None:
+        """A container's guest says what it imported."""
+        self._learned.add(template_specs.zygote(order, ground, uid_base).key, imports)
+        self.best(order, ground, uid_base)
+
+    def close(self) -> None:
+        for task in list(self._opening.values()):
+            task.cancel()
+
+    # ── successors ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _wanted(self, order: Order, bare: TemplateSpec) -> TemplateSpec:
+        names = self._learned.ahead(bare.key)
+        return template_specs.learned(bare, _read_at_import(order), names) if names else bare
+
+    async def _succeed(self, order: Order, bare: TemplateSpec, family: str) -> None:
+        for _ in range(MAX_TRIES):
+            wanted = self._wanted(order, bare)
+            if wanted is bare:
+                return
+            try:
+                async with self._templates.use(wanted, self._ttl_s) as template:
+                    skipped = dict(template.opening.result().report.get("skipped", {}))
+            except TemplateFailed as failed:
+                self._blame(order, bare.key, wanted, failed)
+                continue
+            self._learned.skip(bare.key, skipped)
+            self._swap(order, bare.key, family, wanted)
+            if not skipped:
+                return
+
+    def _swap(self, order: Order, key: str, family: str, wanted: TemplateSpec) -> None:
+        before = self._current.get(family)
+        self._current[family] = wanted
+        if before is not None and before.key != wanted.key:
+            self._templates.retire(before.key)
+        names = template_specs.imports(wanted)
+        text = (
+            f"containers start with {listed(names)} imported ahead, which took {self._learned.ms(key, names):,.0f} ms"
+        )
+        self._note(order.function, text)
+
+    def _blame(self, order: Order, key: str, wanted: TemplateSpec, failed: TemplateFailed) -> None:
+        """On the named offender, or, where the process died or hung, on all that it was to import."""
+        offender = str(failed.report.get("offender", ""))
+        names = [offender] if offender else template_specs.imports(wanted)
+        self._learned.skip(key, dict.fromkeys(names, str(failed)))
+        self._note(order.function, f"{listed(names)} will not be imported ahead: {failed}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Packages for people."""
+    packages = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    more = f" and {len(packages) - 8} more" if len(packages) > 8 else ""
+    return ", ".join(packages[:8]) + more
+
+
+def _read_at_import(order: Order) -> dict[str, str]:
+    return {name: value for name, value in order.env if name.startswith(IMPORT_PREFIXES)}

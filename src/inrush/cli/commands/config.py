@@ -1,0 +1,32 @@
+"""`inrush config`: every setting, its value, and where it came from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from inrush import settings
+from inrush.cli import flags
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@flags.all_settings
+def command(as_json: bool, **given: Any) -> None:
+    """All settings, with where each came from: default, config.toml, an environment variable or a flag."""
+    values = flags.apply(given)
+    rows = [_row(setting, values[setting.name]) for setting in settings.SETTINGS]
+    if as_json:
+        click.echo(json.dumps({"home": str(settings.home()), "settings": rows}, indent=2))
+        return
+    from inrush.cli.screen import screen
+
+    screen.table(("setting", "value", "from", "meaning"), [tuple(row.values()) for row in rows])
+    click.echo(f"home: {settings.home()}")
+
+
+def _row(setting: settings.Setting, value: settings.Value) -> dict[str, Any]:
+    shown = "***" if setting.secret and value.value else value.value
+    return {"setting": setting.name, "value": shown, "from": value.source, "meaning": setting.meaning}

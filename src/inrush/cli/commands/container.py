@@ -1,0 +1,52 @@
+"""`inrush container`: the running copies of functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from inrush.cli import api
+from inrush.cli.screen import logs, screen
+
+
+@click.group()
+def command() -> None:
+    """List containers, follow their logs, run commands in them, stop them."""
+
+
+@command.command("list")
+@click.option("--app", help="Only those of this app.")
+@click.option("--all", "ended_too", is_flag=True, help="Also those that ended lately.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+def list_(app: str | None, ended_too: bool, as_json: bool) -> None:
+    """Containers that run or start."""
+    columns = ("id", "app_name", "function_name", "state", "how", "start_ms", "gpu_type", "created", "why")
+    screen.listing(api.get("/containers", app=app, all=1 if ended_too else None), as_json, columns)
+
+
+@command.command("logs")
+@click.argument("container")
+@logs.options
+def show_logs(container: str, **how: Any) -> None:
+    """What a container prints."""
+    logs.show(f"/containers/{container}/logs", **how)
+
+
+@command.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("container")
+@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def exec(ctx: click.Context, container: str, argv: tuple[str, ...]) -> None:
+    """Run a command in a running container; its status becomes ours. With a terminal if there is one here."""
+    from inrush.cli.screen import terminal
+
+    ctx.exit(terminal.attach(f"/containers/{container}/exec", argv))
+
+
+@command.command()
+@click.argument("container")
+def stop(container: str) -> None:
+    """Stop a container. What it runs is tried again elsewhere."""
+    api.post(f"/containers/{container}/stop")
+    click.echo(f"stopped {container}")

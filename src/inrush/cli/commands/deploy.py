@@ -1,0 +1,38 @@
+"""`inrush deploy`: an app that stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from inrush.cli import flags
+
+
+@click.command()
+@click.option("-m", "--module", is_flag=True, help="TARGET is a module: package.module.")
+@click.option("--name", help="Deploy under this name instead of the app's own.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["rolling", "recreate"]),
+    default="rolling",
+    show_default=True,
+    help="rolling: old containers finish what they run; recreate: they are stopped, and it runs again.",
+)
+@flags.all_settings
+@click.argument("target", metavar="FILE")
+def command(module: bool, name: str | None, strategy: str, target: str, **given: Any) -> None:
+    """Make the app of FILE stay: its functions can be called by name and its endpoints by URL, from now on.
+
+    Deploying again replaces it whole; a function whose code and resources are the same keeps its containers.
+    """
+    from inrush.cli.programs import programs
+    from inrush.cli.screen import output, screen
+
+    flags.for_a_program(given)
+    app, _ = programs.load(target, module).app()
+    with output.shown():
+        app.deploy(name=name, strategy=strategy)
+    for line in screen.endpoints(app):
+        click.echo(line)
+    click.echo(f"deployed {name or app.name}")

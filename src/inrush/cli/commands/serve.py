@@ -1,0 +1,46 @@
+"""`inrush serve`: an ephemeral app that follows the program's files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from inrush.cli import flags
+
+
+@click.command()
+@click.option("-m", "--module", is_flag=True, help="TARGET is a module: package.module.")
+@flags.all_settings
+@click.argument("target", metavar="FILE")
+def command(module: bool, target: str, **given: Any) -> None:
+    """Serve the endpoints of FILE while you edit: a change is loaded at once, a broken one is shown and waited out."""
+    from inrush.cli.programs import changes, programs
+    from inrush.cli.screen import output, screen
+
+    flags.for_a_program(given)
+    program = programs.load(target, module)
+    while True:
+        files = changes.times_of(changes.files_of(program.module))
+        app, _ = program.app()
+        with output.shown(), app.run():
+            for line in screen.endpoints(app):
+                click.echo(line)
+            screen.note("serving; Ctrl-C ends it")
+            program, files = _next(target, module, files)
+
+
+def _next(target: str, module: bool, files: Any) -> Any:
+    """The program as it is after a change that can be loaded; until then the old one goes on."""
+    from inrush.cli.programs import changes, programs
+    from inrush.cli.screen import failures, screen
+
+    while True:
+        changed = changes.wait(files)
+        screen.note(f"changed: {', '.join(file.name for file in changed)}")
+        files = changes.times_of(list(files))
+        changes.forget(list(files))
+        try:
+            return programs.load(target, module), files
+        except failures.ProgramError as error:
+            failures.report(error.__cause__ or error)

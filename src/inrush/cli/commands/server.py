@@ -1,0 +1,103 @@
+"""`inrush server`: runs server and agent in the foreground; `status`, `stop` and `logs` ask after the one that runs."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inrush import settings
+from inrush.cli import api, flags
+from inrush.cli.screen import screen
+from inrush.errors import ConnectionError, TimeoutError
+
+_STOP_LIMIT_S = 90.0
+"""Exit hooks of containers have 30 s; twice that and a reserve."""
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--background", is_flag=True, hidden=True, help="As a client starts it: ends after idle_exit_s without work."
+)
+@flags.all_settings
+@click.pass_context
+def command(ctx: click.Context, /, background: bool, **given: Any) -> None:
+    """Run the server, with this machine as its node, until Ctrl-C; or ask after the one that runs."""
+    values = flags.apply(given)
+    if ctx.invoked_subcommand is None:
+        from inrush.cli.compose import serve
+
+        ctx.exit(serve(values, background=background))
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+def status(as_json: bool) -> None:
+    """Where the server listens, what it has, what it runs."""
+    told = api.get("/status")
+    if as_json:
+        screen.as_json(told)
+        return
+    screen.facts(told)
+
+
+@command.command()
+def stop() -> None:
+    """Stop the server. Its containers get their grace, deployed apps are there again when it starts."""
+    local = api.local_server()
+    try:
+        api.post("/shutdown")
+    except ConnectionError as error:
+        click.echo(f"nothing to stop: {error}")
+        return
+    if local is not None and not settings.load()["server_url"].value:
+        _wait_for_end(local["pid"])
+    click.echo("stopped")
+
+
+@command.command()
+@click.option("--follow", "-f", is_flag=True, help="Go on as lines are written.")
+@click.option("--lines", "-n", default=100, show_default=True, help="How many of the last lines to begin with.")
+def logs(follow: bool, lines: int) -> None:
+    """The local server's own log."""
+    path = settings.home() / "server.log"
+    if not path.exists():
+        raise click.UsageError(f"there is no {path}: no local server has run in the background")
+    with path.open(errors="replace") as file:
+        for line in deque(file, maxlen=lines):
+            click.echo(line, nl=False)
+        while follow:
+            line = file.readline()
+            click.echo(line, nl=False) if line else time.sleep(0.2)
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def journal(file: Path) -> None:
+    """Save what the scheduler was told lately. `inrush sim replay FILE` steps it again, from where it stood then. It
+    holds names, policies and environments of functions, no payloads and no secrets."""
+    saved = base64.b64decode(api.get("/journal")["file"])
+    file.write_bytes(saved)
+    click.echo(f"{len(saved)} bytes in {file}")
+
+
+def _wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + _STOP_LIMIT_S
+    while Path(f"/proc/{pid}").exists() and not _is_zombie(pid):
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"the server (process {pid}) still runs after {_STOP_LIMIT_S:.0f} s; see `inrush server logs`"
+            )
+        time.sleep(0.05)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return not os.path.exists(f"/proc/{pid}")

@@ -1,0 +1,119 @@
+"""How errors end a command: a message for mistakes, a traceback for code that is not ours, and the process's status.
+
+- what inrush raises on purpose: its message, status 1
+- a wrong flag or argument: click's message and usage, status 2
+- an exception of the user's program, here or in a container: its traceback without the frames of inrush, status 1
+- Ctrl-C: status 130; a reader of our output that has gone: 1, without a word (click sees to it)
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from inrush.errors import Error, InternalError
+
+INTERRUPTED = 130
+_OURS = str(Path(__file__).parents[2])
+_STDLIB = sysconfig.get_path("stdlib")
+
+
+class ProgramError(Exception):
+    """The user's program raised; `__cause__` is what it raised."""
+
+
+def status_of(command: click.Command, args: Sequence[str] | None = None) -> int:
+    """Runs `command` and says with which status the process should end."""
+    try:
+        status = command.main(args, prog_name="inrush", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except ProgramError as error:
+        return report(error.__cause__ or error)
+    except Error as error:
+        return report(error)
+    return status if isinstance(status, int) else 0
+
+
+def report(error: BaseException) -> int:
+    """Shows an error to people, on stderr; returns the status."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, SystemExit):
+        return _status_of_exit(error)
+    if isinstance(error, Error) and not isinstance(error, InternalError):
+        if remote := _remote_traceback(error):
+            click.echo(remote, err=True)
+        click.echo(f"{click.style('error:', fg='red')} {str(error) or type(error).__name__}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(note, err=True)
+        return 1
+    click.echo(readable(error), err=True)
+    if isinstance(error, ModuleNotFoundError) and not _remote_traceback(error):
+        click.echo(
+            "what only the image has is imported inside functions, or under `with image.imports():`; "
+            "everything else this Python has to have too",
+            err=True,
+        )
+    return 1
+
+
+def readable(error: BaseException) -> str:
+    """The traceback of an exception and of what caused it, with the user's frames only.
+
+    Where a function was run without a program around it, the traceback from its container says all.
+    """
+    remote = _remote_traceback(error)
+    if remote and not _users_frames(traceback.extract_tb(error.__traceback__)):
+        return remote
+    described = traceback.TracebackException.from_exception(error)
+    _keep_users_frames(described)
+    return "".join(described.format()).rstrip()
+
+
+def _remote_traceback(error: BaseException) -> str:
+    """That of an error in a container; empty for others."""
+    from inrush.client._traceback import RemoteTraceback
+
+    return error.__cause__.text.strip() if isinstance(error.__cause__, RemoteTraceback) else ""
+
+
+def _keep_users_frames(described: traceback.TracebackException) -> None:
+    users = _users_frames(described.stack)
+    if users:
+        described.stack = traceback.StackSummary.from_list(users)
+    elif described.exc_type is SyntaxError:  # it says itself where it is; only our import stands around it
+        described.stack = traceback.StackSummary()
+    for inner in (described.__cause__, described.__context__, *(described.exceptions or ())):
+        if inner is not None:
+            _keep_users_frames(inner)
+
+
+def _users_frames(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Leaves out our frames, and those of the standard library that ours called."""
+    kept, below_ours = [], True
+    for frame in frames:
+        if frame.filename.startswith(_OURS):
+            below_ours = True
+        elif not (below_ours and _is_standard_library(frame.filename)):
+            kept.append(frame)
+            below_ours = False
+    return kept
+
+
+def _is_standard_library(path: str) -> bool:
+    return path.startswith("<frozen ") or (path.startswith(_STDLIB) and "site-packages" not in path)
+
+
+def _status_of_exit(error: SystemExit) -> int:
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    click.echo(error.code, err=True)
+    return 1

@@ -1,0 +1,173 @@
+"""What a running program shows beside its own output: what containers print, image builds, and what calls wait for.
+
+On a terminal a few lines at the bottom tell what goes on now, and everything else scrolls above them. Elsewhere there
+are plain lines: what containers print goes to the stream that they printed it to, what inrush has to say to stderr.
+Lines that tell of the app itself (it has ended) are for `inrush app logs`: who runs it knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from inrush.cli.screen.screen import visible
+from inrush.client._output import use
+from inrush.wire import Log, Progress, State
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+_COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
+_TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_WAITS_SHOWN = 5
+_LINE_CHARACTERS = 200
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[None]:
+    """Apps that are started in the block show what they do, as it fits where we are."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        with use(Plain()):
+            yield
+        return
+    live = Live()
+    try:
+        with use(live):
+            yield
+    finally:
+        live.close()
+
+
+def _is_programs(line: Log) -> bool:
+    """Not of an app's or a container's end: who runs it is told by errors and results."""
+    return bool(line.container) and line.stream != "end"
+
+
+class Plain:
+    """Lines, for files and pipes. What calls wait for is told when it lasts: a start of milliseconds is no news."""
+
+    def __init__(self, patience_s: float = 1.0) -> None:
+        self._patience_s = patience_s
+        self._waiting: dict[str, str] = {}
+        self._told: dict[str, str] = {}
+        self._pending: set[str] = set()
+
+    def log(self, line: Log) -> None:
+        if _is_programs(line):
+            click.echo(f"{line.container} {visible(line.text)}", err=line.stream != "stdout")
+
+    def progress(self, told: Progress) -> None:
+        if told.kind == "step":
+            click.echo(f"building: {told.text}", err=True)
+        elif told.kind == "line":
+            click.echo(f"  {visible(told.text)}", err=True)
+
+    def state(self, told: State) -> None:
+        if told.kind != "waiting":
+            return
+        self._waiting[told.subject] = told.why
+        if told.why and told.subject not in self._pending:
+            self._pending.add(told.subject)
+            timer = threading.Timer(self._patience_s, self._tell, [told.subject])
+            timer.daemon = True
+            timer.start()
+
+    def _tell(self, function: str) -> None:
+        self._pending.discard(function)
+        why = self._waiting[function]
+        if why and self._told.get(function) != why:
+            click.echo(f"waiting: {function}: {why}", err=True)
+        self._told[function] = why
+
+
+class Live:
+    """Lines at the bottom of a terminal, only while there is something to tell."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._lock = threading.RLock()
+        self._steps: dict[int, str] = {}
+        self._lines: dict[int, str] = {}
+        self._containers: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._live = RichLive(console=self._console, get_renderable=self._draw, transient=True, refresh_per_second=10)
+
+    def log(self, line: Log) -> None:
+        from rich.text import Text
+
+        if _is_programs(line):
+            text = Text(visible(line.text), style="dim" if line.stream != "stdout" else "")
+            colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
+            self._console.print(Text(line.container, style=colour), text)
+
+    def progress(self, told: Progress) -> None:
+        with self._lock:
+            if told.kind == "line":
+                self._lines[told.rid] = visible(told.text)[:_LINE_CHARACTERS]
+            else:
+                self._finish_step(told.rid)
+            if told.kind == "step":
+                self._steps[told.rid] = told.text
+            self._refresh()
+
+    def state(self, told: State) -> None:
+        with self._lock:
+            if told.kind == "container":
+                self._containers.pop(told.subject, None)
+                if told.state != "ended":
+                    self._containers[told.subject] = told.state
+            else:
+                self._waiting.pop(told.subject, None)
+                if told.why:
+                    self._waiting[told.subject] = told.why
+            self._refresh()
+
+    def close(self) -> None:
+        """Takes the lines away."""
+        with self._lock:
+            self._live.stop()
+
+    def _finish_step(self, rid: int) -> None:
+        self._lines.pop(rid, None)
+        step = self._steps.pop(rid, None)
+        if step is not None:
+            from rich.text import Text
+
+            self._console.print(Text.assemble(("built ", "green"), step))
+
+    def _refresh(self) -> None:
+        busy = bool(self._steps or self._waiting or any(state == "starting" for state in self._containers.values()))
+        if busy and not self._live.is_started:
+            self._live.start()
+        elif not busy and self._live.is_started:
+            self._live.stop()
+
+    def _draw(self) -> Group:
+        from rich.console import Group
+        from rich.text import Text
+
+        # Rich's thread calls this under rich's lock; to take ours too could lock both up, so copies must do.
+        turning = _TURNING[int(time.monotonic() * 10) % len(_TURNING)]
+        steps = [Text.assemble(turning, (" building ", "bold"), text) for text in list(self._steps.values())]
+        lines = [
+            Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in list(self._lines.values())
+        ]
+        waits = [
+            Text.assemble(turning, (" waiting ", "bold yellow"), f"{function}: {why}")
+            for function, why in list(self._waiting.items())[:_WAITS_SHOWN]
+        ]
+        counts = Counter(list(self._containers.values()))
+        told = (
+            [Text("containers: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))] if counts else []
+        )
+        return Group(*steps, *lines, *waits, *told)

@@ -1,0 +1,1 @@
+"""The way of a call's inputs: taken in, routed to slots, leased, retried, ended."""

@@ -1,0 +1,88 @@
+"""Leases: inputs sent ahead to a container that is busy, so that the next one is there when the last one ends.
+
+An input shorter than the way between server and container leaves a container idle for most of its time: it waits for
+the next. So where inputs are measured to be short, a container is sent more of them than it runs at once; it runs them
+in order, as its slots come free. An input that is leased has not begun: to scaling it waits, it can be had back
+(`Recall`, answered by `InputsReturned`), and that costs it no retry. It is had back when its container shows no
+progress for `STALE_S` while another one does or has room: then an input turned out long, and it holds up none of those
+behind it.
+
+What yields is not leased, nor anything for a container that takes one input only. A container that waits for a call of
+its own is sent nothing ahead: it may be what its call waits for. After a crash, which says less the more inputs a
+container had, a function's inputs go one by one for a while.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inrush.core.model.effects import Recall
+
+if TYPE_CHECKING:
+    from inrush.core.model.containers import Container
+    from inrush.core.model.functions import Function
+    from inrush.core.model.state import State
+
+SHORT_S = 0.001
+"""Inputs that take longer are not leased."""
+
+AHEAD_S = 0.008
+"""About so much work a container has ahead of it."""
+
+LEAST, MOST = 8, 64
+"""Inputs leased to one container."""
+
+STALE_S = 0.005
+"""A container with leased inputs that has ended none for this long is stuck with a long one."""
+
+WARY_S = 1.0
+"""After a crash nothing is leased for so long."""
+
+
+def depth(function: Function, now: float) -> int:
+    """How many inputs beyond its slots a container of this function is sent now."""
+    service_s = function.measured.service_s
+    if (
+        service_s is None
+        or service_s >= SHORT_S
+        or function.policy.single_use
+        or function.spec.cluster_size > 1
+        or now < function.wary_until
+    ):
+        return 0
+    if function.spec.web or function.spec.generators:
+        return 0
+    return MOST if service_s * MOST <= AHEAD_S else max(LEAST, int(AHEAD_S / service_s))
+
+
+def watch(state: State, function: Function) -> None:
+    """While inputs are leased, look after them."""
+    if function.leased and not function.watched:
+        function.watched = True
+        state.timer(state.now + STALE_S, "lease", function.id)
+
+
+def look(state: State, function: Function) -> None:
+    """Have back what is stuck, if it can go elsewhere."""
+    function.watched = False
+    stale = [c for c in function.leasing.values() if state.now - c.progress_at >= STALE_S]
+    if len(stale) < len(function.leasing):
+        watch(state, function)
+    if stale and _others(state, function):
+        for container in stale:
+            if not container.recalled:
+                recall(state, function, container)
+
+
+def recall(state: State, function: Function, container: Container) -> None:
+    """Ask for what it has not begun; until it ends something it is sent nothing ahead."""
+    container.recalled = True
+    function.shelve(container)
+    state.out.append(Recall(container.id, container.node))
+
+
+def _others(state: State, function: Function) -> bool:
+    """Whether any container has room, or gets on."""
+    if function.below_target or function.below_max:
+        return True
+    return any(c.state == "ready" and state.now - c.progress_at < STALE_S for c in function.containers.values())

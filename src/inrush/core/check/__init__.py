@@ -1,0 +1,1 @@
+"""Checking and saving the state: its invariants, and checkpoints of it."""

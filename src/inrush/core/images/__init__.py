@@ -1,0 +1,1 @@
+"""Images as the scheduler sees them: which layers are on which node."""

@@ -1,0 +1,216 @@
+"""Functions as the core knows them: a spec, the calls that wait in turn, the containers, and on which shelf each
+stands.
+
+The shelves make routing O(1): `below_target` and `below_max` hold the ready containers with room, the last used at
+the end, which is the one to take next, so that those no longer needed fall idle and are let go. `below_lease` holds
+those without a free slot that may be sent inputs ahead (`lease`). `idle` holds those that run nothing, the longest idle
+first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from inrush.core.model.calls import Call
+from inrush.core.model.containers import Container
+from inrush.core.place.place import Placement, Wanted
+from inrush.core.pools.pools import Trend
+from inrush.core.scale.scale import Decision, Measured, Memo, slots_of, target_of
+from inrush.wire import FunctionSpec, ScalePolicy
+
+DECISIONS_KEPT = 8
+DEPARTURES_KEPT = 4
+
+
+@dataclass(slots=True, eq=False)
+class Trouble:
+    """Containers that ended before they were ready, one after the other."""
+
+    failures: int = 0
+    last_at: float = -math.inf
+    blocked_until: float = 0.0
+    nodes: dict[str, None] = field(default_factory=dict)
+    """On which nodes."""
+    given_up: bool = False
+    """What waited was failed; an ephemeral function tries again as soon as new work comes."""
+    why: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """A function of an app version, or the pool of one parameter set of a class."""
+
+    id: str
+    app: str
+    spec: FunctionSpec
+    durable: bool
+    policy: ScalePolicy
+    """The spec's, as overridden by people."""
+    order: int
+    slots: int = 1
+    """Inputs at once in one container."""
+    slots_most: int = 1
+    """The most that `slots` has been; a container may still run so many."""
+    target: int = 1
+    """Inputs at once in one container that scaling aims at."""
+    removed: str = ""
+    """Why it takes no more calls; it stays known until its containers have ended."""
+    calls: dict[str, Call] = field(default_factory=dict)
+    turns: deque[Call] = field(default_factory=deque)
+    """Calls with queued inputs, the next to be served first."""
+    suspects: deque[Call] = field(default_factory=deque)
+    """Calls with inputs to be run alone, one entry each input."""
+    queued: int = 0
+    delayed: int = 0
+    running: int = 0
+    """With those that are leased."""
+    leased: int = 0
+    """Inputs that were sent to containers beyond their slots, and have not begun."""
+    lease: int = 0
+    """How many of them a container is sent now."""
+    leasing: dict[str, Container] = field(default_factory=dict)
+    """Containers that have some."""
+    wary_until: float = -math.inf
+    watched: bool = False
+    """A timer looks after them."""
+    containers: dict[str, Container] = field(default_factory=dict)
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("starting", "ready", "draining", "stopping"), 0)
+    )
+    started_at_sum: float = 0.0
+    """When those that start were told to, added up."""
+    below_target: dict[str, Container] = field(default_factory=dict)
+    below_max: dict[str, Container] = field(default_factory=dict)
+    below_lease: dict[str, Container] = field(default_factory=dict)
+    idle: dict[str, Container] = field(default_factory=dict)
+    leaving: dict[str, Container] = field(default_factory=dict)
+    """Those that drain or stop."""
+    followers: dict[str, Container] = field(default_factory=dict)
+    """Of clusters: all containers but the first of each, which stands for all."""
+    seats: dict[str, int] = field(default_factory=dict)
+    """How many containers it has on each node."""
+    want: Wanted | None = None
+    """What its containers ask of a node."""
+    measured: Measured = field(default_factory=Measured)
+    memo: Memo = field(default_factory=Memo)
+    trouble: Trouble = field(default_factory=Trouble)
+    trend: Trend | None = None
+    """Of its queue, while it waits for nodes."""
+    ever_ready: bool = False
+    poked: bool = False
+    """Its scale is to be reviewed at the end of this step."""
+    pressed: bool = False
+    """Work arrived in this step: a reason to review its scale unless there was a free slot for all of it."""
+    review_at: float = math.inf
+    queued_since: float = math.inf
+    """Since when inputs have been waiting without a break; infinite while none does."""
+    look_at: float = 0.0
+    """Arrivals are a reason to review its scale from then on, even where there is a free slot for all of them."""
+    wanted: int = 0
+    decisions: deque[tuple[float, Decision]] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
+    departures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=DEPARTURES_KEPT))
+    """When and why containers were told to go, the latest."""
+    refusal: str = ""
+    """What the last container that could not be placed lacked; empty when none is refused now."""
+    refusal_words: str = ""
+    """The same as last put into words, which is dear,"""
+    refusal_due: float = -math.inf
+    """and is not done anew before."""
+    refused_at: float = -math.inf
+    """When that was last found out."""
+    freed_read: int = -1
+    """How far the index's log of freed nodes had come when the last one could not be placed; -1: look everywhere."""
+    places: list[Placement] = field(default_factory=list)
+    """Of a cluster that found no place as a whole: those of its containers for which there was one."""
+    claim_due: float = -math.inf
+    """It claims nothing before."""
+    placed_at: float = -math.inf
+    """When it last got a place."""
+    yield_due: float = -math.inf
+    """Others are not asked to make room for it before."""
+    waiting: str = ""
+    """What its calls wait for, as last told."""
+
+    @property
+    def live(self) -> int:
+        """Containers that serve or soon will."""
+        return self.counts["starting"] + self.counts["ready"]
+
+    def adopt(self, policy: ScalePolicy) -> None:
+        """Take over a policy, and put every container on its shelf anew."""
+        self.policy = policy
+        self.slots, self.target = slots_of(policy), target_of(policy)
+        self.slots_most = max(self.slots_most, self.slots)
+        for container in self.containers.values():
+            self.shelve(container)
+        self.leasing = {c.id: c for c in self.containers.values() if c.busy > self.slots}
+        self.leased = sum(c.busy - self.slots for c in self.leasing.values())
+
+    def occupy(self, container: Container, more: int) -> None:
+        """A container has so many more inputs (fewer, if negative). The caller shelves it."""
+        ahead = container.busy - self.slots
+        before = ahead if ahead > 0 else 0
+        container.busy += more
+        self.running += more
+        ahead += more
+        if ahead > 0:
+            self.leased += ahead - before
+            self.leasing[container.id] = container
+        elif before:
+            self.leased -= before
+            del self.leasing[container.id]
+
+    def shelve(self, container: Container) -> None:
+        """Put a container on the shelf where it belongs now."""
+        key, busy = container.id, container.busy
+        self.below_target.pop(key, None)
+        self.below_max.pop(key, None)
+        self.below_lease.pop(key, None)
+        if container.state != "ready":
+            self.idle.pop(key, None)
+            return
+        if busy or container.engaged:
+            self.idle.pop(key, None)
+        else:
+            self.idle.setdefault(key, container)
+        if container.closed or (not busy and container.engaged):
+            return
+        if busy < self.target:
+            self.below_target[key] = container
+        elif busy < self.slots:
+            self.below_max[key] = container
+        elif busy < self.slots + self.lease and not container.recalled and not container.waits:
+            self.below_lease[key] = container
+
+    def enqueue(self, call: Call, span: range) -> None:
+        """New inputs of a call, at its end."""
+        if not call.queue:
+            self.turns.append(call)
+        call.push(span)
+        self.queued += len(span)
+
+    def requeue(self, call: Call, span: range) -> None:
+        """Inputs that come back, at the head of their call."""
+        if not call.queue:
+            self.turns.appendleft(call)
+        call.push_front(span)
+        self.queued += len(span)
+
+    def suspect(self, call: Call, index: int) -> None:
+        """An input that comes back, to be run alone."""
+        call.suspects.append(index)
+        call.queued += 1
+        self.suspects.append(call)
+        self.queued += 1
+
+    def withdraw(self, call: Call) -> list[int]:
+        """Take all that waits of a call out; returns the indexes in order."""
+        if call.queue:
+            self.turns.remove(call)
+        if call.suspects:
+            self.suspects = deque(other for other in self.suspects if other is not call)
+        self.queued -= call.queued
+        self.delayed -= len(call.delayed)
+        return call.drop_waiting()

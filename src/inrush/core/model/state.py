@@ -1,0 +1,130 @@
+"""The whole state of a Cluster, and the few things every handler needs: to tell, to mark, to set a timer."""
+
+from __future__ import annotations
+
+import math
+from base64 import b32encode
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from heapq import heappush
+from typing import NamedTuple
+
+from inrush.core.model.calls import Call
+from inrush.core.model.containers import Container
+from inrush.core.model.effects import Effect
+from inrush.core.model.functions import Function
+from inrush.core.model.nodes import Node
+from inrush.core.model.tuning import TUNING, Tuning
+from inrush.core.place.index import Index
+from inrush.core.pools.pools import Pool
+from inrush.core.share.quotas import Quotas
+from inrush.core.share.shares import Amount, asked_by, given_by
+from inrush.wire import Inventory
+
+
+class Timer(NamedTuple):
+    """Something to look at again; `serial` keeps equal times in order of setting. `kind` is `review` (a function),
+    `lease` (a function too), `retry`
+    (an `input` of a call) or `provision`."""
+
+    at: float
+    serial: int
+    kind: str
+    key: str = ""
+    input: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Everything the core knows. Dicts keep their order of insertion, and nothing is decided by any other order. What
+    it is made of is listed in `checkpoint`, which writes all of it."""
+
+    seed: str
+    tuning: Tuning = TUNING
+    now: float = 0.0
+    functions: dict[str, Function] = field(default_factory=dict)
+    calls: dict[str, Call] = field(default_factory=dict)
+    containers: dict[str, Container] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    index: Index = field(default_factory=Index)
+    """Of nodes, for placing."""
+    flaps: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How often each node left lately, and when last."""
+    capacity: Amount = field(default_factory=Amount)
+    """What all nodes have to give."""
+    held: dict[str, Amount] = field(default_factory=dict)
+    """What containers that have not ended take of it, by app."""
+    claimant: str = ""
+    """The function that devices are kept for,"""
+    claim_until: float = 0.0
+    """until then at the latest,"""
+    claimed: dict[str, None] = field(default_factory=dict)
+    """on these nodes."""
+    quotas: Quotas = field(default_factory=dict)
+    used: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Thousandths of devices held, by app and type."""
+    touched: dict[str, Function] = field(default_factory=dict)
+    """Functions to route for at the end of this step."""
+    hungry: dict[str, Function] = field(default_factory=dict)
+    """Functions that want more containers than they have."""
+    reclaim_due: float = -math.inf
+    """Idle containers are not looked through for the sake of others before."""
+    provision_at: float = math.inf
+    """When a timer has the hungry served."""
+    provision_due: bool = False
+    """Capacity or wants changed since the hungry were last served."""
+    pools: dict[str, Pool] = field(default_factory=dict)
+    """Where nodes may be ordered."""
+    pools_due: float = -math.inf
+    """Pools are not looked at before."""
+    pools_look: float = -math.inf
+    """When a timer has them looked at."""
+    timers: list[Timer] = field(default_factory=list)
+    told: float = math.inf
+    """When the shell was last asked to wake us."""
+    serial: int = 0
+    out: list[Effect] = field(default_factory=list)
+
+    def resize(self, inventory: Inventory, sign: int) -> None:
+        """A node with this has come or gone."""
+        self.capacity = self.capacity.plus(given_by(inventory), sign)
+
+    def share_of(self, app: str) -> float:
+        """The part of the cluster that an app holds."""
+        return self.held[app].share_of(self.capacity) if app in self.held else 0.0
+
+    def share_of_one(self, function: Function) -> float:
+        """The part of the cluster that one container of a function takes."""
+        return asked_by(function.want).share_of(self.capacity) if function.want else 0.0
+
+    def touch(self, function: Function, poke: bool = False) -> None:
+        """Route for it at the end of the step; with `poke`, also think about its scale."""
+        self.touched[function.id] = function
+        if poke:
+            function.poked = True
+
+    def next_serial(self) -> int:
+        """A number that was not used before."""
+        self.serial += 1
+        return self.serial
+
+    def container_id(self) -> str:
+        """A fresh id, told by the seed and a counter alone."""
+        digest = blake2b(f"{self.seed}:{self.next_serial()}".encode(), digest_size=10).digest()
+        return "co-" + b32encode(digest).decode().lower()
+
+    def timer(self, at: float, kind: str, key: str = "", input: int = 0) -> None:
+        """Look at this again at `at`."""
+        heappush(self.timers, Timer(at, self.next_serial(), kind, key, input))
+
+    def provision_by(self, at: float) -> None:
+        """Serve the hungry at `at`, or earlier if that was already planned."""
+        if at < self.provision_at:
+            self.provision_at = at
+            self.timer(at, "provision")
+
+    def review_by(self, function: Function, at: float) -> None:
+        """Think about its scale at `at`, or earlier if that was already planned."""
+        if at < function.review_at:
+            function.review_at = at
+            self.timer(at, "review", function.id)

@@ -1,0 +1,95 @@
+"""Nodes as they come and go."""
+
+from __future__ import annotations
+
+from inrush.core.calls.outcome import died
+from inrush.core.containers.clusters import disband
+from inrush.core.containers.lifecycle import drain, forget_if_gone, remove
+from inrush.core.model.containers import Container
+from inrush.core.model.effects import StopContainer
+from inrush.core.model.events import NodeChanged, NodeHeld, NodeJoined, NodeLeft
+from inrush.core.model.nodes import Node
+from inrush.core.model.state import State
+from inrush.core.place.health import heed_flaps, note_flap
+from inrush.core.pools.supply import node_gone, node_of_pool
+from inrush.wire import Status
+
+
+def node_joined(state: State, event: NodeJoined) -> None:
+    """A link to an agent, new or again. Both sides' containers are compared: what only one side knows has no future."""
+    node = state.nodes.get(event.node)
+    if node is None:
+        node = state.nodes[event.node] = Node(event.node, state.next_serial(), event.inventory)
+    else:
+        state.resize(node.inventory, -1)
+        node.measure(event.inventory)
+    state.resize(event.inventory, 1)
+    state.index.add(node)
+    heed_flaps(state, node)
+    if node.pool != event.pool:
+        node_gone(state, node.id)
+    node.pool = event.pool
+    if event.pool:
+        node_of_pool(state, node.id, event.pool)
+    there = set(event.containers)
+    for container in [c for c in node.containers.values() if c.id not in there]:
+        _lose(state, container, f"node {node.id} came back without it")
+    for container_id in event.containers:
+        if container_id not in node.containers:
+            why = "the server does not know it"
+            state.out.append(StopContainer(container_id, node.id, 0.0, kill=True, why=why))
+    _poke_all(state)
+
+
+def node_held(state: State, event: NodeHeld) -> None:
+    """An agent's templates took memory, or gave it back."""
+    node = state.nodes.get(event.node)
+    if node is not None:
+        less = event.memory_mib < node.held_mib
+        node.hold(event.memory_mib)
+        if less:
+            _poke_all(state)
+
+
+def node_left(state: State, event: NodeLeft) -> None:
+    """Its containers are lost; what they ran is tried elsewhere."""
+    node = state.nodes.pop(event.node, None)
+    if node is None:
+        return
+    state.resize(node.inventory, -1)
+    state.index.remove(node)
+    note_flap(state, node)
+    node_gone(state, node.id)
+    for container in list(node.containers.values()):
+        _lose(state, container, f"node {node.id} left: {event.why}")
+    _poke_all(state)
+
+
+def node_changed(state: State, event: NodeChanged) -> None:
+    """What it holds, and whether it is fit; with `drain`, what runs there finishes what it runs and goes."""
+    node = state.nodes.get(event.node)
+    if node is None:
+        return
+    state.index.hold(node, frozenset(event.holds))
+    if node.unfit != event.unfit:
+        node.unfit = event.unfit
+        node.freed()
+        _poke_all(state)
+    if event.drain:
+        for container in list(node.containers.values()):
+            drain(state, container.leader or container, f"node {node.id} drains: {event.unfit}")
+
+
+def _lose(state: State, container: Container, why: str) -> None:
+    function = state.functions[container.function]
+    remove(state, container)
+    disband(state, container, why)
+    died(state, container, Status.LOST, None, why)
+    forget_if_gone(state, function)
+
+
+def _poke_all(state: State) -> None:
+    """Capacity is another: think again for all that have something to do or to keep."""
+    for function in state.functions.values():
+        if function.queued or function.containers or function.policy.min_containers:
+            state.touch(function, poke=True)

@@ -1,0 +1,92 @@
+"""Nodes that drain, flap, fill their disk or lie about their health are set aside: nothing more is placed there.
+
+A node says itself that it is unfit (its disk is full, somebody drains it), and until when. What it does not say shows
+by what fails: a start that fails although its function starts well elsewhere is the node's doing; three of them
+without a success between, and the node is shunned for 10 s, then twice as long each time, up to 10 min. After that
+one start tells whether it got better. A function that fails on a second node without having been ready between is to
+blame itself, and what it said against nodes is taken back. A node that left three times within five minutes is
+shunned when it joins again. The last node that is fit is never shunned.
+"""
+
+from __future__ import annotations
+
+from inrush.core.model.functions import Function
+from inrush.core.model.nodes import Node
+from inrush.core.model.state import State
+
+SHUN_AFTER = 3
+"""Failed starts in a row, or departures."""
+
+SHUN_FIRST_S = 10.0
+SHUN_MAX_S = 600.0
+"""The time doubles from the first to the second."""
+
+FLAP_WINDOW_S = 300.0
+"""Departures longer apart than this have nothing to do with one another."""
+
+FLAPS_MAX = 10_000
+"""Nodes whose departures are remembered; the oldest go first."""
+
+
+def blame(state: State, function: Function, node_id: str, why: str) -> bool:
+    """A start failed. Whether that is the node's doing, as far as can be told."""
+    trouble, node = function.trouble, state.nodes.get(node_id)
+    trouble.nodes[node_id] = None
+    if len(trouble.nodes) > 1 or not function.ever_ready or len(state.nodes) < 2:
+        for other in trouble.nodes:
+            if other in state.nodes:
+                state.nodes[other].blames.pop(function.id, None)
+        return False
+    if node is None:
+        return True
+    node.blames[function.id] = node.blames.get(function.id, 0) + 1
+    if node.failures >= SHUN_AFTER:
+        _shun(state, node, f"{node.failures} starts in a row failed on it, the last one: {why}")
+    return True
+
+
+def absolve(node: Node) -> None:
+    """A start succeeded there."""
+    node.blames.clear()
+    node.times_shunned = 0
+
+
+def note_flap(state: State, node: Node) -> None:
+    """It left."""
+    times, last = state.flaps.pop(node.id, (0, 0.0))
+    state.flaps[node.id] = (times + 1 if state.now - last < FLAP_WINDOW_S else 1, state.now)
+    while len(state.flaps) > FLAPS_MAX:
+        del state.flaps[next(iter(state.flaps))]
+
+
+def heed_flaps(state: State, node: Node) -> None:
+    """It joined."""
+    times, last = state.flaps.get(node.id, (0, 0.0))
+    if times >= SHUN_AFTER and state.now - last < FLAP_WINDOW_S:
+        node.times_shunned = times - SHUN_AFTER
+        _shun(state, node, f"it left {times} times, each within {FLAP_WINDOW_S:g} s of the one before")
+
+
+def forgive(state: State, node_id: str) -> None:
+    """The time for which a node was shunned may be over: one more failure, and it is again."""
+    node = state.nodes.get(node_id)
+    if node is None or not node.shunned or state.now < node.shunned_until:
+        return
+    node.shunned = ""
+    while node.failures >= SHUN_AFTER:
+        function, count = next(iter(node.blames.items()))
+        node.blames[function] = count - 1
+        if count == 1:
+            del node.blames[function]
+    node.freed()
+    state.provision_due = state.provision_due or bool(state.hungry)
+
+
+def _shun(state: State, node: Node, why: str) -> None:
+    if node.shunned or not any(not other.aside for other in state.nodes.values() if other is not node):
+        return
+    wait_s = min(SHUN_FIRST_S * 2.0 ** min(node.times_shunned, 16), SHUN_MAX_S)
+    node.times_shunned += 1
+    node.shunned, node.shunned_until = f"{why} (for {wait_s:g} s)", state.now + wait_s
+    node.freed()
+    state.timer(node.shunned_until, "node", node.id)

@@ -1,0 +1,72 @@
+"""What people are told of pools: what a function may expect of them while it has no place, and what was ordered there,
+refused and given back, and why."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import NamedTuple
+
+from inrush.core.model.functions import Function
+from inrush.core.model.state import State
+from inrush.core.pools.pools import POOLS_NAMED, Pool, serving
+
+
+class Standing(NamedTuple):
+    """How it stands with a pool; times are seconds ago, or from now on."""
+
+    coming: int
+    """Nodes on their way,"""
+    coming_s: float
+    """the first of them for so long."""
+    closed: str
+    """Why none can be ordered now; empty when some can."""
+    closed_s: float
+    """For so long; 0 where that is not told by time."""
+    told: tuple[tuple[float, str], ...]
+    """What was done there last, the oldest first."""
+
+
+def standing(pool: Pool, now: float) -> Standing:
+    """Of one pool, at this time."""
+    return Standing(
+        pool.ordered,
+        now - pool.orders[0][0] if pool.orders else 0.0,
+        pool.closed(now),
+        max(0.0, pool.blocked_until - now),
+        tuple((now - at, text) for at, text in pool.told),
+    )
+
+
+def coming(state: State, function: Function) -> str:
+    """What a function without a place may expect of pools; without times, so that it is news only when it changes."""
+    words = []
+    for pool in _pools(state, function):
+        if pool.ordered:
+            words.append(f"{pool.ordered} of pool {pool.id} on the way")
+        elif why := pool.closed(state.now):
+            words.append(f"pool {pool.id} {why}")
+    return ", ".join(words)
+
+
+def told(state: State, function: Function) -> list[str]:
+    """Sentences for `why`, about the pools that can serve a function; none while it has had no need of them."""
+    if not state.pools:
+        return []
+    pools = _pools(state, function)
+    if not function.refusal and function.trend is None:
+        pools = [pool for pool in pools if any(node in pool.nodes for node in function.seats)]
+    return [line for pool in pools for line in _lines(pool, standing(pool, state.now))]
+
+
+def _pools(state: State, function: Function) -> list[Pool]:
+    """Those that can serve the function, in the order in which they are asked."""
+    return [pool for pool, _ in islice(serving(function.spec, state.pools.values()), POOLS_NAMED)]
+
+
+def _lines(pool: Pool, now: Standing) -> list[str]:
+    line = f"pool {pool.id}, a node for {pool.price:g} an hour: {len(pool.nodes)} there, at most {pool.nodes_max}"
+    if now.coming:
+        line += f", {now.coming} on the way for {now.coming_s:.3g} s (one takes {pool.node_s:.3g} s)"
+    if now.closed:
+        line += f"; it {now.closed}" + (f", asked again in {now.closed_s:.3g} s" if now.closed_s else "")
+    return [line, *(f"pool {pool.id}, {ago:.3g} s ago: {text}" for ago, text in now.told)]

@@ -1,0 +1,253 @@
+"""Which nodes to order, and which to give back. Pure: demands and pools in, orders out, each with its why.
+
+How many containers deserve nodes
+---------------------------------
+A node takes L seconds to come (a minute or more), and is paid for while it does. Let q inputs wait beyond what starts
+already, each taking s seconds, t of them at once in a container, and let q grow by g a second (averaged; what is there
+works on it, so g says what that does not manage). When a node ordered now has come, q + g · L inputs wait, which is
+(q + g · L) · s / t seconds of work for one container. Ordered are as many containers as drain that within the time that
+a node takes, the same rule as for containers with another price:
+
+    wanted = (q / L + g) · s / t
+
+The first term clears the backlog, the second keeps up. In a burst g is large before q is: orders run ahead of demand,
+but never by more than a quarter of what waits already. Less than one container's worth drains by itself, unless it has
+waited for L. When nothing has run at all, one container's worth is ordered, for that is how to find out how long s is.
+While inputs run and none has ended, s is what may be expected of them: of processes that have run for r, a part r / t
+is seen to last for t (Harchol-Balter and Downey, "Exploiting Process Lifetime Distributions", SIGMETRICS 1996), so up
+to the timeout T of the function they take r · (1 + ln(T / r)) on average, and work is a sum of averages.
+
+Where
+-----
+Demands are served by priority. Nodes on their way are counted first. Then pools are asked from the cheapest that can
+serve (price for each container, within the GPU type that the function likes best); one that is full, or that had none
+a while ago, is passed over, and says so in the why.
+
+An empty node stays for as long as one takes to come: whoever rents until the rent equals the price of buying never pays
+more than twice the optimum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from inrush.core.model.containers import WHOLE
+from inrush.core.place.place import accepts, cpu_milli, inventory_in_bounds, share_milli
+from inrush.wire import FunctionSpec, Inventory
+
+KEEP_MIN_S = 30.0
+"""However fast nodes come, an empty one stays for this long, unless the pool says otherwise."""
+
+AHEAD = 1.25
+"""Containers ordered for, at most, over those that what waits now could fill."""
+
+GROWTH_TAU_S = 15.0
+"""Over about this time the growth of a queue is averaged."""
+
+UNKNOWN_FIRST = 1
+"""Containers for which nodes are ordered while nothing is known of a function."""
+
+POOLS_NAMED = 8
+"""So many are named where there are more, the cheapest first."""
+
+TOLD_KEPT = 6
+"""Of a pool, what was ordered, given back and refused last."""
+
+_ARRIVAL_WEIGHT = 0.2
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """Nodes of one kind, cloud, region and price; how many there are, are on their way, and can be at most."""
+
+    id: str
+    order: int
+    inventory: Inventory
+    nodes_max: int
+    price: float
+    node_s: float
+    """As told, then as measured."""
+    keep_s: float | None
+    nodes_min: int
+    nodes: dict[str, float] = field(default_factory=dict)
+    """Those that joined, and since when each was seen to be empty; infinite while it is not."""
+    orders: deque[tuple[float, int]] = field(default_factory=deque)
+    """(when, how many) of those on their way, oldest first."""
+    ordered: int = 0
+    blocked_until: float = -math.inf
+    blocked_why: str = ""
+    told: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=TOLD_KEPT))
+    """When and what was ordered, given back and refused, with the why."""
+
+    def closed(self, now: float) -> str:
+        """Why no node can be ordered now, as the end of a sentence about the pool; empty when some can."""
+        if now < self.blocked_until:
+            return self.blocked_why
+        return "" if self.room else "is at its maximum"
+
+    @property
+    def room(self) -> int:
+        """Nodes that may still be ordered."""
+        return max(0, self.nodes_max - len(self.nodes) - self.ordered)
+
+    @property
+    def patience_s(self) -> float:
+        """How long an empty node stays."""
+        return max(KEEP_MIN_S, self.node_s) if self.keep_s is None else self.keep_s
+
+    def expect(self, count: int, now: float, why: str = "") -> None:
+        """So many were ordered."""
+        self.told.append((now, f"ordered {count}: {why}"))
+        self.orders.append((now, count))
+        self.ordered += count
+
+    def joined(self, node: str, now: float) -> None:
+        """One is there: new, or again. The oldest order is thought to be the one that it answers."""
+        if node not in self.nodes and self.ordered:
+            self.node_s += _ARRIVAL_WEIGHT * (now - self.orders[0][0] - self.node_s)
+            self._settle(1)
+        self.nodes[node] = now
+
+    def failed(self, count: int) -> None:
+        """So many of those ordered will not come."""
+        self._settle(min(count, self.ordered))
+
+    def _settle(self, count: int) -> None:
+        self.ordered -= count
+        while count:
+            at, ordered = self.orders.popleft()
+            if ordered > count:
+                self.orders.appendleft((at, ordered - count))
+            count -= min(ordered, count)
+
+
+class Trend(NamedTuple):
+    """How a function's queue grows: what it was, and inputs a second, averaged."""
+
+    at: float
+    queued: int
+    growth: float
+
+
+class Backlog(NamedTuple):
+    """What waits of a function, as nodes see it."""
+
+    queued: int
+    """Inputs, less those that containers which start will take."""
+    growth: float = 0.0
+    """Inputs a second, averaged."""
+    service_s: float = 0.0
+    """Of an input, or a guess at it; 0 when nothing is known."""
+    waited_s: float = 0.0
+    target: int = 1
+    """Inputs at once in a container."""
+
+
+class Demand(NamedTuple):
+    """So many more containers of a function are worth nodes."""
+
+    function: str
+    spec: FunctionSpec
+    containers: int
+    why: str
+
+
+class Order(NamedTuple):
+    """Order so many nodes."""
+
+    pool: Pool
+    nodes: int
+    why: str
+
+
+def deserved(backlog: Backlog, node_s: float) -> tuple[int, str]:
+    """How many containers a backlog is worth nodes for, and why."""
+    fill = math.ceil(backlog.queued / backlog.target)
+    waiting = f"{backlog.queued} waiting"
+    if not backlog.queued:
+        return 0, "nothing waits"
+    if backlog.service_s <= 0:
+        return min(fill, UNKNOWN_FIRST), f"{waiting}, service time unknown"
+    rate = backlog.queued / node_s + backlog.growth
+    worth = math.floor(rate * backlog.service_s / backlog.target)
+    why = f"{waiting}, {backlog.growth:+.3g} a second, {backlog.service_s:.3g} s an input, a node takes {node_s:.3g} s"
+    if worth < 1 and backlog.waited_s > node_s:
+        return 1, f"{why} and it has waited for {backlog.waited_s:.3g} s"
+    return max(0, min(worth, math.ceil(AHEAD * fill))), why
+
+
+def lives_s(ran_s: float, timeout_s: float) -> float:
+    """What inputs take on average, in seconds, of which nothing is known but that they have run for `ran_s` and are
+    ended after `timeout_s`: the mean of Pareto's law with exponent 1, cut there; 0 when nothing has run."""
+    return ran_s * (1 + math.log(max(1.0, timeout_s / ran_s))) if ran_s > 0 else 0.0
+
+
+def plan(demands: Iterable[Demand], pools: Iterable[Pool], now: float) -> list[Order]:
+    """What to order where. Demands come in the order in which they are served."""
+    found: dict[str, Order] = {}
+    pools = list(pools)
+    coming = {pool.id: float(pool.ordered) for pool in pools}
+    for demand in demands:
+        ranked = list(serving(demand.spec, pools))
+        rest = float(demand.containers)
+        for pool, each in ranked:
+            used = min(coming[pool.id], rest / each)
+            coming[pool.id] -= used
+            rest -= used * each
+        passed: list[str] = []
+        for pool, each in ranked:
+            if rest < 1e-6:
+                break
+            before = found[pool.id].nodes if pool.id in found else 0
+            count = min(pool.room - before, math.ceil(rest / each - 1e-6))
+            if now < pool.blocked_until or count <= 0:
+                passed.append(f"{pool.id} {pool.blocked_why if now < pool.blocked_until else 'is at its maximum'}")
+                continue
+            why = "; ".join([f"{demand.containers} {demand.spec.name}: {demand.why}", *passed])
+            found[pool.id] = Order(pool, before + count, found[pool.id].why if before else why)
+            coming[pool.id] += count - min(count, rest / each)
+            rest -= min(count * each, rest)
+            passed.append(f"{pool.id} has room for {count} more only")
+    return list(found.values())
+
+
+def serving(spec: FunctionSpec, pools: Iterable[Pool]) -> Iterator[tuple[Pool, int]]:
+    """Pools whose nodes can run the function, the cheapest first, each with how many containers a node takes."""
+    ranked = []
+    for pool in pools:
+        liked, each = _holds(spec, pool.inventory)
+        if each and inventory_in_bounds(spec, pool.inventory):
+            ranked.append(((liked, pool.price / each, pool.node_s, pool.order), pool, each))
+    for _, pool, each in sorted(ranked, key=lambda item: item[0]):
+        yield pool, each
+
+
+def _holds(spec: FunctionSpec, inventory: Inventory) -> tuple[int, int]:
+    """How many containers fit on an empty node, with the GPU request (by its place in the list) that is met first."""
+    resources = spec.resources
+    by_cpu = math.inf if not cpu_milli(resources) else inventory.cpu * 1000 // cpu_milli(resources)
+    most = min(by_cpu, inventory.memory_mib // max(1, resources.memory_mib))
+    if not resources.gpu:
+        return 0, int(min(most, 10**6))
+    for liked, request in enumerate(resources.gpu):
+        devices = sum(accepts(request, gpu.type) for gpu in inventory.gpus)
+        each = devices // request.count if request.share >= 1 else devices * (WHOLE // share_milli(request))
+        if each := int(min(most, each)):
+            return liked, each
+    return 0, 0
+
+
+def empty_for_long(pool: Pool, empty: Iterable[str], now: float) -> list[str]:
+    """Nodes to give back, of those that are `empty` now; what is seen is remembered in the pool."""
+    now_empty = set(empty)
+    for node, since in pool.nodes.items():
+        if node not in now_empty:
+            pool.nodes[node] = math.inf
+        elif since == math.inf:
+            pool.nodes[node] = now
+    ripe = [node for node in pool.nodes if now - pool.nodes[node] >= pool.patience_s]
+    return ripe[: max(0, len(pool.nodes) - pool.nodes_min)]

@@ -1,0 +1,1 @@
+"""Scaling: how many containers a function should have, and why."""

@@ -1,0 +1,230 @@
+"""How many containers, and why. Pure: a `Load` and a policy in, a `Decision` out. The theory is in `docs/scaling.md`.
+
+In short: let N inputs wait or run, each taking s seconds, t of them at once in a container. They are `N * s / t`
+seconds of work for one container, and the containers wanted are as many as drain that within a horizon H tied to what
+a start costs; never more than `N / t`, for a slot without an input is of no use. Ten thousand waiting 1 ms inputs are
+ten seconds of work; ten thousand waiting 60 s inputs are a week.
+
+While s is unknown, few are started, and twice as many once those run and no result has come back. The time without any
+result, `stall_s`, is a lower bound of s, so it also tells when an estimate is no longer true.
+
+What arrives while a container starts is counted too, at the rate of now (`rate.py`): in a burst that is what matters,
+and steady traffic keeps as many containers as it needs and some to spare, whether or not something waits. The
+constants are in `tuning.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from inrush.core.model.rate import Rate
+from inrush.core.model.tuning import TUNING, Tuning
+from inrush.wire import ScalePolicy
+
+LOGISTIC = 1.702
+"""A normal deviate is about the logit of its probability over this (within 0.01 of probability)."""
+
+
+class Load(NamedTuple):
+    """What there is to do, and with what. Without `valid` nothing is known, which is not the same as nothing to do."""
+
+    valid: bool = True
+    queued: int = 0
+    running: int = 0
+    starting: int = 0
+    ready: int = 0
+    idle: int = 0
+    service_s: float | None = None
+    start_s: float | None = None
+    stall_s: float = 0.0
+    """For how long something has run and nothing has ended."""
+    rate: float = 0.0
+    """Inputs that arrive in a second,"""
+    slope: float = 0.0
+    """and by how many a second that grows."""
+    starting_mean_s: float = 0.0
+    """For how long those that start have been starting, on average."""
+    starting_s: float = 0.0
+    """For how long the first of those that start has been starting: a lower bound of `start_s`."""
+
+
+class Decision(NamedTuple):
+    """`wanted` containers, against those that serve or start already; `why` is a sentence for people."""
+
+    wanted: int
+    have: int
+    why: str
+
+
+class Memo(NamedTuple):
+    """What one decision tells the next while the service time is unknown: with how many ready containers the last
+    doubling was decided, and to how many."""
+
+    doubled_at: int = 0
+    doubled_to: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Measured:
+    """What was learned of a function by watching it. None: not known yet."""
+
+    start_s: float | None = None
+    service_s: float | None = None
+    served_count: int = 0
+    progress_at: float = 0.0
+    """When an attempt last ended, a container last became ready, or the first input was dispatched after a pause."""
+    arrivals: Rate = field(default_factory=Rate)
+    tuning: Tuning = TUNING
+
+    def started(self, seconds: float, now: float) -> None:
+        """A container became ready, so long after it was placed."""
+        weight = self.tuning.start_weight
+        self.start_s = seconds if self.start_s is None else self.start_s + weight * (seconds - self.start_s)
+        self.progress_at = now
+
+    def served(self, seconds: float, count: int, now: float) -> None:
+        """`count` attempts ended, which took `seconds` each on average."""
+        self.served_count += count
+        each = max(self.tuning.service_weight, min(1.0, self.tuning.service_recent / self.served_count))
+        weight = each if count == 1 else 1.0 - (1.0 - each) ** min(count, 64)
+        self.service_s = seconds if self.service_s is None else self.service_s + weight * (seconds - self.service_s)
+        self.progress_at = now
+
+
+def desired(load: Load, policy: ScalePolicy, memo: Memo, now: float, tuning: Tuning = TUNING) -> tuple[Decision, Memo]:
+    """How many containers a function should have at `now`."""
+    have = load.starting + load.ready
+    if not load.valid:
+        return Decision(have, have, "nothing is known yet: no node has joined"), memo
+    need, why, memo = _need(load, policy, memo, tuning)
+    wanted = need
+    if policy.buffer_containers and (load.queued or load.running):
+        wanted = max(need, load.ready - load.idle) + policy.buffer_containers
+        why += f", {policy.buffer_containers} more as buffer"
+    if wanted < policy.min_containers:
+        wanted, why = policy.min_containers, f"{why}, min_containers is {policy.min_containers}"
+    if policy.max_containers is not None and wanted > policy.max_containers:
+        wanted, why = policy.max_containers, f"{why}, max_containers is {policy.max_containers}"
+    return Decision(wanted, have, f"{why}: {wanted} wanted, {have} have"), memo
+
+
+def horizon_s(start_s: float | None, tuning: Tuning = TUNING) -> float:
+    """The time within which a backlog should drain."""
+    start_s = start_s or 0.0
+    return tuning.horizon_min_s + min(start_s, tuning.horizon_short_s) + tuning.horizon_starts * start_s
+
+
+def deviation(wanted: int, target: int, measured: Measured) -> float:
+    """Containers by which chance alone moves what is wanted while one starts: of inputs that are long against a start,
+    few begin or end in that time."""
+    start_s, service_s = measured.start_s, measured.service_s
+    changes = 1 - math.exp(-start_s / service_s) if start_s and service_s else 1.0
+    return math.sqrt(max(0, wanted) * changes / target)
+
+
+def keep_s(
+    policy: ScalePolicy, measured: Measured, tuning: Tuning = TUNING, last: bool = True, far_above: bool = False
+) -> float:
+    """How long an idle container stays, the last one or one of several, beyond what traffic asks for; `far_above`: so
+    far beyond that it will hardly be asked for by chance."""
+    window_s, start_s = policy.scaledown_window_s, measured.start_s
+    if start_s is None:
+        return window_s
+    if not last:
+        ratio = tuning.keep_far_ratio if far_above else tuning.keep_more_ratio
+        return min(window_s, max(tuning.keep_more_min_s, ratio * start_s))
+    gaps, worth_s = measured.arrivals.gaps, tuning.keep_ratio * start_s
+    if gaps.total >= tuning.gap_least:
+        worth_s = gaps.keep_s(tuning.gap_price * start_s, measured.service_s or 0.0, window_s)
+    return min(window_s, max(tuning.keep_min_s, worth_s))
+
+
+def target_of(policy: ScalePolicy) -> int:
+    """Inputs at once in one container that scaling aims at."""
+    slots = slots_of(policy)
+    return min(slots, max(1, policy.target_inputs or slots))
+
+
+def slots_of(policy: ScalePolicy) -> int:
+    """Inputs at once in one container, at most."""
+    return 1 if policy.single_use else max(1, policy.max_inputs)
+
+
+def _need(load: Load, policy: ScalePolicy, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:
+    """Containers for the load alone, whatever the bounds of the policy."""
+    target, inputs = target_of(policy), load.queued + load.running
+    above = max(0, load.running - target * load.ready)
+    start_s = load.starting_s if load.start_s is None else load.start_s
+    within_s = horizon_s(start_s, tuning)
+    doing = _doing(load, above)
+    need, why = load.ready - load.idle, doing
+    if load.queued or above:
+        doing = f"{doing}, {_slots(target)}"
+        if load.service_s is None or load.stall_s > tuning.stall_factor * load.service_s + within_s:
+            need, why, memo = _unknown(load, target, within_s, memo, tuning)
+            return need, f"{doing}, {why}", memo
+        need = min(math.ceil(inputs / target), max(1, math.ceil(inputs * load.service_s / target / within_s)))
+        why = f"{doing}, {_seconds(load.service_s)} an input, to drain in {_seconds(within_s)}"
+    if load.service_s and load.rate:
+        ahead = math.floor(_expected(load, target, start_s, within_s, tuning) / target + tuning.round_up)
+        if ahead > need:
+            need, why = ahead, f"{doing}, {_seconds(load.service_s)} an input, {load.rate:.3g} a second arrive"
+    return need, why, Memo()
+
+
+def _expected(load: Load, target: int, start_s: float, within_s: float, tuning: Tuning) -> float:
+    """Inputs at once to have slots for when a container that is started now is ready."""
+    service_s, inputs = load.service_s or 0.0, load.queued + load.running
+    grows = load.slope * tuning.trend_fade_s * (1 - math.exp(-start_s / tuning.trend_fade_s))
+    rate_then, rate_until = max(0.0, load.rate + grows), max(0.0, load.rate + grows / 2)
+    steady, left = rate_then * service_s, math.exp(-start_s / service_s)
+    spare, started = 0.0, 1.0
+    if start_s > 0:
+        deviations = max(0.0, math.log(start_s / tuning.spare_price_s) / LOGISTIC)
+        spare = min(deviations * math.sqrt(steady * (1 - left)), tuning.spare_drain * service_s)
+        spare = max(0.0, spare - (target - 1))  # whole containers have up to so many slots to spare already
+        started = min(1.0, load.starting_mean_s / start_s)
+    room = target * (load.ready + load.starting * started)  # those that start will be there for so much of the time
+    then = inputs + max(0.0, start_s * (rate_until - room / service_s))
+    if then <= room and not load.queued:
+        return steady + (inputs - steady) * left + spare
+    late = then - room - min(tuning.patience_starts * start_s, tuning.patience_s) * load.rate
+    return min(then, steady + max(spare, late * service_s / within_s))
+
+
+def _unknown(load: Load, target: int, within_s: float, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:
+    """Nothing is known, or what was known is no longer true: few first, and double while all that runs keeps silent.
+    Where starts are seen to be dear, that is no way to learn: an input is taken to last as long as a start, but with
+    less and less belief the longer that is."""
+    have, inputs = load.starting + load.ready, load.queued + load.running
+    most = math.ceil(inputs / target)
+    start_s = load.starting_s if load.start_s is None else load.start_s
+    if load.service_s is None and start_s > tuning.dear_start_s:
+        part = min(1.0, start_s / within_s, math.sqrt(tuning.guess_s / start_s))
+        guess = math.ceil(part * most)
+        need = max(have, guess, math.ceil(inputs * load.stall_s / target / within_s))
+        return min(most, need), f"service time unknown, a start takes {_seconds(start_s)} or more", memo
+    if load.ready == 0:
+        return min(most, max(have, tuning.first_starts)), "service time unknown", memo
+    enough = math.ceil(inputs * load.stall_s / target / within_s)
+    if load.starting == 0 and load.ready > memo.doubled_at and enough > have:
+        memo = Memo(load.ready, min(enough, math.ceil(tuning.growth * load.ready)))
+    return min(most, max(have, memo.doubled_to)), f"no result for {_seconds(load.stall_s)}", memo
+
+
+def _doing(load: Load, above: int) -> str:
+    if load.queued:
+        return f"{load.queued} waiting"
+    if above:
+        return f"{above} running above the target"
+    return f"{load.running} running" if load.running else "nothing waits"
+
+
+def _slots(target: int) -> str:
+    return "1 slot each" if target == 1 else f"{target} slots each"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"

@@ -1,0 +1,157 @@
+"""Applying `scale`: what a function has to do goes in, and its containers follow: more are asked for, idle ones are
+let go."""
+
+from __future__ import annotations
+
+import math
+
+from inrush.core.containers.lifecycle import drain, stop
+from inrush.core.explain import waiting_for
+from inrush.core.model.effects import Decided, Waiting
+from inrush.core.model.functions import Function
+from inrush.core.model.state import State
+from inrush.core.scale.scale import Decision, Load, desired, deviation, horizon_s, keep_s
+
+
+def review(state: State, function: Function) -> None:
+    """Decide how many containers the function should have, and act on it."""
+    function.poked, function.review_at = False, math.inf
+    function.look_at = state.now + pause_s(state, function)
+    if function.removed:
+        return
+    decision, function.memo = desired(load_of(state, function), function.policy, function.memo, state.now, state.tuning)
+    function.wanted = decision.wanted
+    _record(state, function, decision)
+    blocked = state.now < function.trouble.blocked_until
+    if decision.wanted > function.live and not blocked:
+        state.hungry[function.id] = function
+        state.provision_due = True
+    else:
+        state.hungry.pop(function.id, None)
+        function.refusal = ""
+    _shrink(state, function)
+    _plan_next(state, function, blocked)
+
+
+def pause_s(state: State, function: Function) -> float:
+    """While there is something to do, a function is looked at about this often."""
+    tuning = state.tuning
+    share_s = horizon_s(function.measured.start_s, tuning) * tuning.review_share
+    return min(max(share_s, tuning.review_min_s), tuning.review_max_s)
+
+
+def load_of(state: State, function: Function) -> Load:
+    """What `scale` needs to know of a function now."""
+    measured, now = function.measured, state.now
+    rate, slope = measured.arrivals.now(now)
+    running = function.running - function.leased  # what is leased has not begun: it waits
+    return Load(
+        valid=bool(state.nodes or state.pools),
+        queued=function.queued + function.leased,
+        running=running,
+        starting=function.counts["starting"],
+        ready=function.counts["ready"],
+        idle=len(function.idle),
+        service_s=measured.service_s,
+        start_s=measured.start_s,
+        stall_s=now - measured.progress_at if function.running else 0.0,
+        rate=rate,
+        slope=slope,
+        starting_mean_s=_starting_mean_s(function, now),
+        starting_s=_starting_s(function, now),
+    )
+
+
+def _starting_mean_s(function: Function, now: float) -> float:
+    count = function.counts["starting"]
+    return now - function.started_at_sum / count if count else 0.0
+
+
+def _starting_s(function: Function, now: float) -> float:
+    """For how long the first of those that start has been starting, where that is all there is to learn from."""
+    if not function.counts["starting"] or function.measured.start_s is not None:
+        return 0.0
+    return now - next(c.started_at for c in function.containers.values() if c.state == "starting")
+
+
+def tell_waiting(state: State, function: Function) -> None:
+    """Say why calls wait, if that is news."""
+    why = waiting_for(state, function)
+    if why != function.waiting:
+        function.waiting = why
+        state.out.append(Waiting(function.id, why))
+
+
+def plan_idle(state: State, function: Function) -> None:
+    """A container fell idle: see to it when its time is over."""
+    if function.idle and function.review_at == math.inf and function.live > function.policy.min_containers:
+        oldest = next(iter(function.idle.values()))
+        due = oldest.idle_since + _keep_s(state, function)
+        state.review_by(function, due if due > state.now else state.now + pause_s(state, function))
+
+
+def _record(state: State, function: Function, decision: Decision) -> None:
+    last = function.decisions[-1][1] if function.decisions else Decision(0, 0, "")
+    changed = (decision.wanted, decision.have) != (last.wanted, last.have)
+    if decision.wanted != last.wanted or (changed and decision.wanted > decision.have):
+        function.decisions.append((state.now, decision))
+        state.out.append(Decided(function.id, decision.wanted, decision.have, decision.why))
+
+
+def _shrink(state: State, function: Function) -> None:
+    """Let go what is idle for longer than its start is worth and not wanted for what arrives, and what is above the
+    maximum."""
+    policy = function.policy
+    least = max(policy.min_containers, function.wanted)
+    if function.counts["starting"] and not function.queued:
+        _call_off(state, function, least)
+    buffer = policy.buffer_containers if function.queued or function.running else 0
+    for container in list(function.idle.values()):
+        idle_s, keep = state.now - container.idle_since, _keep_s(state, function)
+        if idle_s < keep or function.live <= least or len(function.idle) <= buffer:
+            break
+        stop(state, container, f"idle for {idle_s:.3g} s, kept for {keep:.3g} s", 0.0)
+    if policy.max_containers is not None and function.live > policy.max_containers:
+        _trim(state, function, function.live - max(policy.max_containers, policy.min_containers))
+
+
+def _call_off(state: State, function: Function, least: int) -> None:
+    """What starts and is clearly no longer wanted is not waited for, the latest first, unless it is almost there."""
+    tuning, start_s = state.tuning, function.measured.start_s
+    surplus = min(function.counts["starting"], int(function.live - least - _chance(state, function)))
+    if start_s is None or surplus <= 0:
+        return
+    begun_at = state.now - tuning.unwanted_starts * start_s
+    starting = [c for c in reversed(function.containers.values()) if c.state == "starting" and c.started_at > begun_at]
+    for container in starting[:surplus]:
+        stop(state, container, f"not wanted any more: {function.wanted} wanted, {function.live} have", 0.0)
+
+
+def _keep_s(state: State, function: Function) -> float:
+    """How long its longest idle container stays: the last one is worth more than one of several, and those that chance
+    may ask for again more than what a burst has left behind."""
+    far_above = function.live - function.wanted > state.tuning.chance_least + _chance(state, function)
+    return keep_s(function.policy, function.measured, state.tuning, last=function.live <= 1, far_above=far_above)
+
+
+def _chance(state: State, function: Function) -> float:
+    """Containers above what is wanted that may be wanted again without any change of traffic."""
+    return state.tuning.chance_deviations * deviation(function.wanted, function.target, function.measured)
+
+
+def _trim(state: State, function: Function, surplus: int) -> None:
+    """The maximum was lowered: idle ones go first, then those that start, then the least busy after what they run."""
+    live = [c for c in function.containers.values() if c.state in ("starting", "ready")]
+    live.sort(key=lambda c: (c.state == "starting", c.busy))
+    for container in live[:surplus] if surplus > 0 else []:
+        drain(state, container, f"max_containers is {function.policy.max_containers}")
+
+
+def _plan_next(state: State, function: Function, blocked: bool) -> None:
+    """When to look again."""
+    if blocked and (function.queued or function.policy.min_containers):
+        state.review_by(function, function.trouble.blocked_until)
+    elif function.queued or function.running > function.target * function.live:
+        least_s = state.tuning.refused_review_s if function.refusal else 0.0
+        state.review_by(function, state.now + max(pause_s(state, function), least_s))
+    plan_idle(state, function)

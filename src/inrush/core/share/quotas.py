@@ -1,0 +1,55 @@
+"""Quotas: how many devices of a type the containers of an app may hold at once.
+
+The setting `quotas` is a list such as `chat=A100:4,eval=ANY:16,eval=H100:2`: each entry holds by itself. A type
+stands for its family as in a request (`A100` counts A100-80GB too), `ANY` for all devices. A part of a device counts
+as that part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from inrush.core.model.containers import WHOLE
+from inrush.core.place.place import accepts, share_milli
+from inrush.errors import InvalidError
+from inrush.wire import FunctionSpec, GpuRequest
+
+Quotas = Mapping[str, tuple[tuple[str, int], ...]]
+"""By app: types, and thousandths of devices."""
+
+_ENTRY = re.compile(r"(?P<app>[^=,:]+)=(?P<type>[A-Za-z0-9_+.-]+):(?P<count>\d+(\.\d+)?)")
+
+
+def parse(setting: str) -> Quotas:
+    """The setting as the core takes it. Raises `InvalidError` for what is no quota."""
+    found: dict[str, tuple[tuple[str, int], ...]] = {}
+    for part in filter(None, (part.strip() for part in setting.split(","))):
+        match = _ENTRY.fullmatch(part)
+        if match is None:
+            raise InvalidError(f'quotas={setting!r}: {part!r} is not of the form "app=A100:4"')
+        limit = (match["type"].upper(), round(float(match["count"]) * WHOLE))
+        found[match["app"]] = (*found.get(match["app"], ()), limit)
+    return found
+
+
+def exceeded(quotas: Quotas, app: str, used: Mapping[str, int], gpu_type: str, milli: int) -> str:
+    """Which quota of the app `milli` more of this type would exceed, in words; empty when none."""
+    for kind, most in quotas.get(app, ()):
+        if accepts(GpuRequest(type=kind), gpu_type):
+            held = sum(amount for other, amount in used.items() if accepts(GpuRequest(type=kind), other))
+            if held + milli > most:
+                what = "GPUs" if kind == "ANY" else kind
+                return f"app {app} may hold {most / WHOLE:g} {what} at once by its quota, and holds {held / WHOLE:g}"
+    return ""
+
+
+def milli_of(request: GpuRequest) -> int:
+    """What one container takes of devices, in thousandths."""
+    return share_milli(request) if request.share < 1 else request.count * WHOLE
+
+
+def asks_for_more(quotas: Quotas, app: str, spec: FunctionSpec) -> str:
+    """Why the quotas of the app never let such a container be; empty when they do."""
+    reasons = [exceeded(quotas, app, {}, request.type, milli_of(request)) for request in spec.resources.gpu]
+    return reasons[0] if reasons and all(reasons) else ""

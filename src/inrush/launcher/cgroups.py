@@ -1,0 +1,238 @@
+"""Control groups: limits, accounting, and the end of everything in a container.
+
+Two layouts are served. *Pure v2*: one tree has all controllers, and `cgroup.kill`. *Hybrid*: cpu, cpuacct, memory,
+pids and freezer are v1 trees of their own. A v2 tree beside them is left alone: moving a process in v2 takes a lock
+that waits for an RCU grace period (12 ms here), where v1's `tasks` file takes none, and the freezer does what
+`cgroup.kill` would.
+
+A container has a group of its name in each tree, below one group per state directory, so that what a crash left is
+found and swept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+
+from inrush.launcher.specs import Limits, Usage
+
+_V1_WANTED = ("cpu", "cpuacct", "memory", "pids", "freezer")
+_MIB = 1 << 20
+_PERIOD_US = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the trees are mounted: v1 by controller, v2 or ""."""
+
+    v1: dict[str, str]
+    v2: str
+
+    @property
+    def pure(self) -> bool:
+        """Whether v2 has the controllers."""
+        return bool(self.v2) and "memory" not in self.v1
+
+
+def layout(mountinfo: str) -> Layout:
+    """Read the layout from the text of /proc/self/mountinfo."""
+    v1: dict[str, str] = {}
+    v2 = ""
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = right.split(" ", 2)
+        if kind == "cgroup2":
+            v2 = left.split()[4]
+        elif kind == "cgroup":
+            for controller in options.split(","):
+                if controller in _V1_WANTED:
+                    v1.setdefault(controller, left.split()[4])
+    return Layout(v1, v2)
+
+
+class Group:
+    """The groups of one container: by controller, or `v2`, its directory."""
+
+    def __init__(self, paths: dict[str, str], can_kill: bool) -> None:
+        self._paths = paths
+        self._v2 = paths.get("v2", "")
+        self._can_kill = can_kill
+
+    def open_joins(self) -> list[int]:
+        """Descriptors into which a process writes "0" to move itself in."""
+        file = "cgroup.procs" if self._v2 else "tasks"
+        return [os.open(f"{path}/{file}", os.O_WRONLY | os.O_CLOEXEC) for path in dict.fromkeys(self._paths.values())]
+
+    def holds(self, pid: int) -> bool:
+        """Whether a process is in these groups, in every tree."""
+        theirs: dict[str, str] = {}
+        for line in _read(f"/proc/{pid}/cgroup").splitlines():
+            _, controllers, path = line.split(":", 2)
+            theirs |= dict.fromkeys(controllers.split(",") if controllers else ["v2"], path)
+        return all(theirs.get(key, "").endswith(_last_two(path)) for key, path in self._paths.items())
+
+    def kill(self) -> None:
+        """SIGKILL to all processes, so that none can flee by forking."""
+        if self._v2 and self._can_kill:
+            _write(f"{self._v2}/cgroup.kill", "1")
+            return
+        self._freeze(True)
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._freeze(False)
+
+    def _freeze(self, on: bool) -> None:
+        if self._v2:
+            _write(f"{self._v2}/cgroup.freeze", str(int(on)))
+        elif path := self._paths.get("freezer"):
+            _write(f"{path}/freezer.state", "FROZEN" if on else "THAWED")
+
+    def pids(self) -> list[int]:
+        """Ids of all processes inside."""
+        path = next((self._paths[k] for k in ("v2", "freezer", "pids", "memory", "cpu") if k in self._paths), "")
+        try:
+            return [int(line) for line in _read(f"{path}/cgroup.procs").split()]
+        except OSError:
+            return []
+
+    def usage(self) -> Usage:
+        """What the container uses and has used."""
+        if self._v2:
+            cpu_s = _field(f"{self._v2}/cpu.stat", "usage_usec") / 1e6
+            now, peak, pids = (_number(f"{self._v2}/{n}") for n in ("memory.current", "memory.peak", "pids.current"))
+        else:
+            cpu_s = _number(self._file("cpuacct", "cpuacct.usage")) / 1e9
+            now, peak = (_number(self._file("memory", f"memory.{n}_in_bytes")) for n in ("usage", "max_usage"))
+            pids = _number(self._file("pids", "pids.current"))
+        return Usage(cpu_s, now / _MIB, peak / _MIB, pids)
+
+    def oom_kills(self) -> int:
+        """How many processes were killed for memory."""
+        file = f"{self._v2}/memory.events" if self._v2 else self._file("memory", "memory.oom_control")
+        return _field(file, "oom_kill")
+
+    def remove(self) -> bool:
+        """Remove the groups; False while a process is still on its way out of one."""
+        left = [path for path in dict.fromkeys(self._paths.values()) if not _removed(path)]
+        return not left
+
+    def limit(self, limits: Limits, memory_mib: int) -> None:
+        """Set the limits; `memory_mib` is used where the limits have none."""
+        memory = str((limits.memory_mib or memory_mib) * _MIB)
+        quota = str(max(1000, int(limits.cpu * _PERIOD_US))) if limits.cpu else ""
+        if self._v2:
+            knobs = {
+                "memory.max": memory,
+                "memory.swap.max": "0",
+                "pids.max": str(limits.pids),
+                "cpu.weight": str(min(10_000, max(1, round(limits.cpu_request * 100)))),
+                "cpu.max": f"{quota or 'max'} {_PERIOD_US}",
+            }
+            for name, value in knobs.items():
+                _write(f"{self._v2}/{name}", value)
+            return
+        _write(self._file("cpu", "cpu.shares"), str(max(2, int(limits.cpu_request * 1024))))
+        if quota:
+            _write(self._file("cpu", "cpu.cfs_quota_us"), quota)
+        _write(self._file("memory", "memory.limit_in_bytes"), memory)
+        _write(self._file("memory", "memory.memsw.limit_in_bytes"), memory)
+        _write(self._file("pids", "pids.max"), str(limits.pids))
+
+    def _file(self, controller: str, name: str) -> str:
+        """Where a knob of a v1 controller is; a path that does not exist where there is no such controller."""
+        return f"{self._paths[controller]}/{name}" if controller in self._paths else ""
+
+
+class Cgroups:
+    """All groups of one state directory. Raises `OSError` where the trees cannot be written."""
+
+    def __init__(self, where: Layout, name: str, can_kill: bool) -> None:
+        roots = {"v2": where.v2} if where.pure else where.v1
+        if not roots:
+            raise OSError("no cgroup file system is mounted")
+        self._bases = {key: f"{root}/{name}" for key, root in roots.items()}
+        self._can_kill = can_kill
+        for base in self._distinct():
+            os.makedirs(base, exist_ok=True)
+        cores = os.cpu_count() or 1
+        if where.pure:
+            for path in (where.v2, self._bases["v2"]):
+                _write(f"{path}/cgroup.subtree_control", "+cpu +memory +pids")
+            _write(f"{self._bases['v2']}/cpu.weight", str(min(10_000, 100 * cores)))
+        elif "cpu" in self._bases:  # all containers together weigh as much as a process for each core would
+            _write(f"{self._bases['cpu']}/cpu.shares", str(1024 * cores))
+
+    def _distinct(self) -> list[str]:
+        return list(dict.fromkeys(self._bases.values()))  # cpu and cpuacct are often one tree
+
+    def group(self, name: str) -> Group:
+        """The handle of a container's group, which need not exist."""
+        return Group({key: f"{base}/{name}" for key, base in self._bases.items()}, self._can_kill)
+
+    def make(self, name: str, limits: Limits, memory_mib: int) -> Group:
+        """A new group with limits."""
+        for base in self._distinct():
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{base}/{name}")
+        made = self.group(name)
+        made.limit(limits, memory_mib)
+        return made
+
+    def names(self) -> set[str]:
+        """Groups there are."""
+        found: set[str] = set()
+        for base in self._distinct():
+            with contextlib.suppress(OSError):
+                found |= {entry.name for entry in os.scandir(base) if entry.is_dir()}
+        return found
+
+    def remove_base(self) -> None:
+        """When all groups are gone."""
+        for base in self._distinct():
+            _removed(base)
+
+
+def _last_two(path: str) -> str:
+    return "/" + "/".join(path.rsplit("/", 2)[1:])
+
+
+def _removed(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except OSError:
+        return not os.path.exists(path)
+    return True
+
+
+def _write(path: str, value: str) -> None:
+    # A missing file is a controller or a knob that this kernel does not have.
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def _number(path: str) -> int:
+    try:
+        return int(_read(path))
+    except (OSError, ValueError):
+        return 0
+
+
+def _field(path: str, name: str) -> int:
+    with contextlib.suppress(OSError):
+        for line in _read(path).splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    return 0

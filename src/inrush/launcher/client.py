@@ -1,0 +1,208 @@
+"""The agent's face of the launcher: one method a request, on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from inrush.errors import InternalError
+from inrush.launcher.process import LauncherHandle
+from inrush.launcher.specs import (
+    EnterSpec,
+    Exited,
+    ForkSpec,
+    RunSpec,
+    Started,
+    TemplateSpec,
+    TemplateUp,
+    Usage,
+    to_json,
+)
+from inrush.linux import messages
+
+_HELLO_S = 30.0
+
+
+class LaunchError(InternalError):
+    """The launcher could not do what it was asked. `code` is one of `exec`, `root`, `unconfined`, `template`,
+    `unknown`, `busy`, `refused`, `system`, `gone`; `detail` may hold a traceback.
+    """
+
+    def __init__(self, code: str, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.detail = detail
+
+
+class Launcher:
+    """Speaks with the launcher process of a handle. `on_exit` is called on the loop for each end of a container, of
+    a program entered into one, or (by its key) of a template that died by itself. The caller keeps, and closes, the
+    descriptors it passes.
+    """
+
+    def __init__(self, handle: LauncherHandle, on_exit: Callable[[Exited], None]) -> None:
+        self._handle = handle
+        self._on_exit = on_exit
+        self._rids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._unsent: deque[tuple[dict[str, Any], list[int]]] = deque()
+        self._hello: asyncio.Future[dict[str, Any]] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gone = ""
+
+    async def connect(self) -> dict[str, Any]:
+        """Attach to the running loop and wait until the launcher is up; returns what `probe` does."""
+        self._loop = asyncio.get_running_loop()
+        self._hello = self._loop.create_future()
+        self._loop.add_reader(self._handle.socket.fileno(), self._hear)
+        async with asyncio.timeout(_HELLO_S):
+            return await self._hello
+
+    async def open_template(self, spec: TemplateSpec, stdout_fd: int, stderr_fd: int) -> TemplateUp:
+        """Start a process to fork from. Its output goes to the two descriptors."""
+        return TemplateUp(**await self._ask("open_template", to_json(spec), [stdout_fd, stderr_fd]))
+
+    async def close_template(self, key: str) -> None:
+        """No more forks; the process ends when its last container has. Unknown keys are fine."""
+        await self._ask("close_template", {"key": key})
+
+    async def fork(self, spec: ForkSpec, guest_fd: int, stdout_fd: int, stderr_fd: int) -> Started:
+        """A container from a template, verified from outside; `guest_fd` is the socket its guest serves."""
+        return _started(await self._ask("fork", to_json(spec), [guest_fd, stdout_fd, stderr_fd]))
+
+    async def run(self, spec: RunSpec, stdin_fd: int, stdout_fd: int, stderr_fd: int) -> Started:
+        """A container that executes a program; returns when it is executing."""
+        return _started(await self._ask("run", to_json(spec), [stdin_fd, stdout_fd, stderr_fd]))
+
+    async def enter(
+        self,
+        container: str,
+        argv: Sequence[str],
+        env: dict[str, str],
+        cwd: str,
+        stdin_fd: int,
+        stdout_fd: int,
+        stderr_fd: int,
+        tty: bool,
+        exec_id: str,
+    ) -> Started:
+        """A further program in a running container, as confined as the container is; it is known as `exec_id`."""
+        spec = EnterSpec(exec_id, container, tuple(argv), env, cwd, tty)
+        return _started(await self._ask("enter", to_json(spec), [stdin_fd, stdout_fd, stderr_fd]))
+
+    async def kill(self, id: str) -> None:
+        """SIGKILL to all of a container, or of an entered program; unknown ids are fine. Its `Exited` follows."""
+        await self._ask("kill", {"id": id})
+
+    async def signal(self, id: str, signum: int) -> None:
+        """A signal to the first process of a container, or to an entered program."""
+        await self._ask("signal", {"id": id, "signum": int(signum)})
+
+    async def usage(self, id: str) -> Usage:
+        """What a running container uses."""
+        return Usage(**await self._ask("usage", {"id": id}))
+
+    async def normalise(self, upper: str, base_uid: int, layer: str) -> None:
+        """Make a build's upper directory a layer, with owners from 0, at the path `layer` on the same file system."""
+        await self._ask("normalise", {"upper": upper, "base_uid": base_uid, "layer": layer})
+
+    async def remove_tree(self, path: str) -> None:
+        """Remove a tree below the state directory, whoever owns what is in it."""
+        await self._ask("remove_tree", {"path": path})
+
+    async def probe(self) -> dict[str, Any]:
+        """What this machine can do, and why not for what it cannot."""
+        result: dict[str, Any] = await self._ask("probe", {})
+        return result
+
+    async def close(self) -> None:
+        """End the launcher and with it every container; returns when nothing of it is left."""
+        self._lost("the launcher was closed")
+        with contextlib.suppress(ChildProcessError):
+            await asyncio.to_thread(os.waitpid, self._handle.pid, 0)
+
+    async def _ask(self, do: str, spec: dict[str, Any], fds: Sequence[int] = ()) -> Any:
+        if self._gone or self._loop is None:
+            raise LaunchError("gone", self._gone or "the launcher is not connected")
+        rid = next(self._rids)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting[rid] = future
+        kept = [os.dup(fd) for fd in fds]
+        self._unsent.append(({"rid": rid, "do": do, "spec": spec}, kept))
+        self._send()
+        try:
+            return await future
+        finally:
+            self._waiting.pop(rid, None)
+
+    def _send(self) -> None:
+        assert self._loop is not None
+        while self._unsent:
+            body, fds = self._unsent[0]
+            try:
+                messages.send(self._handle.socket, body, fds)
+            except BlockingIOError:
+                self._loop.add_writer(self._handle.socket.fileno(), self._send)
+                return
+            except OSError as error:
+                self._lost(f"the launcher is gone ({error.strerror}); start the server again")
+                return
+            self._unsent.popleft()
+            messages.close_all(fds)
+        self._loop.remove_writer(self._handle.socket.fileno())
+
+    def _hear(self) -> None:
+        for _ in range(64):
+            try:
+                body, fds, _ = messages.receive(self._handle.socket)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lost(f"the launcher is gone ({error.strerror}); start the server again")
+                return
+            messages.close_all(fds)
+            if body is None:
+                self._lost("the launcher ended; start the server again")
+                return
+            self._heard(body)
+
+    def _heard(self, body: dict[str, Any]) -> None:
+        if "exited" in body:
+            self._on_exit(Exited(**body["exited"]))
+        elif "hello" in body and self._hello and not self._hello.done():
+            self._hello.set_result(body["hello"])
+        elif "broken" in body:
+            self._lost(f"the launcher cannot work here: {body['broken']}; see `inrush doctor`")
+        elif future := self._waiting.get(body.get("rid", 0)):
+            if future.done():
+                return
+            if "error" in body:
+                future.set_exception(LaunchError(**body["error"]))
+            else:
+                future.set_result(body["ok"])
+
+    def _lost(self, why: str) -> None:
+        if self._gone:
+            return
+        self._gone = why
+        if self._loop:
+            self._loop.remove_reader(self._handle.socket.fileno())
+            self._loop.remove_writer(self._handle.socket.fileno())
+        self._handle.socket.close()
+        for _, fds in self._unsent:
+            messages.close_all(fds)
+        self._unsent.clear()
+        waiting = [*self._waiting.values(), *([self._hello] if self._hello else [])]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(LaunchError("gone", why))
+
+
+def _started(data: dict[str, Any]) -> Started:
+    return Started(data["pid"], tuple((name, ms) for name, ms in data["phases"]), data["why"])

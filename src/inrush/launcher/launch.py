@@ -1,0 +1,177 @@
+"""One program on its way into a container, as the launcher follows it: init, ready, verified, go, executed; and its
+end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from inrush.launcher.loop import Loop
+from inrush.launcher.verify import Unconfined
+from inrush.linux import messages
+
+Phases = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something did not start. `code` is `exec`, `root`, `unconfined`, `template`, `busy`, `unknown` or
+    `system`.
+    """
+
+    code: str
+    message: str
+    detail: str = ""
+
+
+_KILLED = Failure("system", "the container was killed while it was set up")
+
+
+class Launch:
+    """Follows one start. Exactly one of `up(pid, phases)` and `failed(failure)` is called, and after `up`, once,
+    `ended(wait status)`; `gone()` comes last in every case, when no process of it is left.
+    """
+
+    def __init__(self, loop: Loop, check: Callable[[int], None]) -> None:
+        self._loop = loop
+        self._check = check
+        self.up: Callable[[int, Phases], None] = lambda pid, phases: None
+        self.failed: Callable[[Failure], None] = lambda failure: None
+        self.ended: Callable[[int], None] = lambda status: None
+        self.gone: Callable[[], None] = lambda: None
+        self.pid = 0
+        self.init = 0
+        self._phases: Phases = ()
+        self._settled = False
+        self._started = False
+        self._doomed = False
+        self._over = False
+        self._report: socket.socket | None = None
+        self._status_read = -1
+
+    def begin(self, start: Callable[[socket.socket, int], int]) -> None:
+        """`start(report, status pipe)` forks and returns the pid of the process that sets up."""
+        self._report, theirs = messages.pair()
+        messages.want_credentials(self._report)
+        self._report.setblocking(False)
+        theirs = messages.raised(theirs)
+        self._status_read, status = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            setup = start(theirs, status)
+        finally:
+            theirs.close()
+            os.close(status)
+        self._loop.watch(self._report.fileno(), self._hear)
+        self._loop.when_ended(setup, lambda _: self._setup_ended())
+
+    def kill(self) -> None:
+        """Kill the container by its init, now or as soon as there is one; the kernel kills what else is in it."""
+        self._doomed = True
+        if self.init:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.init, signal.SIGKILL)
+
+    def _hear(self) -> bool:
+        """Take one message; False when there is none (more)."""
+        if self._report is None:
+            return False
+        try:
+            body, fds, sender = messages.receive(self._report)
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError) as error:
+            self._fail(Failure("system", f"the report of a starting container cannot be read: {error}"))
+            return False
+        messages.close_all(fds)
+        if body is None:
+            self._heard_all()
+        else:
+            self._heard(body, sender)
+        return True
+
+    def _heard(self, body: dict[str, Any], sender: int) -> None:
+        if "init" in body:
+            self.init = int(body["init"])
+            self._loop.when_ended(self.init, self._init_ended)
+            if self._doomed:
+                self.kill()
+        elif "ready" in body:
+            self.pid = sender
+            self._phases = tuple((str(name), float(ms)) for name, ms in body["ready"])
+            self._verify()
+        elif "error" in body:
+            self._fail(Failure("exec" if self.pid else "root", str(body["error"])))
+
+    def _verify(self) -> None:
+        try:
+            self._check(self.pid)
+            if self._report:
+                messages.send(self._report, {"go": True})
+        except Unconfined as error:
+            self._fail(Failure("unconfined", f"the container was killed, it is not confined: {error}"))
+        except OSError as error:
+            self._fail(Failure("system", f"the container ended before it began: {error}"))
+
+    def _heard_all(self) -> None:
+        """All who could have told of a failure have hung up: the program was executed, if it was told to go."""
+        self._hang_up()
+        if self.pid and not self._settled:
+            self._settled = self._started = True
+            self.up(self.pid, self._phases)
+        else:
+            self._fail(Failure("system", "the container ended while it was set up"))
+
+    def _fail(self, failure: Failure) -> None:
+        self._hang_up()
+        if not self._settled:
+            self._settled = True
+            self.failed(_KILLED if self._doomed else failure)
+        self.kill()
+
+    def _hang_up(self) -> None:
+        if self._report:
+            self._loop.unwatch(self._report.fileno())
+            self._report.close()
+            self._report = None
+
+    def _drain(self) -> None:
+        while self._hear():
+            pass
+
+    def _setup_ended(self) -> None:
+        while not self.init and self._hear():
+            pass  # what it said before it ended
+        if not self.init and not self._over:  # init may have ended, and been told of, before it
+            self._fail(Failure("system", "the container ended while it was set up"))
+            self._close()
+
+    def _init_ended(self, status: int) -> None:
+        self._drain()
+        self.init = 0
+        if not self._settled and not self._doomed:
+            self._heard_all()  # its setup may live on for a moment, so that the report has no end yet
+        elif not self._settled:
+            self._fail(_KILLED)
+        if self._started:
+            self.ended(self._program_status(status))
+        self._close()
+
+    def _program_status(self, status: int) -> int:
+        """As init has told; its own where it was killed before it could."""
+        try:
+            return int(os.read(self._status_read, 32) or status)
+        except BlockingIOError:  # the setup lives on, and has the pipe
+            return status
+
+    def _close(self) -> None:
+        self._over = True
+        self._hang_up()
+        os.close(self._status_read)
+        self.init = 0
+        self.gone()

@@ -1,0 +1,108 @@
+"""The launcher's process, and the janitor's that watches it.
+
+    server ── fork, exec ──▶ janitor ── fork ──▶ launcher
+
+The launcher ends when its agent hangs up; the kernel then kills every container, since each one's init dies with the
+launcher. The janitor waits for the launcher to end, however it does, and sweeps what does not vanish by itself:
+cgroups, links, the nft table. Should the janitor be killed, the launcher is told by a signal, ends, and sweeps
+itself. Should both be killed at once, the next start sweeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from inrush.launcher import spawn, userns
+from inrush.launcher.loop import Loop
+from inrush.launcher.machine import Machine, tag_of
+from inrush.launcher.service import Service
+from inrush.launcher.sweep import sweep
+from inrush.linux import messages, mounts, namespaces, process
+
+_WAIT_FOR_EARLIER_S = 15.0
+
+
+def main(arguments: list[str]) -> None:
+    """`CONTROL_FD STATE rootless|root RESERVE_MIB`"""
+    control, state, mode, reserve = int(arguments[0]), Path(arguments[1]), arguments[2], int(arguments[3])
+    os.umask(0o022)
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # a Ctrl-C is for the server, which then hangs up
+    agent = socket.socket(fileno=control)
+    try:
+        lock = _lock(state)
+        tag = tag_of(state)  # once: the directory may be gone before the launcher is
+        sweep(tag, mode == "rootless")
+    except OSError as error:
+        _broken(agent, error)
+        sys.exit(1)
+    pid = os.fork()
+    if pid == 0:
+        _launcher(agent, state, tag, mode == "rootless", reserve)
+    agent.close()
+    process.set_title("inrush-janitor")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.waitpid(pid, 0)
+    sweep(tag, mode == "rootless")
+    os.close(lock)
+
+
+def _broken(agent: socket.socket, error: Exception) -> None:
+    """Tell the agent why there will be no launcher."""
+    with contextlib.suppress(OSError):
+        words = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+        messages.send(agent, {"broken": words})
+
+
+def _lock(state: Path) -> int:
+    """One launcher a state directory; an earlier one that is just ending is waited for."""
+    directory = state / "node"
+    directory.mkdir(parents=True, exist_ok=True)
+    fd = os.open(directory / "launcher.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _WAIT_FOR_EARLIER_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OSError(f"another launcher still works in {state}; stop its server first") from None
+            time.sleep(0.02)
+
+
+def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, reserve_mib: int) -> None:
+    status = 1
+    try:
+        process.set_title("inrush-launcher")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spawn.DESCRIPTORS[1], spawn.DESCRIPTORS[1]))
+        loop = Loop()
+        signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "running", False))
+        lost = userns.enter_own() if rootless else ""
+        process.die_with_parent(signal.SIGTERM)
+        if os.getppid() == 1:
+            raise OSError("the janitor died")
+        namespaces.unshare(namespaces.NEWNS)
+        mounts.make_private()
+        machine = Machine(state, tag, loop, rootless, lost, reserve_mib)
+        messages.send(agent, {"hello": machine.report()})
+        Service(agent, machine)
+        gc.freeze()  # every init is a fork of this process
+        loop.run()
+        status = 0
+    except Exception as error:
+        _broken(agent, error)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            process.end_children()  # every init is one; with it goes its container
+        sweep(tag, rootless)
+        os._exit(status)

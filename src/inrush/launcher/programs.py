@@ -1,0 +1,159 @@
+"""Containers that execute a program, and further programs in running containers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inrush.launcher import spawn, trees, verify
+from inrush.launcher.cgroups import Group
+from inrush.launcher.launch import Failure, Launch, Phases
+from inrush.launcher.machine import Held, Machine
+from inrush.launcher.specs import EnterSpec, Exited, RunSpec, Started, Usage
+from inrush.linux import caps, roots
+
+Answer = Callable[[Started | Failure], None]
+_MIB = 1 << 20
+
+
+@dataclass(slots=True)
+class Container:
+    """What the launcher knows of a container or of a program entered into one. `pid` is its first process, as the
+    host counts.
+    """
+
+    id: str
+    kill: Callable[[], None]
+    ended: Callable[[Exited], None]
+    forget: Callable[[], None]
+    held: Held | None = None
+    group: Group | None = None
+    uid_base: int = 0
+    pid: int = 0
+    pidfd: int = -1
+    killed: bool = False
+
+    def identify(self, pid: int, pidfds: bool) -> None:
+        """Its first process is this one. The pidfd means it for good, while a pid is given to others later."""
+        self.pid = pid
+        if pidfds:
+            self.pidfd = os.pidfd_open(pid)
+
+    def signal(self, signum: int) -> None:
+        """To its first process; one that has ended is fine."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.pidfd >= 0:
+                signal.pidfd_send_signal(self.pidfd, signum)
+            elif self.pid:
+                os.kill(self.pid, signum)
+
+    def close(self) -> None:
+        """It has ended: nobody can reach it any more."""
+        self.pid = 0
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        self.forget()
+
+    def end(self, status: int) -> None:
+        """Report the end, with what it used."""
+        usage = self.group.usage() if self.group and self.held else Usage()
+        oom = bool(status and self.group and self.group.oom_kills())
+        code, signum = exit_of(status)
+        self.ended(Exited(self.id, code, signum, oom, usage.cpu_s, usage.memory_peak_mib))
+
+
+def exit_of(status: int) -> tuple[int, int]:
+    """(exit code, signal) of a wait status; the code of a process ended by a signal is that plus 128, as in a shell."""
+    if os.WIFSIGNALED(status):
+        return 128 + os.WTERMSIG(status), os.WTERMSIG(status)
+    return os.WEXITSTATUS(status), 0
+
+
+def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container: Container, answer: Answer) -> None:
+    """Start a container that executes a program; raises `OSError` where it cannot even begin."""
+    keep = caps.BUILD if spec.caps == "build" else ()
+    filter_code = machine.build_filter_code if keep else machine.filter_code
+    held = machine.hold(spec.id, spec.root, spec.limits, spec.network, spec.uid_base)
+    container.held, container.group, container.uid_base = held, held.group, spec.uid_base
+    userns = machine.users.get(spec.uid_base)
+
+    def check(pid: int) -> None:
+        container.identify(pid, machine.features.pidfd)
+        verify.process(pid, userns, held.group, [os.getpid()], keep, int(bool(filter_code)))
+
+    launch = Launch(machine.loop, check)
+    container.kill = launch.kill
+    follow(launch, container, answer, held)
+    launch.gone = lambda: _gone(machine, held, spec, container)
+    joins = held.joins()
+    sandbox = spawn.Sandbox(
+        held.root,
+        userns,
+        joins,
+        held.net.fd if held.net else -1,
+        spec.root.hostname,
+        roots.relative(spec.devices),
+        spec.root.disk_mib,
+    )
+    program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, spec.tty, keep, filter_code)
+    try:
+        launch.begin(lambda report, status: spawn.start(sandbox, program, report, status))
+    except OSError:
+        machine.release(held)
+        raise
+    finally:
+        for fd in joins:
+            os.close(fd)
+
+
+def enter(
+    machine: Machine,
+    spec: EnterSpec,
+    into: Container,
+    stdio: tuple[int, int, int],
+    container: Container,
+    answer: Answer,
+) -> None:
+    """Execute a further program in a running container."""
+    group, userns = into.group, machine.users.get(into.uid_base)
+    container.group = group
+
+    def check(pid: int) -> None:
+        container.identify(pid, machine.features.pidfd)
+        verify.process(pid, userns, group, [os.getpid()], (), int(bool(machine.filter_code)))
+
+    launch = Launch(machine.loop, check)
+    container.kill = launch.kill
+    follow(launch, container, answer, None)
+    launch.gone = container.close
+    joins = group.open_joins() if group else []
+    program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, spec.tty, (), machine.filter_code)
+    try:
+        launch.begin(lambda report, status: spawn.enter(into.pid, joins, program, report))
+    finally:
+        for fd in joins:
+            os.close(fd)
+
+
+def follow(launch: Launch, container: Container, answer: Answer, held: Held | None) -> None:
+    """Answer the request when the launch has settled, and report the end."""
+
+    def up(pid: int, phases: Phases) -> None:
+        if held:
+            held.root.entered()
+        answer(Started(pid, phases, held.why if held else ""))
+
+    launch.up = up
+    launch.failed = answer
+    launch.ended = container.end
+
+
+def _gone(machine: Machine, held: Held, spec: RunSpec, container: Container) -> None:
+    machine.release(held)
+    if spec.root.upper:
+        trees.forget_mount_points(spec.root.upper, [bind.dst for bind in spec.root.binds])
+    container.close()

@@ -1,0 +1,390 @@
+"""A template (a zygote or a snapshot), as the launcher follows it: started, ready, forked from; and its end.
+
+A template runs user code, or may: what it says is taken as a claim. Which process a child is, the kernel says
+(credentials of its report); that it has ended, its pidfd says. Only the exit status is taken from the template,
+since nobody else is told it.
+
+Containers live in pid namespaces below their template's, so they die with it. Closing a template therefore waits for
+its last container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from inrush.launcher import spawn, verify
+from inrush.launcher.children import Child
+from inrush.launcher.forks import Fork
+from inrush.launcher.launch import Failure, Launch
+from inrush.launcher.machine import Held, Machine
+from inrush.launcher.programs import Container
+from inrush.launcher.sandboxes import CHILD_MIB, MAX_READY, Done, Sandbox, Sandboxes
+from inrush.launcher.specs import GUEST_LIB, ForkSpec, Limits, RootSpec, Started, TemplateSpec, TemplateUp
+from inrush.linux import messages, process, roots
+
+_BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""A thread pool made before a fork is not there after it: templates get none, and children the user's values."""
+
+_CPU_REQUEST = 1.0
+"""The share of the processor under which a template forks: what waits for it is the start of a container."""
+
+_RESEND_S = 0.005
+_AT_ONCE = 16
+"""Requests that a template is given before it has answered: it forks one after the other anyway."""
+_LAST_WORDS_S = 1.0
+
+Answer = Callable[[TemplateUp | Started | Failure], None]
+Message = tuple[dict[str, Any], list[int]]
+"""With descriptors, which sending closes."""
+
+
+class Template:
+    """One process to fork from."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        spec: TemplateSpec,
+        group: str,
+        answer: Answer,
+        failed: Callable[[Template], object],
+        gone: Callable[[Template, int], None],
+    ) -> None:
+        self.key = spec.key
+        self.uid_base = spec.uid_base
+        self._machine = machine
+        self._spec = spec
+        self._answer: Answer | None = answer
+        self._group = group
+        self._never_up = failed
+        self._gone = gone
+        self._began = self.forked_at = time.monotonic()
+        self._numbers = itertools.count(1)
+        self._forks: dict[int, Fork] = {}
+        self._waiting: dict[int, tuple[Sandbox, Done]] = {}
+        """Children that no container has yet, and who is told when there is none after all."""
+        self._unsent: deque[tuple[Fork, socket.socket, Message]] = deque()
+        """Containers, each with what is sent for it: to the template a request to fork, or to a child that waits what
+        it becomes."""
+        self._sent: set[int] = set()
+        self._closing = False
+        self._status = 0
+        self._userns = machine.users.get(spec.uid_base)
+        self._control, self._theirs = messages.pair()
+        self._control.setblocking(False)
+        self._held: Held | None = None
+        self.sandboxes = Sandboxes(self._prepare, self._let_go)
+        self._launch = Launch(machine.loop, self._check)
+
+    def begin(self, stdio: tuple[int, int]) -> None:
+        """Start the process."""
+        spec, machine = self._spec, self._machine
+        held = self._held = machine.hold(self._group, spec.root, self._limits(), spec.network, spec.uid_base)
+        held.open = True
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        joins = held.joins()
+        netns = held.net.fd if held.net else -1
+        sandbox = spawn.Sandbox(held.root, self._userns, joins, netns, spec.root.hostname, (), spec.root.disk_mib)
+        argv = (spec.python, "-I", "-c", _BOOT)
+        program = spawn.Program(
+            argv,
+            {**spec.env, **_ONE_THREAD},
+            spec.cwd,
+            (null, *stdio),
+            filter_code=machine.template_filter_code,
+            template=True,
+            inherit=self._theirs.fileno(),
+        )
+        launch = self._launch
+        launch.up = lambda pid, phases: self._executed()
+        launch.failed = self._failed
+        launch.ended = self._ended
+        launch.gone = self._release
+        try:
+            launch.begin(lambda report, status: spawn.start(sandbox, program, report, status))
+        except OSError:
+            machine.release(held)
+            raise
+        finally:
+            messages.close_all([null, *joins])
+            self._theirs.close()
+        machine.expect(spec.uid_base)
+        machine.loop.watch(self._control.fileno(), self._hear)
+        machine.loop.later(spec.timeout_s, self._timed_out)
+
+    def _limits(self) -> Limits:
+        limits = self._spec.limits
+        return replace(limits, cpu_request=max(limits.cpu_request, _CPU_REQUEST))
+
+    def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
+        """Fork a container. `fds` are its guest socket, stdout and stderr. Raises `OSError` where it cannot enter its
+        groups; then nothing is held."""
+        began = self.forked_at = time.monotonic()
+        sandbox = self.sandboxes.take(spec)
+        number = sandbox.child.number if sandbox else next(self._numbers)
+        held = sandbox.held if sandbox else self._hold(spec)
+        try:
+            joins = held.joins()
+        except OSError:
+            if sandbox:
+                self._let_go(sandbox)
+            else:
+                self._machine.release(held)
+            raise
+
+        def settled(result: TemplateUp | Started | Failure) -> None:
+            self._sent.discard(number)
+            answer(result)
+            self._send()
+
+        made = Fork(self._machine, number, container, held, self._userns, self._launch.pid, settled, self._forget)
+        self._forks[number] = made
+        container.uid_base = self.uid_base
+        asked = time.monotonic()
+        hostname = spec.hostname or spec.root.hostname
+        job = (
+            {"env": spec.env, "cwd": spec.cwd, "hostname": hostname, "asked": asked},
+            [*map(os.dup, fds), *joins],
+        )
+        if sandbox:
+            del self._waiting[number]
+            report, container.pid, container.pidfd = sandbox.child.take()
+            self._unsent.append((made, report, job))
+        else:
+            report, theirs = messages.pair()
+            messages.want_credentials(report)
+            _send(report, job)  # before there is a child: it does not wait
+            self._unsent.append((made, self._control, self._place(spec, number, theirs.detach(), held)))
+        made.begin(report, began, asked)
+        self._send()
+
+    def _hold(self, spec: ForkSpec) -> Held:
+        return self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, self._below())
+
+    @staticmethod
+    def _place(spec: ForkSpec, number: int, report: int, held: Held) -> Message:
+        nodes = roots.take_nodes(roots.relative(spec.devices))
+        binds = [(path, is_directory) for _, path, is_directory in held.root.binds]
+        kept = [held.root.fd, *([held.net.fd] if held.net else []), *(fd for fd, _, _ in held.root.binds)]
+        body = _fork(number, netns=held.net is not None, binds=binds, devices=list(nodes), tmp_mib=spec.root.disk_mib)
+        return body, [report, *map(os.dup, kept), *nodes.values()]
+
+    @property
+    def busy(self) -> bool:
+        """Whether containers are on their way."""
+        return bool(self._sent or self._unsent)
+
+    def _below(self) -> int:
+        """What a snapshot has written, its containers find."""
+        return self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
+
+    def _prepare(self, root: RootSpec, limits: Limits, network: str, done: Done) -> None:
+        def made(held: Held | None) -> None:
+            if held is None:
+                done(None)
+            else:
+                self._fork_ahead(held, done)
+
+        self._machine.prepare(root, limits, network, self.uid_base, self._below(), made)
+
+    def _fork_ahead(self, held: Held, done: Done) -> None:
+        """Have a process go to the place that was made, and wait there."""
+        number = next(self._numbers)
+
+        def waits() -> None:
+            done(sandbox)
+
+        def over() -> None:
+            self.sandboxes.lost(sandbox)
+            self._let_go(sandbox)
+
+        sandbox = Sandbox(held, Child(self._machine.loop, number, self._machine.features.pidfd, waits, over))
+        self._waiting[number] = sandbox, done
+        end = sandbox.child.end()
+        try:
+            messages.send(self._control, _fork(number, sandbox=True), [end, *held.namespaces])
+        except OSError:
+            self._over(number)
+        finally:
+            os.close(end)
+
+    def _let_go(self, sandbox: Sandbox) -> None:
+        """It is taken back when its process has ended."""
+        sandbox.child.kill(lambda: self._over(sandbox.child.number))
+
+    def _over(self, number: int) -> None:
+        """A process that waited has ended."""
+        if number not in self._waiting:
+            return
+        sandbox, done = self._waiting.pop(number)
+        if sandbox.child.pid:
+            self.sandboxes.lost(sandbox)
+        else:
+            done(None)
+        sandbox.child.close()
+        self._machine.release(sandbox.held)
+
+    def close(self) -> None:
+        """End when the last container has."""
+        self._closing = True
+        self.sandboxes.close()
+        self._end_if_done()
+
+    def _forget(self, fork: Fork) -> None:
+        self._forks.pop(fork.number, None)
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._closing and not self._forks:
+            self._launch.kill()
+
+    def _send(self) -> None:
+        while self._unsent and len(self._sent) < _AT_ONCE:
+            fork, end, message = self._unsent[0]
+            try:
+                _send(end, message)
+            except BlockingIOError:
+                self._machine.loop.later(_RESEND_S, self._send)
+                return
+            self._unsent.popleft()
+            self._sent.add(fork.number)
+            fork.sent()
+
+    def _check(self, pid: int) -> None:
+        verify.namespaces_of(pid, self._userns, [os.getpid()])
+
+    def _executed(self) -> None:
+        spec = self._spec
+        if self._held:
+            self._held.root.entered()
+        with contextlib.suppress(OSError):
+            messages.send(
+                self._control,
+                {"sys_path": spec.sys_path, "sys_path_end": spec.sys_path_end, "entry": spec.entry, "boot": spec.boot},
+            )
+
+    def _hear(self) -> None:
+        try:
+            body, fds, _ = messages.receive(self._control)
+            messages.close_all(fds)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            body = None
+        if not isinstance(body, dict):
+            self._machine.loop.unwatch(self._control.fileno())
+            self._machine.loop.later(_LAST_WORDS_S, self._launch.kill)  # unless it ends, and its init tells how
+            return
+        try:
+            self._heard(body)
+        except (KeyError, TypeError, ValueError) as error:
+            self._failed(Failure("template", f"the template spoke nonsense ({error!r}) and was killed"))
+            self._launch.kill()
+
+    def _heard(self, body: dict[str, Any]) -> None:
+        if "up" in body and self._answer:
+            self._make_room()
+            ms = (time.monotonic() - self._began) * 1e3
+            up, why = body["up"], self._held.why if self._held else ""
+            threads, memory_mib = int(up["threads"]), round(process.proportional_mib(self._launch.pid), 1)
+            self._settle(TemplateUp(self._launch.pid, round(ms, 1), threads, dict(up["report"]), why, memory_mib))
+        elif "failed" in body:
+            wrong = body["failed"]
+            self._failed(Failure("template", str(wrong["error"]), str(wrong.get("traceback", ""))))
+        elif "exit" in body:
+            self._exited(int(body["exit"]), int(body["status"]))
+        elif "unforked" in body:
+            self._unforked(int(body["unforked"]), Failure("template", f"the template could not fork: {body['error']}"))
+
+    def _exited(self, number: int, status: int) -> None:
+        if fork := self._forks.get(number):
+            fork.exited(status)
+        self._over(number)
+
+    def _unforked(self, number: int, failure: Failure) -> None:
+        if fork := self._forks.get(number):
+            fork.fail(failure)
+        self._over(number)
+
+    def _make_room(self) -> None:
+        """Processes that wait for their containers are in its group: they must not take the memory that it may have."""
+        if self._held and self._held.group and (limit := self._spec.limits.memory_mib):
+            limits = replace(self._limits(), memory_mib=limit + MAX_READY * CHILD_MIB)
+            self._held.group.limit(limits, self._machine.memory_mib)
+
+    def _settle(self, result: TemplateUp | Failure) -> None:
+        if self._answer:
+            answer, self._answer = self._answer, None
+            answer(result)
+
+    def _failed(self, failure: Failure) -> None:
+        """It will not be ready: its key is free again before anybody hears of it."""
+        if self._answer:
+            self._never_up(self)
+        self._settle(failure)
+        self._closing = True
+
+    def _timed_out(self) -> None:
+        if self._answer:
+            self._failed(
+                Failure("template", f"the template was not ready within {self._spec.timeout_s:g} s, and was killed")
+            )
+            self._launch.kill()
+
+    def _ended(self, status: int) -> None:
+        self._status = status
+        oom = bool(self._held and self._held.group and self._held.group.oom_kills())
+        how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else "ended"
+        more = ", out of memory" if oom else ""
+        if self._answer:
+            self._failed(Failure("template", f"the template {how}{more} before it was ready"))
+
+    def _release(self) -> None:
+        self._machine.loop.unwatch(self._control.fileno())
+        self._control.close()
+        for _, _, (_, fds) in self._unsent:
+            messages.close_all(fds)
+        self._unsent.clear()
+        self._closing = True
+        self.sandboxes.close()
+        for number in [*self._forks, *self._waiting]:
+            self._exited(number, signal.SIGKILL)
+        if self._held:
+            self._machine.release(self._held)
+            self._held = None
+        self._gone(self, self._status)
+
+
+def _send(end: socket.socket, message: Message) -> None:
+    """Who has ended is told of elsewhere. Raises `BlockingIOError` where the message must wait."""
+    body, fds = message
+    try:
+        messages.send(end, body, fds)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
+    messages.close_all(fds)
+
+
+def _fork(
+    number: int,
+    sandbox: bool = False,
+    netns: bool = False,
+    binds: Sequence[tuple[str, bool]] = (),
+    devices: Sequence[str] = (),
+    tmp_mib: int | None = None,
+) -> dict[str, Any]:
+    """The request for a child in a sandbox that was made ahead, or with the parts of a place of its own."""
+    place = {"netns": netns, "binds": binds, "devices": devices, "tmp_mib": tmp_mib}
+    return {"fork": number, "sandbox": sandbox, **place}

@@ -1,0 +1,146 @@
+"""User namespaces, one per app: user 0 in it is an ordinary, otherwise unused user of the host.
+
+As root, an app's namespace maps ids 0…65535 to its own range. Without root, the launcher lives in a user namespace
+itself (`enter_own`), and every app gets one inside it with the same ids: apps are then told apart by their
+namespaces, but not by user ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+
+from inrush.launcher.specs import UID_RANGE
+from inrush.linux import namespaces, process
+
+_FORBIDDEN = (
+    "no user namespace can be made here; the settings that forbid it are user.max_user_namespaces, "
+    "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns (sysctl)"
+)
+
+
+class UserNamespaces:
+    """Makes them when first asked for, and keeps their descriptors."""
+
+    def __init__(self, rootless: bool) -> None:
+        self._rootless = rootless
+        self._by_base: dict[int, int] = {}
+
+    def base(self, uid_base: int) -> int:
+        """The id, as the launcher sees it, that is user 0 of the app."""
+        return 0 if self._rootless else uid_base
+
+    def get(self, uid_base: int) -> int:
+        """Descriptor of the namespace whose range begins at `uid_base`."""
+        if uid_base not in self._by_base:
+            self._by_base[uid_base] = self._make(uid_base)
+        return self._by_base[uid_base]
+
+    def _make(self, uid_base: int) -> int:
+        base, count = self.base(uid_base), UID_RANGE
+        maps = {"uid_map": f"{0} {base} {count}\n", "gid_map": f"{0} {base} {count}\n"}
+        if self._rootless:
+            maps = {name: _same_ids(name) for name in maps}
+        pid = _hold()
+        try:
+            for name, content in maps.items():
+                with open(f"/proc/{pid}/{name}", "w") as file:
+                    file.write(content)
+            return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _same_ids(name: str) -> str:
+    with open(f"/proc/self/{name}") as file:
+        return "".join(f"{inside} {inside} {count}\n" for inside, _, count in (line.split() for line in file))
+
+
+def _hold(flags: int = namespaces.NEWUSER) -> int:
+    """A child that sits in a new user namespace until killed."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            process.die_with_parent()
+            namespaces.unshare(flags)
+            os.write(write, b"x")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(write)
+    ready = os.read(read, 1)
+    os.close(read)
+    if not ready:
+        os.waitpid(pid, 0)
+        raise OSError(_FORBIDDEN)
+    return pid
+
+
+def enter_own() -> str:
+    """Move this process, of an ordinary user, into a user namespace of its own, as root there. Returns what is lost,
+    in words.
+    """
+    uid, gid, pid = os.geteuid(), os.getegid(), os.getpid()
+    read, write = os.pipe()
+    helper = os.fork()  # the maps must be written from outside
+    if helper == 0:
+        status = 1
+        try:
+            os.close(write)
+            if os.read(read, 1):
+                status = _write_maps(pid, uid, gid)
+        finally:
+            os._exit(status)  # whatever is wrong, this process must not go on as the launcher
+    os.close(read)
+    try:
+        namespaces.unshare(namespaces.NEWUSER)
+        os.write(write, b"x")
+    except OSError as error:
+        os.close(write)
+        os.waitpid(helper, 0)
+        raise OSError(f"{_FORBIDDEN} ({error.strerror})") from None
+    os.close(write)
+    _, status = os.waitpid(helper, 0)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    if status:
+        return (
+            "newuidmap is missing or /etc/subuid has no range for this user: images have one user only, and apt fails"
+        )
+    return ""
+
+
+def _write_maps(pid: int, uid: int, gid: int) -> int:
+    """0 with a full range of ids, 1 with a single one."""
+    if shutil.which("newuidmap") and shutil.which("newgidmap"):
+        uids, gids = _subordinate("/etc/subuid", uid), _subordinate("/etc/subgid", uid)
+        if uids and gids:
+            ranges = {"newuidmap": (uid, *uids), "newgidmap": (gid, *gids)}
+            calls = [
+                [tool, str(pid), "0", str(own), "1", "1", str(first), str(count)]
+                for tool, (own, first, count) in ranges.items()
+            ]
+            if not any(subprocess.run(call, capture_output=True).returncode for call in calls):
+                return 0
+    for name, content in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1\n"), ("gid_map", f"0 {gid} 1\n")):
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write(content)
+    return 1
+
+
+def _subordinate(path: str, uid: int) -> tuple[int, int] | None:
+    names = {str(uid)}
+    with contextlib.suppress(KeyError):
+        names.add(pwd.getpwuid(uid).pw_name)
+    with contextlib.suppress(OSError, ValueError), open(path) as file:
+        for line in file:
+            owner, first, count = line.strip().split(":")
+            if owner in names:
+                return int(first), min(int(count), UID_RANGE - 1)
+    return None

@@ -1,0 +1,1 @@
+"""Apps: their versions, functions and endpoints."""

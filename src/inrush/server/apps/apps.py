@@ -1,0 +1,332 @@
+"""Apps: started, deployed anew, stopped.
+
+An ephemeral app ends with the session of the client that started it, unless it is detached. A deployed one stays, and
+each deploy is a new version that replaces the old one whole: rows are committed first, then the core learns of it.
+Deploys of one name are done one after the other. A function whose containers the new version leaves good keeps its id,
+and with it its warm containers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from inrush import wire
+from inrush.core.model import events
+from inrush.errors import InvalidError, NotFoundError
+from inrush.server.apps.endpoints import Endpoints
+from inrush.server.apps.functions import Function, Functions, from_row
+from inrush.server.apps.versions import App, Plan, blobs_of, plan_version
+from inrush.server.payloads.blobs import Blobs
+from inrush.server.rows import tables
+from inrush.server.rows.store import Store
+from inrush.server.things.secrets import Secrets
+from inrush.server.watch.logs import Logs
+
+log = logging.getLogger(__name__)
+
+MAX_FUNCTIONS = 1000
+KEPT_ENDED = 100
+KEPT_VERSIONS = 20
+KEPT_WORDS = 50
+"""Functions of an ended app for which it is kept why they had the containers they had."""
+LOGS_LINGER_S = 60.0
+"""Containers of an ended app may print for as long as their exit hooks take."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_spec = msgspec.msgpack.Decoder(wire.AppSpec).decode
+
+
+class Apps:
+    """All apps. `can_ever` says why no node could run a function, or nothing."""
+
+    def __init__(
+        self,
+        store: Store,
+        post: Callable[[Any], None],
+        functions: Functions,
+        endpoints: Endpoints,
+        blobs: Blobs,
+        secrets: Secrets,
+        logs: Logs,
+        *,
+        can_ever: Callable[[wire.FunctionSpec], str],
+        prepare: Callable[[Function], None],
+        explain: Callable[[Function], list[str]],
+    ) -> None:
+        self._store, self._post, self._functions, self._endpoints = store, post, functions, endpoints
+        self._blobs, self._secrets, self._logs = blobs, secrets, logs
+        self._can_ever, self._prepare, self._explain = can_ever, prepare, explain
+        self._apps: dict[str, App] = {}
+        self._ended: deque[App] = deque(maxlen=KEPT_ENDED)
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._upsert_function = store.insert_or_replace(tables.functions)
+        self._upsert_app = store.insert_or_replace(tables.apps)
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def running(self) -> list[App]:
+        """Apps that have not ended."""
+        return list(self._apps.values())
+
+    def ended(self) -> list[App]:
+        """Those that ended lately."""
+        return list(self._ended)
+
+    def deployed(self, name: str) -> App | None:
+        """The deployed app of this name."""
+        return next((app for app in self._apps.values() if app.deployed and app.name == name), None)
+
+    def find(self, app: str) -> App:
+        """By id or name, a deployed one before an ephemeral one, the newest first. Raises `NotFoundError`."""
+        found = self._apps.get(app) or self.deployed(app)
+        if found is None:
+            found = next((a for a in reversed(list(self._apps.values())) if a.name == app), None)
+        if found is None:
+            raise NotFoundError(f"no app {app!r} is running here; `inrush app list` shows those that are")
+        return found
+
+    def _name_of(self, id: str) -> str:
+        found = self._apps.get(id)
+        return found.name if found is not None else id
+
+    def find_any(self, app: str) -> App:
+        """Like `find`, also among those that ended lately."""
+        try:
+            return self.find(app)
+        except NotFoundError:
+            for ended in reversed(self._ended):
+                if app in (ended.id, ended.name):
+                    return ended
+            raise
+
+    def function(self, app: str, name: str, own: str = "") -> Function:
+        """A function of a deployed app, or of the caller's `own` app (its id). Raises `NotFoundError`."""
+        mine = self._apps.get(own)
+        found = mine if mine is not None and mine.name == app else self._apps.get(app) or self.deployed(app)
+        if found is None:
+            raise NotFoundError(f"no app {app!r} is deployed here; `inrush deploy` deploys one")
+        id = found.functions.get(name)
+        function = self._functions.get(id) if id is not None else None
+        if function is None:
+            has = ", ".join(sorted(found.functions)) or "none"
+            raise NotFoundError(f"app {found.name!r} has no function or class {name!r}; it has {has}")
+        return function
+
+    def why(self, app: App, name: str) -> list[str]:
+        """Sentences about why a function has the containers it has; of an app that has ended, why it had them when it
+        did. Raises `NotFoundError`."""
+        if app.ended:
+            if name not in app.words:
+                raise NotFoundError(f"app {app.name!r} has ended, and nothing is kept of a function {name!r}")
+            return [f"its app has ended; until then: {app.words[name][0]}", *app.words[name][1:]]
+        function = self.function(app.id, name)
+        lines: list[str] = []
+        for one in (function, *self._functions.pools(function.id)):
+            if one.parameters:
+                lines.append(f"{one.title}:")
+            lines += self._explain(one)
+        return lines
+
+    # ── starting and deploying ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self, client: str, ask: wire.StartApp) -> App:
+        """Registers a version of an app. Raises `InvalidError` for what cannot run here."""
+        self._check(ask.spec)
+        if not ask.deploy:
+            app = App(
+                f"ap-{secrets.token_hex(12)}",
+                ask.spec,
+                deployed=False,
+                detached=ask.detach,
+                client=client,
+                created=time.time(),
+            )
+            await self._change(app, ask)
+            return app
+        lock = self._locks.setdefault(ask.spec.name, asyncio.Lock())
+        async with lock:
+            app = self.deployed(ask.spec.name) or App(
+                f"ap-{secrets.token_hex(12)}", ask.spec, deployed=True, detached=False, client="", created=time.time()
+            )
+            await self._change(app, ask)
+        return app
+
+    def _check(self, spec: wire.AppSpec) -> None:
+        if not spec.name:
+            raise InvalidError("an app needs a name")
+        names = [function.name for function in spec.functions]
+        twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+        if twice is not None:
+            raise InvalidError(f"app {spec.name!r} has two functions called {twice!r}; give one of them another name=")
+        if len(names) > MAX_FUNCTIONS:
+            raise InvalidError(f"app {spec.name!r} has {len(names)} functions; an app may have {MAX_FUNCTIONS}")
+        self.check_places(spec)
+        for function in spec.functions:
+            self._secrets.values(function.secrets)
+        for blob in blobs_of(spec):
+            if not self._blobs.exists(blob):
+                raise NotFoundError(f"source {blob} of app {spec.name!r} is not here; put it before the app starts")
+
+    def check_places(self, spec: wire.AppSpec) -> None:
+        """Raises `InvalidError` for a function that no node could ever run."""
+        for function in spec.functions:
+            why = self._can_ever(function)
+            if why:
+                raise InvalidError(f"{function.name} of app {spec.name!r} cannot run here: {why}")
+
+    async def _change(self, app: App, ask: wire.StartApp) -> None:
+        self._endpoints.check(app.id, ask.spec, app.deployed, self._name_of)
+        plan = plan_version(app, ask.spec, self._functions)
+        version, number = f"ve-{secrets.token_hex(12)}", app.number + 1
+        await self._store.transact(lambda connection: self._save(connection, app, ask.spec, version, number, plan))
+        before = app.spec if app.version else None
+        app.spec, app.version, app.number, app.functions = ask.spec, version, number, plan.functions
+        self._apps[app.id] = app
+        self._hold(app.spec, before)
+        app.urls = self._endpoints.bind(app.id, app.spec, app.functions, app.deployed)
+        self._announce(plan, recreate=ask.strategy == "recreate")
+        log.info("app %s (%s): version %d, %d functions, %s", app.name, app.id, number, len(plan.functions), app.state)
+
+    def _save(
+        self, connection: sa.Connection, app: App, spec: wire.AppSpec, version: str, number: int, plan: Plan
+    ) -> None:
+        f, v = tables.functions.c, tables.versions.c
+        row = {
+            "id": app.id,
+            "name": spec.name,
+            "version": version,
+            "deployed": app.deployed,
+            "detached": app.detached,
+            "client": app.client,
+            "created": app.created,
+            "tags": _encode(spec.tags),
+        }
+        connection.execute(self._upsert_app, row)
+        values = {"id": version, "app": app.id, "number": number, "created": time.time(), "spec": _encode(spec)}
+        connection.execute(sa.insert(tables.versions), values)
+        connection.execute(sa.delete(tables.versions).where(v.app == app.id, v.number <= number - KEPT_VERSIONS))
+        if plan.added:
+            connection.execute(self._upsert_function, [function.row() for function in plan.added])
+        for old, new in plan.replaced:
+            connection.execute(sa.update(tables.functions).where(f.id == old.id).values(successor=new.id))
+        if plan.removed:
+            connection.execute(sa.delete(tables.functions).where(f.id.in_([function.id for function in plan.removed])))
+
+    def _announce(self, plan: Plan, recreate: bool) -> None:
+        for function in plan.added:
+            old = self._functions.get(function.id)
+            if old is not None:
+                function.queued, function.notes = old.queued, old.notes
+                old.spec = function.spec
+                function = old
+            else:
+                self._functions.add(function)
+            self._post(function.added())
+            self._prepare(function)
+        for old, new in plan.replaced:
+            self._post(events.FunctionReplaced(old.id, new.id))
+            self._functions.remove(old.id)
+            self._functions.replaced(old.id, new.id)
+            if recreate:
+                self._post(events.FunctionRemoved(old.id, "its app was deployed anew (recreate)"))
+        for function in plan.removed:
+            self._functions.remove(function.id)
+            self._post(events.FunctionRemoved(function.id, "the new version of its app does not have it", drain=True))
+
+    def _hold(self, new: wire.AppSpec | None, old: wire.AppSpec | None) -> None:
+        for spec, act in ((new, self._blobs.hold), (old, self._blobs.release)):
+            if spec is not None:
+                act(blobs_of(spec))
+
+    async def bind_class(self, id: str, parameters: bytes) -> str:
+        """The pool of a class for one parameter set. Raises `NotFoundError`, `InvalidError`."""
+        pool, new = self._functions.pool(self._functions.need(id), parameters)
+        if new:
+            self._store.execute(self._upsert_function, [pool.row()])
+            self._post(pool.added())
+            self._prepare(pool)
+        return pool.id
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def stop(self, name: str, why: str) -> None:
+        """Ends an app by id or name. Raises `NotFoundError`."""
+        app = self.find(name)
+        self._end(app, why)
+        f, a, v = tables.functions.c, tables.apps.c, tables.versions.c
+
+        def remove(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(tables.functions).where(f.app == app.id))
+            connection.execute(sa.delete(tables.versions).where(v.app == app.id))
+            connection.execute(sa.delete(tables.apps).where(a.id == app.id))
+
+        await self._store.transact(remove)
+        used = {id for other in self._apps.values() for function in other.spec.functions for id in function.secrets}
+        own = {id for function in app.spec.functions for id in function.secrets} - used
+        await self._secrets.discard(self._secrets.anonymous(sorted(own)))
+
+    def _end(self, app: App, why: str) -> None:
+        known = [name for name, id in app.functions.items() if self._functions.get(id) is not None]
+        app.words = {name: self.why(app, name) for name in known[:KEPT_WORDS]}
+        del self._apps[app.id]
+        app.ended = time.time()
+        self._ended.append(app)
+        self._endpoints.unbind(app.id)
+        for function in self._functions.all():
+            if function.app == app.id:
+                self._functions.remove(function.id)
+                self._post(events.FunctionRemoved(function.id, why))
+        self._hold(None, app.spec)
+        self._logs.system(app.id, f"app {app.name} has ended: {why}\n")
+        asyncio.get_running_loop().call_later(LOGS_LINGER_S, self._logs.close_app, app.id)
+        log.info("app %s (%s) has ended: %s", app.name, app.id, why)
+
+    async def client_gone(self, client: str) -> None:
+        """Ephemeral apps of a client that does not come back."""
+        for app in self.running():
+            if app.client == client and not app.deployed and not app.detached:
+                await self.stop(app.id, "the program that ran it has gone")
+
+    # ── restart ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def restore(self) -> tuple[events.FunctionAdded, ...]:
+        """Apps from their rows, for `Restored`."""
+        added: list[events.FunctionAdded] = []
+        query = sa.select(tables.apps, tables.versions.c.spec, tables.versions.c.number).join(
+            tables.versions, tables.versions.c.id == tables.apps.c.version
+        )
+        for row in self._store.read_now(lambda connection: connection.execute(query).all()):
+            app = App(
+                row.id,
+                _decode_spec(row.spec),
+                deployed=row.deployed,
+                detached=row.detached,
+                client=row.client,
+                created=row.created,
+            )
+            app.version, app.number = row.version, row.number
+            self._apps[app.id] = app
+        functions = sa.select(tables.functions).order_by(tables.functions.c.created)
+        for row in self._store.read_now(lambda connection: connection.execute(functions).all()):
+            owner = self._apps.get(row.app)
+            if row.successor:
+                self._functions.replaced(row.id, row.successor)
+            elif owner is not None:
+                function = from_row(row, owner.name, owner.deployed)
+                self._functions.add(function)
+                if not function.base:
+                    owner.functions[function.name] = function.id
+                added.append(function.added())
+        for app in self._apps.values():
+            self._hold(app.spec, None)
+            app.urls = self._endpoints.bind(app.id, app.spec, app.functions, app.deployed)
+        return tuple(added)

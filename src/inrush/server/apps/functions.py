@@ -1,0 +1,212 @@
+"""Which functions there are: those of running apps, and the pools of classes' parameter sets.
+
+A function keeps its id over redeploys that leave its containers good. One that a deploy replaced leaves its successor
+behind, so a caller who still holds the old id reaches the new code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import msgspec
+
+from inrush.core.model.events import FunctionAdded
+from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
+from inrush.wire import FunctionSpec, ScalePolicy
+
+MAX_POOLS = 10_000
+"""Parameter sets of one class."""
+MAX_HOPS = 1000
+"""Deploys over which an old id is followed."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(FunctionSpec).decode
+
+
+class Function:
+    """One function, or one pool of a class. `parameters` is the canonical JSON object of the pool, empty for a plain
+    function."""
+
+    __slots__ = (
+        "app",
+        "app_name",
+        "base",
+        "decided",
+        "durable",
+        "id",
+        "name",
+        "notes",
+        "parameters",
+        "queued",
+        "spec",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        app: str,
+        app_name: str,
+        name: str,
+        spec: FunctionSpec,
+        *,
+        durable: bool,
+        base: str = "",
+        parameters: bytes = b"",
+    ) -> None:
+        self.id, self.app, self.app_name, self.name, self.spec = id, app, app_name, name, spec
+        self.durable, self.base, self.parameters = durable, base, parameters
+        self.queued = 0
+        self.waiting = ""
+        self.decided = ""
+        self.notes: list[str] = []
+
+    @property
+    def title(self) -> str:
+        """For people: `name`, or `Name(parameter=…)`."""
+        if not self.parameters:
+            return self.name
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in json.loads(self.parameters).items())})"
+
+    def added(self) -> FunctionAdded:
+        """The event that tells the core. A class that cannot be made without parameters has no containers of its
+        own."""
+        spec = self.spec
+        if not self.base and any(parameter.required for parameter in spec.parameters):
+            scale = msgspec.structs.replace(spec.scale, min_containers=0, buffer_containers=0)
+            spec = msgspec.structs.replace(spec, scale=scale)
+        return FunctionAdded(self.id, self.app_name, spec, self.durable)
+
+    def row(self) -> dict[str, Any]:
+        """Its row in the store."""
+        return {
+            "id": self.id,
+            "app": self.app,
+            "name": self.name,
+            "base": self.base,
+            "parameters": self.parameters,
+            "spec": _encode(self.spec),
+            "successor": "",
+            "created": time.time(),
+        }
+
+
+def from_row(row: Any, app_name: str, durable: bool) -> Function:
+    """The function of a row."""
+    return Function(
+        row.id,
+        row.app,
+        app_name,
+        row.name,
+        _decode(row.spec),
+        durable=durable,
+        base=row.base,
+        parameters=row.parameters,
+    )
+
+
+def same_containers(old: FunctionSpec, new: FunctionSpec) -> bool:
+    """Whether containers of `old` serve `new` as they are: only policies that no container knows of differ."""
+    return _without_policies(old) == _without_policies(new)
+
+
+def _without_policies(spec: FunctionSpec) -> FunctionSpec:
+    scale = ScalePolicy(max_inputs=spec.scale.max_inputs, single_use=spec.scale.single_use)
+    fresh = FunctionSpec(name="")
+    return msgspec.structs.replace(spec, scale=scale, retries=fresh.retries, priority=fresh.priority)
+
+
+class Functions:
+    """All functions by id."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Function] = {}
+        self._pools: dict[str, dict[bytes, Function]] = {}
+        self._successors: dict[str, str] = {}
+
+    def add(self, function: Function) -> None:
+        """Registers a function or a pool."""
+        self._by_id[function.id] = function
+        if function.base:
+            self._pools.setdefault(function.base, {})[function.parameters] = function
+
+    def remove(self, id: str) -> Function | None:
+        """Forgets it; its pools are removed one by one by the caller."""
+        function = self._by_id.pop(id, None)
+        if function is not None and function.base:
+            pools = self._pools.get(function.base, {})
+            pools.pop(function.parameters, None)
+            if not pools:
+                self._pools.pop(function.base, None)
+        return function
+
+    def replaced(self, old: str, new: str) -> None:
+        """From now on who asks for `old` gets `new`."""
+        self._successors[old] = new
+
+    def get(self, id: str) -> Function | None:
+        """The function of this id, or what took its place."""
+        for _ in range(MAX_HOPS):
+            function = self._by_id.get(id)
+            if function is not None:
+                return function
+            if id not in self._successors:
+                return None
+            id = self._successors[id]
+        return None
+
+    def need(self, id: str) -> Function:
+        """Like `get`. Raises `NotFoundError`."""
+        function = self.get(id)
+        if function is None:
+            raise NotFoundError(f"there is no function {id!r}; its app has ended, or it was never deployed")
+        return function
+
+    def all(self) -> list[Function]:
+        """Every function and pool."""
+        return list(self._by_id.values())
+
+    def pools(self, id: str) -> list[Function]:
+        """The pools of a class."""
+        return list(self._pools.get(id, {}).values())
+
+    def pool(self, base: Function, parameters: bytes) -> tuple[Function, bool]:
+        """The pool of a class for a parameter set, and whether it is new. Raises `InvalidError` for what is no such
+        set."""
+        canonical = _canonical(base, parameters)
+        if canonical == b"{}" or base.base:
+            return base, False
+        pools = self._pools.get(base.id, {})
+        if canonical in pools:
+            return pools[canonical], False
+        if len(pools) >= MAX_POOLS:
+            raise ResourceExhaustedError(f"class {base.name!r} has {MAX_POOLS} parameter sets; it may not have more")
+        id = "fn-" + hashlib.sha256(base.id.encode() + b"\0" + canonical).hexdigest()[:24]
+        spec = base.spec
+        if spec.scale.min_containers or spec.scale.buffer_containers:
+            scale = msgspec.structs.replace(spec.scale, min_containers=0)
+            spec = msgspec.structs.replace(spec, scale=scale)
+        pool = Function(
+            id, base.app, base.app_name, base.name, spec, durable=base.durable, base=base.id, parameters=canonical
+        )
+        self.add(pool)
+        return pool, True
+
+
+def _canonical(base: Function, parameters: bytes) -> bytes:
+    try:
+        values = json.loads(parameters or b"{}")
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise InvalidError(f"parameters of {base.name!r} must be a JSON object")
+    known = {parameter.name for parameter in base.spec.parameters}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InvalidError(
+            f"class {base.name!r} has no parameter {unknown[0]!r}; it has {', '.join(sorted(known)) or 'none'}"
+        )
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,137 @@
+"""Versions of an app: what the next one changes against the one that runs.
+
+A function whose containers the new version leaves good keeps its id, and with it its warm containers; only its policies
+are new. Any other gets a new id and is the successor of the old one, and so do the pools of a class, as far as the
+class still has their parameters.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from inrush import wire
+from inrush.server.apps.functions import Function, Functions, same_containers
+
+
+class App:
+    """One app. `functions` maps names to ids of the current version; `spec` is that version's."""
+
+    __slots__ = (
+        "client",
+        "created",
+        "deployed",
+        "detached",
+        "ended",
+        "functions",
+        "id",
+        "number",
+        "spec",
+        "urls",
+        "version",
+        "words",
+    )
+
+    def __init__(
+        self, id: str, spec: wire.AppSpec, *, deployed: bool, detached: bool, client: str, created: float
+    ) -> None:
+        self.id, self.spec = id, spec
+        self.deployed, self.detached, self.client = deployed, detached, client
+        self.created, self.ended = created, 0.0
+        self.version, self.number = "", 0
+        self.functions: dict[str, str] = {}
+        self.urls: dict[str, str] = {}
+        self.words: dict[str, list[str]] = {}
+        """Of one that has ended: why each function had the containers it had."""
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def state(self) -> str:
+        """For people: `deployed`, `running` (ephemeral), `detached`, `stopped`."""
+        if self.ended:
+            return "stopped"
+        return "deployed" if self.deployed else "detached" if self.detached else "running"
+
+    def answer(self) -> dict[str, Any]:
+        """What `StartApp` is answered."""
+        return {"app": self.id, "version": self.version, "functions": self.functions, "urls": self.urls}
+
+
+class Plan:
+    """What a version changes: all functions it has, those that are new or have a new spec, and what each replaces."""
+
+    __slots__ = ("added", "functions", "removed", "replaced")
+
+    def __init__(self) -> None:
+        self.functions: dict[str, str] = {}
+        self.added: list[Function] = []
+        self.replaced: list[tuple[Function, Function]] = []
+        self.removed: list[Function] = []
+
+
+def plan_version(app: App, spec: wire.AppSpec, functions: Functions) -> Plan:
+    """What changes when `spec` becomes the version of `app`; nothing is changed yet."""
+    plan = Plan()
+    for new in spec.functions:
+        old = functions.get(app.functions[new.name]) if new.name in app.functions else None
+        if old is not None and same_containers(old.spec, new):
+            plan.functions[new.name] = old.id
+            if old.spec != new:
+                plan.added.append(_like(old, old.id, new))
+                plan.added.extend(_like(pool, pool.id, new) for pool in functions.pools(old.id))
+            continue
+        function = Function(_new_id(), app.id, spec.name, new.name, new, durable=app.deployed)
+        plan.functions[new.name] = function.id
+        plan.added.append(function)
+        if old is not None:
+            plan.replaced.append((old, function))
+            _plan_pools(plan, functions.pools(old.id), function)
+    for name, id in app.functions.items():
+        if name not in plan.functions:
+            plan.removed.extend(f for f in (functions.get(id), *functions.pools(id)) if f is not None)
+    return plan
+
+
+def _plan_pools(plan: Plan, pools: list[Function], new: Function) -> None:
+    """Pools of a class that was replaced."""
+    known = {parameter.name for parameter in new.spec.parameters}
+    for pool in pools:
+        if set(msgspec.json.decode(pool.parameters)) <= known:
+            successor = _like(pool, _new_id(), new.spec, base=new.id)
+            plan.added.append(successor)
+            plan.replaced.append((pool, successor))
+        else:
+            plan.removed.append(pool)
+
+
+def _like(function: Function, id: str, spec: wire.FunctionSpec, base: str = "") -> Function:
+    """The same function or pool, with a new spec."""
+    return Function(
+        id,
+        function.app,
+        function.app_name,
+        function.name,
+        spec,
+        durable=function.durable,
+        base=base or function.base,
+        parameters=function.parameters,
+    )
+
+
+def _new_id() -> str:
+    return f"fn-{secrets.token_hex(12)}"
+
+
+def blobs_of(spec: wire.AppSpec) -> list[str]:
+    """Ids of what an app's functions are made of."""
+    ids = []
+    for function in spec.functions:
+        named = [function.source, *function.mounts]
+        ids += [id if id.startswith(("sha256-", "bl-")) else f"sha256-{id}" for id in named if id]
+        ids += [function.pickled] if function.pickled else []
+    return ids

@@ -1,0 +1,1 @@
+"""Calls as the server keeps them: their inputs and results, in memory and in rows."""

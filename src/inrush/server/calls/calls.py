@@ -1,0 +1,307 @@
+"""Who waits for which call, and the payloads of inputs that have no result yet.
+
+The core knows inputs by number; this table knows their bytes and their owner. Results go straight to the owner. What a
+client sends again is known by (call, index) and not run twice.
+
+Calls of kind `spawn` are durable: `durable.py` saves them, their results, and serves who asks for those.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from inrush import wire
+from inrush.core.model import effects, events
+from inrush.errors import Error, NotFoundError, PermissionDeniedError, ResourceExhaustedError
+from inrush.server.apps.functions import Functions
+from inrush.server.calls.call import WINDOW_INPUTS, Begun, Call, Owner, filled, split_results, unknown_ranges
+from inrush.server.payloads.blobs import Blobs, referred_ids
+from inrush.wire import CallRefused
+
+log = logging.getLogger(__name__)
+
+FINISHED_CALLS = 4096
+"""Finished calls of clients that are remembered, should the client have missed the result."""
+FINISHED_BYTES = 64 * 1024 * 1024
+"""The same, in bytes."""
+HELD_BYTES = 2 * 1024 * 1024 * 1024
+"""Payloads in memory, of all calls; more are refused."""
+MAX_GAP_INPUTS = 16 * 1024 * 1024
+"""Inputs that a resent map may skip, because the client has their results."""
+
+
+class Calls:
+    """All calls that are not over, and the client-owned ones that ended lately. Messages of owners come in, effects
+    of the core too."""
+
+    def __init__(
+        self,
+        post: Callable[[Any], None],
+        functions: Functions,
+        blobs: Blobs,
+        to_container: Callable[[str, Any], None],
+        *,
+        max_queued_inputs: int,
+    ) -> None:
+        self.post = post
+        self.functions = functions
+        self.blobs = blobs
+        self.max_queued = max_queued_inputs
+        self._to_container = to_container
+        self._calls: dict[str, Call] = {}
+        self._finished: dict[str, int] = {}
+        self._held = self._finished_held = 0
+        self.resolve_durable: Callable[[Call, effects.Resolve, tuple[bytes, ...]], None] = (
+            lambda call, effect, payloads: None
+        )
+
+    def __len__(self) -> int:
+        return len(self._calls) - len(self._finished)
+
+    def get(self, id: str) -> Call | None:
+        return self._calls.get(id)
+
+    # ── from owners ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, owner: Owner, message: wire.StartCall) -> Call | None:
+        """A call begins, or is sent again. None when it was refused; the owner was told."""
+        call = self._calls.get(message.call)
+        fresh = call is None
+        if call is None:
+            try:
+                call = self._begin(owner, message)
+            except Error as error:
+                owner.send(CallRefused(message.call, type(error).__name__, str(error)))
+                return None
+        elif call.owner is not owner and not call.durable:
+            why = f"call {message.call} belongs to somebody else"
+            owner.send(CallRefused(message.call, PermissionDeniedError.__name__, why))
+            return None
+        if call.kind == "map":
+            owner.send(wire.Accepted(call.id, WINDOW_INPUTS))
+        if message.payloads and not (fresh and call.waiting):
+            self._add(call, message.first, message.payloads)
+        return call
+
+    def _begin(self, owner: Owner, message: wire.StartCall) -> Call:
+        function = self.functions.need(message.function)
+        if self._held > HELD_BYTES:
+            raise ResourceExhaustedError(
+                f"the server holds {self._held >> 20} MiB of arguments already; try again later"
+            )
+        if function.queued + len(message.payloads) > self.max_queued:
+            raise ResourceExhaustedError(
+                f"{function.queued} inputs wait for {function.title!r} already, of at most {self.max_queued} "
+                "(setting max_queued_inputs); try again later"
+            )
+        call = Call(message, function, None if message.kind == "spawn" else owner)
+        self._calls[call.id] = call
+        if not call.durable:
+            owner.calls.add(call.id)
+        caller = "" if call.durable else owner.container
+        first, count = message.first, len(message.payloads)
+        if first < 0 or (count > 2 * WINDOW_INPUTS and not call.durable):
+            first = count = 0  # `start` refuses it
+        if count:
+            self._take_in(call, first, message.payloads)
+        self.post(events.CallArrived(call.id, function.id, call.kind, call.total, call.durable, caller, first, count))
+        return call
+
+    def inputs(self, owner: Owner, id: str, first: int, payloads: Sequence[bytes]) -> Call | None:
+        """More inputs of a call; the call, if any of them was new."""
+        call = self._calls.get(id)
+        if call is None or (call.owner is not owner and not call.durable):
+            owner.send(wire.Resend(id, unknown=True))
+            return None
+        return self._add(call, first, payloads)
+
+    def _add(self, call: Call, first: int, payloads: Sequence[bytes]) -> Call | None:
+        over = len(call.waiting) + len(payloads) > 2 * WINDOW_INPUTS and not call.durable
+        far = bool(call.seen) and first - call.base > len(call.seen) + MAX_GAP_INPUTS
+        if over or far or first < 0:
+            self._refuse(
+                call, f"more than {2 * WINDOW_INPUTS} inputs without a result in call {call.id}; keep to the window"
+            )
+            return None
+        if not self._take_in(call, first, payloads):
+            return None
+        self.post(events.InputsArrived(call.id, first, len(payloads)))
+        return call
+
+    def _take_in(self, call: Call, first: int, payloads: Sequence[bytes]) -> bool:
+        waiting, held = len(call.waiting), call.held
+        if not call.add(first, payloads):
+            return False
+        call.function.queued += len(call.waiting) - waiting
+        self._held += call.held - held
+        self._hold_blobs(call, payloads)
+        return True
+
+    def _refuse(self, call: Call, why: str) -> None:
+        owner = call.owner
+        self.forget(call)
+        if owner is not None:
+            owner.send(CallRefused(call.id, "ResourceExhaustedError", why))
+
+    def end_inputs(self, owner: Owner, message: wire.EndInputs) -> None:
+        """The total of a map is known now."""
+        call = self._calls.get(message.call)
+        if call is None or call.total >= 0 or (call.owner is not owner and not call.durable):
+            return
+        call.total = message.total
+        if call.resumed:
+            call.settled = message.total - len(call.waiting)
+        self.post(events.CallEnded(message.call, message.total))
+        if call.finished and not call.durable:
+            self._finish(call)
+
+    def resume(self, owner: Owner, message: wire.ResumeCall) -> None:
+        """A client is back: it gets what it missed, and is told what to send again."""
+        call = self._calls.get(message.call)
+        if call is None or call.durable or call.owner is not owner:
+            owner.send(wire.Resend(message.call, unknown=True))
+            return
+        for items in call.items:
+            owner.send(items)
+        have = message.have
+        missed = sum(b - a for a, b in have) < call.settled or not have
+        for results in call.kept if missed else ():
+            owner.send(results)
+        ranges = tuple(unknown_ranges(call, have))
+        if ranges:
+            owner.send(wire.Resend(call.id, ranges=ranges))
+
+    def cancel(self, owner: Owner, message: wire.CancelCall) -> None:
+        """Cancels what is not over; each input ends as cancelled. A durable call is anybody's who knows its id."""
+        call = self._calls.get(message.call)
+        if call is not None and not call.finished and (call.durable or call.owner is owner):
+            self.post(events.CallCancelled(call.id, "the caller cancelled it", message.terminate))
+
+    def forget(self, call: Call) -> None:
+        """Nobody waits for it any more."""
+        if not call.finished or call.resumed:
+            self.post(events.CallForgotten(call.id))
+        self._drop(call)
+
+    def left(self, owner: Owner) -> None:
+        """The owner is gone for good."""
+        for id in sorted(owner.calls):
+            call = self._calls.get(id)
+            if call is not None:
+                self.forget(call)
+        owner.calls.clear()
+
+    def grant(self, owner: Owner, message: wire.Grant) -> None:
+        """A generator may yield more."""
+        call = self._calls.get(message.call)
+        if call is None or call.owner is not owner:
+            return
+        call.grant(message.credit)
+        if call.container:
+            self._to_container(call.container, wire.GrantRun(call.container, call.id, 0, message.credit))
+
+    def feed(self, call: Call, data: bytes, last: bool = False, gone: bool = False) -> None:
+        """A further piece of a web request's body."""
+        if call.container:
+            self._to_container(call.container, wire.Feed(call.container, call.id, data, last, gone))
+
+    # ── from the core and the nodes ──────────────────────────────────────────────────────────────────────────────────
+
+    def dispatch(self, effect: effects.Dispatch) -> None:
+        """Sends inputs to their container."""
+        call = self._calls.get(effect.call)
+        if call is None:
+            return
+        if call.kind == "web" and call.container and call.owner is not None:
+            call.owner.send(CallRefused(call.id, "ExecutionError", "the container died while it served this request"))
+            self.forget(call)
+            return
+        call.container = effect.container
+        waiting = call.waiting
+        payloads = tuple([waiting[i] for i in effect.indexes])
+        run = wire.Run(effect.container, call.id, call.method, call.kind, effect.indexes, payloads)
+        self._to_container(effect.container, run)
+        if call.credit > 0:
+            self._to_container(effect.container, wire.GrantRun(effect.container, call.id, 0, call.credit))
+        if call.kind == "web" and call.owner is not None:
+            call.owner.send(Begun(call.id))
+
+    def resolve(self, effect: effects.Resolve) -> None:
+        """Final results of inputs."""
+        call = self._calls.get(effect.call)
+        if call is None:
+            return
+        payloads = effect.refs if None not in effect.refs else filled(effect)
+        self._held -= call.held
+        call.settle(effect.indexes)
+        call.function.queued -= len(effect.indexes)
+        if call.durable:
+            self._hold_blobs(call, payloads)
+            self.resolve_durable(call, effect, payloads)
+        else:
+            self._answer(call, effect, payloads)
+        self._held += call.held
+        if call.finished and not call.durable:
+            self._finish(call)
+
+    def _answer(self, call: Call, effect: effects.Resolve, payloads: tuple[bytes, ...]) -> None:
+        owner = call.owner
+        self._hold_blobs(call, payloads)
+        for message in split_results(call.id, effect.indexes, effect.statuses, payloads):
+            call.keep(message)
+            if owner is not None:
+                owner.send(message)
+
+    def yielded(self, message: wire.Yielded) -> None:
+        """Items of a generator, or pieces of a web response; from the container that runs it now."""
+        call = self._calls.get(message.call)
+        if call is not None and call.owner is not None and call.container == message.container:
+            self._hold_blobs(call, message.payloads)
+            items = wire.Items(call.id, message.first, message.payloads)
+            if call.kind == "gen":
+                call.yielded(items)
+            call.owner.send(items)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _finish(self, call: Call) -> None:
+        if call.resumed:
+            self.post(events.CallForgotten(call.id))
+        self._finished[call.id] = call.held
+        self._finished_held += call.held
+        while len(self._finished) > FINISHED_CALLS or self._finished_held > FINISHED_BYTES:
+            self._drop(self._calls[next(iter(self._finished))])
+
+    def restore(self, call: Call) -> None:
+        """A durable call that was saved before a restart."""
+        self._calls[call.id] = call
+        call.function.queued += len(call.waiting)
+        self._held += call.held
+
+    def drop(self, call: Call) -> None:
+        """A durable call is over, and saved."""
+        self._drop(call)
+
+    def _drop(self, call: Call) -> None:
+        if self._calls.pop(call.id, None) is None:
+            return
+        self._finished_held -= self._finished.pop(call.id, 0)
+        if call.owner is not None:
+            call.owner.calls.discard(call.id)
+        call.function.queued -= len(call.waiting)
+        self._held -= call.held
+        if call.blobs and not call.durable:
+            self.blobs.release(call.blobs)
+
+    def _hold_blobs(self, call: Call, payloads: Iterable[bytes]) -> None:
+        ids = referred_ids(payloads)
+        if ids:
+            call.blobs.extend(ids)
+            self.blobs.hold(ids, durable=call.durable)
+
+
+def not_found(id: str) -> NotFoundError:
+    """Of a call that is nowhere."""
+    return NotFoundError(f"there is no call {id!r}; results are kept for the time that the setting result_ttl_s says")

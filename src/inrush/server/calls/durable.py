@@ -1,0 +1,354 @@
+"""Calls that the server owns: saved before they are acknowledged, alive after a crash, their results kept for days.
+
+A spawned call may run before its rows are committed, but `Accepted` and results are sent only after. Inputs and results
+are saved as chunks, a row each, by the group commit of the store. A call that ended before its commit began is saved
+as one that has: with its results, and without its inputs, which nobody needs any more. A result that cannot be saved (a
+full disk) is tried again until it can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+import sqlalchemy as sa
+
+from inrush import wire
+from inrush.core.model import effects, events
+from inrush.core.model.ranges import Ranges
+from inrush.errors import Error, OutputExpiredError
+from inrush.server.apps.functions import Functions
+from inrush.server.calls import saved
+from inrush.server.calls.call import Call, Owner, split_results
+from inrush.server.calls.calls import Calls, not_found
+from inrush.server.calls.saved import Columns
+from inrush.server.payloads.blobs import referred_ids
+from inrush.server.rows import tables
+from inrush.server.rows.store import Operation, Store
+from inrush.wire import Status
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 60.0
+SWEEP_SLACK_S = 600.0
+"""Calls that ended so long before the last sweep are not looked at again: clocks are set, and commits take time."""
+RETRY_S = 1.0
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Reader(Owner, Protocol):
+    """Whoever asks for saved results."""
+
+    async def room(self) -> None:
+        """Returns when it has read enough of what it was sent."""
+
+
+class _Live:
+    """A durable call in memory: who waits, for which inputs, and what is not yet committed. `saved` inputs are."""
+
+    __slots__ = ("accepting", "call", "created", "ended", "joined", "saved", "start", "stored", "unsaved", "waiters")
+
+    def __init__(self, call: Call, created: float, saved: int = 0) -> None:
+        self.call = call
+        self.created = created
+        self.saved = saved
+        self.start: Operation | None = None
+        """Saves that it exists."""
+        self.joined: list[Columns] = []
+        """Results that `start` saves too."""
+        self.ended = False
+        """That it has ended is saved, or will be with its last results."""
+        self.stored = call.settled
+        """Results that are committed: who comes now needs them from the store."""
+        self.accepting: list[Owner] = []
+        self.waiters: dict[Owner, Ranges] = {}
+        self.unsaved = 0
+
+    def row(self, ended: float) -> tuple[Any, ...]:
+        """Of `tables.calls`."""
+        call = self.call
+        return (call.id, call.function.id, call.kind, call.method, call.total, self.created, ended)
+
+    def tell(self, columns: Columns) -> None:
+        """Results are saved: whoever waits for some of them gets those."""
+        for owner, wanted in self.waiters.items():
+            _send(owner, self.call.id, columns, wanted.__contains__)
+
+
+class Durable:
+    """Saves, restores and serves durable calls."""
+
+    def __init__(self, store: Store, calls: Calls, functions: Functions, result_ttl_s: float) -> None:
+        self._store, self._calls, self._functions, self._ttl_s = store, calls, functions, result_ttl_s
+        self._live: dict[str, _Live] = {}
+        self._insert_call = store.insert(tables.calls)
+        self._replace_call = store.insert(tables.calls, replace=True)
+        self._insert_inputs = store.insert(tables.call_inputs)
+        self._insert_results = store.insert(tables.results)
+        self._end_call = (
+            sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("call")).values(ended=sa.bindparam("at"))
+        )
+        self._set_total = (
+            sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("call")).values(total=sa.bindparam("n"))
+        )
+        self._sweeper: asyncio.Task[None] | None = None
+        calls.resolve_durable = self.resolved
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    # ── taking calls ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def accepted(self, owner: Owner, call: Call, message: wire.StartCall) -> None:
+        """A spawned call, new or sent again: saves it, and acknowledges when all its inputs are committed."""
+        live = self._live.get(call.id)
+        if live is not None:
+            live.accepting.append(owner)
+            self._acknowledge(live)
+            return
+        live = self._live[call.id] = _Live(call, time.time())
+        live.accepting.append(owner)
+        count = len(message.payloads)
+        rows = [
+            (self._insert_call, live.row(0.0)),
+            (self._insert_inputs, (call.id, message.first, _encode(message.payloads))),
+        ]
+        live.start = self._store.put(rows, lambda _, error: self._started(live, count, error))
+
+    def more(self, call: Call, first: int, payloads: tuple[bytes, ...]) -> None:
+        """Further inputs of a spawned map."""
+        live = self._live.get(call.id)
+        if live is None:
+            return
+        row = (call.id, first, _encode(payloads))
+        self._store.put([(self._insert_inputs, row)], lambda _, error: self._saved(live, len(payloads), error))
+
+    def total_known(self, call: Call) -> None:
+        """A spawned map has said how many inputs it has."""
+        live = self._live.get(call.id)
+        if live is not None:
+            rows = [{"call": call.id, "n": call.total}]
+            self._store.execute(self._set_total, rows, lambda _, error: self._saved(live, 0, error))
+
+    def _started(self, live: _Live, inputs: int, error: Error | None) -> None:
+        self._saved(live, inputs, error)
+        joined, live.joined, live.start = live.joined, [], None
+        if error is None:
+            for columns in joined:
+                self._results_saved(live, columns, None)
+
+    def _saved(self, live: _Live, inputs: int, error: Error | None) -> None:
+        live.saved += inputs
+        if error is None:
+            self._acknowledge(live)
+            return
+        for owner in live.accepting:
+            owner.send(wire.CallRefused(live.call.id, type(error).__name__, f"the call could not be saved: {error}"))
+        live.accepting.clear()
+        if self._live.pop(live.call.id, None) is not None:
+            self._calls.forget(live.call)
+
+    def _acknowledge(self, live: _Live) -> None:
+        total = live.call.total
+        if 0 <= total <= live.saved:
+            for owner in live.accepting:
+                owner.send(wire.Accepted(live.call.id, max(total, 1)))
+            live.accepting.clear()
+
+    # ── results ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def resolved(self, call: Call, effect: effects.Resolve, payloads: tuple[bytes, ...]) -> None:
+        """Results of a durable call: saved first, then told."""
+        live = self._live.get(call.id)
+        if live is not None:
+            columns = (effect.indexes, effect.statuses, payloads)
+            for part in saved.parts(columns) if len(effect.indexes) > 1 else (columns,):
+                live.unsaved += 1
+                self._save_results(live, part)
+
+    def _save_results(self, live: _Live, columns: Columns) -> None:
+        results = (self._insert_results, (live.call.id, min(columns[0]), _encode(columns)))
+        start = live.start
+        live.ended = live.call.finished and live.unsaved == 1 + len(live.joined)  # so nothing else can still fail
+        if start is not None and not start.taken:
+            live.joined.append(columns)
+            if live.ended:
+                past = [row for row in start.inserts if row[0] is self._insert_results]
+                start.inserts = [(self._insert_call, live.row(time.time())), *past, results]
+            else:
+                start.inserts.append(results)
+            return
+        rows = [results, (self._replace_call, live.row(time.time()))] if live.ended else [results]
+        self._store.put(rows, lambda _, error: self._results_saved(live, columns, error))
+
+    def _results_saved(self, live: _Live, columns: Columns, error: Error | None) -> None:
+        if error is not None:
+            log.error("results of %s could not be saved, will try again: %s", live.call.id, error)
+            asyncio.get_running_loop().call_later(RETRY_S, self._save_results, live, columns)
+            return
+        live.unsaved -= 1
+        live.stored += len(columns[0])
+        live.tell(columns)
+        if live.call.finished and live.unsaved == 0:
+            self._end(live)
+
+    def _end(self, live: _Live) -> None:
+        if not live.ended:
+            self._store.put([(self._replace_call, live.row(time.time()))])
+        self._live.pop(live.call.id, None)
+        for owner in live.waiters:
+            owner.awaits.discard(live.call.id)
+        self._calls.drop(live.call)
+
+    def wait(self, owner: Owner, message: wire.AwaitCall) -> bool:
+        """Has the owner told of results that it wants as they are saved. Whether there are, or were, results that only
+        the store has."""
+        live = self._live.get(message.call)
+        if live is None:
+            return True
+        wanted = _wanted(message)
+        live.waiters.setdefault(owner, Ranges()).add(wanted.start, wanted.stop)
+        owner.awaits.add(message.call)
+        return live.stored > 0
+
+    async def send_stored(self, owner: Reader, message: wire.AwaitCall) -> None:
+        """Sends the results that it wants and the store has, a page at a time and no faster than it reads; or says that
+        there is no such call, or no more."""
+        id, wanted = message.call, _wanted(message)
+        try:
+            row = await self._store.read(partial(saved.call_of, id=id))
+            if row is None and id not in self._live:
+                raise not_found(id)
+            self._check_kept(row)
+            at = wanted.start - wanted.start % saved.SPAN_INPUTS
+            while at < wanted.stop:
+                chunks, at = await self._store.read(partial(saved.page, id=id, keys=range(at, wanted.stop)))
+                for columns in chunks:
+                    _send(owner, id, columns, wanted.__contains__)
+                await owner.room()
+        except Error as error:
+            owner.send(wire.CallRefused(id, type(error).__name__, str(error)))
+
+    def unwait(self, owner: Owner, id: str) -> None:
+        """The owner no longer asks for this call."""
+        owner.awaits.discard(id)
+        live = self._live.get(id)
+        if live is not None and owner in live.waiters:
+            del live.waiters[owner]
+
+    def left(self, owner: Owner) -> None:
+        """The owner is gone."""
+        for id in list(owner.awaits):
+            self.unwait(owner, id)
+
+    async def find(self, id: str) -> dict[str, Any]:
+        """What `FindCall` answers. Raises `NotFoundError`."""
+        row = await self._store.read(partial(saved.call_of, id=id))
+        if row is None:
+            raise not_found(id)
+        self._check_kept(row)
+        live = self._live.get(id)
+        done = live.stored if live is not None else await self._store.read(partial(saved.count, id=id))
+        return {"function": row.function, "kind": row.kind, "inputs": row.total, "done": done}
+
+    def _check_kept(self, row: Any) -> None:
+        if row is not None and row.ended and row.ended < time.time() - self._ttl_s:
+            raise OutputExpiredError(
+                f"the results of {row.id} were kept for {self._ttl_s:.0f} s (setting result_ttl_s), and are gone"
+            )
+
+    # ── restart and time ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def restore(self) -> list[tuple[events.CallArrived, tuple[tuple[int, int], ...]]]:
+        """Calls that have inputs without a result, for `Restored`; those whose function is gone end as not found."""
+        restored = []
+        for row in self._store.read_now(saved.unfinished):
+            function = self._functions.get(row.function)
+            start = wire.StartCall(row.id, row.function, row.kind, row.method, (), 0, row.total)
+            done = self._store.read_now(partial(saved.done, id=row.id))
+            if function is None:
+                self._lost(row, set(done))
+                continue
+            call = Call(start, function, None)
+            for first, payloads in self._store.read_now(partial(saved.inputs, id=row.id)):
+                call.add(first, payloads)
+                call.blobs.extend(referred_ids(payloads))
+            call.settle(done)
+            live = self._live[row.id] = _Live(call, row.created, saved=len(call.waiting) + call.settled)
+            if call.finished:
+                self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
+                self._live.pop(live.call.id)
+                continue
+            self._calls.restore(call)
+            arrived = events.CallArrived(row.id, function.id, row.kind, row.total, True)
+            restored.append((arrived, tuple(_ranges(sorted(call.waiting)))))
+        return restored
+
+    def _lost(self, row: Any, done: set[int]) -> None:
+        indexes = tuple(i for i in range(max(row.total, 0)) if i not in done)
+        failure = wire.system_failure(
+            "NotFoundError", f"function {row.function} of this call is gone: its app has ended"
+        )
+        if indexes:
+            columns = (indexes, (int(Status.INTERNAL),) * len(indexes), (failure,) * len(indexes))
+            for part in saved.parts(columns):
+                self._store.put([(self._insert_results, (row.id, part[0][0], _encode(part)))])
+        self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
+
+    def start(self) -> None:
+        """Begins to let go what is kept long enough."""
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    def stop(self) -> None:
+        """Ends the sweeping."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    async def _sweep(self) -> None:
+        swept = 0.0
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = time.time()
+            try:
+                await self._store.transact(partial(saved.expire, before=now - self._ttl_s, since=swept - SWEEP_SLACK_S))
+                swept = now
+            except Error as error:
+                log.warning("old results could not be removed: %s", error)
+
+
+def _wanted(message: wire.AwaitCall) -> range:
+    first = max(message.first, 0)
+    return range(first, first + message.count) if message.count > 0 else saved.EVERYTHING[first:]
+
+
+def _send(owner: Owner, id: str, columns: Columns, wanted: Callable[[int], bool]) -> None:
+    """Those of the results that are wanted."""
+    at = [k for k, index in enumerate(columns[0]) if wanted(index)]
+    if len(at) < len(columns[0]):
+        columns = (
+            tuple([columns[0][k] for k in at]),
+            tuple([columns[1][k] for k in at]),
+            tuple([columns[2][k] for k in at]),
+        )
+    if at:
+        for message in split_results(id, *columns):
+            owner.send(message)
+
+
+def _ranges(indexes: Iterable[int]) -> Iterable[tuple[int, int]]:
+    start = end = -1
+    for index in indexes:
+        if index == end:
+            end += 1
+            continue
+        if start >= 0:
+            yield start, end
+        start, end = index, index + 1
+    if start >= 0:
+        yield start, end

@@ -1,0 +1,100 @@
+"""Durable calls as the store has them: which there are, their inputs and results, and when they go.
+
+Results are saved in chunks of columns, each under its lowest index. A chunk holds inputs of one stretch of
+`SPAN_INPUTS` only, so that the result of any input is found without reading all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from inrush.server.rows import tables
+
+SPAN_INPUTS = 1024
+PAGE_BYTES = 4 * 1024 * 1024
+"""Results that are read at once."""
+REMEMBER_S = 14 * 86400.0
+"""How long it is known that there was a call, after its results are gone."""
+EVERYTHING = range(2**31 - 1)
+"""Indexes are 32-bit integers in the store."""
+
+Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[bytes, ...]]
+"""Indexes, statuses, payloads."""
+
+_decode_payloads = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
+_decode_columns = msgspec.msgpack.Decoder(Columns).decode
+
+
+def unfinished(connection: sa.Connection) -> list[Any]:
+    return list(
+        connection.execute(sa.select(tables.calls).where(tables.calls.c.ended == 0).order_by(tables.calls.c.created))
+    )
+
+
+def call_of(connection: sa.Connection, id: str) -> Any:
+    return connection.execute(sa.select(tables.calls).where(tables.calls.c.id == id)).first()
+
+
+def _chunks(connection: sa.Connection, id: str, keys: range) -> Iterator[Columns]:
+    """Those of these keys, in order, one in memory at a time."""
+    t = tables.results.c
+    query = sa.select(t.chunk).where(t.call == id, t.first >= keys.start, t.first < keys.stop).order_by(t.first)
+    with connection.execution_options(yield_per=1).execute(query) as rows:
+        for (chunk,) in rows:
+            yield _decode_columns(chunk)
+
+
+def page(connection: sa.Connection, id: str, keys: range) -> tuple[list[Columns], int]:
+    """Chunks of these keys, up to about `PAGE_BYTES`, and the key where the next page begins."""
+    page: list[Columns] = []
+    size = 0
+    for columns in _chunks(connection, id, keys):
+        if size > PAGE_BYTES:
+            return page, min(columns[0])
+        page.append(columns)
+        size += sum(map(len, columns[2]))
+    return page, keys.stop
+
+
+def done(connection: sa.Connection, id: str) -> list[int]:
+    return [index for columns in _chunks(connection, id, EVERYTHING) for index in columns[0]]
+
+
+def count(connection: sa.Connection, id: str) -> int:
+    return sum(len(columns[0]) for columns in _chunks(connection, id, EVERYTHING))
+
+
+def parts(columns: Columns) -> list[Columns]:
+    """Each within one span, so that a result is found without reading all of them."""
+    indexes, statuses, payloads = columns
+    spans: dict[int, list[int]] = {}
+    for at, index in enumerate(indexes):
+        spans.setdefault(index // SPAN_INPUTS, []).append(at)
+    if len(spans) == 1:
+        return [columns]
+    return [
+        (tuple([indexes[k] for k in at]), tuple([statuses[k] for k in at]), tuple([payloads[k] for k in at]))
+        for at in spans.values()
+    ]
+
+
+def inputs(connection: sa.Connection, id: str) -> list[tuple[int, tuple[bytes, ...]]]:
+    t = tables.call_inputs
+    query = sa.select(t.c.first, t.c.payloads).where(t.c.call == id).order_by(t.c.first)
+    return [(first, _decode_payloads(payloads)) for first, payloads in connection.execute(query)]
+
+
+def expire(connection: sa.Connection, before: float, since: float) -> None:
+    """Inputs of calls that ended after `since` go at once, results when their time is over, and that there was a call
+    later still."""
+    calls = tables.calls.c
+    ended = sa.select(calls.id).where(calls.ended > max(since, 0.0))
+    connection.execute(sa.delete(tables.call_inputs).where(tables.call_inputs.c.call.in_(ended)))
+    old = sa.select(calls.id).where(calls.ended > 0, calls.ended < before)
+    connection.execute(sa.delete(tables.results).where(tables.results.c.call.in_(old)))
+    forgotten = before - REMEMBER_S
+    connection.execute(sa.delete(tables.calls).where(calls.ended > 0, calls.ended < forgotten))

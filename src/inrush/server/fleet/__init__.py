@@ -1,0 +1,1 @@
+"""Nodes, pools, containers, builds and commands: what the server orders of agents."""

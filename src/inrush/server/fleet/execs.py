@@ -1,0 +1,106 @@
+"""Commands that people run in containers: `container exec` in a running one, `shell` in a fresh one. The node runs
+them, this passes on."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from inrush import wire
+from inrush.errors import NotFoundError, ResourceExhaustedError
+from inrush.server.apps.functions import Function
+from inrush.server.fleet.containers import Containers
+from inrush.server.fleet.nodes import Node, Nodes
+
+MAX_EXECS = 256
+MAX_PIECES = 4096
+"""Pieces of output that may wait for a slow reader; a command that prints more is cut off."""
+
+
+class Exec:
+    """One running command. `output` ends with a piece whose `code` is ≥ 0."""
+
+    def __init__(self, id: str, node: Node) -> None:
+        self.id, self._node = id, node
+        self.output: asyncio.Queue[wire.ExecOutput] = asyncio.Queue(MAX_PIECES)
+
+    def write(self, data: bytes) -> None:
+        """To its standard input."""
+        self._node.send(wire.ExecInput(self.id, data))
+
+    def end_input(self) -> None:
+        """No more input."""
+        self._node.send(wire.ExecInput(self.id, close=True))
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Its terminal has another size."""
+        self._node.send(wire.ExecInput(self.id, rows=rows, columns=columns))
+
+
+class Execs:
+    """All of them."""
+
+    def __init__(self, nodes: Nodes, containers: Containers) -> None:
+        self._nodes, self._containers = nodes, containers
+        self._execs: dict[str, Exec] = {}
+        nodes.handlers[wire.ExecOutput] = self._output
+
+    def enter(self, container: str, argv: tuple[str, ...], tty: bool, rows: int, columns: int) -> Exec:
+        """Runs a command in a container. Raises `NotFoundError`."""
+        found = self._containers.live(container)
+        node = self._node(found.node) if found is not None else None
+        if node is None:
+            raise NotFoundError(f"no container {container!r} is running; `inrush container list` shows those that are")
+        return self._begin(node, wire.ExecIn("", container, argv, tty, rows, columns))
+
+    def shell(
+        self,
+        function: Function,
+        env: tuple[tuple[str, str], ...],
+        argv: tuple[str, ...],
+        tty: bool,
+        rows: int,
+        columns: int,
+    ) -> Exec:
+        """Runs a command in a fresh container of a function."""
+        nodes = self._nodes.all()
+        if not nodes:
+            raise ResourceExhaustedError("no node is attached; try again in a moment")
+        return self._begin(
+            nodes[0], wire.ExecIn("", "", argv, tty, rows, columns, function.spec, function.app_name, env)
+        )
+
+    def _node(self, id: str) -> Node | None:
+        return next((node for node in self._nodes.all() if node.id == id), None)
+
+    def _begin(self, node: Node, order: wire.ExecIn) -> Exec:
+        if len(self._execs) >= MAX_EXECS:
+            raise ResourceExhaustedError(f"{MAX_EXECS} commands run already")
+        id = f"ex-{secrets.token_hex(8)}"
+        running = self._execs[id] = Exec(id, node)
+        node.send(
+            wire.ExecIn(
+                id, order.container, order.argv, order.tty, order.rows, order.columns, order.spec, order.app, order.env
+            )
+        )
+        return running
+
+    def forget(self, running: Exec) -> None:
+        """Nobody reads it any more: its input ends."""
+        if self._execs.pop(running.id, None) is not None:
+            running.end_input()
+
+    def _output(self, message: wire.ExecOutput) -> None:
+        running = self._execs.get(message.exec)
+        if running is None:
+            return
+        if message.code >= 0:
+            del self._execs[message.exec]
+        try:
+            running.output.put_nowait(message)
+        except asyncio.QueueFull:
+            self._execs.pop(message.exec, None)
+            running.output.get_nowait()
+            running.output.put_nowait(
+                wire.ExecOutput(message.exec, code=141, error="the reader is too slow for its output")
+            )

@@ -1,0 +1,1 @@
+"""HTTP: requests to endpoints become inputs of their functions."""

@@ -1,0 +1,134 @@
+"""The one HTTP port: the API, the link of clients elsewhere, and the gateway."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, Router, WebSocketRoute
+
+from inrush.errors import Error, InvalidError, NotFoundError
+from inrush.server.api import openapi
+from inrush.server.api.guard import Guard, host_of
+from inrush.server.api.looks import Looks
+from inrush.server.api.route import problem
+from inrush.server.api.streams import Streams
+from inrush.server.control import ControlPlane
+from inrush.server.gateway.gateway import Gateway
+from inrush.server.links import websocket
+
+_LOCAL = ".localhost"
+_HTTP, _SOCKET = "http", "websocket"
+
+
+class Site:
+    """The ASGI app of a server."""
+
+    def __init__(self, server: ControlPlane, gateway: Gateway, guard: Guard) -> None:
+        self._server, self._gateway, self._guard = server, gateway, guard
+        streams = Streams(server)
+        self._routes = [*Looks(server).routes(), *streams.routes()]
+        self._api = Router([
+            Mount(
+                openapi.PREFIX,
+                routes=[
+                    *[route.serve() for route in self._routes],
+                    WebSocketRoute("/containers/{id}/exec", streams.exec),
+                    WebSocketRoute("/shell", streams.shell),
+                ],
+            )
+        ])  # fmt: skip
+        self._open = Router([
+            Route("/", self._hello),
+            Route("/api/openapi.json", self._openapi),
+            Route("/api/docs", self._docs),
+        ])  # fmt: skip
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] not in (_HTTP, _SOCKET):
+            return
+        try:
+            await self._serve(scope, receive, send)
+        except Error as error:
+            await _refuse(error, scope, receive, send)
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        path, host = scope["path"], host_of(scope)
+        self._guard.check_host(scope)
+        if host.endswith(_LOCAL):
+            await self._gateway.serve(host.removesuffix(_LOCAL), "", path, scope, receive, send)
+        elif path.startswith("/w/"):
+            label = path[3:].partition("/")[0]
+            full = path if path != f"/w/{label}" else path + "/"
+            await self._gateway.serve(label, f"/w/{label}", full, scope, receive, send)
+        elif path == "/link" and scope["type"] == _SOCKET:
+            await websocket.serve(self._server.sessions, receive, send)
+        elif path.startswith(openapi.PREFIX + "/"):
+            self._guard.check(scope)
+            await self._api(scope, receive, send)
+        elif scope["type"] == _HTTP:
+            await self._open(scope, receive, send)
+        else:
+            raise NotFoundError(f"there is nothing at {path}")
+
+    async def _hello(self, request: Request) -> Response:
+        return PlainTextResponse("inrush. The API is described at /api/docs.\n")
+
+    async def _openapi(self, request: Request) -> Response:
+        document = openapi.describe(self._routes, self._server.version)
+        return Response(msgspec.json.encode(document), media_type="application/json")
+
+    async def _docs(self, request: Request) -> Response:
+        return HTMLResponse(openapi.page(openapi.describe(self._routes, self._server.version)))
+
+
+async def _refuse(error: Error, scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == _SOCKET:
+        await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})
+    else:
+        await problem(error)(scope, receive, send)
+
+
+class Http(uvicorn.Server):
+    """Uvicorn on our loop; signals are its caller's business."""
+
+    def __init__(self, site: Site) -> None:
+        config = uvicorn.Config(
+            site,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=64 * 1024 * 1024,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=3,
+            server_header=False,
+        )
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address. Raises `InvalidError` where it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InvalidError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
+        ) from None
+    listener.setblocking(False)
+    return listener

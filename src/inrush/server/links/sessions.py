@@ -1,0 +1,291 @@
+"""Sessions: who speaks with the server about calls. A program's session outlives its link; a container's lives as
+long as the container.
+
+A session takes batches of `FromClient` and sends `ToClient`. What it sends is handed to its link, which writes once a
+turn of the event loop. Without a link it is dropped: the client resumes when it is back, and if it does not come back
+in time its calls are cancelled and its ephemeral apps end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from inrush import wire
+from inrush.errors import AuthError, Error, InternalError, ResourceExhaustedError, VersionError
+from inrush.server.calls.calls import Calls
+from inrush.server.calls.durable import Durable
+from inrush.server.loop import Loop
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 10.0
+"""A client whose link broke may come back for this long."""
+RESTART_GRACE_S = 30.0
+"""The same for a client that the server knew before its own restart."""
+MAX_ASKS = 1024
+"""Asks of one client in flight."""
+MAX_CLIENTS = 10_000
+
+
+class Link(Protocol):
+    """A way to a client."""
+
+    trusted: bool
+    """Who can open it is the owner: no token is asked."""
+
+    def send(self, message: Any) -> None: ...
+    def congested(self) -> bool: ...
+    async def room(self) -> None:
+        """Returns when it is congested no more, or is gone."""
+
+    def close(self) -> None: ...
+
+
+class Asker(Protocol):
+    """What answers asks: `asks.Asks`."""
+
+    async def answer(self, session: Session, rid: int, body: wire.Request) -> Any: ...
+
+
+class Session:
+    """One client, or the SDK in one container (`container` is its id then)."""
+
+    def __init__(self, client: str, container: str = "", app: str = "") -> None:
+        self.client, self.container, self.app = client, container, app
+        self.link: Link | None = None
+        self.calls: set[str] = set()
+        self.awaits: set[str] = set()
+        self.follows: dict[int, Callable[[], None]] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.asking: set[int] = set()
+        """Asks in flight. One that is sent again over a new link is answered there, and not done twice."""
+        self.expiry: asyncio.TimerHandle | None = None
+
+    def send(self, message: Any) -> None:
+        """To the client, if it is there."""
+        if self.link is not None:
+            self.link.send(message)
+
+    def congested(self) -> bool:
+        """Whether its link has more to write than it should."""
+        return self.link is None or self.link.congested()
+
+    async def room(self) -> None:
+        """Returns when it is not."""
+        if self.link is not None:
+            await self.link.room()
+
+    def unfollow(self, rid: int) -> None:
+        """Ends what `rid` follows."""
+        end = self.follows.pop(rid, None)
+        if end is not None:
+            end()
+
+    def unfollow_all(self) -> None:
+        """The link is gone: nobody reads."""
+        for rid in list(self.follows):
+            self.unfollow(rid)
+
+
+class Sessions:
+    """All sessions, and what each message of theirs means."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        durable: Durable,
+        asks: Asker,
+        loop: Loop,
+        expired: Callable[[str], Any],
+        *,
+        boot: str,
+        token: str,
+        version: str,
+    ) -> None:
+        self._calls, self._durable, self._asks, self._loop, self._expired = calls, durable, asks, loop, expired
+        self.writes = loop.writes
+        self._boot, self._token, self._version = boot, token, version
+        self._clients: dict[str, Session] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self.closing = ""
+        self._takes: dict[type, Callable[[Session, Any], None]] = {
+            wire.StartCall: self._start_call,
+            wire.Inputs: self._inputs,
+            wire.EndInputs: self._end_inputs,
+            wire.ForgetCall: self._forget,
+            wire.ResumeCall: calls.resume,
+            wire.CancelCall: calls.cancel,
+            wire.Grant: calls.grant,
+            wire.AwaitCall: self._await_call,
+            wire.Ask: self._ask,
+            wire.Unfollow: lambda session, message: session.unfollow(message.rid),
+        }
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def hello(self, link: Link, hello: wire.Hello, known: Session | None = None) -> Session | None:
+        """A client says who it is (a container's is `known`); None when it is rejected: the link is told, and
+        closed."""
+        try:
+            session = self._admit(link, hello, known)
+        except Error as error:
+            link.send(wire.Rejected(type(error).__name__, str(error)))
+            link.close()
+            return None
+        if session.expiry is not None:
+            session.expiry.cancel()
+            session.expiry = None
+        if session.link is not None and session.link is not link:
+            session.unfollow_all()
+            session.link.close()
+        session.link = link
+        session.send(wire.Welcome(self._boot, self._version))
+        return session
+
+    def _admit(self, link: Link, hello: wire.Hello, known: Session | None) -> Session:
+        if not link.trusted and not hmac.compare_digest(hello.token.encode(), self._token.encode()):
+            raise AuthError(
+                "the token is missing or wrong; set INRUSH_TOKEN to what the file `token` in the server's home holds"
+            )
+        if hello.protocol != wire.PROTOCOL:
+            raise VersionError(
+                f"this server speaks protocol {wire.PROTOCOL} (inrush {self._version}), the client {hello.protocol} "
+                f"(inrush {hello.version}); install the same version on both"
+            )
+        if self.closing:
+            raise ResourceExhaustedError(self.closing)
+        session = known or self._clients.get(hello.client)
+        if session is None:
+            if len(self._clients) >= MAX_CLIENTS:
+                raise ResourceExhaustedError(f"{MAX_CLIENTS} clients are connected already")
+            session = self._clients[hello.client] = Session(hello.client)
+        return session
+
+    def lost(self, session: Session, link: Link) -> None:
+        """A link broke; the client has its grace to come back."""
+        if session.link is not link:
+            return
+        session.link = None
+        session.unfollow_all()
+        self._expire_in(session, GRACE_S)
+
+    def expect(self, client: str) -> None:
+        """A client that an earlier server knew may come back."""
+        if client and client not in self._clients:
+            session = self._clients[client] = Session(client)
+            self._expire_in(session, RESTART_GRACE_S)
+
+    def _expire_in(self, session: Session, grace_s: float) -> None:
+        session.expiry = asyncio.get_running_loop().call_later(grace_s, self._expire, session)
+
+    def _expire(self, session: Session) -> None:
+        self._clients.pop(session.client, None)
+        self.ended(session)
+        task = asyncio.ensure_future(self._expired(session.client))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def ended(self, session: Session) -> None:
+        """A session is over: nobody waits for its calls."""
+        session.link = None
+        session.unfollow_all()
+        self._calls.left(session)
+        self._durable.left(session)
+        for task in session.tasks:
+            task.cancel()
+        self._loop.turn()
+
+    # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def receive(self, session: Session, batch: list[Any]) -> None:
+        """A batch from the client."""
+        self._loop.hold()
+        try:
+            for message in batch:
+                self._take(session, message)
+        finally:
+            self._loop.turn()
+
+    def _take(self, session: Session, message: Any) -> None:
+        take = self._takes.get(type(message))
+        if take is not None:
+            take(session, message)
+
+    def _start_call(self, session: Session, message: wire.StartCall) -> None:
+        call = self._calls.start(session, message)
+        if call is not None and call.durable:
+            self._durable.accepted(session, call, message)
+
+    def _inputs(self, session: Session, message: wire.Inputs) -> None:
+        fresh = self._calls.inputs(session, message.call, message.first, message.payloads)
+        if fresh is not None and fresh.durable:
+            self._durable.more(fresh, message.first, message.payloads)
+
+    def _end_inputs(self, session: Session, message: wire.EndInputs) -> None:
+        self._calls.end_inputs(session, message)
+        ended = self._calls.get(message.call)
+        if ended is not None and ended.durable:
+            self._durable.total_known(ended)
+
+    def _await_call(self, session: Session, message: wire.AwaitCall) -> None:
+        if self._durable.wait(session, message):
+            self._run(session, self._durable.send_stored(session, message))
+
+    def _forget(self, session: Session, message: wire.ForgetCall) -> None:
+        call = self._calls.get(message.call)
+        if call is None or call.durable:
+            self._durable.unwait(session, message.call)
+        elif call.owner is session:
+            self._calls.forget(call)
+
+    def _ask(self, session: Session, ask: wire.Ask) -> None:
+        if len(session.tasks) >= MAX_ASKS:
+            error = ResourceExhaustedError(
+                f"{MAX_ASKS} requests of this client are in flight already; wait for answers"
+            )
+            session.send(wire.Refused(ask.rid, type(error).__name__, str(error)))
+            return
+        if ask.rid not in session.asking:
+            session.asking.add(ask.rid)
+            self._run(session, self._answer(session, ask))
+
+    def _run(self, session: Session, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        session.tasks.add(task)
+        task.add_done_callback(session.tasks.discard)
+
+    async def _answer(self, session: Session, ask: wire.Ask) -> None:
+        try:
+            result = await self._asks.answer(session, ask.rid, ask.body)
+        except Error as error:
+            session.send(wire.Refused(ask.rid, type(error).__name__, str(error)))
+        except Exception:
+            log.exception("a defect: %s failed", type(ask.body).__name__)
+            kind = InternalError.__name__
+            session.send(
+                wire.Refused(ask.rid, kind, f"{type(ask.body).__name__} failed by a defect of ours; see server.log")
+            )
+        else:
+            session.send(wire.Answer(ask.rid, result))
+        finally:
+            session.asking.discard(ask.rid)
+        self._loop.turn()
+
+    async def close(self, why: str) -> None:
+        """The server ends: links are closed, no client is taken any more."""
+        self.closing = why
+        for session in list(self._clients.values()):
+            if session.expiry is not None:
+                session.expiry.cancel()
+            for task in session.tasks:
+                task.cancel()
+            if session.link is not None:
+                session.link.close()
+                session.link = None

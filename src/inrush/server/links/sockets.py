@@ -1,0 +1,153 @@
+"""The unix socket: batches as length-prefixed frames, straight between the event loop and the sessions.
+
+Reading is synchronous: a frame is decoded and taken in the callback that brought its bytes. Writing is gathered: one
+write a turn (`writes`). A link whose reader is too slow is congested (followers leave lines out), and closed
+when too much waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from inrush import wire
+from inrush.errors import InvalidError
+from inrush.server.links.guests import frames_of
+from inrush.server.links.sessions import Session, Sessions
+
+log = logging.getLogger(__name__)
+
+CONGESTED_BYTES = 16 * 1024 * 1024
+"""Unread by a client: what may be left out is, until it has read. More than a container may print at once."""
+LIMIT_BYTES = 512 * 1024 * 1024
+"""A client that leaves this much unread is cut off; it may come back and resume."""
+MAX_PATH_BYTES = 107
+_HEAD = wire.FRAME.size
+
+
+class SocketLink(asyncio.Protocol):
+    """One connection of a client on this machine."""
+
+    trusted = True
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._session: Session | None = None
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._room = asyncio.Event()
+        self._out: list[Any] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        self._transport.set_write_buffer_limits(CONGESTED_BYTES)
+        self._room.set()
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._room.set()
+        if self._session is not None:
+            self._sessions.lost(self._session, self)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes the frames that are whole now."""
+        buffer = self._buffer
+        if not buffer and len(data) >= _HEAD and wire.FRAME.unpack_from(data)[0] == len(data) - _HEAD:
+            self._take(memoryview(data)[_HEAD:])
+            return
+        buffer += data
+        at = 0
+        while len(buffer) - at >= _HEAD:
+            (length,) = wire.FRAME.unpack_from(buffer, at)
+            if length > wire.FRAME_LIMIT_BYTES:
+                self._break(f"a frame of {length} bytes")
+                return
+            end = at + _HEAD + length
+            if len(buffer) < end:
+                break
+            self._take(bytes(buffer[at + _HEAD : end]))
+            at = end
+        del buffer[:at]
+
+    def _take(self, frame: bytes | memoryview) -> None:
+        try:
+            batch = wire.from_client_decoder.decode(frame)
+        except msgspec.MsgspecError as error:
+            self._break(str(error))
+            return
+        if self._session is None:
+            hello = batch.pop(0) if batch else None
+            if not isinstance(hello, wire.Hello):
+                self._break("no Hello")
+                return
+            self._session = self._sessions.hello(self, hello)
+        if self._session is not None and batch:
+            self._sessions.receive(self._session, batch)
+
+    def _break(self, why: str) -> None:
+        log.warning("a client broke the protocol and was cut off: %s", why)
+        self._buffer.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def send(self, message: Any) -> None:
+        """Queues for this turn's frame."""
+        if not self._out:
+            self._sessions.writes.add(self._flush)
+        self._out.append(message)
+
+    def _flush(self) -> None:
+        batch, self._out = self._out, []
+        transport = self._transport
+        if transport is None:
+            return
+        for frame in frames_of(batch):
+            transport.write(wire.FRAME.pack(len(frame)) + frame)
+        if transport.get_write_buffer_size() > LIMIT_BYTES:
+            log.warning("a client left %d MiB unread and was cut off", LIMIT_BYTES >> 20)
+            transport.abort()
+
+    def congested(self) -> bool:
+        """Whether more waits to be written than should."""
+        return self._transport is None or not self._room.is_set()
+
+    async def room(self) -> None:
+        """Returns when it has read enough, or is gone."""
+        await self._room.wait()
+
+    def close(self) -> None:
+        """Writes what waits, and closes."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+
+async def listen(path: Path, sessions: Sessions) -> asyncio.Server:
+    """Serves clients at `path` (mode 0600); a socket left by a dead server is replaced. Raises `InvalidError` for a
+    path too long."""
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise InvalidError(
+            f"{path} is too long for a unix socket ({MAX_PATH_BYTES} bytes); choose a shorter INRUSH_HOME"
+        )
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    return await asyncio.get_running_loop().create_unix_server(
+        lambda: SocketLink(sessions), sock=listener, backlog=1024
+    )

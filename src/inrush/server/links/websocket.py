@@ -1,0 +1,105 @@
+"""The same link as the unix socket's, as a WebSocket at `/link`, for clients on other machines. The token comes in
+`Hello`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+
+from inrush import wire
+from inrush.server.links.guests import frames_of
+from inrush.server.links.sessions import Session, Sessions
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGES = 65_536
+"""Messages that wait for a slow reader; it is cut off beyond, and may come back and resume."""
+CONGESTED_MESSAGES = 2048
+HELLO_S = 10.0
+
+
+class WebSocketLink:
+    """One connection. A task writes what was gathered since the last write."""
+
+    trusted = False
+
+    def __init__(self) -> None:
+        self._out: list[Any] = []
+        self._ready = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closed = False
+
+    def send(self, message: Any) -> None:
+        """Queues."""
+        self._out.append(message)
+        self._ready.set()
+        if len(self._out) > CONGESTED_MESSAGES:
+            self._room.clear()
+        if len(self._out) > MAX_MESSAGES:
+            self._closed = True
+
+    def congested(self) -> bool:
+        """Whether more waits than should."""
+        return self._closed or not self._room.is_set()
+
+    async def room(self) -> None:
+        """Returns when it has read enough, or is gone."""
+        await self._room.wait()
+
+    def close(self) -> None:
+        """Writes what waits, and closes."""
+        self._closed = True
+        self._ready.set()
+        self._room.set()
+
+    async def write(self, send: Any) -> None:
+        """Until closed."""
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            batch, self._out = self._out, []
+            for frame in frames_of(batch):
+                await send({"type": "websocket.send", "bytes": frame})
+            self._room.set()
+            if self._closed and not self._out:
+                await send({"type": "websocket.close", "code": 1000})
+                return
+
+
+async def serve(sessions: Sessions, receive: Any, send: Any) -> None:
+    """One client, to its end."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    link = WebSocketLink()
+    writer = asyncio.ensure_future(link.write(send))
+    session: Session | None = None
+    try:
+        first = await asyncio.wait_for(_batch(receive), HELLO_S)
+        hello = first.pop(0) if first else None
+        if isinstance(hello, wire.Hello):
+            session = sessions.hello(link, hello)
+        while session is not None and first is not None and not writer.done():
+            sessions.receive(session, first)
+            first = await _batch(receive)
+    except (TimeoutError, msgspec.MsgspecError) as error:
+        log.warning("a client broke the protocol and was cut off: %s", error or "no Hello")
+    finally:
+        link.close()
+        if session is not None:
+            sessions.lost(session, link)
+        try:
+            await asyncio.wait_for(writer, HELLO_S)
+        except (TimeoutError, RuntimeError, OSError) as error:
+            log.debug("a link ended while it was written: %s", error)
+
+
+async def _batch(receive: Any) -> list[Any] | None:
+    message = await receive()
+    if message["type"] != "websocket.receive":
+        return None
+    data = message.get("bytes")
+    return wire.from_client_decoder.decode(data if data is not None else b"\xc1")

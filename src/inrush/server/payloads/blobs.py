@@ -1,0 +1,300 @@
+"""Payloads and sources too large for a message: files under `home/blobs`.
+
+Ids are either random, 128 bits, or `sha256-<hex>` of the content. A random id is the right to read the blob: it is told
+only to whom the payload is for. What is known by its content (sources, build files) is for clients and agents, not for
+containers.
+
+The file system is the only record. A file's modification time is when it may go: an hour after it was put (a day for
+sources), later for what a durable call refers to; what a call or an app *holds* in memory stays in any case. Over the
+budget the first to expire go first, and when all is held a new blob is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from inrush.errors import InvalidError, NotFoundError, RequestSizeError, ResourceExhaustedError
+from inrush.linux import memory
+from inrush.server.payloads.memory import MemoryBlobs
+from inrush.wire import Codec
+
+log = logging.getLogger(__name__)
+
+KEEP_S = 3600.0
+KEEP_SOURCE_S = 7 * 86400.0
+LINGER_S = 120.0
+"""How long a blob stays after its call is forgotten: somebody may be reading it still."""
+PART_SUFFIX = ".part"
+_RANDOM_ID = re.compile(r"bl-[0-9a-f]{32}")
+_BLOB = Codec.BLOB.value
+
+
+class Blobs:
+    """The blobs of one server. Safe to use from several threads for different ids."""
+
+    def __init__(self, directory: Path, budget_bytes: int, limit_bytes: int, durable_s: float) -> None:
+        self._directory = directory
+        self._budget, self._limit, self._durable_s = budget_bytes, limit_bytes, durable_s
+        self._held: Counter[str] = Counter()
+        self._memory = MemoryBlobs()
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self._bytes = self._scan()
+
+    def _scan(self) -> int:
+        total = 0
+        for entry in os.scandir(self._directory):
+            if entry.name.endswith(PART_SUFFIX):
+                os.unlink(entry.path)
+            else:
+                total += entry.stat().st_size
+        return total
+
+    def _path(self, id: str) -> Path:
+        if not id.replace("-", "").isalnum() or not id.isascii() or len(id) > 80:
+            raise InvalidError(f"{id[:80]!r} is no id of a blob")
+        return self._directory / id
+
+    def exists(self, id: str) -> bool:
+        """Whether it is here; one that is will stay for its time from now on."""
+        if id in self._memory:
+            return True
+        path = self._path(id)
+        try:
+            self._keep(path, KEEP_SOURCE_S if id.startswith("sha256-") else KEEP_S)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def size(self, id: str) -> int:
+        """Bytes of a blob. Raises `NotFoundError`."""
+        size = self._memory.size(id)
+        if size is not None:
+            return size
+        try:
+            return self._path(id).stat().st_size
+        except FileNotFoundError:
+            raise _gone(id) from None
+
+    def open(self, id: str) -> BinaryIO:
+        """The blob, for reading. Raises `NotFoundError`."""
+        return os.fdopen(self.descriptor(id), "rb")
+
+    def descriptor(self, id: str) -> int:
+        """A descriptor to read it by, which is the caller's to close. Raises `NotFoundError`."""
+        fd = self._memory.open(id)
+        if fd is not None:
+            return fd
+        try:
+            return os.open(self._path(id), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise _gone(id) from None
+
+    def adopt(self, fd: int, id: str = "") -> int:
+        """Takes over a sealed memfd, as the blob of a random `id`; its bytes. Raises `InvalidError` for one that is
+        not sealed, `RequestSizeError`, and `ResourceExhaustedError` where memory lacks. The descriptor is ours in any
+        case."""
+        try:
+            size = memory.sealed_size(fd)
+            if not _RANDOM_ID.fullmatch(id):
+                raise InvalidError(f"{id[:80]!r} is no id of a random blob")
+            if size > self._limit:
+                raise RequestSizeError(
+                    f"{size >> 20} MiB, and the largest payload is {self._limit >> 20} MiB (setting max_payload_mib)"
+                )
+            self._memory.add(id, fd, size, KEEP_S, self._held)
+        except ValueError as error:
+            os.close(fd)
+            raise InvalidError(f"a payload was passed by {error}") from None
+        except Exception:
+            os.close(fd)
+            raise
+        return size
+
+    def read(self, id: str, offset: int, limit: int) -> bytes:
+        """A piece of it. Raises `NotFoundError`."""
+        with self.open(id) as file:
+            file.seek(offset)
+            return file.read(limit)
+
+    def create(self, digest: str = "") -> Writer:
+        """A new blob; with `digest` (sha256, hex) the content is checked against it at the end."""
+        return Writer(self, f"sha256-{digest}" if digest else new_id(), digest)
+
+    def put(self, data: bytes, digest: str = "") -> str:
+        """A whole blob at once; its id."""
+        writer = self.create(digest)
+        writer.write(data)
+        return writer.commit()
+
+    # ── how long ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def hold(self, ids: Iterable[str], durable: bool = False) -> None:
+        """These stay until released. With `durable` also over a restart, for as long as results are kept."""
+        for id in ids:
+            self._held[id] += 1
+            if durable and id not in self._memory:
+                try:
+                    self._keep(self._path(id), self._durable_s + KEEP_S)
+                except (FileNotFoundError, InvalidError):
+                    log.warning("blob %s is referred to, and not here", id)
+
+    def release(self, ids: Iterable[str]) -> None:
+        """The counterpart of `hold`; the last one lets random blobs go, after a while."""
+        for id in ids:
+            self._held[id] -= 1
+            if self._held[id] > 0:
+                continue
+            del self._held[id]
+            self._memory.keep(id, LINGER_S)
+            if not id.startswith("sha256-"):
+                with contextlib.suppress(FileNotFoundError, InvalidError):
+                    os.utime(self._path(id), (time.time(), time.time() + LINGER_S))
+
+    def sweep(self) -> None:
+        """Removes what has expired."""
+        now = time.time()
+        self._memory.sweep(self._held)
+        for expires, id, size in self._leavable():
+            if expires < now:
+                self._remove(id, size)
+
+    def _keep(self, path: Path, seconds: float) -> None:
+        until = time.time() + seconds
+        if path.stat().st_mtime < until:
+            os.utime(path, (time.time(), until))
+
+    def _leavable(self) -> Sequence[tuple[float, str, int]]:
+        found = []
+        for entry in os.scandir(self._directory):
+            if entry.name not in self._held and not entry.name.endswith(PART_SUFFIX):
+                stat = entry.stat()
+                found.append((stat.st_mtime, entry.name, stat.st_size))
+        return sorted(found)
+
+    def _remove(self, id: str, size: int) -> None:
+        try:
+            os.unlink(self._directory / id)
+            self._bytes -= size
+        except FileNotFoundError:
+            pass
+
+    def _reserve(self, size: int) -> None:
+        if self._bytes + size > self._budget:
+            for _, id, bytes_ in self._leavable():
+                if self._bytes + size <= self._budget:
+                    break
+                self._remove(id, bytes_)
+        if self._bytes + size > self._budget:
+            raise ResourceExhaustedError(
+                f"blobs take {self._bytes >> 20} of {self._budget >> 20} MiB (setting blobs_gib), and all are in use"
+            )
+        self._bytes += size
+
+
+class Writer:
+    """A blob in the making, under its id from the start; it is there for others after `commit`."""
+
+    def __init__(self, blobs: Blobs, id: str, digest: str) -> None:
+        self.id = id
+        self._blobs, self._digest = blobs, digest
+        self._path = blobs._path(id)
+        self._part = self._path.with_name(f"{id}-{secrets.token_hex(4)}{PART_SUFFIX}")
+        self._hash = hashlib.sha256() if digest else None
+        self._size = 0
+        self._file: BinaryIO | None = os.fdopen(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+    def write(self, data: bytes) -> None:
+        """Appends. Raises `RequestSizeError` over the limit, `ResourceExhaustedError` over the budget or on a full
+        disk."""
+        if self._file is None:
+            raise InvalidError(f"blob {self.id} is complete already")
+        if self._size + len(data) > self._blobs._limit:
+            self.abort()
+            raise RequestSizeError(
+                f"larger than {self._blobs._limit >> 20} MiB, the largest payload allowed (setting max_payload_mib)"
+            )
+        try:
+            self._blobs._reserve(len(data))
+            self._size += len(data)
+            self._file.write(data)
+        except OSError as error:
+            self.abort()
+            raise ResourceExhaustedError(f"the blob could not be written: {error.strerror}; free some disk") from None
+        except ResourceExhaustedError:
+            self.abort()
+            raise
+        if self._hash is not None:
+            self._hash.update(data)
+
+    def commit(self) -> str:
+        """Completes the blob; its id. Raises `InvalidError` where the content is not what its digest says."""
+        if self._file is None:
+            return self.id
+        if self._hash is not None and self._hash.hexdigest() != self._digest:
+            self.abort()
+            raise InvalidError(
+                f"the content of blob {self.id} does not match its digest; it was cut or changed on the way"
+            )
+        try:
+            self._file.close()
+        except OSError as error:
+            self.abort()
+            raise ResourceExhaustedError(f"the blob could not be written: {error.strerror}; free some disk") from None
+        self._file = None
+        if self._digest and self._path.exists():
+            os.unlink(self._part)
+            self._blobs._bytes -= self._size
+        else:
+            os.replace(self._part, self._path)
+        until = time.time() + (KEEP_SOURCE_S if self._digest else KEEP_S)
+        os.utime(self._path, (time.time(), until))
+        return self.id
+
+    def close(self) -> None:
+        """Same as `commit`."""
+        self.commit()
+
+    def abort(self) -> None:
+        """Drops what was written."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+        except OSError as error:
+            log.warning("part of a blob could not be closed: %s", error)
+        self._file = None
+        self._part.unlink(missing_ok=True)
+        self._blobs._bytes -= self._size
+
+
+def new_id() -> str:
+    """Of a random blob."""
+    return f"bl-{secrets.token_hex(16)}"
+
+
+def referred_ids(payloads: Iterable[bytes]) -> list[str]:
+    """Ids of the blobs that payloads stand for; most stand for none."""
+    ids = []
+    for payload in [p for p in payloads if p[:1] == _BLOB]:
+        try:
+            id = json.loads(payload[1:])["id"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if isinstance(id, str):
+            ids.append(id)
+    return ids
+
+
+def _gone(id: str) -> NotFoundError:
+    return NotFoundError(f"there is no blob {id!r}; blobs go when their call is forgotten, or after their time")

@@ -1,0 +1,1 @@
+"""Rows: the tables, and the group commit that writes them."""

@@ -1,0 +1,1 @@
+"""Things that hold data under a name: dicts and secrets."""

@@ -1,0 +1,152 @@
+"""Dicts: named, durable maps of opaque bytes. Writes are acknowledged after their commit, and happen in the order of
+their arrival."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+import sqlalchemy as sa
+
+from inrush.errors import InvalidError, NotFoundError, RequestSizeError
+from inrush.server.rows import tables
+from inrush.server.rows.store import Store
+from inrush.wire import DictOp
+
+MAX_KEY_BYTES = 256 * 1024
+MAX_VALUE_BYTES = 32 * 1024 * 1024
+PAGE_BYTES = 4 * 1024 * 1024
+PAGE_ITEMS = 1000
+
+_items = tables.dict_items
+_i = _items.c
+
+
+class Dicts:
+    """All Dicts, in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._replace = store.insert_or_replace(_items)
+        self._ignore = store.insert_or_ignore(_items)
+
+    async def open(self, name: str, create: bool) -> str:
+        """Id of a named Dict. Raises `NotFoundError` where there is none and it is not to be made."""
+        query = sa.select(tables.dicts.c.id).where(tables.dicts.c.name == name)
+        id: str | None = await self._store.read(lambda connection: connection.execute(query).scalar())
+        if id is not None:
+            return id
+        if not create:
+            raise NotFoundError(
+                f"there is no Dict {name!r}; create_if_missing=True makes it, `inrush dict list` shows those there are"
+            )
+        if not name or len(name) > 200:
+            raise InvalidError("a Dict's name has 1 to 200 characters")
+        row = {"id": f"di-{secrets.token_hex(12)}", "name": name, "created": time.time()}
+
+        def make(connection: sa.Connection) -> str:
+            found = connection.execute(query).scalar()
+            if found is None:
+                connection.execute(sa.insert(tables.dicts), row)
+            return str(found or row["id"])
+
+        return await self._store.transact(make)
+
+    async def delete(self, name: str) -> None:
+        """Removes it with all it holds. Raises `NotFoundError`."""
+        id = await self.open(name, create=False)
+
+        def remove(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(_items).where(_i.dict == id))
+            connection.execute(sa.delete(tables.dicts).where(tables.dicts.c.id == id))
+
+        await self._store.transact(remove)
+
+    async def all(self) -> list[dict[str, Any]]:
+        """Names and sizes, for the API."""
+        d = tables.dicts.c
+        count = sa.select(sa.func.count()).where(_i.dict == d.id).scalar_subquery()
+        query = sa.select(d.id, d.name, d.created, count.label("items")).order_by(d.name)
+        rows = await self._store.read(lambda connection: connection.execute(query).all())
+        return [dict(row._mapping) for row in rows]
+
+    async def operate(self, op: DictOp) -> Any:
+        """One operation; `wire.DictOp` lists them. Raises `NotFoundError`, `InvalidError`, `RequestSizeError`."""
+        if not await self._store.read(lambda connection: _exists(connection, op.dict)):
+            raise NotFoundError(f"there is no Dict {op.dict!r}; it was deleted")
+        match op.op:
+            case "get":
+                return await self._store.read(lambda connection: _get(connection, op.dict, _key(op)))
+            case "contains":
+                return await self._store.read(lambda connection: _get(connection, op.dict, _key(op)) is not None)
+            case "len":
+                count = sa.select(sa.func.count()).where(_i.dict == op.dict)
+                return await self._store.read(lambda connection: connection.execute(count).scalar())
+            case "items":
+                return await self._store.read(lambda connection: _page(connection, op))
+            case "put":
+                return await self._put(op)
+            case "pop":
+                return await self._store.transact(lambda connection: _pop(connection, op.dict, _key(op)))
+            case "clear":
+                statement = sa.delete(_items).where(_i.dict == op.dict)
+                await self._store.transact(lambda connection: connection.execute(statement))
+                return None
+        raise InvalidError(f"a Dict has no operation {op.op!r}")
+
+    async def _put(self, op: DictOp) -> bool:
+        for key, value in op.pairs:
+            if len(key) > MAX_KEY_BYTES or len(value) > MAX_VALUE_BYTES:
+                raise RequestSizeError(
+                    f"a Dict takes keys of {MAX_KEY_BYTES >> 10} KiB and values of {MAX_VALUE_BYTES >> 20} MiB at most"
+                )
+        rows = [{"dict": op.dict, "key": key, "value": value} for key, value in op.pairs]
+        if not rows:
+            return True
+
+        def put(connection: sa.Connection) -> bool:
+            if op.if_absent:
+                return sum(connection.execute(self._ignore, row).rowcount for row in rows) > 0
+            connection.execute(self._replace, rows)
+            return True
+
+        return await self._store.transact(put)
+
+
+def _key(op: DictOp) -> bytes:
+    if len(op.keys) != 1:
+        raise InvalidError(f"{op.op} of a Dict takes one key")
+    return op.keys[0]
+
+
+def _exists(connection: sa.Connection, id: str) -> bool:
+    return connection.execute(sa.select(tables.dicts.c.id).where(tables.dicts.c.id == id)).scalar() is not None
+
+
+def _get(connection: sa.Connection, id: str, key: bytes) -> bytes | None:
+    query = sa.select(_i.value).where(_i.dict == id, _i.key == key)
+    return connection.execute(query).scalar()
+
+
+def _pop(connection: sa.Connection, id: str, key: bytes) -> bytes | None:
+    value = _get(connection, id, key)
+    if value is not None:
+        connection.execute(sa.delete(_items).where(_i.dict == id, _i.key == key))
+    return value
+
+
+def _page(connection: sa.Connection, op: DictOp) -> dict[str, Any]:
+    """Items in the order of keys, after the cursor; `next` is the cursor of the next page, or null."""
+    query = sa.select(_i.key, _i.value).where(_i.dict == op.dict).order_by(_i.key).limit(PAGE_ITEMS)
+    if op.keys:
+        query = query.where(_i.key > op.keys[0])
+    pairs: list[tuple[bytes, bytes]] = []
+    size = 0
+    for key, value in connection.execute(query):
+        pairs.append((key, value))
+        size += len(key) + len(value)
+        if size > PAGE_BYTES:
+            break
+    more = len(pairs) == PAGE_ITEMS or size > PAGE_BYTES
+    return {"pairs": pairs, "next": pairs[-1][0] if more else None}

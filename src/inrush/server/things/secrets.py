@@ -1,0 +1,170 @@
+"""Secrets: values sealed with AES-GCM under a key that stays in a file of the home (0600). No value is logged, and
+none leaves but in the environment of the containers that are to have it.
+
+An anonymous secret has an id made of its content, so that an unchanged redeploy is unchanged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets as random
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from inrush.errors import AlreadyExistsError, InvalidError, NotFoundError
+from inrush.server.rows import tables
+from inrush.server.rows.store import Store
+
+MAX_BYTES = 64 * 1024
+"""Of one secret, all values."""
+
+_Values = tuple[tuple[str, str], ...]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Values).decode
+_decode_keys = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+
+
+class Secret:
+    """What is known of a secret without opening it."""
+
+    __slots__ = ("created", "id", "keys", "name", "sealed", "updated")
+
+    def __init__(
+        self, id: str, name: str, keys: tuple[str, ...], sealed: bytes, created: float, updated: float
+    ) -> None:
+        self.id, self.name, self.keys, self.sealed = id, name, keys, sealed
+        self.created, self.updated = created, updated
+
+    def describe(self) -> dict[str, Any]:
+        """For the API: names, never values."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "keys": list(self.keys),
+            "created": self.created,
+            "updated": self.updated,
+        }
+
+
+class Secrets:
+    """All secrets, sealed, in memory and in the store."""
+
+    def __init__(self, home: Path, store: Store) -> None:
+        self._store = store
+        self._key = _load_key(home / "key")
+        self._upsert = store.insert_or_replace(tables.secrets)
+        self._by_id: dict[str, Secret] = {}
+        for row in store.read_now(lambda connection: connection.execute(sa.select(tables.secrets)).all()):
+            self._by_id[row.id] = Secret(row.id, row.name, _decode_keys(row.keys), row.sealed, row.created, row.updated)
+
+    async def put(self, values: _Values, name: str = "", overwrite: bool = True) -> str:
+        """Creates or replaces; the id. Raises `AlreadyExistsError`, `InvalidError`."""
+        _check(values)
+        old = self._named(name) if name else None
+        if old is not None and not overwrite:
+            raise AlreadyExistsError(
+                f"secret {name!r} is there already; `inrush secret create --force` puts new values in its place"
+            )
+        now = time.time()
+        id = old.id if old is not None else self._new_id(values, name)
+        keys = tuple(sorted(key for key, _ in values))
+        secret = Secret(id, name, keys, self._seal(id, values), old.created if old is not None else now, now)
+        row = secret.describe() | {"keys": _encode(keys), "sealed": secret.sealed}
+        await self._store.transact(lambda connection: connection.execute(self._upsert, [row]))
+        self._by_id[id] = secret
+        return id
+
+    def find(self, name: str, required: tuple[str, ...] = ()) -> str:
+        """Id of a named secret. Raises `NotFoundError`."""
+        secret = self._named(name)
+        if secret is None:
+            raise NotFoundError(f"there is no secret {name!r}; `inrush secret create {name} KEY=VALUE` makes one")
+        missing = [key for key in required if key not in secret.keys]
+        if missing:
+            raise NotFoundError(f"secret {name!r} has no key {missing[0]!r}; it has {', '.join(secret.keys) or 'none'}")
+        return secret.id
+
+    async def delete(self, name: str) -> None:
+        """Removes a named secret. Raises `NotFoundError`."""
+        await self.discard([self.find(name)])
+
+    async def discard(self, ids: Iterable[str]) -> None:
+        """Removes by id; unknown ones are passed over."""
+        gone = [id for id in ids if self._by_id.pop(id, None) is not None]
+        if gone:
+            statement = sa.delete(tables.secrets).where(tables.secrets.c.id.in_(gone))
+            await self._store.transact(lambda connection: connection.execute(statement))
+
+    def named(self) -> list[dict[str, Any]]:
+        """All named secrets, without values."""
+        return [s.describe() for s in sorted(self._by_id.values(), key=lambda s: s.name) if s.name]
+
+    def anonymous(self, ids: Iterable[str]) -> list[str]:
+        """Those of `ids` that have no name."""
+        return [id for id in ids if id in self._by_id and not self._by_id[id].name]
+
+    def values(self, ids: Iterable[str]) -> dict[str, str]:
+        """The variables of several secrets, later ones winning. Raises `NotFoundError`."""
+        merged: dict[str, str] = {}
+        for id in ids:
+            secret = self._by_id.get(id)
+            if secret is None:
+                raise NotFoundError(f"secret {id} is gone; it was deleted after the function was deployed")
+            merged.update(_decode(self._open(secret)))
+        return merged
+
+    def _named(self, name: str) -> Secret | None:
+        return next((s for s in self._by_id.values() if s.name == name), None)
+
+    def _new_id(self, values: _Values, name: str) -> str:
+        if name:
+            return f"se-{random.token_hex(12)}"
+        return f"se-{hmac.new(self._key, _encode(sorted(values)), hashlib.sha256).hexdigest()[:24]}"
+
+    def _seal(self, id: str, values: _Values) -> bytes:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        nonce = os.urandom(12)
+        return nonce + AESGCM(self._key).encrypt(nonce, _encode(values), id.encode())
+
+    def _open(self, secret: Secret) -> bytes:
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        try:
+            return AESGCM(self._key).decrypt(secret.sealed[:12], secret.sealed[12:], secret.id.encode())
+        except InvalidTag:
+            raise InvalidError(
+                f"secret {secret.name or secret.id} cannot be opened: it was sealed with another `key` than the home's"
+            ) from None
+
+
+def _check(values: _Values) -> None:
+    for key, value in values:
+        if not key or "=" in key or "\0" in key or "\0" in value:
+            raise InvalidError(f"{key!r} is no name of an environment variable, or its value has a NUL in it")
+    if sum(len(key) + len(value) for key, value in values) > MAX_BYTES:
+        raise InvalidError(f"a secret may hold {MAX_BYTES >> 10} KiB at most")
+
+
+def _load_key(path: Path) -> bytes:
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        key = random.token_bytes(32)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+    if len(key) != 32:
+        raise InvalidError(
+            f"{path} is damaged: it must hold 32 bytes; restore it, or remove it and make the secrets anew"
+        )
+    return key

@@ -1,0 +1,1 @@
+"""Watching: logs of containers, and what clients follow."""

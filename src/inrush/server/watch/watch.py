@@ -1,0 +1,59 @@
+"""What goes on in an app, for those who watch: states of containers, and what calls wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from inrush.core.model import effects
+from inrush.server.apps.functions import Function, Functions
+from inrush.server.fleet.containers import Container, Containers
+
+Watcher = Callable[[str, str, str, str], None]
+"""Gets kind (`container`, `waiting`), subject, state, why."""
+
+
+class Watch:
+    """Tells watchers of each change, and keeps the latest words of the core for `why`."""
+
+    def __init__(self, functions: Functions, containers: Containers) -> None:
+        self._functions, self._containers = functions, containers
+        self._watchers: dict[str, list[Watcher]] = {}
+        containers.changed = self._container
+
+    def follow(self, app: str, watcher: Watcher) -> Callable[[], None]:
+        """Tells what is, and from then on what changes; call what is returned to end that."""
+        for container in self._containers.all():
+            if container.function.app == app:
+                watcher("container", container.id, container.state, container.why)
+        for function in self._functions.all():
+            if function.app == app and function.waiting:
+                watcher("waiting", function.title, "waiting", function.waiting)
+        self._watchers.setdefault(app, []).append(watcher)
+        return lambda: self._unfollow(app, watcher)
+
+    def _unfollow(self, app: str, watcher: Watcher) -> None:
+        watchers = self._watchers.get(app, [])
+        if watcher in watchers:
+            watchers.remove(watcher)
+        if not watchers:
+            self._watchers.pop(app, None)
+
+    def waiting(self, effect: effects.Waiting) -> None:
+        """An effect of the core."""
+        function = self._functions.get(effect.function)
+        if function is not None:
+            function.waiting = effect.why
+            self._tell(function, "waiting", function.title, "waiting" if effect.why else "", effect.why)
+
+    def decided(self, effect: effects.Decided) -> None:
+        """An effect of the core."""
+        function = self._functions.get(effect.function)
+        if function is not None:
+            function.decided = f"wants {effect.wanted}, has {effect.have}: {effect.why}"
+
+    def _container(self, container: Container) -> None:
+        self._tell(container.function, "container", container.id, container.state, container.why)
+
+    def _tell(self, function: Function, kind: str, subject: str, state: str, why: str) -> None:
+        for watcher in self._watchers.get(function.app, ()):
+            watcher(kind, subject, state, why)
