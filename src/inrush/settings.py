@@ -27,6 +27,7 @@ class Setting(NamedTuple):
 SETTINGS: tuple[Setting, ...] = (
     Setting("server_url", "", "Server to use, http(s)://host:port; empty: the local one, started when needed"),
     Setting("token", "", "Token for the server; empty: the local server's own, read from the home", secret=True),
+    Setting("environment", "", "Environment that programs and commands use; empty: the token's own, else main"),
     Setting("gpus", "", 'GPUs that this node declares, such as "A10G:8,A100:8", or real cards by name, "A10G=0,1"'),
     Setting("cloud", "", "Cloud that this node is in, as functions ask for it by cloud="),
     Setting("region", "", "Region that this node is in, as functions ask for it by region="),

@@ -13,7 +13,7 @@ from inrush import settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_OF_CLIENTS = ("server_url", "token", "max_payload_mib", "force_build")
+_OF_CLIENTS = ("server_url", "token", "environment", "max_payload_mib", "force_build")
 """What a program itself goes by; everything else is the server's, from its start on."""
 
 

@@ -79,7 +79,7 @@ from inrush.wire.from_node import (
     Yielded,
     from_node_decoder,
 )
-from inrush.wire.functions import AppSpec, FunctionSpec, Parameter, Retries, ScalePolicy, Web
+from inrush.wire.functions import MAIN, AppSpec, FunctionSpec, Parameter, Retries, ScalePolicy, Web, app_key
 from inrush.wire.images import Recipe, Step
 from inrush.wire.payloads import INLINE_LIMIT_BYTES, Codec, Status, SystemFailure, system_failure
 from inrush.wire.resources import Gpu, GpuRequest, Inventory, Resources
@@ -105,6 +105,7 @@ __all__ = [
     "FRAME",
     "FRAME_LIMIT_BYTES",
     "INLINE_LIMIT_BYTES",
+    "MAIN",
     "PROTOCOL",
     "Accepted",
     "Answer",
@@ -198,6 +199,7 @@ __all__ = [
     "Web",
     "Welcome",
     "Yielded",
+    "app_key",
     "encode",
     "from_client_decoder",
     "from_node_decoder",

@@ -2,6 +2,8 @@
 
 `Ask(rid, body)` is answered by `Answer(rid, result)` or `Refused(rid, code, message)`, of `answers.py`. One client may
 have many asks in flight; answers come in any order.
+
+What is named is looked up in the `environment` of the ask; where that is empty, in the asker's own.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class BuildImage(Message, frozen=True):
     app: str
     secrets: tuple[str, ...] = ()
     force: bool = False
+    environment: str = ""
 
 
 class StartApp(Message, frozen=True):
@@ -67,6 +70,7 @@ class StopApp(Message, frozen=True):
     """Ends an app by id or name: its calls are cancelled, its containers get their grace. Result: null."""
 
     app: str
+    environment: str = ""
 
 
 class FindFunction(Message, frozen=True):
@@ -75,6 +79,7 @@ class FindFunction(Message, frozen=True):
 
     app: str
     name: str
+    environment: str = ""
 
 
 class BindClass(Message, frozen=True):
@@ -108,6 +113,7 @@ class PutSecret(Message, frozen=True):
     values: tuple[tuple[str, str], ...]
     name: str = ""
     overwrite: bool = True
+    environment: str = ""
 
 
 class FindSecret(Message, frozen=True):
@@ -115,6 +121,7 @@ class FindSecret(Message, frozen=True):
 
     name: str
     required: tuple[str, ...] = ()
+    environment: str = ""
 
 
 class OpenDict(Message, frozen=True):
@@ -122,6 +129,7 @@ class OpenDict(Message, frozen=True):
 
     name: str
     create: bool = False
+    environment: str = ""
 
 
 class DictOp(Message, frozen=True):
@@ -141,10 +149,13 @@ class DeleteDict(Message, frozen=True):
     """Result: null."""
 
     name: str
+    environment: str = ""
 
 
 class ListDicts(Message, frozen=True):
     """Result: `[{"name", "items", "created"}, …]` of all named Dicts; `created` in seconds since the epoch."""
+
+    environment: str = ""
 
 
 class FollowLogs(Message, frozen=True):
@@ -154,12 +165,14 @@ class FollowLogs(Message, frozen=True):
     app: str
     backlog: int = 0
     follow: bool = True
+    environment: str = ""
 
 
 class FollowStates(Message, frozen=True):
     """What is going on in an app, for a progress display: `State` messages tagged with `rid`, until `Unfollow(rid)`."""
 
     app: str
+    environment: str = ""
 
 
 class FindCall(Message, frozen=True):

@@ -30,6 +30,8 @@ class Hello(Message, frozen=True):
     token: str = ""
     protocol: int = PROTOCOL
     version: str = ""
+    environment: str = ""
+    """Where names are looked up that come without an environment; empty: the token's own, else `main`."""
 
 
 class Welcome(Message, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from inrush.wire.images import Recipe
 from inrush.wire.resources import Resources
 from inrush.wire.structs import Struct
@@ -95,9 +97,23 @@ class FunctionSpec(Struct, frozen=True):
     """Above 1: each input runs in so many containers at once, all or none of them; the first one's result counts."""
 
 
+MAIN: Final = "main"
+"""The environment of everything that names none."""
+
+
 class AppSpec(Struct, frozen=True):
     """What `run` and `deploy` send: an app whole, replaced atomically."""
 
     name: str
     functions: tuple[FunctionSpec, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
+    environment: str = MAIN
+    """The trust domain of its code. Apps of one environment may use one another; nothing crosses environments."""
+
+
+def app_key(environment: str, app: str) -> str:
+    """What an app is known by where apps of several environments meet: `app`, or `environment/app` outside of `main`.
+
+    Neither name may hold a slash, so no two apps share a key.
+    """
+    return app if environment == MAIN else f"{environment}/{app}"

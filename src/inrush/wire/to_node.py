@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inrush.wire.batches import BatchDecoder
-from inrush.wire.functions import FunctionSpec
+from inrush.wire.functions import MAIN, FunctionSpec, app_key
 from inrush.wire.images import Recipe
 from inrush.wire.resources import Gpu
 from inrush.wire.structs import Message
@@ -27,6 +27,12 @@ class StartContainer(Message, frozen=True):
     """The first container of its cluster, if it is in one."""
     cards: tuple[Gpu, ...] = ()
     """What `gpus` stand for on a simulated node, whose cards the agent that acts for it does not have; else empty."""
+    environment: str = MAIN
+
+    @property
+    def app_key(self) -> str:
+        """Whose uid range, templates and caches it has."""
+        return app_key(self.environment, self.app)
 
 
 class Prepare(Message, frozen=True):
@@ -38,6 +44,12 @@ class Prepare(Message, frozen=True):
     spec: FunctionSpec
     env: tuple[tuple[str, str], ...] = ()
     parameters: bytes = b""
+    environment: str = MAIN
+
+    @property
+    def app_key(self) -> str:
+        """Whose uid range, templates and caches it has."""
+        return app_key(self.environment, self.app)
 
 
 class StopContainer(Message, frozen=True):
@@ -100,6 +112,12 @@ class Build(Message, frozen=True):
     app: str
     env: tuple[tuple[str, str], ...] = ()
     force: bool = False
+    environment: str = MAIN
+
+    @property
+    def app_key(self) -> str:
+        """Whose uid range, templates and caches it has."""
+        return app_key(self.environment, self.app)
 
 
 class ToGuestLink(Message, frozen=True):
@@ -122,6 +140,12 @@ class ExecIn(Message, frozen=True):
     spec: FunctionSpec | None = None
     app: str = ""
     env: tuple[tuple[str, str], ...] = ()
+    environment: str = MAIN
+
+    @property
+    def app_key(self) -> str:
+        """Whose uid range, templates and caches it has."""
+        return app_key(self.environment, self.app)
 
 
 class ExecInput(Message, frozen=True):

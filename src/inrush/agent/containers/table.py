@@ -35,8 +35,8 @@ class Containers:
         self.closing = False
 
     def apps(self) -> set[str]:
-        """Apps that have containers here."""
-        return {container.order.app for container in self._table.values()}
+        """Apps that have containers here, by their keys."""
+        return {container.order.app_key for container in self._table.values()}
 
     def env(self, id: str) -> dict[str, str] | None:
         """The environment of a running container, or None."""

@@ -30,7 +30,7 @@ class Builds:
             image = await self._images.ensure(
                 order.recipe,
                 app=order.app,
-                uid_base=self._uids.first_uid(order.app),
+                uid_base=self._uids.first_uid(order.app_key),
                 env=dict(order.env),
                 blobs=self._blobs,
                 force=order.force,

@@ -103,7 +103,7 @@ class Starts:
         payloads = await self._grounds.pickled(order.spec)
         if self._settings["isolation"] == "process":
             return await self._start_process(order, cards, payloads, stdio)
-        ground = await self._grounds.find(order.spec, order.app)
+        ground = await self._grounds.find(order.spec, order.app_key)
         devices = cdi.edits(cards)
         env = container_env(order, ground.env, cards, devices)
         load = {**load_of(order, env, self._max_payload_bytes), "learn": self._zygotes.learns}
@@ -134,9 +134,9 @@ class Starts:
             return
         async with self._preparing:
             try:
-                ground = await self._grounds.find(order.spec, order.app)
+                ground = await self._grounds.find(order.spec, order.app_key)
                 if not order.spec.snapshot or order.spec.pickled or lacks_parameters(order):
-                    template = await self._zygotes.prepare(order, ground, self._uids.first_uid(order.app))
+                    template = await self._zygotes.prepare(order, ground, self._uids.first_uid(order.app_key))
                 else:
                     template = self._templates_for(order, ground)[0]
                 async with self._templates.use(template, self._ttl_s(template)):
@@ -147,14 +147,15 @@ class Starts:
     async def shell(self, order: wire.ExecIn, streams: tuple[int, int, int]) -> None:
         """A fresh container of a function, known as the exec's id, that runs the order's command."""
         assert order.spec is not None
-        ground = await self._grounds.find(order.spec, order.app)
-        own = {"INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app, "INRUSH_FUNCTION": order.spec.name}
+        ground = await self._grounds.find(order.spec, order.app_key)
+        own = {"INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app, "INRUSH_ENVIRONMENT": order.environment}
+        own["INRUSH_FUNCTION"] = order.spec.name
         env = shell_env({**BASE, **ground.env, **dict(order.env), **own}, order.tty)
         spec = RunSpec(
             id=order.exec,
             root=ground.root(order.exec, (), order.spec.resources.disk_mib),
             argv=order.argv,
-            uid_base=self._uids.first_uid(order.app),
+            uid_base=self._uids.first_uid(order.app_key),
             env=env,
             cwd=ground.workdir,
             limits=limits(order.spec.resources),
@@ -195,7 +196,7 @@ class Starts:
         """Who is told what the guest imports."""
         if not self._zygotes.learns:
             return lambda imports: None
-        uid_base = self._uids.first_uid(site.order.app)
+        uid_base = self._uids.first_uid(site.order.app_key)
         return lambda imports: self._zygotes.heard(site.order, site.ground, uid_base, imports)
 
     async def _exec(self, site: Site, stdio: Stdio, why: str) -> Begun:
@@ -205,7 +206,7 @@ class Starts:
             id=order.container,
             root=ground.root(order.container, site.devices.binds, order.spec.resources.disk_mib),
             argv=(ground.python, "-I", "-c", code),
-            uid_base=self._uids.first_uid(order.app),
+            uid_base=self._uids.first_uid(order.app_key),
             env=site.env,
             cwd=ground.workdir,
             limits=limits(order.spec.resources),
@@ -251,7 +252,7 @@ class Starts:
 
     def _templates_for(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> list[TemplateSpec]:
         """What it may be forked from, the best first."""
-        uid_base = self._uids.first_uid(order.app)
+        uid_base = self._uids.first_uid(order.app_key)
         zygote = self._zygotes.best(order, ground, uid_base)
         if not order.spec.snapshot or order.spec.pickled:
             return [zygote]

@@ -27,7 +27,7 @@ Order = wire.StartContainer | wire.Prepare
 def zygote(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
     """An interpreter in the app's image, with the guest imported."""
     return TemplateSpec(
-        key="zy-" + _digest(order.app, ground.layers, ground.env, platform.release()),
+        key="zy-" + _digest(order.app_key, ground.layers, ground.env, platform.release()),
         root=ground.template_root(with_source=False),
         uid_base=uid_base,
         python=ground.python,
@@ -52,10 +52,11 @@ def imports(template: TemplateSpec) -> tuple[str, ...]:
 
 def snapshot(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
     """The same with the module imported and `@enter(snap=True)` hooks run."""
-    env = {**ground.env, **dict(order.env), "INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app}
+    own = {"INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app, "INRUSH_ENVIRONMENT": order.environment}
+    env = {**ground.env, **dict(order.env), **own}
     boot = {"spec": {**load_spec(order), "function": "", "env": dict(order.env)}}
     return TemplateSpec(
-        key="sn-" + _digest(order.app, ground.layers, ground.above, boot, env, platform.release()),
+        key="sn-" + _digest(order.app_key, ground.layers, ground.above, boot, env, platform.release()),
         root=ground.template_root(with_source=True),
         uid_base=uid_base,
         python=ground.python,

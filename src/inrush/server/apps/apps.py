@@ -321,7 +321,7 @@ class Apps:
             if row.successor:
                 self._functions.replaced(row.id, row.successor)
             elif owner is not None:
-                function = from_row(row, owner.name, owner.deployed)
+                function = from_row(row, owner.name, owner.deployed, owner.environment)
                 self._functions.add(function)
                 if not function.base:
                     owner.functions[function.name] = function.id

@@ -15,7 +15,7 @@ import msgspec
 
 from inrush.core.model.events import FunctionAdded
 from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
-from inrush.wire import FunctionSpec, ScalePolicy
+from inrush.wire import MAIN, FunctionSpec, ScalePolicy, app_key
 
 MAX_POOLS = 10_000
 """Parameter sets of one class."""
@@ -36,6 +36,7 @@ class Function:
         "base",
         "decided",
         "durable",
+        "environment",
         "id",
         "name",
         "notes",
@@ -56,9 +57,11 @@ class Function:
         durable: bool,
         base: str = "",
         parameters: bytes = b"",
+        environment: str = MAIN,
     ) -> None:
         self.id, self.app, self.app_name, self.name, self.spec = id, app, app_name, name, spec
         self.durable, self.base, self.parameters = durable, base, parameters
+        self.environment = environment
         self.queued = 0
         self.waiting = ""
         self.decided = ""
@@ -71,6 +74,11 @@ class Function:
             return self.name
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in json.loads(self.parameters).items())})"
 
+    @property
+    def app_key(self) -> str:
+        """What the core and nodes know its app by."""
+        return app_key(self.environment, self.app_name)
+
     def added(self) -> FunctionAdded:
         """The event that tells the core. A class that cannot be made without parameters has no containers of its
         own."""
@@ -78,7 +86,7 @@ class Function:
         if not self.base and any(parameter.required for parameter in spec.parameters):
             scale = msgspec.structs.replace(spec.scale, min_containers=0, buffer_containers=0)
             spec = msgspec.structs.replace(spec, scale=scale)
-        return FunctionAdded(self.id, self.app_name, spec, self.durable)
+        return FunctionAdded(self.id, self.app_key, spec, self.durable)
 
     def row(self) -> dict[str, Any]:
         """Its row in the store."""
@@ -94,7 +102,7 @@ class Function:
         }
 
 
-def from_row(row: Any, app_name: str, durable: bool) -> Function:
+def from_row(row: Any, app_name: str, durable: bool, environment: str) -> Function:
     """The function of a row."""
     return Function(
         row.id,
@@ -105,6 +113,7 @@ def from_row(row: Any, app_name: str, durable: bool) -> Function:
         durable=durable,
         base=row.base,
         parameters=row.parameters,
+        environment=environment,
     )
 
 
@@ -190,7 +199,15 @@ class Functions:
             scale = msgspec.structs.replace(spec.scale, min_containers=0)
             spec = msgspec.structs.replace(spec, scale=scale)
         pool = Function(
-            id, base.app, base.app_name, base.name, spec, durable=base.durable, base=base.id, parameters=canonical
+            id,
+            base.app,
+            base.app_name,
+            base.name,
+            spec,
+            durable=base.durable,
+            base=base.id,
+            parameters=canonical,
+            environment=base.environment,
         )
         self.add(pool)
         return pool, True

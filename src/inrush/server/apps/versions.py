@@ -51,6 +51,10 @@ class App:
         return self.spec.name
 
     @property
+    def environment(self) -> str:
+        return self.spec.environment
+
+    @property
     def state(self) -> str:
         """For people: `deployed`, `running` (ephemeral), `detached`, `stopped`."""
         if self.ended:
@@ -85,7 +89,9 @@ def plan_version(app: App, spec: wire.AppSpec, functions: Functions) -> Plan:
                 plan.added.append(_like(old, old.id, new))
                 plan.added.extend(_like(pool, pool.id, new) for pool in functions.pools(old.id))
             continue
-        function = Function(_new_id(), app.id, spec.name, new.name, new, durable=app.deployed)
+        function = Function(
+            _new_id(), app.id, spec.name, new.name, new, durable=app.deployed, environment=app.environment
+        )
         plan.functions[new.name] = function.id
         plan.added.append(function)
         if old is not None:
@@ -120,6 +126,7 @@ def _like(function: Function, id: str, spec: wire.FunctionSpec, base: str = "") 
         durable=function.durable,
         base=base or function.base,
         parameters=function.parameters,
+        environment=function.environment,
     )
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 
+import msgspec
+
 from inrush import wire
 from inrush.errors import NotFoundError, ResourceExhaustedError
 from inrush.server.apps.functions import Function
@@ -67,7 +69,10 @@ class Execs:
         if not nodes:
             raise ResourceExhaustedError("no node is attached; try again in a moment")
         return self._begin(
-            nodes[0], wire.ExecIn("", "", argv, tty, rows, columns, function.spec, function.app_name, env)
+            nodes[0],
+            wire.ExecIn(
+                *("", "", argv, tty, rows, columns), function.spec, function.app_name, env, function.environment
+            ),
         )
 
     def _node(self, id: str) -> Node | None:
@@ -78,11 +83,7 @@ class Execs:
             raise ResourceExhaustedError(f"{MAX_EXECS} commands run already")
         id = f"ex-{secrets.token_hex(8)}"
         running = self._execs[id] = Exec(id, node)
-        node.send(
-            wire.ExecIn(
-                id, order.container, order.argv, order.tty, order.rows, order.columns, order.spec, order.app, order.env
-            )
-        )
+        node.send(msgspec.structs.replace(order, exec=id))
         return running
 
     def forget(self, running: Exec) -> None:

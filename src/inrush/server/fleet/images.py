@@ -25,7 +25,7 @@ class Images:
         nodes.handlers[wire.BuildLine] = self._line
         nodes.handlers[wire.Built] = self._built
 
-    async def build(self, ask: wire.BuildImage, progress: Progress) -> dict[str, str]:
+    async def build(self, ask: wire.BuildImage, environment: str, progress: Progress) -> dict[str, str]:
         """The image's id and its Python. Raises `ImageBuildError` with the failed step and its output."""
         if len(self._builds) >= MAX_BUILDS:
             raise ResourceExhaustedError(f"{MAX_BUILDS} images are being built already; try again later")
@@ -34,7 +34,8 @@ class Images:
         future: asyncio.Future[wire.Built] = asyncio.get_running_loop().create_future()
         self._builds[id] = (progress, future)
         try:
-            (await self._nodes.first()).send(wire.Build(id, ask.recipe, ask.app, env, ask.force or self._force))
+            order = wire.Build(id, ask.recipe, ask.app, env, ask.force or self._force, environment)
+            (await self._nodes.first()).send(order)
             built = await future
         finally:
             del self._builds[id]

@@ -193,7 +193,9 @@ class Nodes:
         except Error as error:
             log.warning("%s: %s", function.title, error)
             return
-        node.send(wire.Prepare(function.id, function.app_name, function.spec, env, function.parameters))
+        node.send(
+            wire.Prepare(function.id, function.app_name, function.spec, env, function.parameters, function.environment)
+        )
 
     def start_container(self, effect: effects.StartContainer) -> None:
         """An effect of the core."""
@@ -225,6 +227,7 @@ class Nodes:
                 effect.gpu_share,
                 effect.rank,
                 effect.cluster,
+                environment=function.environment,
             )
         )
 

@@ -132,7 +132,10 @@ class Asks:
     # ── apps and functions ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _build_image(self, session: Session, rid: int, ask: wire.BuildImage) -> dict[str, str]:
-        return await self._images.build(ask, lambda kind, text: session.send(wire.Progress(rid, kind, text)))
+        environment = ask.environment or wire.MAIN
+        return await self._images.build(
+            ask, environment, lambda kind, text: session.send(wire.Progress(rid, kind, text))
+        )
 
     async def _start_app(self, session: Session, rid: int, ask: wire.StartApp) -> dict[str, Any]:
         return (await self._apps.start(session.client, ask)).answer()
