@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from inrush.core.model import effects, events
 from inrush.core.cluster import Cluster
+from inrush.core.model import effects, events
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources, ScalePolicy
 
 CHUNK = 256

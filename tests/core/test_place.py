@@ -6,9 +6,9 @@ import pytest
 
 from inrush.core.model.containers import Container
 from inrush.core.model.nodes import Node
+from inrush.core.model.wanted import Placement, Wanted, accepts, wanted
 from inrush.core.place.index import Index
 from inrush.core.place.never import can_ever
-from inrush.core.place.place import Placement, Wanted, accepts, wanted
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Resources
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inrush.core.calls.retry import LOSSES_MAX, SHARED_CRASHES_MAX, End, Tries, delay_s, next_try
+from inrush.core.calls.retry import LOSSES_MAX, SHARED_CRASHES_MAX, End, delay_s, next_try
+from inrush.core.model.calls import Tries
 from inrush.wire import Retries, Status
 
 NEVER = Retries()

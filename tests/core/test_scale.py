@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inrush.core.model.measured import Measured, Memo
 from inrush.core.model.tuning import TUNING, Tuning
-from inrush.core.scale.scale import Load, Measured, Memo, desired, deviation, horizon_s, keep_s
+from inrush.core.scale.desired import Load, desired, deviation, horizon_s, keep_s
 from inrush.wire import ScalePolicy
 
 seconds = st.floats(0.0001, 1000)

@@ -9,7 +9,8 @@ import pytest
 
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events
-from inrush.core.pools.pools import Backlog, Demand, Pool, deserved, lives_s, plan, serving
+from inrush.core.model.pools import Pool
+from inrush.core.pools.orders import Backlog, Demand, deserved, lives_s, plan, serving
 from inrush.pools.provider import Offer, Provider
 from inrush.pools.simulated import SimulatedPool
 from inrush.pools.static import StaticPool

@@ -9,7 +9,7 @@ from collections import defaultdict
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events
 from inrush.core.model.calls import INPUT
-from inrush.core.share.quotas import parse
+from inrush.core.model.quotas import parse
 from inrush.wire import Status
 
 

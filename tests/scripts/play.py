@@ -31,8 +31,8 @@ from typing import Any
 
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events
-from inrush.core.place.place import image_key
-from inrush.core.share.quotas import parse
+from inrush.core.model.quotas import parse
+from inrush.core.model.wanted import image_key
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Inventory, Recipe, Resources, Retries, ScalePolicy, Status
 
 HERE = Path(__file__).parent

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from inrush.server.watch import logs as module
-from inrush.server.watch.logs import Line, Logs
+from inrush.server import logs as module
+from inrush.server.logs import Line, Logs
 
 
 def line(number: int, container: str = "co-1", size: int = 0) -> Line:

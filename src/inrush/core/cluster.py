@@ -22,15 +22,16 @@ from inrush.core.calls.intake import call_arrived, call_cancelled, call_ended, c
 from inrush.core.calls.lease import look
 from inrush.core.calls.outcome import attempts_ended, inputs_returned, retry_due
 from inrush.core.calls.route import route
-from inrush.core.check import check, checkpoint
-from inrush.core.containers.registry import (
+from inrush.core.changes.containers import container_ended, container_ready
+from inrush.core.changes.functions import (
     function_added,
     function_removed,
     function_replaced,
     restored,
     scale_overridden,
 )
-from inrush.core.containers.startup import container_ended, container_ready
+from inrush.core.changes.nodes import node_changed, node_held, node_joined, node_left
+from inrush.core.check import checkpoint, invariants
 from inrush.core.model import events
 from inrush.core.model.calls import Call
 from inrush.core.model.containers import Container
@@ -38,16 +39,17 @@ from inrush.core.model.effects import Effect, WakeAt
 from inrush.core.model.functions import Function
 from inrush.core.model.graphs import Plain
 from inrush.core.model.nodes import Node
+from inrush.core.model.pools import Pool
+from inrush.core.model.quotas import Quotas
 from inrush.core.model.state import State
 from inrush.core.model.tuning import TUNING, Tuning
-from inrush.core.place.fleet import node_changed, node_held, node_joined, node_left
 from inrush.core.place.health import forgive
+from inrush.core.place.index import Index
 from inrush.core.pools import coming
-from inrush.core.pools.pools import Pool
 from inrush.core.pools.supply import nodes_failed, pool_joined
-from inrush.core.scale.sizing import plan_idle, review, tell_waiting
+from inrush.core.scale.sizing import plan_idle, review
+from inrush.core.scale.waiting import tell_waiting
 from inrush.core.share.provision import look_at_pools, provision
-from inrush.core.share.quotas import Quotas
 
 
 def _tick(state: State, event: events.Tick) -> None:
@@ -93,7 +95,7 @@ class Cluster:
     """
 
     def __init__(self, seed: str, tuning: Tuning = TUNING, quotas: Quotas = MappingProxyType({})) -> None:
-        self._hold(State(seed, tuning, quotas=quotas))
+        self._hold(State(seed, Index(), tuning, quotas=quotas))
 
     @classmethod
     def restored(cls, plain: Plain, tuning: Tuning = TUNING) -> Cluster:
@@ -157,7 +159,7 @@ class Cluster:
 
     def violations(self) -> list[str]:
         """Sentences about what in the state contradicts itself; always empty, or the core has a defect."""
-        return check.violations(self._state)
+        return invariants.violations(self._state)
 
 
 def _settle(state: State) -> None:

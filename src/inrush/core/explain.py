@@ -5,30 +5,8 @@ from __future__ import annotations
 from inrush.core.model.functions import Function
 from inrush.core.model.state import State
 from inrush.core.pools.coming import told
-from inrush.core.scale.scale import keep_s
-
-PATIENCE_S = 0.1
-"""Calls that wait for a busy container are told of only after this long: it is what busy containers are for."""
-
-
-def waiting_for(state: State, function: Function) -> str:
-    """What the calls of a function wait for, empty when they do not wait."""
-    if not function.queued:
-        return ""
-    if not state.nodes:
-        return (function.refusal if state.pools else "") or "no node has joined yet"
-    trouble, starting, ready = function.trouble, function.counts["starting"], function.counts["ready"]
-    if state.now < trouble.blocked_until and not function.live:
-        return f"its container could not start, {_times(trouble.failures)} ({trouble.why}); tried again after a while"
-    if starting and not ready:
-        return f"{_count(starting)} starting"
-    if function.refusal and not ready:
-        return function.refusal
-    if not function.live:
-        return "max_containers is 0" if function.policy.max_containers == 0 else function.waiting
-    if state.now - function.queued_since < PATIENCE_S:
-        return function.waiting
-    return _busy(function, starting)
+from inrush.core.scale.desired import keep_s
+from inrush.core.scale.waiting import times, waiting_for
 
 
 def explain(state: State, function_id: str) -> list[str]:
@@ -41,7 +19,7 @@ def explain(state: State, function_id: str) -> list[str]:
     lines += [f"{_ago(state, at)} {text}" for at, text in function.departures]
     if function.trouble.failures:
         lines.append(
-            f"{_times(function.trouble.failures)} in a row its container could not start: {function.trouble.why}"
+            f"{times(function.trouble.failures)} in a row its container could not start: {function.trouble.why}"
         )
     lines += told(state, function)
     waiting = waiting_for(state, function) or function.refusal
@@ -65,17 +43,6 @@ def stats(function: Function) -> dict[str, int]:
         "running_inputs": function.running - function.leased,
         "input_headroom": sum(max(0, function.slots - c.busy) for c in ready),
     }
-
-
-def _busy(function: Function, starting: int) -> str:
-    """Without counts, so that it is no news with each container that comes."""
-    most = function.policy.max_containers
-    if starting:
-        return "all its containers are busy, more are starting"
-    if most is not None and function.live >= most:
-        return f"all its containers are busy, and max_containers is {most}"
-    text = "all its containers are busy"
-    return f"{text}; {function.refusal}" if function.refusal else text
 
 
 def _policy(state: State, function: Function) -> str:
@@ -123,11 +90,3 @@ def _containers(state: State, function: Function) -> list[str]:
 
 def _ago(state: State, at: float) -> str:
     return f"{max(0.0, state.now - at):.3g} s ago"
-
-
-def _count(containers: int) -> str:
-    return "1 container is" if containers == 1 else f"{containers} containers are"
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

@@ -19,9 +19,8 @@ from typing import Any
 
 from inrush import settings, wire
 from inrush.core.cluster import Cluster
-from inrush.core.model import effects
+from inrush.core.model import effects, quotas
 from inrush.core.place.never import servable
-from inrush.core.share import quotas
 from inrush.pools import file as pools_file
 from inrush.server.apps.apps import Apps
 from inrush.server.apps.endpoints import Endpoints
@@ -33,17 +32,17 @@ from inrush.server.fleet.execs import Execs
 from inrush.server.fleet.images import Images
 from inrush.server.fleet.nodes import Nodes
 from inrush.server.fleet.pools import Pools
+from inrush.server.fleet.watch import Watch
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links.asks import Asks
 from inrush.server.links.guests import Guests
 from inrush.server.links.sessions import Sessions
+from inrush.server.logs import Line, Logs
 from inrush.server.loop import Loop
 from inrush.server.payloads.blobs import Blobs
 from inrush.server.rows.store import Store
 from inrush.server.things.dicts import Dicts
 from inrush.server.things.secrets import Secrets
-from inrush.server.watch.logs import Line, Logs
-from inrush.server.watch.watch import Watch
 
 log = logging.getLogger(__name__)
 

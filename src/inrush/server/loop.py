@@ -20,7 +20,7 @@ from inrush.core.cluster import Cluster
 from inrush.core.model.effects import Effect, WakeAt
 from inrush.core.model.events import AnyEvent, Tick
 from inrush.server.journal import Journal
-from inrush.server.links.writes import Writes
+from inrush.server.writes import Writes
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from inrush.core.model import events
 from inrush.server.api.guard import Guard
 from inrush.server.control import ControlPlane, write_private
-from inrush.server.gateway.http import Http, Site, bind
+from inrush.server.http import Http, Site, bind
 from inrush.server.links import sockets
 from inrush.server.payloads.passing import Passing
 from inrush.server.rows import tables

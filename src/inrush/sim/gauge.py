@@ -7,7 +7,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from inrush.core.model.functions import Function
-from inrush.core.place.place import accepts
+from inrush.core.model.wanted import accepts
 from inrush.sim.machines import Machine, Running
 from inrush.sim.tally import percentile
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events
+from inrush.core.model.measured import slots_of
 from inrush.core.model.tuning import TUNING, Tuning
-from inrush.core.scale.scale import slots_of
 from inrush.pools.simulated import SimulatedPool
 from inrush.sim import faults
 from inrush.sim.chance import around, uniform

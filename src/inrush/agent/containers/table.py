@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 
 from inrush import wire
-from inrush.agent.containers.containers import EXIT_HOOKS_S, KILL_SLACK_S, Container, Put
+from inrush.agent.containers.containers import EXIT_HOOKS_S, KILL_SLACK_S, Container, Put, Start
 from inrush.agent.containers.ends import End
 from inrush.agent.containers.guests import Guest
-from inrush.agent.templates.starts import Starts
 from inrush.wire import Status
 
 log = logging.getLogger(__name__)
@@ -24,10 +23,10 @@ MAX_CONTAINERS = 4096
 
 
 class Containers:
-    """The table. `guest` makes the link of a new container's guest."""
+    """The table. `start` starts a container's process, and `guest` makes the link of a new container's guest."""
 
-    def __init__(self, starts: Starts, put: Put, guest: Callable[[Container], Guest]) -> None:
-        self._starts = starts
+    def __init__(self, start: Start, put: Put, guest: Callable[[Container], Guest]) -> None:
+        self._start = start
         self._put = put
         self._guest = guest
         self._table: dict[str, Container] = {}
@@ -69,7 +68,7 @@ class Containers:
 
     async def _live(self, container: Container) -> None:
         try:
-            await container.live(self._starts.start)
+            await container.live(self._start)
         finally:
             del self._table[container.order.container]
 

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 
 from inrush import wire
-from inrush.agent.containers.uids import UidRanges
 from inrush.agent.images.store import ImageStore
 from inrush.agent.payloads.payloads import Blobs
 from inrush.errors import Error
@@ -18,10 +17,17 @@ log = logging.getLogger(__name__)
 class Builds:
     """Builds go side by side; the image store sees to it that one layer is built once."""
 
-    def __init__(self, images: ImageStore, blobs: Blobs, uids: UidRanges, put: Callable[[wire.FromNode], None]) -> None:
+    def __init__(
+        self,
+        images: ImageStore,
+        blobs: Blobs,
+        first_uid: Callable[[str], int],
+        put: Callable[[wire.FromNode], None],
+    ) -> None:
+        """`first_uid` tells the first uid of the range that an app's builds run in."""
         self._images = images
         self._blobs = blobs
-        self._uids = uids
+        self._first_uid = first_uid
         self._put = put
 
     async def build(self, order: wire.Build) -> None:
@@ -30,7 +36,7 @@ class Builds:
             image = await self._images.ensure(
                 order.recipe,
                 app=order.app,
-                uid_base=self._uids.first_uid(order.app_key),
+                uid_base=self._first_uid(order.app_key),
                 env=dict(order.env),
                 blobs=self._blobs,
                 force=order.force,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inrush import wire
-from inrush.core.place.place import image_key
+from inrush.core.model.wanted import image_key
 from inrush.errors import InvalidError
 
 LOOK_S = 10.0

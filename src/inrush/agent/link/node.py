@@ -90,7 +90,7 @@ class Node:
             memory_mib,
             self._note,
         )
-        containers = Containers(starts, self._outbox.put, self._guest)
+        containers = Containers(starts.start, self._outbox.put, self._guest)
         execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
         self._exits.unexpected = lambda exited: self._ended(exited, templates)
         self._condition = Condition(self.id, self._home, int(self._settings["reserve_disk_mib"]), self._outbox.put)
@@ -98,7 +98,12 @@ class Node:
         inventory = self._inventory(memory_mib, cards)
         hello = wire.NodeHello(self.id, inventory, pool=self._settings["pool"])
         self._agent = Agent(
-            hello, self._outbox, containers, starts, Builds(images, self._blobs, uids, self._outbox.put), execs
+            hello,
+            self._outbox,
+            containers,
+            starts,
+            Builds(images, self._blobs, uids.first_uid, self._outbox.put),
+            execs,
         )
 
     def _inventory(self, memory_mib: int, cards: tuple[wire.Gpu, ...]) -> wire.Inventory:

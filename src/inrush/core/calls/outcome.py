@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from inrush.core.calls.lease import WARY_S, depth
-from inrush.core.calls.retry import SUSPECT_AFTER, End, Tries, next_try
+from inrush.core.calls.retry import SUSPECT_AFTER, End, next_try
 from inrush.core.containers.lifecycle import forget_if_gone, released, stop, waits
-from inrush.core.model.calls import Call
+from inrush.core.model.calls import Call, Tries
 from inrush.core.model.containers import Container
 from inrush.core.model.effects import Resolve
 from inrush.core.model.events import AttemptsEnded, InputsReturned

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from inrush.core.model.calls import Tries
 from inrush.wire import Retries, Status
 
 ONCE_ONLY = frozenset({"gen", "web"})
@@ -29,14 +30,6 @@ SHARED_CRASHES_MAX = 8
 
 LOSSES_MAX = 16
 """So often may an input lose its node before it is given up."""
-
-
-class Tries(NamedTuple):
-    """What an input has been through."""
-
-    retries: int = 0
-    crashes: int = 0
-    losses: int = 0
 
 
 class End(NamedTuple):

@@ -9,26 +9,28 @@ is taken between steps.
 
 from __future__ import annotations
 
-from inrush.core.calls.retry import Tries
-from inrush.core.check import check
+from collections.abc import Callable
+from typing import Any
+
+from inrush.core.check import invariants
 from inrush.core.model import graphs
-from inrush.core.model.calls import Attempt, Call
+from inrush.core.model.amounts import Amount
+from inrush.core.model.calls import Attempt, Call, Tries
 from inrush.core.model.containers import Container
 from inrush.core.model.functions import Function, Trouble
 from inrush.core.model.gaps import Gaps
 from inrush.core.model.graphs import Plain
+from inrush.core.model.measured import Decision, Measured, Memo
 from inrush.core.model.nodes import Claim, Node
+from inrush.core.model.pools import Pool, Trend
 from inrush.core.model.ranges import Ranges
 from inrush.core.model.rate import Rate
 from inrush.core.model.shapes import shapes
 from inrush.core.model.state import State, Timer
 from inrush.core.model.trend import Line
 from inrush.core.model.tuning import TUNING, Tuning
+from inrush.core.model.wanted import Placement, wanted
 from inrush.core.place.index import Index, Standing
-from inrush.core.place.place import Placement, wanted
-from inrush.core.pools.pools import Pool, Trend
-from inrush.core.scale.scale import Decision, Measured, Memo
-from inrush.core.share.shares import Amount
 from inrush.errors import InternalError, InvalidError
 from inrush.wire import FunctionSpec, Inventory, ScalePolicy
 
@@ -39,13 +41,13 @@ CLASSES: tuple[type, ...] = (
 )
 """All that a state is made of."""
 
-UNWRITTEN: dict[type, tuple[str, ...]] = {
-    State: ("tuning", "quotas", "index", "out"),
-    Node: ("group",),
-    Measured: ("tuning",),
-    Function: ("want",),
+UNWRITTEN: dict[type, dict[str, Callable[[], Any]]] = {
+    State: {"tuning": lambda: TUNING, "quotas": dict, "index": Index, "out": list},
+    Node: {"group": lambda: None},
+    Measured: {"tuning": lambda: TUNING},
+    Function: {"want": lambda: None},
 }
-"""Fields that `restore` sees to."""
+"""Fields that are not written, and what each holds until `restore` has seen to it."""
 
 SHAPES = shapes(CLASSES, UNWRITTEN)
 
@@ -78,7 +80,7 @@ def restore(plain: Plain, tuning: Tuning = TUNING) -> State:
             function.measured.tuning = tuning
             function.want = wanted(function.id, function.spec, function.seats)
         state.index = Index.again(standing, state.nodes.values())
-        check.violations(state)  # which looks everywhere; what it finds may be what the journal was saved for
+        invariants.violations(state)  # which looks everywhere; what it finds may be what the journal was saved for
     except InvalidError as error:
         raise InvalidError(_MALFORMED.format(error)) from None
     except Exception as error:

@@ -15,7 +15,7 @@ from inrush.core.containers.lifecycle import seat, stop, tell_start, unseat
 from inrush.core.model.containers import Container
 from inrush.core.model.functions import Function
 from inrush.core.model.state import State
-from inrush.core.place.place import Placement
+from inrush.core.model.wanted import Placement
 
 Find = Callable[[], Placement | None]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from inrush.core.model.amounts import Amount, held_by
 from inrush.core.model.containers import WHOLE, Container
 from inrush.core.model.effects import StartContainer, StopContainer
 from inrush.core.model.functions import Function
 from inrush.core.model.state import State
-from inrush.core.place.place import Placement, cpu_milli
-from inrush.core.share.claims import fulfil
-from inrush.core.share.shares import Amount, held_by
+from inrush.core.model.wanted import Placement, cpu_milli
 
 STOP_GRACE_S = 30.0
 """Time for running inputs when a container must go although it runs some."""
@@ -25,7 +24,7 @@ def start(state: State, function: Function, placement: Placement, why: str) -> N
 
 def tell_start(state: State, container: Container, rank: int = 0) -> None:
     """Have it started; what was kept for it there is needed no more."""
-    fulfil(state.nodes[container.node], container.function, len(container.gpus))
+    state.nodes[container.node].fulfil(container.function, len(container.gpus))
     state.functions[container.function].placed_at = state.now
     cluster = container.leader or (container if container.followers else None)
     state.out.append(

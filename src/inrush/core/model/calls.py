@@ -11,9 +11,8 @@ An `Attempt` is shared by all inputs of one dispatch: they went to one container
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from inrush.core.calls.retry import Tries
 from inrush.core.model.ranges import Ranges
 from inrush.core.model.transitions import Table, follow
 
@@ -135,3 +134,11 @@ class Call:
             return "delayed"
         waits = index in self.suspects or any(index in span for span in self.queue)
         return "queued" if waits else "done"
+
+
+class Tries(NamedTuple):
+    """What an input has been through."""
+
+    retries: int = 0
+    crashes: int = 0
+    losses: int = 0

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 from inrush.core.model.calls import Call
 from inrush.core.model.containers import Container
-from inrush.core.place.place import Placement, Wanted
-from inrush.core.pools.pools import Trend
-from inrush.core.scale.scale import Decision, Measured, Memo, slots_of, target_of
+from inrush.core.model.measured import Decision, Measured, Memo, slots_of, target_of
+from inrush.core.model.pools import Trend
+from inrush.core.model.wanted import Placement, Wanted
 from inrush.wire import FunctionSpec, ScalePolicy
 
 DECISIONS_KEPT = 8

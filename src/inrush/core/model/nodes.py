@@ -153,6 +153,12 @@ class Node:
                 count -= claim.devices
         return count
 
+    def fulfil(self, function: str, count: int) -> None:
+        """The function takes `count` of the devices that were kept for it here, so they are kept no longer."""
+        kept = self.claims.pop(function, None)
+        if kept is not None and kept.devices > count:
+            self.claims[function] = kept._replace(devices=kept.devices - count)
+
     def _take(self, container: Container) -> None:
         self.cpu_milli -= container.cpu_held_milli
         self.memory_mib -= container.memory_mib

@@ -43,14 +43,15 @@ class Shape:
     """What a field may hold, where its annotation says so plainly."""
 
 
-def shapes(classes: Iterable[type], unwritten: Mapping[type, tuple[str, ...]]) -> dict[str, Shape]:
-    """The shapes of classes by name. Fields that are `unwritten` have to be made anew by whoever reads."""
+def shapes(classes: Iterable[type], unwritten: Mapping[type, Mapping[str, Callable[[], Any]]]) -> dict[str, Shape]:
+    """The shapes of classes by name. Fields that are `unwritten` are
+    made by what stands there, and whoever reads sees to them."""
     classes = tuple(classes)
     names = _BUILTINS | {cls.__name__: (cls,) for cls in classes}
-    return {cls.__name__: _shape(cls, unwritten.get(cls, ()), names) for cls in classes}
+    return {cls.__name__: _shape(cls, unwritten.get(cls, {}), names) for cls in classes}
 
 
-def _shape(cls: Any, unwritten: tuple[str, ...], names: Mapping[str, tuple[type, ...]]) -> Shape:
+def _shape(cls: Any, unwritten: Mapping[str, Callable[[], Any]], names: Mapping[str, tuple[type, ...]]) -> Shape:
     if issubclass(cls, msgspec.Struct):
         return Shape(cls)
     if issubclass(cls, tuple):
@@ -59,7 +60,7 @@ def _shape(cls: Any, unwritten: tuple[str, ...], names: Mapping[str, tuple[type,
     made = {f.name: f.default_factory for f in every if f.default_factory is not MISSING}
     same = {f.name: _same(f.default) for f in every if f.default is not MISSING}
     written = tuple(f.name for f in every if f.name not in unwritten)
-    return Shape(cls, written, {**same, **made}, {f.name: _types(str(f.type), names) for f in every})
+    return Shape(cls, written, {**same, **made, **unwritten}, {f.name: _types(str(f.type), names) for f in every})
 
 
 def _same(value: Any) -> Callable[[], Any]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from base64 import b32encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import heappush
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from inrush.core.model.amounts import Amount, asked_by, given_by
 from inrush.core.model.calls import Call
 from inrush.core.model.containers import Container
 from inrush.core.model.effects import Effect
 from inrush.core.model.functions import Function
-from inrush.core.model.nodes import Node
+from inrush.core.model.nodes import Kind, Node, Peers
+from inrush.core.model.pools import Pool
+from inrush.core.model.quotas import Quotas
 from inrush.core.model.tuning import TUNING, Tuning
-from inrush.core.place.index import Index
-from inrush.core.pools.pools import Pool
-from inrush.core.share.quotas import Quotas
-from inrush.core.share.shares import Amount, asked_by, given_by
-from inrush.wire import Inventory
+from inrush.core.model.wanted import Placement, Wanted
+from inrush.wire import GpuRequest, Inventory
 
 
 class Timer(NamedTuple):
@@ -34,20 +35,54 @@ class Timer(NamedTuple):
     input: int = 0
 
 
+May = Callable[[GpuRequest, str], bool]
+"""Whether a request may be met with devices of a type at all; a quota may forbid it."""
+
+
+class NodeIndex(Protocol):
+    """All nodes by what they have free, as handlers use it; `place.index` has the one that there is."""
+
+    @property
+    def groups(self) -> Mapping[Kind, Peers]:
+        """The nodes of each kind."""
+
+    @property
+    def read(self) -> int:
+        """How far the log of what came free has come."""
+
+    def add(self, node: Node) -> None:
+        """Takes in a node, or takes it in again after its inventory changed."""
+
+    def remove(self, node: Node) -> None:
+        """Forgets a node."""
+
+    def hold(self, node: Node, holds: frozenset[str]) -> None:
+        """Takes note of the images and snapshots that a node holds now."""
+
+    def find(self, want: Wanted, among: list[Node] | None = None, may: May = ...) -> Placement | None:
+        """The best place for one more container, of all nodes or of those given; None when there is none."""
+
+    def freed_since(self, read: int) -> list[Node] | None:
+        """Nodes with more room than when the log had come to `read`; None when that is too long ago."""
+
+    def standing(self) -> Any:
+        """What an index of the same nodes needs beside them to be the same as this one."""
+
+
 @dataclass(slots=True, eq=False)
 class State:
     """Everything the core knows. Dicts keep their order of insertion, and nothing is decided by any other order. What
     it is made of is listed in `checkpoint`, which writes all of it."""
 
     seed: str
+    index: NodeIndex
+    """Of nodes, for placing."""
     tuning: Tuning = TUNING
     now: float = 0.0
     functions: dict[str, Function] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
-    index: Index = field(default_factory=Index)
-    """Of nodes, for placing."""
     flaps: dict[str, tuple[int, float]] = field(default_factory=dict)
     """How often each node left lately, and when last."""
     capacity: Amount = field(default_factory=Amount)

@@ -11,22 +11,14 @@ and a function remembers how far it had read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import groupby, islice, zip_longest
 from typing import NamedTuple
 
 from inrush.core.model.nodes import Kind, Node
-from inrush.core.place.place import (
-    FAMILIES,
-    Placement,
-    Wanted,
-    devices,
-    fits,
-    inventory_in_bounds,
-    name,
-    rank,
-    share_milli,
-)
+from inrush.core.model.state import May
+from inrush.core.model.wanted import FAMILIES, Placement, Wanted, inventory_in_bounds, name, share_milli
+from inrush.core.place.fit import devices, fits, rank
 from inrush.wire import GpuRequest, Inventory
 
 CANDIDATES = 24
@@ -34,8 +26,6 @@ CANDIDATES = 24
 
 FREED_MAX = 4096
 """Entries of the log; who was refused longer ago looks at all nodes."""
-
-May = Callable[[GpuRequest, str], bool]
 
 
 def _any(request: GpuRequest, gpu_type: str) -> bool:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from inrush.core.model.nodes import Node
-from inrush.core.place.place import accepts, cpu_milli, in_bounds, name
-from inrush.core.pools.pools import POOLS_NAMED, Pool, serving
+from inrush.core.model.pools import Pool
+from inrush.core.model.wanted import accepts, cpu_milli, in_bounds, name
+from inrush.core.pools.orders import POOLS_NAMED, serving
 from inrush.wire import FunctionSpec, GpuRequest, Resources
 
 

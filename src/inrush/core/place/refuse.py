@@ -9,10 +9,11 @@ from itertools import islice
 from inrush.core.model.containers import WHOLE, Container
 from inrush.core.model.functions import Function
 from inrush.core.model.nodes import Node, cpu_to_give
+from inrush.core.model.quotas import exceeded
 from inrush.core.model.state import State
+from inrush.core.model.wanted import accepts, cpu_milli, in_bounds, milli_of, name
+from inrush.core.place.fit import has_devices, kinds_of
 from inrush.core.place.never import can_ever
-from inrush.core.place.place import accepts, cpu_milli, has_devices, in_bounds, kinds_of, name
-from inrush.core.share.quotas import exceeded, milli_of
 from inrush.wire import GpuRequest
 
 HOLDERS_NAMED = 4

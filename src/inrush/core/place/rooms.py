@@ -8,7 +8,7 @@ from inrush.core.model.containers import WHOLE, Container
 from inrush.core.model.functions import Function
 from inrush.core.model.nodes import Node
 from inrush.core.model.state import State
-from inrush.core.place.place import accepts, cpu_milli, in_bounds, share_milli
+from inrush.core.model.wanted import accepts, cpu_milli, in_bounds, share_milli
 
 Candidates = dict[str, list[Container]]
 """Containers that may go, by node, in the order in which they should."""

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from inrush.core.model.functions import Function
+from inrush.core.model.pools import Pool
 from inrush.core.model.state import State
-from inrush.core.pools.pools import POOLS_NAMED, Pool, serving
+from inrush.core.pools.orders import POOLS_NAMED, serving
 
 
 class Standing(NamedTuple):

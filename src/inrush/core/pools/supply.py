@@ -11,19 +11,9 @@ from collections.abc import Iterable
 from inrush.core.model.effects import NodesReleased, NodesWanted
 from inrush.core.model.events import NodesFailed, PoolJoined
 from inrush.core.model.functions import Function
+from inrush.core.model.pools import Pool, Trend
 from inrush.core.model.state import State
-from inrush.core.pools.pools import (
-    GROWTH_TAU_S,
-    Backlog,
-    Demand,
-    Pool,
-    Trend,
-    deserved,
-    empty_for_long,
-    lives_s,
-    plan,
-    serving,
-)
+from inrush.core.pools.orders import GROWTH_TAU_S, Backlog, Demand, deserved, empty_for_long, lives_s, plan, serving
 
 LOOK_S = 1.0
 

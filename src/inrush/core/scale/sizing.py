@@ -6,11 +6,11 @@ from __future__ import annotations
 import math
 
 from inrush.core.containers.lifecycle import drain, stop
-from inrush.core.explain import waiting_for
-from inrush.core.model.effects import Decided, Waiting
+from inrush.core.model.effects import Decided
 from inrush.core.model.functions import Function
+from inrush.core.model.measured import Decision
 from inrush.core.model.state import State
-from inrush.core.scale.scale import Decision, Load, desired, deviation, horizon_s, keep_s
+from inrush.core.scale.desired import Load, desired, deviation, horizon_s, keep_s
 
 
 def review(state: State, function: Function) -> None:
@@ -72,14 +72,6 @@ def _starting_s(function: Function, now: float) -> float:
     if not function.counts["starting"] or function.measured.start_s is not None:
         return 0.0
     return now - next(c.started_at for c in function.containers.values() if c.state == "starting")
-
-
-def tell_waiting(state: State, function: Function) -> None:
-    """Say why calls wait, if that is news."""
-    why = waiting_for(state, function)
-    if why != function.waiting:
-        function.waiting = why
-        state.out.append(Waiting(function.id, why))
 
 
 def plan_idle(state: State, function: Function) -> None:

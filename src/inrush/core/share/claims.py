@@ -12,7 +12,7 @@ from inrush.core.model.containers import Container
 from inrush.core.model.functions import Function
 from inrush.core.model.nodes import Claim, Node
 from inrush.core.model.state import State
-from inrush.core.place.place import accepts
+from inrush.core.model.wanted import accepts
 
 CLAIM_S = 30.0
 
@@ -52,13 +52,6 @@ def keep(state: State, function: Function, taken: list[Container]) -> None:
         if place.gpus and place.node in state.nodes:
             _claim(state, function, state.nodes[place.node], place.gpu_type, len(place.gpus))
     function.places = []
-
-
-def fulfil(node: Node, function: str, count: int) -> None:
-    """So many of the devices that were kept for a function there are its own now."""
-    kept = node.claims.pop(function, None)
-    if kept is not None and kept.devices > count:
-        node.claims[function] = kept._replace(devices=kept.devices - count)
 
 
 def lapse(state: State) -> None:

@@ -11,13 +11,14 @@ from heapq import heapify, heappop, heappush
 from inrush.core.containers.clusters import form, gather
 from inrush.core.containers.lifecycle import start
 from inrush.core.model.functions import Function
+from inrush.core.model.quotas import exceeded
 from inrush.core.model.state import State
+from inrush.core.model.wanted import milli_of
 from inrush.core.place.refuse import over_quota, refusal
 from inrush.core.pools.coming import coming
 from inrush.core.pools.supply import supply
-from inrush.core.scale.sizing import tell_waiting
+from inrush.core.scale.waiting import tell_waiting
 from inrush.core.share.claims import lapse
-from inrush.core.share.quotas import exceeded, milli_of
 from inrush.core.share.reclaim import reclaim
 from inrush.wire import GpuRequest
 

@@ -24,7 +24,7 @@ from inrush.core.model.containers import Container
 from inrush.core.model.functions import Function
 from inrush.core.model.nodes import Node
 from inrush.core.model.state import State
-from inrush.core.place.place import accepts, in_bounds, name
+from inrush.core.model.wanted import accepts, in_bounds, name
 from inrush.core.place.rooms import by_node, enough, promised, rooms
 from inrush.core.share.claims import keep, needs_claim
 

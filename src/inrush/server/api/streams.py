@@ -21,7 +21,7 @@ from inrush.server.api import schema
 from inrush.server.api.route import Route, number
 from inrush.server.control import ControlPlane
 from inrush.server.fleet.execs import Exec
-from inrush.server.watch.logs import Line
+from inrush.server.logs import Line
 
 PENDING_LINES = 1000
 _SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v sh)")

@@ -25,11 +25,11 @@ from inrush.errors import InvalidError, NotFoundError
 from inrush.server.apps.endpoints import Endpoints
 from inrush.server.apps.functions import Function, Functions, from_row
 from inrush.server.apps.versions import App, Plan, blobs_of, plan_version
+from inrush.server.logs import Logs
 from inrush.server.payloads.blobs import Blobs
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
 from inrush.server.things.secrets import Secrets
-from inrush.server.watch.logs import Logs
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from inrush.core.model import effects, events
 from inrush.errors import Error, ResourceExhaustedError
 from inrush.server.apps.functions import Function, Functions
 from inrush.server.fleet.containers import Container, Containers
-from inrush.server.links.writes import Writes
 from inrush.server.loop import Loop
+from inrush.server.writes import Writes
 from inrush.wire import Status
 
 log = logging.getLogger(__name__)

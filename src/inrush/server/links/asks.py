@@ -14,11 +14,11 @@ from inrush.server.apps.apps import Apps
 from inrush.server.apps.functions import Functions
 from inrush.server.calls.durable import Durable
 from inrush.server.fleet.images import Images
+from inrush.server.fleet.watch import Watch
+from inrush.server.logs import Line, Logs
 from inrush.server.payloads.blobs import Blobs, Writer
 from inrush.server.things.dicts import Dicts
 from inrush.server.things.secrets import Secrets
-from inrush.server.watch.logs import Line, Logs
-from inrush.server.watch.watch import Watch
 
 if TYPE_CHECKING:
     from inrush.server.links.sessions import Session

@@ -16,7 +16,7 @@ from inrush import wire
 from inrush.errors import PermissionDeniedError
 from inrush.server.fleet.containers import Container, Containers
 from inrush.server.links.sessions import Session, Sessions
-from inrush.server.links.writes import Writes
+from inrush.server.writes import Writes
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,9 @@ constants are in `tuning.py`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from inrush.core.model.rate import Rate
+from inrush.core.model.measured import Decision, Measured, Memo, target_of
 from inrush.core.model.tuning import TUNING, Tuning
 from inrush.wire import ScalePolicy
 
@@ -48,49 +47,6 @@ class Load(NamedTuple):
     """For how long those that start have been starting, on average."""
     starting_s: float = 0.0
     """For how long the first of those that start has been starting: a lower bound of `start_s`."""
-
-
-class Decision(NamedTuple):
-    """`wanted` containers, against those that serve or start already; `why` is a sentence for people."""
-
-    wanted: int
-    have: int
-    why: str
-
-
-class Memo(NamedTuple):
-    """What one decision tells the next while the service time is unknown: with how many ready containers the last
-    doubling was decided, and to how many."""
-
-    doubled_at: int = 0
-    doubled_to: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Measured:
-    """What was learned of a function by watching it. None: not known yet."""
-
-    start_s: float | None = None
-    service_s: float | None = None
-    served_count: int = 0
-    progress_at: float = 0.0
-    """When an attempt last ended, a container last became ready, or the first input was dispatched after a pause."""
-    arrivals: Rate = field(default_factory=Rate)
-    tuning: Tuning = TUNING
-
-    def started(self, seconds: float, now: float) -> None:
-        """A container became ready, so long after it was placed."""
-        weight = self.tuning.start_weight
-        self.start_s = seconds if self.start_s is None else self.start_s + weight * (seconds - self.start_s)
-        self.progress_at = now
-
-    def served(self, seconds: float, count: int, now: float) -> None:
-        """`count` attempts ended, which took `seconds` each on average."""
-        self.served_count += count
-        each = max(self.tuning.service_weight, min(1.0, self.tuning.service_recent / self.served_count))
-        weight = each if count == 1 else 1.0 - (1.0 - each) ** min(count, 64)
-        self.service_s = seconds if self.service_s is None else self.service_s + weight * (seconds - self.service_s)
-        self.progress_at = now
 
 
 def desired(load: Load, policy: ScalePolicy, memo: Memo, now: float, tuning: Tuning = TUNING) -> tuple[Decision, Memo]:
@@ -139,17 +95,6 @@ def keep_s(
     if gaps.total >= tuning.gap_least:
         worth_s = gaps.keep_s(tuning.gap_price * start_s, measured.service_s or 0.0, window_s)
     return min(window_s, max(tuning.keep_min_s, worth_s))
-
-
-def target_of(policy: ScalePolicy) -> int:
-    """Inputs at once in one container that scaling aims at."""
-    slots = slots_of(policy)
-    return min(slots, max(1, policy.target_inputs or slots))
-
-
-def slots_of(policy: ScalePolicy) -> int:
-    """Inputs at once in one container, at most."""
-    return 1 if policy.single_use else max(1, policy.max_inputs)
 
 
 def _need(load: Load, policy: ScalePolicy, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:

@@ -14,7 +14,7 @@ from inrush.core.model.effects import Waiting
 from inrush.core.model.events import FunctionAdded, FunctionRemoved, FunctionReplaced, Restored, ScaleOverridden
 from inrush.core.model.functions import Function, Trouble
 from inrush.core.model.state import State
-from inrush.core.place.place import wanted
+from inrush.core.model.wanted import wanted
 from inrush.wire import Status
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from inrush.core.model.containers import WHOLE
-from inrush.core.place.place import accepts, share_milli
+from inrush.core.model.wanted import accepts, milli_of
 from inrush.errors import InvalidError
 from inrush.wire import FunctionSpec, GpuRequest
 
@@ -42,11 +42,6 @@ def exceeded(quotas: Quotas, app: str, used: Mapping[str, int], gpu_type: str, m
                 what = "GPUs" if kind == "ANY" else kind
                 return f"app {app} may hold {most / WHOLE:g} {what} at once by its quota, and holds {held / WHOLE:g}"
     return ""
-
-
-def milli_of(request: GpuRequest) -> int:
-    """What one container takes of devices, in thousandths."""
-    return share_milli(request) if request.share < 1 else request.count * WHOLE
 
 
 def asks_for_more(quotas: Quotas, app: str, spec: FunctionSpec) -> str:

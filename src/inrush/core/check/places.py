@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from inrush.core.containers.clusters import members
 from inrush.core.model.containers import WHOLE
 from inrush.core.model.nodes import Node, cpu_to_give
+from inrush.core.model.quotas import exceeded
 from inrush.core.model.state import State
-from inrush.core.share.quotas import exceeded
 
 
 def placing(state: State) -> Iterator[str]:

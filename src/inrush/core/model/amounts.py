@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from inrush.core.model.containers import WHOLE, Container
 from inrush.core.model.nodes import cpu_to_give
-from inrush.core.place.place import Wanted
-from inrush.core.share.quotas import milli_of
+from inrush.core.model.wanted import Wanted, milli_of
 from inrush.wire import Inventory
 
 

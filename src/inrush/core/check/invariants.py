@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from inrush.core.calls.lease import MOST, STALE_S
-from inrush.core.check.check_places import placing
+from inrush.core.check.places import placing
+from inrush.core.model.amounts import Amount, given_by, held_by
 from inrush.core.model.calls import CALL, Call
 from inrush.core.model.containers import CONTAINER, Container
 from inrush.core.model.functions import Function
 from inrush.core.model.state import State
 from inrush.core.model.transitions import states
-from inrush.core.share.shares import Amount, given_by, held_by
 
 _CALL_STATES, _CONTAINER_STATES = frozenset(states(CALL)), frozenset(states(CONTAINER))
 

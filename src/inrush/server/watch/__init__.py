@@ -1,1 +1,0 @@
-"""Watching: logs of containers, and what clients follow."""
