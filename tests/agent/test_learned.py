@@ -11,7 +11,7 @@ import pytest
 
 from agent.desk import Desk
 from inrush import wire
-from inrush.agent.templates.learned import MAX_IMPORTS, WORTH_MS, Learned
+from inrush.agent.templates.zygotes import MAX_IMPORTS, WORTH_MS, Learned
 from inrush.core.images import layers
 from inrush.wire import Status
 

@@ -131,7 +131,7 @@ async def test_preparing_opens_the_snapshot_ahead(desk: Desk) -> None:
 async def test_over_the_memory_budget_templates_go_when_idle_and_come_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inrush.agent.templates.templates.SWEEP_S", 0.05)
+    monkeypatch.setattr("inrush.agent.templates.table.SWEEP_S", 0.05)
     await desk.started("co-1", model(desk))
     first = await token(desk, "co-1")
     await desk.started("co-2", desk.spec(ECHO), app="other")
@@ -161,7 +161,7 @@ def _templates_there(desk: Desk) -> int:
 async def test_over_the_memory_budget_the_least_used_goes_and_the_others_stay(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inrush.agent.templates.templates.SWEEP_S", 0.05)
+    monkeypatch.setattr("inrush.agent.templates.table.SWEEP_S", 0.05)
     often, once, last = (model(desk, f"self.name, self.held = {name!r}, b'x' * (180 << 20)") for name in "abc")
     specs, tokens = [often, often, once], []
     for n, spec in enumerate(specs):
@@ -186,7 +186,7 @@ async def test_over_the_memory_budget_the_least_used_goes_and_the_others_stay(
 async def test_containers_outlive_the_template_that_they_were_forked_from(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inrush.agent.templates.templates.SWEEP_S", 0.05)
+    monkeypatch.setattr("inrush.agent.templates.table.SWEEP_S", 0.05)
     await desk.started("co-1", model(desk))
     first = await token(desk, "co-1")
     for n in range(2, 40):

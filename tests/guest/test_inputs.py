@@ -156,7 +156,7 @@ class C:
 @pytest.mark.parametrize("keyword", ["def", "async def"])
 def test_user_code_knows_its_call_and_input(guest: GuestProcess, keyword: str) -> None:
     source = f"""
-from inrush.guest.context import current_call_id, current_input_id
+from inrush.guest.attempt import current_call_id, current_input_id
 {keyword} f():
     return current_call_id(), current_input_id()
 """

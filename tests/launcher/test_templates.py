@@ -10,9 +10,9 @@ import time
 import pytest
 
 from deadline import DEADLINE_S
-from inrush.agent.containers.exits import Exits
+from inrush.agent.containers.processes import Exits
 from inrush.agent.images.store import ImageStore
-from inrush.agent.templates.templates import Templates as Kept
+from inrush.agent.templates.table import Templates as Kept
 from inrush.launcher.client import LaunchError
 from launcher.launched import Node, needs_root
 

@@ -12,7 +12,7 @@ import pytest
 from inrush import wire
 from inrush.core.model import events
 from inrush.server.calls import call as call_module
-from inrush.server.calls import calls as calls_module
+from inrush.server.calls import table as calls_module
 from inrush.server.journal import Journal
 from inrush.server.links.guests import frames_of
 from inrush.server.serve import Server

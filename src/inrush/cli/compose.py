@@ -96,7 +96,8 @@ async def _serve(home: Path, plain: Mapping[str, Any], handle: LauncherHandle, f
 
 
 def _settle_memory() -> None:
-    """What is there now stays: collections need not look at it again, and come less often."""
+    """Exempt all objects that exist now from garbage collection and make collections rare, so that no call waits for a
+    long one."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -1,8 +1,9 @@
-"""One try of one input, as the guest sees it."""
+"""One try of one input, as the guest sees it, and which one the running code belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from inrush.guest.interrupt import Interrupter
@@ -46,3 +47,18 @@ class Attempt:
 
 Answer = Callable[[Attempt, int, Payload, float], None]
 """Told how an attempt ended: its status, its payload, and how many seconds it ran."""
+
+
+current: ContextVar[Attempt | None] = ContextVar("inrush_attempt", default=None)
+
+
+def current_call_id() -> str | None:
+    """Id of the call that the caller runs for, or None outside any."""
+    attempt = current.get()
+    return attempt.call if attempt else None
+
+
+def current_input_id() -> str | None:
+    """Id of the input that the caller runs for: its call's id and its index in it; None outside any."""
+    attempt = current.get()
+    return f"{attempt.call}:{attempt.index}" if attempt else None

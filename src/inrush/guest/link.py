@@ -12,8 +12,8 @@ from typing import Any
 
 from inrush import frames
 from inrush.errors import PermissionDeniedError
+from inrush.guest.attempt import current, current_call_id, current_input_id
 from inrush.guest.channel import Channel
-from inrush.guest.context import current, current_call_id, current_input_id
 from inrush.guest.imports import after_import
 
 

@@ -14,8 +14,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from inrush.guest.attempt import Attempt
-from inrush.guest.context import current
+from inrush.guest.attempt import Attempt, current
 from inrush.guest.outbox import Outbox
 
 PIECE_CHARS = 32 * 1024

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from inrush.errors import DeserializationError
 from inrush.guest import results
-from inrush.guest.attempt import Answer, Attempt
-from inrush.guest.context import current
+from inrush.guest.attempt import Answer, Attempt, current
 from inrush.guest.generators import Credit, iterate_async
 from inrush.guest.inputs import Inputs
 from inrush.guest.outbox import LATENCY_S, Outbox

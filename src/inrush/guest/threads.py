@@ -9,8 +9,7 @@ import time
 
 from inrush.errors import DeserializationError, InputCancellation
 from inrush.guest import process, results
-from inrush.guest.attempt import Answer, Attempt
-from inrush.guest.context import current
+from inrush.guest.attempt import Answer, Attempt, current
 from inrush.guest.generators import Credit, iterate
 from inrush.guest.inputs import Inputs
 from inrush.guest.interrupt import Interrupter

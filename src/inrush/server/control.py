@@ -25,8 +25,8 @@ from inrush.pools import file as pools_file
 from inrush.server.apps.apps import Apps
 from inrush.server.apps.endpoints import Endpoints
 from inrush.server.apps.functions import Function, Functions
-from inrush.server.calls.calls import Calls
 from inrush.server.calls.durable import Durable
+from inrush.server.calls.table import Calls
 from inrush.server.fleet.containers import Containers
 from inrush.server.fleet.execs import Execs
 from inrush.server.fleet.images import Images

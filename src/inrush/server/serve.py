@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -66,7 +65,6 @@ class Server(ControlPlane):
         self._unix = await sockets.listen(self.home / "run" / "server.sock", self.sessions)
         self._sweeper = asyncio.create_task(self._sweep())
         write_private(self.home / "run" / "server.json", json.dumps(self._card()))
-        _settle_memory()
         log.info("inrush %s serves at %s and %s", self.version, self.url, self.home / "run" / "server.sock")
 
     def _card(self) -> dict[str, Any]:
@@ -131,13 +129,6 @@ class Server(ControlPlane):
 
     def _keep_port(self, port: int) -> None:
         self.store.execute(self.store.insert_or_replace(tables.settings), [{"name": "port", "value": str(port)}])
-
-
-def _settle_memory() -> None:
-    """What is there now stays: collections look at younger objects only, and seldom: no call waits for a long one."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _bind(host: str, port: int, kept: int) -> Any:

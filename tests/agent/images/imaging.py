@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from inrush.agent.containers.exits import Exits
+from inrush.agent.containers.processes import Exits
 from inrush.agent.images.store import BuiltImage, ImageStore
 from inrush.core.images import layers
 from inrush.errors import NotFoundError

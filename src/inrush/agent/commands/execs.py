@@ -9,7 +9,7 @@ from functools import partial
 from inrush import wire
 from inrush.agent.commands.streams import Streams, Theirs
 from inrush.agent.containers.environment import shell_env
-from inrush.agent.containers.exits import Exits
+from inrush.agent.containers.processes import Exits
 from inrush.errors import Error, NotFoundError
 from inrush.launcher.client import Launcher
 

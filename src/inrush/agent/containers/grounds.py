@@ -17,7 +17,7 @@ from inrush import wire
 from inrush.agent.containers.environment import DEPS, LIB
 from inrush.agent.containers.uids import UidRanges
 from inrush.agent.images.store import BuiltImage, ImageStore
-from inrush.agent.payloads.payloads import Blobs
+from inrush.agent.payloads.blobs import Blobs
 from inrush.errors import RequestSizeError
 from inrush.launcher.specs import Bind, RootSpec
 

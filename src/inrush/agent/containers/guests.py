@@ -16,8 +16,8 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from inrush import frames
+from inrush.agent.payloads.blobs import Blobs, Inbound, is_reference, referred_id
 from inrush.agent.payloads.descriptors import Descriptors
-from inrush.agent.payloads.payloads import Blobs, Inbound, is_reference, referred_id
 from inrush.errors import Error
 from inrush.wire import Run, Status, system_failure
 

@@ -1,12 +1,24 @@
-"""What a started container is to the agent, whichever way it was started."""
+"""Started containers as the agent sees them: what one is, how its end is heard, and what that end means.
+
+The launcher reports every end to `Exits`, where whoever started the container waits for it. `of_exit` turns the report
+into an `End`: a sentence for people, and the failure that the container's inputs get.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from inrush.launcher.specs import Exited
+import msgspec
+
+from inrush.errors import Error
+from inrush.launcher.client import Launcher
+from inrush.launcher.specs import Exited, Started
+from inrush.wire import Codec, FunctionSpec, Status, SystemFailure, system_failure
 
 
 class Process(Protocol):
@@ -40,3 +52,127 @@ class Stdio:
     guest: int
     stdout: int
     stderr: int
+
+
+class Contained:
+    """A container that the launcher runs."""
+
+    def __init__(self, launcher: Launcher, id: str, exited: asyncio.Future[Exited]) -> None:
+        self._launcher = launcher
+        self._id = id
+        self._exited = exited
+        self._killing: asyncio.Task[None] | None = None
+        self.runs = False
+
+    async def launched(self, launching: Coroutine[Any, Any, Started]) -> Started:
+        """Returns when it runs. If nobody wants it any more, it is ended first. Raises what the launcher says."""
+        task = asyncio.ensure_future(launching)
+        try:
+            started = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            if task.exception() is None:
+                self.runs = True
+                self.kill()
+                await self.wait()
+            raise
+        self.runs = True
+        return started
+
+    async def wait(self) -> Exited:
+        return await self._exited
+
+    def kill(self) -> None:
+        if self._killing is None:
+            self._killing = asyncio.create_task(self._kill())
+
+    async def _kill(self) -> None:
+        with suppress(Error, OSError):  # the launcher is gone, and its containers with it
+            await self._launcher.kill(self._id)
+
+
+class Exits:
+    """The launcher's `on_exit`. `unexpected` hears of ends that nobody waits for: templates that died by themselves."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[Exited]] = {}
+        self.unexpected: Callable[[Exited], None] = lambda exited: None
+
+    def expect(self, id: str) -> asyncio.Future[Exited]:
+        """To be called before the start is asked for; `forget` it if that fails."""
+        future = self._waiting[id] = asyncio.get_running_loop().create_future()
+        return future
+
+    def forget(self, id: str) -> None:
+        self._waiting.pop(id, None)
+
+    def __call__(self, exited: Exited) -> None:
+        future = self._waiting.pop(exited.id, None)
+        if future is None:
+            self.unexpected(exited)
+        elif not future.done():
+            future.set_result(exited)
+
+    def all_gone(self) -> None:
+        """The launcher has ended, and with it everything."""
+        for id in list(self._waiting):
+            self(Exited(id, -1, signal=signal.SIGKILL))
+
+
+_CODES = {
+    Status.STARTUP: "StartupError",
+    Status.CRASHED: "ExecutionError",
+    Status.OUT_OF_MEMORY: "OutOfMemoryError",
+    Status.LOST: "ExecutionError",
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """`payload` is empty for ends that are nobody's failure."""
+
+    status: Status
+    why: str
+    payload: bytes = b""
+
+
+def failure(status: Status, why: str) -> End:
+    """An end whose failure is the sentence itself."""
+    return End(status, why, system_failure(_CODES.get(status, "ExecutionError"), why))
+
+
+def traceback_of(payload: bytes) -> str:
+    """The traceback that a failure of the guest's own words carries, ending with a newline; empty without one."""
+    if payload[:1] != Codec.JSON.value:
+        return ""
+    text = msgspec.json.decode(payload[1:], type=SystemFailure).traceback
+    return f"{text.rstrip()}\n" if text else ""
+
+
+def of_exit(exited: Exited, spec: FunctionSpec, ready: bool, printed: str) -> End:
+    """What it means that the process ended by itself. `printed` tells the last that it wrote, or nothing."""
+    if exited.oom:
+        return failure(Status.OUT_OF_MEMORY, _out_of_memory(exited, spec))
+    how = _how(exited)
+    if not ready:
+        return failure(Status.STARTUP, f"the container of {spec.name} {how} before it was ready{printed}")
+    return failure(Status.CRASHED, f"the container of {spec.name} {how} while it ran{printed}")
+
+
+def _out_of_memory(exited: Exited, spec: FunctionSpec) -> str:
+    limit = spec.resources.memory_limit_mib
+    over = f"its limit of {limit} MiB" if limit else "what this node has for containers"
+    return (
+        f"the container of {spec.name} was killed: it needed more memory than {over} "
+        f"(highest {exited.memory_peak_mib:.0f} MiB); raise `memory=`, or lower what one input needs"
+    )
+
+
+def _how(exited: Exited) -> str:
+    if not exited.signal:
+        return f"exited with status {exited.code}"
+    try:
+        name = signal.Signals(exited.signal).name
+    except ValueError:
+        name = f"signal {exited.signal}"
+    return f"was killed by {name}"

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 
 from inrush import wire
-from inrush.agent.containers.containers import EXIT_HOOKS_S, KILL_SLACK_S, Container, Put, Start
-from inrush.agent.containers.ends import End
+from inrush.agent.containers.container import EXIT_HOOKS_S, KILL_SLACK_S, Container, Put, Start
 from inrush.agent.containers.guests import Guest
+from inrush.agent.containers.processes import End
 from inrush.wire import Status
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from inrush import wire
 from inrush.agent.images.store import ImageStore
-from inrush.agent.payloads.payloads import Blobs
+from inrush.agent.payloads.blobs import Blobs
 from inrush.errors import Error
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from typing import Any
 
 from inrush import wire
 from inrush.agent.commands.execs import Execs
-from inrush.agent.containers.exits import Exits
 from inrush.agent.containers.grounds import Grounds
 from inrush.agent.containers.guests import Guest
+from inrush.agent.containers.processes import Exits
 from inrush.agent.containers.table import Containers
 from inrush.agent.containers.uids import UidRanges
 from inrush.agent.devices import gpus
@@ -22,11 +22,10 @@ from inrush.agent.images.store import ImageStore
 from inrush.agent.link.condition import Condition, labels
 from inrush.agent.link.outbox import Deliver, Outbox
 from inrush.agent.link.session import Agent
-from inrush.agent.payloads.payloads import Blobs
-from inrush.agent.templates.learned import Learned
+from inrush.agent.payloads.blobs import Blobs
 from inrush.agent.templates.starts import Starts
-from inrush.agent.templates.templates import Templates
-from inrush.agent.templates.zygotes import Zygotes
+from inrush.agent.templates.table import Templates
+from inrush.agent.templates.zygotes import Learned, Zygotes
 from inrush.launcher.client import Launcher
 from inrush.launcher.process import LauncherHandle
 from inrush.launcher.specs import Exited

@@ -1,8 +1,26 @@
-"""Where an agent reads blobs from: the server's store on this machine, or a copy fetched from it."""
+"""Payloads too large for a frame, on their way between the blob store and a guest.
+
+The short way is a descriptor of the memory that holds it (`descriptors`). Where there is none, a blob is read piece by
+piece and written as fast as the guest reads; from the guest, pieces are appended to a new blob of the store. Either
+way the guest chose an id for what it sends, and where it refers to it that is rewritten to the store's. A guest can
+name only blobs that it sent itself, so it cannot read another's.
+"""
 
 from __future__ import annotations
 
+import json
+import secrets
+from collections.abc import Callable
 from typing import Protocol
+
+from inrush import frames
+from inrush.errors import Error, RequestSizeError
+from inrush.wire import Codec, system_failure
+
+_BLOB = Codec.BLOB.value
+
+MAX_OPEN_BLOBS = 256
+"""Blobs that a guest may have begun, or sent and not yet referred to."""
 
 
 class Readable(Protocol):
@@ -13,8 +31,144 @@ class Readable(Protocol):
 
 
 class BlobReader(Protocol):
-    """Blobs by id, such as `sha256-…`."""
+    """Blobs by id, such as `sha256-…`: the server's store on this machine, or a copy fetched from it."""
 
     def open(self, id: str, /) -> Readable:
         """Raises `NotFoundError` where there is no such blob."""
         ...
+
+
+class BlobWriter(Protocol):
+    """A blob in the making: it has an id from the start, and is there for others after `commit`."""
+
+    def write(self, data: bytes, /) -> None: ...
+    def commit(self) -> str: ...
+    def abort(self) -> None: ...
+
+
+class Blobs(Protocol):
+    """The part of the blob store that an agent uses."""
+
+    def open(self, id: str, /) -> Readable: ...
+    def create(self) -> BlobWriter: ...
+    def size(self, id: str, /) -> int: ...
+    def descriptor(self, id: str, /) -> int:
+        """To read it by; the caller closes it."""
+
+    def adopt(self, fd: int, id: str, /) -> int:
+        """Takes over a sealed memfd, and closes it if it cannot be had; the blob's size."""
+
+
+def is_reference(payload: bytes) -> bool:
+    return payload[:1] == _BLOB
+
+
+def reference(id: str, size: int) -> bytes:
+    """A payload that stands for a blob."""
+    return Codec.BLOB.value + json.dumps({"id": id, "bytes": size}, separators=(",", ":")).encode()
+
+
+def referred_id(payload: bytes) -> str:
+    """The id in a reference. Raises `FrameError` for anything malformed."""
+    try:
+        id = json.loads(payload[1:])["id"]
+    except (ValueError, KeyError, TypeError):
+        id = None
+    if not isinstance(id, str):
+        raise frames.FrameError("malformed blob reference")
+    return id
+
+
+class Inbound:
+    """Blobs that one guest sends. A blob over the limit, or one that the store cannot take, is dropped as it arrives,
+    and what refers to it becomes the error."""
+
+    def __init__(self, blobs: Blobs, max_payload_bytes: int, passed: Callable[[str], int | None]) -> None:
+        self._blobs = blobs
+        self._passed = passed
+        self._max_bytes = max_payload_bytes
+        self._open: dict[str, _Arriving] = {}
+        self._done: dict[str, _Arriving] = {}
+
+    def piece(self, id: str, data: bytes, last: bool) -> None:
+        """The next bytes of the guest's blob `id`."""
+        arriving = self._open.get(id)
+        if arriving is None:
+            if len(self._open) + len(self._done) >= MAX_OPEN_BLOBS:
+                raise frames.FrameError(f"more than {MAX_OPEN_BLOBS} blobs begun and not referred to")
+            arriving = self._open[id] = _Arriving(self._blobs, self._max_bytes)
+        arriving.take(data, last)
+        if last:
+            self._done[id] = self._open.pop(id)
+
+    def resolve(self, payload: bytes) -> tuple[bytes, bool]:
+        """The payload that stands for the stored blob, and whether it is good; else the payload is the failure."""
+        id = referred_id(payload)
+        arriving = self._done.pop(id, None)
+        if arriving is None:
+            return self._adopt(id)
+        return arriving.outcome(), arriving.failure == b""
+
+    def _adopt(self, id: str) -> tuple[bytes, bool]:
+        fd = self._passed(id)
+        if fd is None:
+            raise frames.FrameError("reference to a blob that was not sent")
+        name = f"bl-{secrets.token_hex(16)}"
+        try:
+            return reference(name, self._blobs.adopt(fd, name)), True
+        except (Error, OSError) as error:
+            code = type(error).__name__ if isinstance(error, Error) else "ResourceExhaustedError"
+            return system_failure(code, f"a large result could not be kept: {error}"), False
+
+    def close(self) -> None:
+        """The guest is gone: what it did not finish or did not use is removed."""
+        for arriving in (*self._open.values(), *self._done.values()):
+            arriving.abort()
+        self._open.clear()
+        self._done.clear()
+
+
+class _Arriving:
+    """One blob on its way into the store."""
+
+    def __init__(self, blobs: Blobs, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._writer: BlobWriter | None = None
+        self.failure = b""
+        try:
+            self._writer = blobs.create()
+        except (Error, OSError) as error:
+            self._fail(error)
+
+    def take(self, data: bytes, last: bool) -> None:
+        self._size += len(data)
+        if self._writer is None:
+            return
+        try:
+            if self._size > self._max_bytes:
+                raise RequestSizeError(
+                    f"a result is larger than {self._max_bytes >> 20} MiB, the largest payload here (max_payload_mib)"
+                )
+            self._writer.write(data)
+        except (Error, OSError) as error:
+            self._fail(error)
+
+    def outcome(self) -> bytes:
+        """Commits; the reference, or the failure."""
+        if self._writer is not None:
+            try:
+                return reference(self._writer.commit(), self._size)
+            except (Error, OSError) as error:
+                self._fail(error)
+        return self.failure
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None
+
+    def _fail(self, error: Exception) -> None:
+        code = type(error).__name__ if isinstance(error, Error) else "ResourceExhaustedError"
+        self.failure = system_failure(code, str(error))
+        self.abort()

@@ -19,17 +19,14 @@ from typing import Any
 
 from inrush import wire
 from inrush.agent.containers import process_mode
-from inrush.agent.containers.contained import Contained
 from inrush.agent.containers.environment import BASE, container_env, load_of, shell_env
-from inrush.agent.containers.exits import Exits
 from inrush.agent.containers.grounds import Ground, Grounds
-from inrush.agent.containers.processes import Begun, Stdio
+from inrush.agent.containers.processes import Begun, Contained, Exits, Stdio
 from inrush.agent.containers.uids import UidRanges
 from inrush.agent.devices import cdi
-from inrush.agent.templates import template_specs
-from inrush.agent.templates.room import Room
-from inrush.agent.templates.template_specs import kind, lacks_parameters, limits, network
-from inrush.agent.templates.templates import Template, Templates, Told
+from inrush.agent.templates import specs
+from inrush.agent.templates.specs import kind, lacks_parameters, limits, network
+from inrush.agent.templates.table import Room, Template, Templates, Told
 from inrush.agent.templates.zygotes import Zygotes, listed
 from inrush.errors import Error
 from inrush.launcher.client import Launcher
@@ -186,7 +183,7 @@ class Starts:
             )
             launching = self._launcher.fork(spec, stdio.guest, stdio.stdout, stdio.stderr)
             process, started = await self._launched(site, spec.root, launching, opened)
-        names = template_specs.imports(template)
+        names = specs.imports(template)
         ahead = f"{listed(names)} imported ahead by its zygote" if names else ""
         reasons = "; ".join(filter(None, (why, ahead, started.why)))
         how = "fork" if kind(template) == "zygote" else "snapshot"
@@ -256,7 +253,7 @@ class Starts:
         zygote = self._zygotes.best(order, ground, uid_base)
         if not order.spec.snapshot or order.spec.pickled:
             return [zygote]
-        return [template_specs.snapshot(order, ground, uid_base), zygote]
+        return [specs.snapshot(order, ground, uid_base), zygote]
 
     def _ttl_s(self, template: TemplateSpec) -> float:
         return float(self._settings["zygote_ttl_s" if template.boot is None else "snapshot_ttl_s"])

@@ -6,19 +6,28 @@ containers of its (app, image) were seen to import.
 Packages read variables when they are imported, and a function's own variables are not in a zygote. Those with the
 prefixes of `IMPORT_PREFIXES` are therefore given to it, and functions that set them differently get zygotes of their
 own.
+
+What containers of each (app, image) import is kept over restarts, in a small file for each, by the key of its bare
+zygote, which changes with image, guest and kernel. A package that left something behind when it was imported ahead, or
+could not be imported, is on the file's skip list with the reason. A file is forgotten after a week, so that packages
+which are no longer imported do not stay for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from inrush.agent.containers.grounds import Ground
-from inrush.agent.templates import template_specs
-from inrush.agent.templates.learned import Learned
-from inrush.agent.templates.template_specs import Order
-from inrush.agent.templates.templates import TemplateFailed, Templates
+from inrush.agent.templates import specs
+from inrush.agent.templates.specs import Order
+from inrush.agent.templates.table import TemplateFailed, Templates
 from inrush.launcher.specs import TemplateSpec
 
 log = logging.getLogger(__name__)
@@ -33,6 +42,14 @@ IMPORT_PREFIXES = (
 
 MAX_TRIES = 8
 """Packages that may turn out to be offenders, one after the other, before it is left for the next start."""
+
+FORGET_S = 7 * 24 * 3600.0
+MAX_KNOWN = 256
+"""(app, image) pairs that are remembered."""
+MAX_IMPORTS = 256
+MAX_NAME_CHARS = 200
+WORTH_MS = 20.0
+"""Imports that take less in all are left to the containers."""
 
 
 class Zygotes:
@@ -51,13 +68,13 @@ class Zygotes:
 
     def best(self, order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
         """What to fork from now. Where more is known than it has imported, its successor begins to open."""
-        bare = template_specs.zygote(order, ground, uid_base)
+        bare = specs.zygote(order, ground, uid_base)
         if not self.learns:
             return bare
         wanted = self._wanted(order, bare)
         if wanted is bare or self._templates.is_open(wanted.key):
             return wanted
-        family = template_specs.learned(bare, _read_at_import(order), ()).key
+        family = specs.learned(bare, _read_at_import(order), ()).key
         if family not in self._opening:
             task = self._opening[family] = asyncio.create_task(self._succeed(order, bare, family))
             task.add_done_callback(lambda _: self._opening.pop(family, None))
@@ -73,7 +90,7 @@ class Zygotes:
 
     def heard(self, order: Order, ground: Ground, uid_base: int, imports: Iterable[tuple[str, float]]) -> None:
         """A container's guest says what it imported."""
-        self._learned.add(template_specs.zygote(order, ground, uid_base).key, imports)
+        self._learned.add(specs.zygote(order, ground, uid_base).key, imports)
         self.best(order, ground, uid_base)
 
     def close(self) -> None:
@@ -84,7 +101,7 @@ class Zygotes:
 
     def _wanted(self, order: Order, bare: TemplateSpec) -> TemplateSpec:
         names = self._learned.ahead(bare.key)
-        return template_specs.learned(bare, _read_at_import(order), names) if names else bare
+        return specs.learned(bare, _read_at_import(order), names) if names else bare
 
     async def _succeed(self, order: Order, bare: TemplateSpec, family: str) -> None:
         for _ in range(MAX_TRIES):
@@ -107,7 +124,7 @@ class Zygotes:
         self._current[family] = wanted
         if before is not None and before.key != wanted.key:
             self._templates.retire(before.key)
-        names = template_specs.imports(wanted)
+        names = specs.imports(wanted)
         text = (
             f"containers start with {listed(names)} imported ahead, which took {self._learned.ms(key, names):,.0f} ms"
         )
@@ -116,7 +133,7 @@ class Zygotes:
     def _blame(self, order: Order, key: str, wanted: TemplateSpec, failed: TemplateFailed) -> None:
         """On the named offender, or, where the process died or hung, on all that it was to import."""
         offender = str(failed.report.get("offender", ""))
-        names = [offender] if offender else template_specs.imports(wanted)
+        names = [offender] if offender else specs.imports(wanted)
         self._learned.skip(key, dict.fromkeys(names, str(failed)))
         self._note(order.function, f"{listed(names)} will not be imported ahead: {failed}")
 
@@ -130,3 +147,77 @@ def listed(names: Iterable[str]) -> str:
 
 def _read_at_import(order: Order) -> dict[str, str]:
     return {name: value for name, value in order.env if name.startswith(IMPORT_PREFIXES)}
+
+
+@dataclass
+class Known:
+    """Milliseconds by name, in the order of import, and reasons by the names that are skipped."""
+
+    since: float = field(default_factory=time.time)
+    imports: dict[str, float] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+class Learned:
+    """All of a node, below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, Known] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, key: str, imports: Iterable[tuple[str, float]]) -> None:
+        """A guest says that it imported these; it runs user code, so what it says is checked."""
+        known, news = self._of(key), False
+        for name, ms in imports:
+            good = len(name) <= MAX_NAME_CHARS and all(part.isidentifier() for part in name.split("."))
+            if good and name not in known.imports and len(known.imports) < MAX_IMPORTS and 0 <= ms < 1e6:
+                known.imports[name], news = ms, True
+        if news:
+            self._write(key, known)
+
+    def skip(self, key: str, reasons: dict[str, str]) -> None:
+        """These are not imported ahead again."""
+        if reasons:
+            known = self._of(key)
+            known.skipped.update(reasons)
+            self._write(key, known)
+
+    def ahead(self, key: str) -> tuple[str, ...]:
+        """What is worth importing ahead, in order."""
+        known = self._of(key)
+        names = tuple(name for name in known.imports if not _is_within(name, known.skipped))
+        return names if sum(known.imports[name] for name in names) >= WORTH_MS else ()
+
+    def ms(self, key: str, names: Iterable[str]) -> float:
+        """How long importing these took."""
+        imports = self._of(key).imports
+        return sum(imports.get(name, 0.0) for name in names)
+
+    def _of(self, key: str) -> Known:
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._read(key)
+        if time.time() - known.since > FORGET_S:
+            known = self._known[key] = Known()
+        return known
+
+    def _read(self, key: str) -> Known:
+        with suppress(OSError, ValueError, TypeError):
+            return Known(**json.loads((self._folder / key).read_text()))
+        return Known()
+
+    def _write(self, key: str, known: Known) -> None:
+        with suppress(OSError):  # a full disk: it is learned anew another time
+            new = self._folder / f".{key}"
+            new.write_text(json.dumps(asdict(known)))
+            new.replace(self._folder / key)
+            files = sorted(self._folder.glob("zy-*"), key=lambda file: file.stat().st_mtime)
+            for file in files[: len(files) - MAX_KNOWN]:
+                file.unlink(missing_ok=True)
+                self._known.pop(file.name, None)
+
+
+def _is_within(name: str, skipped: dict[str, str]) -> bool:
+    """A module of a package that is skipped is skipped too."""
+    return any(name == package or name.startswith(package + ".") for package in skipped)

@@ -25,8 +25,8 @@ from inrush.errors import Error, OutputExpiredError
 from inrush.server.apps.functions import Functions
 from inrush.server.calls import saved
 from inrush.server.calls.call import Call, Owner, split_results
-from inrush.server.calls.calls import Calls, not_found
 from inrush.server.calls.saved import Columns
+from inrush.server.calls.table import Calls, not_found
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.rows import tables
 from inrush.server.rows.store import Operation, Store

@@ -22,7 +22,7 @@ import msgspec
 from inrush import wire
 from inrush.server.apps.endpoints import Endpoint, Endpoints
 from inrush.server.calls.call import Begun, Call
-from inrush.server.calls.calls import Calls
+from inrush.server.calls.table import Calls
 from inrush.server.gateway import asgi
 from inrush.wire import Status
 

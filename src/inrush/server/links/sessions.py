@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from inrush import wire
 from inrush.errors import AuthError, Error, InternalError, ResourceExhaustedError, VersionError
-from inrush.server.calls.calls import Calls
 from inrush.server.calls.durable import Durable
+from inrush.server.calls.table import Calls
 from inrush.server.loop import Loop
 
 log = logging.getLogger(__name__)

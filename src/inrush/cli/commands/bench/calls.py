@@ -1,13 +1,16 @@
-"""Single calls: a round trip to a warm container, and calls that the server owns."""
+"""Calls, maps and large payloads: round trips, calls that the server owns, inputs per second, and bytes per second."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from inrush.cli.commands.bench import containers
-from inrush.cli.commands.bench.rows import Measured
+from inrush.cli.commands.bench.memory import Growth
+from inrush.cli.commands.bench.rows import Measured, Skipped
 
 _WARM_UP = 200
 _CALLERS, _EACH = 128, 40
@@ -45,3 +48,60 @@ async def _spawned(function: Any) -> Any:
         return call
 
     return (await asyncio.gather(*(caller() for _ in range(_CALLERS))))[-1]
+
+
+INPUTS = 20_000
+
+
+MILLION = 1_000_000
+
+
+def rates(program: Any, runs: int) -> Iterator[Measured]:
+    """Three shapes of one map."""
+    for row, name, count in (
+        ("map.inputs_per_s", "ten", 10),
+        ("map.one_container_per_s", "one", 0),
+        ("map.single_slot_per_s", "single", 10),
+    ):
+        function = getattr(program, name)
+        containers.ready(program.app.name, name, count)
+        _seconds(function)  # the first one teaches how long an input takes
+        yield Measured(row, [INPUTS / _seconds(function) for _ in range(runs)])
+
+
+def million(program: Any, inputs: int = MILLION) -> Measured:
+    """How far client, server and guests grow, whichever of them does so most."""
+    _seconds(program.ten)
+    with Growth() as growth:
+        assert sum(program.ten.map(iter(range(inputs)))) == sum(range(inputs))
+    return Measured("map.million_mib", [growth.most_mib])
+
+
+def _seconds(function: Any) -> float:
+    began = time.perf_counter()
+    assert sum(function.map(range(INPUTS))) == sum(range(INPUTS))
+    return time.perf_counter() - began
+
+
+GIB_OF_FLOATS = 2**27
+
+
+def gib(program: Any, runs: int) -> Iterator[Measured | Skipped]:
+    """From the call to the sum of all its numbers; every array is a new one."""
+    if not find_spec("numpy"):
+        yield Skipped("payload.gib_s", "numpy is not installed; `pip install 'inrush[bench]'` brings it")
+        return
+    import numpy
+
+    program.total.remote(numpy.ones(8))
+    seconds, grew = [], []
+    for run in range(runs):
+        array = numpy.full(GIB_OF_FLOATS, float(run))
+        with Growth() as growth:
+            began = time.perf_counter()
+            assert program.total.remote(array) == run * GIB_OF_FLOATS
+            seconds.append(time.perf_counter() - began)
+        grew.append(growth.most_mib)
+        del array
+    yield Measured("payload.gib_s", seconds)
+    yield Measured("payload.grew_mib", grew)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from inrush import settings
 from inrush.cli import api
-from inrush.cli.commands.bench import calls, idle, maps, memory, payload, starts
+from inrush.cli.commands.bench import calls, idle, memory, starts
 from inrush.cli.commands.bench.rows import Measured, Skipped
 from inrush.cli.commands.bench.targets import PHASES, TARGETS
 from inrush.cli.programs import programs
@@ -107,11 +107,11 @@ def _spawn(program: Any, quick: bool) -> Results:
 
 
 def _maps(program: Any, quick: bool) -> Results:
-    yield from maps.rates(program, 2 if quick else 30)
+    yield from calls.rates(program, 2 if quick else 30)
 
 
 def _million(program: Any, quick: bool) -> Results:
-    yield Skipped("map.million_mib", "not with --quick") if quick else maps.million(program)
+    yield Skipped("map.million_mib", "not with --quick") if quick else calls.million(program)
 
 
 def _torch(program: Any, quick: bool) -> Results:
@@ -127,4 +127,4 @@ def _model(program: Any, quick: bool) -> Results:
 
 
 def _payload(program: Any, quick: bool) -> Results:
-    yield from payload.gib(program, 3 if quick else 10)
+    yield from calls.gib(program, 3 if quick else 10)

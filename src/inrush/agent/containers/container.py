@@ -22,10 +22,9 @@ from typing import Any
 
 from inrush import wire
 from inrush.agent.containers.deadlines import Deadlines
-from inrush.agent.containers.ends import End, failure, of_exit, traceback_of
 from inrush.agent.containers.guests import Guest
 from inrush.agent.containers.output import Collected, OutputLimit, PipeReader, read_pipe
-from inrush.agent.containers.processes import Begun, Stdio
+from inrush.agent.containers.processes import Begun, End, Stdio, failure, of_exit, traceback_of
 from inrush.errors import Error
 from inrush.wire import Status
 
