@@ -47,7 +47,7 @@ def step(kind: str, **parameters: object) -> Step:
 @given(recipes)
 def test_the_same_recipe_has_the_same_digests(recipe: list[Step]) -> None:
     again = [Step(kind=s.kind, args=s.args, files=s.files, secrets=s.secrets) for s in recipe]
-    assert layers.digests(recipe, "base") == layers.digests(again, "base")
+    assert layers.digests(recipe, "base", "main") == layers.digests(again, "base", "main")
 
 
 @given(recipes, recipes)
@@ -57,7 +57,7 @@ def test_different_recipes_share_the_digests_of_their_common_beginning_and_no_ot
     common = 0
     while common < min(len(one), len(two)) and one[common] == two[common]:
         common += 1
-    first, second = layers.digests(one, "base"), layers.digests(two, "base")
+    first, second = layers.digests(one, "base", "main"), layers.digests(two, "base", "main")
     assert first[:common] == second[:common]
     assert not set(first[common:]) & set(second[common:])
 
@@ -66,20 +66,20 @@ def test_different_recipes_share_the_digests_of_their_common_beginning_and_no_ot
 def test_a_changed_step_changes_its_digest_and_all_above_it(recipe: list[Step], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(recipe)))
     changed = [*recipe[:at], step("run", commands=["a command that no other step has"]), *recipe[at:]]
-    before, after = layers.digests(recipe, "base"), layers.digests(changed, "base")
+    before, after = layers.digests(recipe, "base", "main"), layers.digests(changed, "base", "main")
     assert before[:at] == after[:at]
     assert not set(before[at:]) & set(after[at:])
 
 
 @given(recipes)
 def test_another_base_changes_every_digest(recipe: list[Step]) -> None:
-    assert not set(layers.digests(recipe, "one")) & set(layers.digests(recipe, "two"))
+    assert not set(layers.digests(recipe, "one", "main")) & set(layers.digests(recipe, "two", "main"))
 
 
 @given(recipes)
 def test_forcing_a_build_changes_no_digest(recipe: list[Step]) -> None:
     forced = [Step(kind=s.kind, args=s.args, files=s.files, secrets=s.secrets, force=True) for s in recipe]
-    assert layers.digests(recipe, "base") == layers.digests(forced, "base")
+    assert layers.digests(recipe, "base", "main") == layers.digests(forced, "base", "main")
 
 
 @given(steps)
@@ -92,19 +92,19 @@ def test_every_step_has_a_title_of_one_line_and_parameters(any_step: Step) -> No
 
 def test_the_order_of_secret_names_does_not_matter_but_the_names_do() -> None:
     one, two = (Step(kind="run", secrets=names) for names in (("A", "B"), ("B", "A")))
-    assert layers.digest("p", one) == layers.digest("p", two)
-    assert layers.digest("p", one) != layers.digest("p", Step(kind="run", secrets=("A",)))
+    assert layers.digest("p", one, "main") == layers.digest("p", two, "main")
+    assert layers.digest("p", one, "main") != layers.digest("p", Step(kind="run", secrets=("A",)), "main")
 
 
 def test_the_content_of_files_counts() -> None:
     one, two = (Step(kind="copy", files=(("data", blob),)) for blob in ("sha256-1", "sha256-2"))
-    assert layers.digest("p", one) != layers.digest("p", two)
+    assert layers.digest("p", one, "main") != layers.digest("p", two, "main")
 
 
 def test_what_moves_from_one_field_to_another_is_another_step() -> None:
     one = Step(kind="copy", files=(("a", "b"), ("c", "d")))
     two = Step(kind="copy", files=(("a", "b"),), secrets=("c", "d"))
-    assert layers.digest("p", one) != layers.digest("p", two)
+    assert layers.digest("p", one, "main") != layers.digest("p", two, "main")
 
 
 def test_facts_of_a_base_are_told_apart_by_their_borders() -> None:

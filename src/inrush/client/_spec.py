@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from inrush.client._connection import Link
@@ -157,4 +157,12 @@ async def build(link: Link, image: Image, app: str, force: bool, progress: Any) 
         return Built(definition.recipe, mounts, "")
     secrets = tuple([await secret.resolve(link) for secret in definition.secrets])
     answer = await link.ask(BuildImage(definition.recipe, app, secrets, force), progress)
-    return Built(definition.recipe, mounts, str(answer.get("python", "")))
+    return Built(_keyed(definition.recipe, answer["keys"]), mounts, str(answer.get("python", "")))
+
+
+def _keyed(recipe: Recipe, keys: Sequence[str]) -> Recipe:
+    """The recipe with what the server says of its steps' secrets: containers start from the layers of these values."""
+    import msgspec
+
+    keyed = [msgspec.structs.replace(step, key=key) for step, key in zip(recipe.steps, keys, strict=True)]
+    return msgspec.structs.replace(recipe, steps=tuple(keyed))

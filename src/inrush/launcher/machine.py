@@ -22,6 +22,7 @@ from inrush.launcher.loop import Loop
 from inrush.launcher.maker import NAMESPACES, Maker
 from inrush.launcher.network import Net, Network
 from inrush.launcher.overlay import Overlays, Root
+from inrush.launcher.seals import Seals
 from inrush.launcher.specs import Limits, RootSpec
 from inrush.launcher.userns import UserNamespaces
 from inrush.linux import landlock, messages, mounts, seccomp
@@ -100,6 +101,7 @@ class Machine:
         self.network = Network(self.tag, self._maker) if self.features.nat else None
         self.idlers: list[Callable[[], bool]] = []
         """What else there is to do when there is nothing to do."""
+        self.seals = Seals(loop)
         self.overlays = Overlays(staging, self.state / "node" / "shifted", self.features, rootless)
 
     def _find_cgroups(self) -> Cgroups | None:

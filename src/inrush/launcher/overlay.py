@@ -36,6 +36,8 @@ class Root:
     fd: int
     binds: list[tuple[int, str, bool]]
     upper_fd: int = -1
+    sealing_fd: int = -1
+    """Of a build: its mount, kept so that its file system can be made read-only at the end."""
 
     def entered(self) -> None:
         """The container has attached the mounts; only the upper's is still of use, to containers forked from it."""
@@ -47,9 +49,10 @@ class Root:
     def close(self) -> None:
         """Let go of all of it."""
         self.entered()
-        if self.upper_fd >= 0:
-            os.close(self.upper_fd)
-            self.upper_fd = -1
+        for fd in (self.upper_fd, self.sealing_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.upper_fd = self.sealing_fd = -1
 
 
 class Overlays:
@@ -101,7 +104,8 @@ class Overlays:
         finally:
             for each in opened:
                 os.close(each)
-        return Root(fd, [self._bind(bind, userns) for bind in spec.binds], upper_fd)
+        binds = [self._bind(bind, userns) for bind in spec.binds]
+        return Root(fd, binds, upper_fd, os.dup(fd) if spec.upper else -1)
 
     def _upper(self, spec: RootSpec, base: int) -> tuple[int, str]:
         """(mount of a fresh tmpfs or -1, directory that holds `u` and `w`, or the upper itself when kept)."""

@@ -153,7 +153,9 @@ def follow(launch: Launch, container: Container, answer: Answer, held: Held | No
 
 
 def _gone(machine: Machine, held: Held, spec: RunSpec, container: Container) -> None:
+    kept, held.root.sealing_fd = held.root.sealing_fd, -1
     machine.release(held)
     if spec.root.upper:
+        machine.seals.end(spec.root.upper, kept)
         trees.forget_mount_points(spec.root.upper, [bind.dst for bind in spec.root.binds])
     container.close()

@@ -234,11 +234,19 @@ class Service:
     def _normalise(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         upper, layer = (self._inside(str(data[key])) for key in ("upper", "layer"))
         base = self._machine.users.base(int(data["base_uid"]))
-        self._work(rid, lambda: trees.normalise(upper, base, layer))
+
+        def sealed(wrong: str) -> None:
+            if wrong:
+                self._refuse(rid, Failure("busy", wrong))
+            else:
+                self._work(rid, lambda: trees.normalise(upper, base, layer))
+
+        self._machine.seals.wait(upper, sealed)
 
     def _remove_tree(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         path = self._inside(str(data["path"]), link=True)
         self._machine.overlays.forget(path)
+        self._machine.seals.forget(path)
         self._templates.forget(path)
         self._work(rid, lambda: trees.remove(path))
 

@@ -21,7 +21,9 @@ ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC, ATTR_IDMAP = 1, 2, 4, 8, 0x10
 
 _AT_FDCWD = -100
 _AT_RECURSIVE, _AT_EMPTY_PATH, _CLOEXEC = 0x8000, 0x1000, 0x80000
-_SET_FLAG, _SET_STRING, _SET_FD, _CREATE = 0, 1, 5, 6
+_SET_FLAG, _SET_STRING, _SET_FD, _CREATE, _RECONFIGURE = 0, 1, 5, 6, 7
+_PICK = 0x1 | 0x8
+"""Close on exec; the descriptor itself is meant."""
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
@@ -80,6 +82,20 @@ def detached(kind: str, options: Sequence[tuple[str, str | int | None]] = (), at
             _configure(fs, key, value)
         _configure(fs, None, None)
         return syscall("fsmount", fs, 1, attributes, what=f"fsmount {kind}")
+    finally:
+        os.close(fs)
+
+
+def seal(mount_fd: int) -> None:
+    """Make the file system of a mount read-only, for all its mounts and whoever has a file or directory of it open.
+
+    Raises `OSError` (`EBUSY`) where a file is still open for writing, or mapped so. From then on only who may mount in
+    the user namespace that made it can change that.
+    """
+    fs = syscall("fspick", mount_fd, b"", _PICK, what="fspick")
+    try:
+        syscall("fsconfig", fs, _SET_FLAG, b"ro", 0, 0, what="fsconfig ro")
+        syscall("fsconfig", fs, _RECONFIGURE, 0, 0, 0, what="remount read-only")
     finally:
         os.close(fs)
 

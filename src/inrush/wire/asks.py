@@ -39,7 +39,9 @@ class GetBlob(Message, frozen=True):
 
 
 class BuildImage(Message, frozen=True):
-    """Builds what is missing; result `{"image": id, "python": "3.11"}`. Progress arrives as `Progress(rid, …)`."""
+    """Builds what is missing; result `{"image": id, "python": "3.11", "keys": [of each step]}`. Progress arrives as
+    `Progress(rid, …)`.
+    """
 
     recipe: Recipe
     app: str

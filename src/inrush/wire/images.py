@@ -16,6 +16,8 @@ class Step(Struct, frozen=True):
     secrets: tuple[str, ...] = ()
     """Names (never values) of the environment variables that the step may read."""
     force: bool = False
+    key: str = ""
+    """HMAC of the values of `secrets`, made by the server when the image is built: the step's layer is theirs alone."""
 
 
 class Recipe(Struct, frozen=True):

@@ -22,7 +22,7 @@ from inrush.errors import NotFoundError
 from inrush.launcher.client import Launcher
 from inrush.launcher.process import start_launcher
 from inrush.launcher.specs import RootSpec, RunSpec
-from inrush.wire import Recipe, Step
+from inrush.wire import MAIN, Recipe, Step
 
 UID = 1 << 20
 TIMEOUT_S = 60.0
@@ -65,6 +65,7 @@ class Images:
         base: str = "host",
         python: str = "",
         uid: int = UID,
+        environment: str = MAIN,
         env: Mapping[str, str] | None = None,
         force: bool = False,
         said: list[tuple[str, str]] | None = None,
@@ -75,6 +76,7 @@ class Images:
         return await self.store.ensure(
             Recipe(base=base, python=python, steps=steps),
             app="test",
+            environment=environment,
             uid_base=uid,
             env=env or {},
             blobs=self.blobs,
@@ -127,7 +129,7 @@ async def images(state: Path, **limits: Any) -> AsyncIterator[Images]:
     launcher = Launcher(start_launcher(state), exits)
     try:
         await launcher.connect()
-        store = ImageStore(state / "node", launcher, exits, **limits)
+        store = ImageStore(state / "node", launcher, exits, lambda: UID + 9 * 65536, **limits)
         await store.start()
         yield Images(state, launcher, exits, store, Blobs(state / "blobs"))
     finally:
@@ -143,12 +145,15 @@ def remove_state(state: Path) -> None:
     shutil.rmtree(state)
 
 
-def step(kind: str, files: Sequence[tuple[str, str]] = (), secrets: Sequence[str] = (), **parameters: Any) -> Step:
-    return Step(kind=kind, args=(layers.encode(kind, **parameters),), files=tuple(files), secrets=tuple(secrets))
+def step(
+    kind: str, files: Sequence[tuple[str, str]] = (), secrets: Sequence[str] = (), key: str = "", **parameters: Any
+) -> Step:
+    args = (layers.encode(kind, **parameters),)
+    return Step(kind=kind, args=args, files=tuple(files), secrets=tuple(secrets), key=key)
 
 
-def run(*commands: str, secrets: Sequence[str] = ()) -> Step:
-    return step("run", commands=list(commands), secrets=secrets)
+def run(*commands: str, secrets: Sequence[str] = (), key: str = "") -> Step:
+    return step("run", commands=list(commands), secrets=secrets, key=key)
 
 
 def pip(*packages: str, **parameters: Any) -> Step:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.images.imaging import UID, images, run, step, tar_of
+from agent.images.imaging import images, run, step, tar_of
 from inrush.agent.images import bases
 from inrush.errors import InternalError, ResourceExhaustedError
-from inrush.wire import Recipe
+from inrush.wire import MAIN, Recipe
 
 _BUILDS = """
 import asyncio, sys
@@ -54,7 +54,7 @@ def test_a_server_that_is_killed_in_a_build_leaves_nothing_half_built(state: Pat
             half = Recipe(
                 base="host", steps=(run("echo first > /first"), run("echo half > /half; echo begun; sleep 600"))
             )
-            assert made.store.find(half) is None
+            assert made.store.find(half, MAIN) is None
             image = await made.build(run("echo first > /first"), run("test ! -e /half"))
             assert made.lines("cached") == ["[1/2] run echo first > /first"]
             assert await made.run(image, "cat", "/first") == "first\n"
@@ -95,29 +95,17 @@ def test_a_budget_is_kept_by_letting_go_of_unused_layers(state: Path) -> None:
         grow_old(state)
         async with images(state, budget_gib=0.01) as made:
             one, two = (Recipe(base="host", steps=(run(f"head -c 8M /dev/urandom > /{n}"),)) for n in ("one", "two"))
-            image = made.store.find(one)
+            image = made.store.find(one, MAIN)
             assert image is not None
             made.store.hold(image.layers)
             await made.build(run("true"))
-            assert made.store.find(one) == image
-            assert made.store.find(two) is None
+            assert made.store.find(one, MAIN) == image
+            assert made.store.find(two, MAIN) is None
             assert await made.run(image, "stat", "-c", "%s", "/one") == f"{8 << 20}\n"
 
     def grow_old(state: Path) -> None:
         for path in (state / "node/layers/.meta").iterdir():
             os.utime(path, (time.time() - 5000, time.time() - 5000))
-
-    asyncio.run(go())
-
-
-def test_caches_over_their_limit_go_but_not_of_an_app_that_builds(state: Path) -> None:
-    async def go() -> None:
-        async with images(state, cache_gib=0.005) as made:
-            await made.build(run("head -c 8M /dev/zero > $UV_CACHE_DIR.one"))
-            apps = state / "node/cache/apps"
-            assert [path.name for path in apps.iterdir()] == [str(UID)]
-            await made.build(run("head -c 8M /dev/zero > $UV_CACHE_DIR.two"), uid=UID + 65536)
-            assert [path.name for path in apps.iterdir()] == [str(UID + 65536)]
 
     asyncio.run(go())
 

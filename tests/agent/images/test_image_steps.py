@@ -90,12 +90,6 @@ async def test_requirements_files_are_read(shared: Images) -> None:
     assert await shared.python(image, "import six; print(six.__version__)") == "1.14.0"
 
 
-async def test_downloads_of_one_build_serve_the_next(shared: Images) -> None:
-    await shared.build(pip("idna==3.7"))
-    image = await shared.build(run("true"), pip("idna==3.7", uv=True, extra_options="--offline"))
-    assert await shared.python(image, "import idna; print(idna.__version__)") == "3.7"
-
-
 async def test_commands_see_what_earlier_steps_made_their_directory_and_their_variables(shared: Images) -> None:
     image = await shared.build(
         run("mkdir /data", "echo one > /data/a"),
@@ -122,7 +116,7 @@ async def test_a_build_reaches_the_network_and_has_an_empty_tmp(shared: Images) 
 
 async def test_a_secret_is_there_for_the_step_that_names_it_and_nowhere_else(shared: Images) -> None:
     image = await shared.build(
-        run('printf %s "${TOKEN:-none}" > /with', secrets=["TOKEN"]),
+        run('printf %s "${TOKEN:-none}" > /with', secrets=["TOKEN"], key="of its value"),
         run('printf %s "${TOKEN:-none}" > /without'),
         env={"TOKEN": "secret-value", "OTHER": "never"},
     )
@@ -206,7 +200,7 @@ async def test_what_a_step_deletes_is_gone_above_it(shared: Images) -> None:
 @pytest.mark.parametrize("base", ["host", DEBIAN])
 async def test_the_packages_of_the_platform_are_there_for_the_python_of_an_image(shared: Images, base: str) -> None:
     image = await shared.build(base=base)
-    layers = await shared.store.runtime(image, 1 << 20)
+    layers = await shared.store.runtime(image)
     code = (
         "import sys; sys.path[:0] = ['/opt/inrush/lib']; sys.path += ['/opt/inrush/deps'];"
         "import os, inrush.wire, msgspec, cloudpickle;"
@@ -216,7 +210,7 @@ async def test_the_packages_of_the_platform_are_there_for_the_python_of_an_image
     said = await shared.python(image, code, above=layers)
     assert said.startswith("[True, True, True]")
     assert "'server'" not in said
-    assert await shared.store.runtime(image, 1 << 20) == layers
+    assert await shared.store.runtime(image) == layers
 
 
 async def test_a_python_that_the_base_does_not_have_is_an_error_that_names_those_it_has(shared: Images) -> None:
@@ -242,7 +236,7 @@ async def test_another_release_of_debian_has_another_python_with_packages_of_its
     assert "trixie" in await shared.run(image, "cat", "/etc/os-release")
     assert await shared.run(image, "hello") == "Hello, world!\n"
     assert await shared.run(image, "dpkg", "--audit") == ""
-    layers = await shared.store.runtime(image, 1 << 20)
+    layers = await shared.store.runtime(image)
     code = (
         "import sys; sys.path[:0] = ['/opt/inrush/lib', '/opt/inrush/deps'];"
         "import inrush.wire, msgspec, cloudpickle, os;"

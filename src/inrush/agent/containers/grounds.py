@@ -58,11 +58,11 @@ class Grounds:
         self._uids = uids
         self._runtimes: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-    async def find(self, spec: wire.FunctionSpec, app: str) -> Ground:
+    async def find(self, spec: wire.FunctionSpec, app: str, environment: str) -> Ground:
         """The ground of a function. An image that is not here is built. Raises `Error`."""
-        image = self._images.find(spec.image) or await self._build(spec, app)
+        image = self._images.find(spec.image, environment) or await self._build(spec, app, environment)
         above = await self.archives(spec)
-        runtime = await self._runtime(image, app)
+        runtime = await self._runtime(image)
         return Ground(
             layers=(*runtime, *image.layers),
             above=tuple(map(str, above)),
@@ -86,15 +86,22 @@ class Grounds:
         """The payload of its `load`: the function itself, where it is sent as a pickle."""
         return (await asyncio.to_thread(self._read, spec.pickled),) if spec.pickled else ()
 
-    async def _build(self, spec: wire.FunctionSpec, app: str) -> BuiltImage:
-        uid_base = self._uids.first_uid(app)
-        return await self._images.ensure(spec.image, app=app, uid_base=uid_base, env={}, blobs=self._blobs)
+    async def _build(self, spec: wire.FunctionSpec, app: str, environment: str) -> BuiltImage:
+        """Values of secrets are not known here: a step that needs some, and has no layer, says so in its error."""
+        return await self._images.ensure(
+            spec.image,
+            app=app,
+            environment=environment,
+            uid_base=self._uids.first_uid(app),
+            env={},
+            blobs=self._blobs,
+        )
 
-    async def _runtime(self, image: BuiltImage, app: str) -> tuple[str, ...]:
+    async def _runtime(self, image: BuiltImage) -> tuple[str, ...]:
         """Made once per base, and held for good."""
         found = self._runtimes.get(image.base.layers)
         if found is None:
-            found = await self._images.runtime(image, self._uids.first_uid(app))
+            found = await self._images.runtime(image)
             self._images.hold(found)
             self._runtimes[image.base.layers] = found
         return found

@@ -21,6 +21,10 @@ MAX_RANGES = 16_384
 """FIRST_UID + MAX_RANGES * RANGE_UIDS stays below 2**31, which some file systems and tools take as signed."""
 
 
+PLATFORM = "inrush/platform"
+"""Whose range the platform's own builds run in; no app is called so, as names of apps have no slash."""
+
+
 class UidRanges:
     """First uid by app name; a new name is saved before its range is given out."""
 

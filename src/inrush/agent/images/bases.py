@@ -63,7 +63,7 @@ class Bases:
     async def make(self, recipe: Recipe, layer: Path, uid_base: int, progress: Progress) -> None:
         """Make the layer of a recipe's base `debian_slim`."""
         under = await self.host()
-        supplies = await asyncio.to_thread(self._workshop.supplies, uid_base, "")
+        supplies = await asyncio.to_thread(self._workshop.supplies, "")
         means = debian.Means(
             builder=self._builder,
             work=self._workshop.work,

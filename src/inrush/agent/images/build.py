@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from inrush.agent.images.once import Progress
+from inrush.agent.images.packages import BUILD
 from inrush.errors import ImageBuildError, InternalError
 from inrush.launcher.specs import Bind, Exited, Limits, RootSpec, RunSpec, Started
 
@@ -72,11 +73,13 @@ class Builder:
     async def layer(self, command: Command, layer: Path, progress: Progress, upper: str = "") -> None:
         """Run `command`, and make what it wrote the layer at `layer`. Nothing else is left, however it ends.
 
-        `upper` is where it writes meanwhile; something may be there already.
+        `upper` is where it writes meanwhile; something may be there already. What it wrote below `BUILD` (caches of
+        package tools) is thrown away.
         """
         upper = upper or f"{layer}.upper"
         try:
             await self.run(command, upper, progress)
+            await self.discard(f"{upper}{BUILD}")
             await self._launcher.normalise(upper, command.uid_base, str(layer))
         finally:
             await asyncio.shield(self.discard(upper, upper + ".work"))

@@ -36,6 +36,7 @@ class Builds:
             image = await self._images.ensure(
                 order.recipe,
                 app=order.app,
+                environment=order.environment,
                 uid_base=self._first_uid(order.app_key),
                 env=dict(order.env),
                 blobs=self._blobs,

@@ -16,15 +16,17 @@ from inrush.agent.images.steps import Program, program
 from inrush.agent.images.unpack import unpack
 from inrush.agent.images.workshop import Supplies, Workshop
 from inrush.agent.payloads.blobs import BlobReader
+from inrush.errors import ImageBuildError
 from inrush.wire import Step
 
-Runtime = Callable[[BuiltImage, int], Awaitable[tuple[str, ...]]]
+Runtime = Callable[[BuiltImage], Awaitable[tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """For whom a step is built: the app's uid range, the secrets that it may name, and where its files are."""
+    """For whom a step is built: the environment, the app's uid range, the secrets that it may name, its files."""
 
+    environment: str
     uid_base: int
     secrets: Mapping[str, str]
     blobs: BlobReader
@@ -44,22 +46,18 @@ class StepBuilder:
         if step.kind == "copy":
             await asyncio.to_thread(unpack_blobs, [blob for _, blob in step.files], order.blobs, layer)
             return
-        supplies = await asyncio.to_thread(self._workshop.supplies, order.uid_base, chain.base.release)
+        supplies = await asyncio.to_thread(self._workshop.supplies, chain.base.release)
         async with AsyncExitStack() as stack:
             files = stack.enter_context(self._workshop.files(step, order.blobs))
             what = program(step, chain.base, files)
-            above = await self._above(what, files, chain, order)
-            if step.kind == "apt":
-                await stack.enter_async_context(self._workshop.apt_turn(order.uid_base))
+            above = await self._above(what, files, chain)
             await self._builder.layer(self._command(chain, step, what, supplies, order, above), layer, progress)
 
-    async def _above(
-        self, what: Program, files: Mapping[str, Sequence[Path]], chain: Chain, order: Order
-    ) -> tuple[str, ...]:
+    async def _above(self, what: Program, files: Mapping[str, Sequence[Path]], chain: Chain) -> tuple[str, ...]:
         """Layers that only this step sees: the user's source, and what the platform brings along."""
         if not what.needs_runtime:
             return ()
-        found = await self._runtime(chain.image(self._store), order.uid_base)
+        found = await self._runtime(chain.image(self._store))
         for number, path in enumerate(files.get("source", ())):
             into = path.with_name(f"source-{number}")
             into.mkdir()
@@ -71,16 +69,26 @@ class StepBuilder:
     def _command(
         self, chain: Chain, step: Step, what: Program, supplies: Supplies, order: Order, above: tuple[str, ...]
     ) -> Command:
-        secrets = {name: order.secrets[name] for name in step.secrets if name in order.secrets}
         return Command(
             argv=what.argv,
             layers=(*above, *self._store.paths(chain.names)),
             uid_base=order.uid_base,
             binds=(*chain.base.binds, *supplies.binds, *what.binds),
-            env={**supplies.env, **chain.env(), **secrets, **what.env},
+            env={**supplies.env, **chain.env(), **_secrets(step, order), **what.env},
             cwd=chain.workdir(),
             timeout_s=what.timeout_s or DEFAULT_TIMEOUT_S,
         )
+
+
+def _secrets(step: Step, order: Order) -> dict[str, str]:
+    """The step's secrets. A layer is of the values that its key was made of, so it is never made without them."""
+    missing = [name for name in step.secrets if name not in order.secrets]
+    if missing or (step.secrets and not step.key):
+        raise ImageBuildError(
+            f"its layer is not on this node (it was evicted, or never made here), and the values of its secrets "
+            f"({', '.join(step.secrets)}) are known only while an image is built: run or deploy the app again"
+        )
+    return {name: order.secrets[name] for name in step.secrets}
 
 
 def unpack_blobs(ids: Sequence[str], blobs: BlobReader, layer: Path) -> None:

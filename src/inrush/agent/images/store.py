@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -43,14 +43,16 @@ class ImageStore:
         root: Path,
         launcher: Launcher,
         exits: Exits,
+        platform_uid: Callable[[], int],
         *,
         budget_gib: float = 50,
         free_floor_mib: int = 512,
-        cache_gib: float = 10,
     ) -> None:
+        """`platform_uid` tells the first uid of the range that the platform's own builds run in."""
         budget, floor = int(budget_gib * _GIB), free_floor_mib * _MIB
         self._layers = LayerStore(root / "layers", launcher, budget_bytes=budget, floor_bytes=floor)
-        self._workshop = Workshop(root / "cache", launcher, int(cache_gib * _GIB))
+        self._platform_uid = platform_uid
+        self._workshop = Workshop(root / "cache", launcher)
         self._builder = Builder(launcher, exits)
         self._bases = Bases(self._layers, self._workshop, self._builder)
         self._steps = StepBuilder(self._layers, self._workshop, self._builder, self.runtime)
@@ -65,24 +67,25 @@ class ImageStore:
         recipe: Recipe,
         *,
         app: str,
+        environment: str,
         uid_base: int,
         env: Mapping[str, str],
         blobs: BlobReader,
         force: bool = False,
         progress: Progress = silent,
     ) -> BuiltImage:
-        """The image of a recipe, its missing layers built in the uid range of `app`. `env` are secrets, by name.
+        """The image of a recipe in an environment, its missing layers built in the uid range of `app`. `env` are
+        secrets, by name.
 
         Raises `InvalidError` for a recipe that cannot be, `ImageBuildError` naming the step that failed, with the end
         of its output, `ResourceExhaustedError` for a full disk.
         """
         began = time.monotonic()
-        order = Order(uid_base, env, blobs)
+        order = Order(environment, uid_base, env, blobs)
         for step in recipe.steps:
             layers.parameters(step)
         with ExitStack() as held:
-            held.enter_context(self._workshop.using_cache(uid_base))
-            chain = Chain.on(await self._base(recipe, uid_base, force, progress))
+            chain = Chain.on(await self._base(recipe, force, progress))
             held.enter_context(self._layers.holding(chain.names))
             for number, step in enumerate(recipe.steps, 1):
                 force = force or step.force
@@ -92,14 +95,14 @@ class ImageStore:
         progress("done", f"image {image.id} of {app} is ready after {time.monotonic() - began:.1f} s")
         return image
 
-    def find(self, recipe: Recipe) -> BuiltImage | None:
-        """The image of a recipe if all of it is there; looks, and builds nothing."""
+    def find(self, recipe: Recipe, environment: str) -> BuiltImage | None:
+        """The image of a recipe in an environment if all of it is there; looks, and builds nothing."""
         name = self._layers.find(bases.digest(recipe))
         if name is None:
             return None
         chain = Chain.on(bases.base(recipe, name))
         for step in recipe.steps:
-            digest = layers.digest(chain.parent, step)
+            digest = layers.digest(chain.parent, step, environment)
             found = self._layers.find(digest) if layers.makes_layer(step) else digest
             if found is None:
                 return None
@@ -115,14 +118,14 @@ class ImageStore:
         name = await self._layers.make(layers.base_digest("archive", [digest]), fill, silent)
         return str(self._layers.path(name))
 
-    async def runtime(self, image: BuiltImage, uid_base: int) -> tuple[str, ...]:
+    async def runtime(self, image: BuiltImage) -> tuple[str, ...]:
         """Layers, top first, that hold `/opt/inrush/lib` and `/opt/inrush/deps` for the Python of an image."""
 
         async def fill(layer: Path, progress: Progress) -> None:
-            supplies = await asyncio.to_thread(self._workshop.supplies, uid_base, "")
-            with self._workshop.using_cache(uid_base), self._layers.holding(image.base.layers):
+            supplies = await asyncio.to_thread(self._workshop.supplies, "")
+            with self._layers.holding(image.base.layers):
                 under = self._layers.paths(image.base.layers)
-                await runtime.make(image.base, under, layer, uid_base, self._builder, supplies, progress)
+                await runtime.make(image.base, under, layer, self._platform_uid(), self._builder, supplies, progress)
 
         digest = await asyncio.to_thread(runtime.digest, image.python_version)
         what = f"the packages of inrush for Python {image.python_version}"
@@ -136,19 +139,19 @@ class ImageStore:
         """Let go of layers that were held."""
         self._layers.release([Path(path).name for path in paths])
 
-    async def _base(self, recipe: Recipe, uid_base: int, force: bool, progress: Progress) -> Base:
+    async def _base(self, recipe: Recipe, force: bool, progress: Progress) -> Base:
         digest = bases.digest(recipe)
         if recipe.base == "host":
             return await self._bases.host()
 
         async def fill(layer: Path, say: Progress) -> None:
-            await self._bases.make(recipe, layer, uid_base, say)
+            await self._bases.make(recipe, layer, self._platform_uid(), say)
 
         what = f"Debian with Python {bases.python_of(recipe)}"
         return bases.base(recipe, await self._make(digest, fill, what, "base", force, progress))
 
     async def _step(self, chain: Chain, step: Step, place: str, order: Order, force: bool, progress: Progress) -> None:
-        digest = layers.digest(chain.parent, step)
+        digest = layers.digest(chain.parent, step, order.environment)
         if not layers.makes_layer(step):
             chain.advance(step, digest)
             return
@@ -169,10 +172,8 @@ class ImageStore:
             await fill(layer, say)
 
         try:
-            name = await self._layers.make(digest, told, progress, force=force)
+            return await self._layers.make(digest, told, progress, force=force)
         except (ImageBuildError, InternalError) as error:
             if _NO_SPACE in str(error) or self._layers.is_full():
                 raise self._layers.full() from None
             raise ImageBuildError(f"image step {place} ({what}) failed: {error}") from error
-        await self._workshop.trim()
-        return name

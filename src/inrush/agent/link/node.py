@@ -15,7 +15,7 @@ from inrush.agent.containers.grounds import Grounds
 from inrush.agent.containers.guests import Guest
 from inrush.agent.containers.processes import Exits
 from inrush.agent.containers.table import Containers
-from inrush.agent.containers.uids import UidRanges
+from inrush.agent.containers.uids import PLATFORM, UidRanges
 from inrush.agent.devices import gpus
 from inrush.agent.images.builds import Builds
 from inrush.agent.images.store import ImageStore
@@ -64,7 +64,11 @@ class Node:
         cards = gpus.inventory(self._settings["gpus"])
         uids = UidRanges(self._home / "node" / "uids.json", in_use=lambda: containers.apps())
         images = ImageStore(
-            self._home / "node", self._launcher, self._exits, budget_gib=float(self._settings["layers_gib"])
+            self._home / "node",
+            self._launcher,
+            self._exits,
+            lambda: uids.first_uid(PLATFORM),
+            budget_gib=float(self._settings["layers_gib"]),
         )
         await images.start()
         templates = Templates(self._launcher, images, float(self._settings["snapshot_memory_mib"]))

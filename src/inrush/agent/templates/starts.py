@@ -100,7 +100,7 @@ class Starts:
         payloads = await self._grounds.pickled(order.spec)
         if self._settings["isolation"] == "process":
             return await self._start_process(order, cards, payloads, stdio)
-        ground = await self._grounds.find(order.spec, order.app_key)
+        ground = await self._grounds.find(order.spec, order.app_key, order.environment)
         devices = cdi.edits(cards)
         env = container_env(order, ground.env, cards, devices)
         load = {**load_of(order, env, self._max_payload_bytes), "learn": self._zygotes.learns}
@@ -131,7 +131,7 @@ class Starts:
             return
         async with self._preparing:
             try:
-                ground = await self._grounds.find(order.spec, order.app_key)
+                ground = await self._grounds.find(order.spec, order.app_key, order.environment)
                 if not order.spec.snapshot or order.spec.pickled or lacks_parameters(order):
                     template = await self._zygotes.prepare(order, ground, self._uids.first_uid(order.app_key))
                 else:
@@ -144,7 +144,7 @@ class Starts:
     async def shell(self, order: wire.ExecIn, streams: tuple[int, int, int]) -> None:
         """A fresh container of a function, known as the exec's id, that runs the order's command."""
         assert order.spec is not None
-        ground = await self._grounds.find(order.spec, order.app_key)
+        ground = await self._grounds.find(order.spec, order.app_key, order.environment)
         own = {"INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app, "INRUSH_ENVIRONMENT": order.environment}
         own["INRUSH_FUNCTION"] = order.spec.name
         env = shell_env({**BASE, **ground.env, **dict(order.env), **own}, order.tty)

@@ -1,15 +1,16 @@
 """From a recipe to layer digests: what an image is made of, before anything is built.
 
-An image is a chain: its base, then a layer per step. The digest of a step hashes the digest of its parent and all
-that the step reads, so equal chains are one layer, whoever asks, and a change rebuilds what stands above it, nothing
-else. Values of secrets, the node's package settings and `force` are no part of it. `env` and `workdir` have a digest
-and no layer: they change what later steps see, not the file system.
+An image is a chain: its base, then a layer per step. The digest of a step hashes the environment that the image is
+for, the digest of the step's parent and all that the step reads, so equal chains of one environment are one layer, and
+a change rebuilds what stands above it, nothing else. Of a step with secrets, `key` is hashed in place of their values:
+an HMAC of them, which the server makes. The node's package settings and `force` are no part of it. `env` and `workdir`
+have a digest and no layer: they change what later steps see, not the file system.
 
 How a `wire.Step` is encoded
 ----------------------------
 `args` is one JSON object (`encode`: sorted keys, no spaces, UTF-8; keys with their default left out). `files` are
 `(label, blob id)` with ids of the form `sha256-<hex of the content>`. `secrets` are names of environment variables that
-only this step may read. `force` rebuilds a step and all above it. By kind:
+only this step may read, `key` is the HMAC of their values. `force` rebuilds a step and all above it. By kind:
 
 - `pip`: `packages` [str], `index_url` str, `extra_index_url` [str], `find_links` [str], `pre` bool, `extra_options` str
   (as on a command line), `uv` bool (the options are uv's own, no way back to pip).
@@ -40,7 +41,7 @@ from typing import Any
 from inrush.errors import InvalidError
 from inrush.wire import Step
 
-FORMAT = "1"
+FORMAT = "2"
 """Part of every digest: raised when the same step comes to mean something else."""
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -103,16 +104,17 @@ def base_digest(base: str, facts: Sequence[str]) -> str:
     return _hash(["base", base, *facts])
 
 
-def digest(parent: str, step: Step) -> str:
-    """Digest of one step upon its parent's."""
-    return _hash([parent, step.kind, list(step.args), [list(f) for f in step.files], sorted(step.secrets)])
+def digest(parent: str, step: Step, environment: str) -> str:
+    """Digest of one step upon its parent's, in an environment."""
+    files = [list(file) for file in step.files]
+    return _hash([environment, parent, step.kind, list(step.args), files, sorted(step.secrets), step.key])
 
 
-def digests(steps: Sequence[Step], base: str) -> list[str]:
+def digests(steps: Sequence[Step], base: str, environment: str) -> list[str]:
     """Digest of each step, in order, upon a base's digest."""
     found: list[str] = []
     for step in steps:
-        found.append(digest(found[-1] if found else base, step))
+        found.append(digest(found[-1] if found else base, step, environment))
     return found
 
 

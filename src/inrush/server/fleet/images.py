@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
 
 from inrush import wire
 from inrush.errors import ResourceExhaustedError, from_code
@@ -25,23 +28,37 @@ class Images:
         nodes.handlers[wire.BuildLine] = self._line
         nodes.handlers[wire.Built] = self._built
 
-    async def build(self, ask: wire.BuildImage, environment: str, progress: Progress) -> dict[str, str]:
-        """The image's id and its Python. Raises `ImageBuildError` with the failed step and its output."""
+    async def build(self, ask: wire.BuildImage, environment: str, progress: Progress) -> dict[str, Any]:
+        """The image's id, its Python, and the key of each step, which belongs into the recipe of whoever runs it.
+        Raises `ImageBuildError` with the failed step and its output.
+        """
         if len(self._builds) >= MAX_BUILDS:
             raise ResourceExhaustedError(f"{MAX_BUILDS} images are being built already; try again later")
-        env = tuple(self._secrets.values(ask.secrets).items())
+        env = self._secrets.values(ask.secrets)
+        recipe = self._keyed(ask.recipe, environment, env)
         id = f"bu-{secrets.token_hex(8)}"
         future: asyncio.Future[wire.Built] = asyncio.get_running_loop().create_future()
         self._builds[id] = (progress, future)
         try:
-            order = wire.Build(id, ask.recipe, ask.app, env, ask.force or self._force, environment)
+            force = ask.force or self._force
+            order = wire.Build(id, recipe, ask.app, tuple(env.items()), force, environment)
             (await self._nodes.first()).send(order)
             built = await future
         finally:
             del self._builds[id]
         if built.code:
             raise from_code(built.code, built.message)
-        return {"image": built.image, "python": built.python}
+        return {"image": built.image, "python": built.python, "keys": [step.key for step in recipe.steps]}
+
+    def _keyed(self, recipe: wire.Recipe, environment: str, env: Mapping[str, str]) -> wire.Recipe:
+        """The recipe in which each step with secrets has the key of their values, and no other step has one."""
+
+        def keyed(step: wire.Step) -> wire.Step:
+            values = {name: env[name] for name in step.secrets if name in env}
+            key = self._secrets.mark(environment, values) if step.secrets else ""
+            return msgspec.structs.replace(step, key=key)
+
+        return msgspec.structs.replace(recipe, steps=tuple(keyed(step) for step in recipe.steps))
 
     def _line(self, message: wire.BuildLine) -> None:
         build = self._builds.get(message.build)

@@ -131,7 +131,7 @@ class Asks:
 
     # ── apps and functions ───────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _build_image(self, session: Session, rid: int, ask: wire.BuildImage) -> dict[str, str]:
+    async def _build_image(self, session: Session, rid: int, ask: wire.BuildImage) -> dict[str, Any]:
         environment = ask.environment or wire.MAIN
         return await self._images.build(
             ask, environment, lambda kind, text: session.send(wire.Progress(rid, kind, text))
