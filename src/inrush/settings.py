@@ -6,6 +6,7 @@ with dashes). `load` tells each value and where it came from; `inrush config` pr
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -44,6 +45,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("reserve_disk_mib", 512, "With less disk free than this, nothing more is placed on the node"),
     Setting("host", "127.0.0.1", "Address on which the server listens for HTTP"),
     Setting("port", 0, "Port for HTTP; 0: one that is free, kept in the home from then on"),
+    Setting(
+        "blocked_addresses",
+        "169.254.0.0/16,100.100.100.200,168.63.129.16,192.0.0.192,fe80::/10,fd00:ec2::254",
+        "Addresses and networks that containers may not reach; by default link-local ones and clouds' metadata",
+    ),
     Setting("isolation", "container", 'How functions run: "container", or "process" (no isolation at all)'),
     Setting(
         "idle_exit_s",
@@ -65,6 +71,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("force_build", False, "Build images anew, whatever is cached"),
     Setting("log_level", "INFO", "Level of the server's own log"),
 )
+
+BLOCKED_MAX = 1_000
+"""Addresses and networks in `blocked_addresses`."""
 
 _BY_NAME = {s.name: s for s in SETTINGS}
 
@@ -102,6 +111,22 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
             flag = "--" + name.replace("_", "-")
             values[name] = Value(_convert(name, raw, flag), flag)
     return values
+
+
+def networks(value: str, name: str = "blocked_addresses") -> list[str]:
+    """The networks of a setting that lists addresses and networks. Raises `InvalidError` naming what is neither."""
+    words = [word.strip() for word in value.split(",") if word.strip()]
+    if len(words) > BLOCKED_MAX:
+        raise InvalidError(f"{name} lists {len(words):,} addresses; the most are {BLOCKED_MAX:,}")
+    found = []
+    for word in words:
+        try:
+            found.append(str(ipaddress.ip_network(word, strict=False)))
+        except ValueError:
+            raise InvalidError(
+                f"{name}: {word!r} is no IP address and no network; write for example 192.0.2.7,198.51.100.0/24"
+            ) from None
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deadline import DEADLINE_S
-from inrush.launcher import network
+from inrush.launcher import routes
 from inrush.launcher.machine import tag_of
 from inrush.launcher.overlay import loopback_resolver
 from launcher.launched import HOST, OUTSIDE, PORT, Node, needs_root, outside_machine
@@ -110,13 +110,17 @@ async def test_a_network_that_a_container_has_left_serves_the_next(node: Node, o
             await node.ended(forked.id)
 
 
-async def test_the_gateways_hardware_address_is_none_of_a_container_that_comes_and_goes(node: Node) -> None:
+async def test_both_ends_of_a_link_know_each_other_without_asking(node: Node) -> None:
     await node.template("t")
-    await node.fork("t")
-    bridge = Path(f"/sys/class/net/inrush{tag_of(node.state)}")
-    ports = {(port / "address").read_text() for port in bridge.parent.glob(f"{bridge.name}-*")}
-    assert ports
-    assert (bridge / "address").read_text() not in ports
+    forked = await node.fork("t")
+    device = f"inrush{tag_of(node.state)}"
+    ports = {path.name: (path / "address").read_text() for path in Path("/sys/class/net").glob(f"{device}-*")}
+    inside = (await forked.ask("open('/sys/class/net/eth0/address').read()")).strip("'").replace("\\n", "\n")
+    assert inside in ports.values()
+    assert len(set(ports.values())) == len(ports), "two containers have one hardware address"
+    flags = [int(Path(f"/sys/class/net/{name}/flags").read_text(), 16) for name in ports]
+    flags.append(int((await forked.ask("open('/sys/class/net/eth0/flags').read()")).strip("'\\n"), 16))
+    assert all(flag & 0x80 for flag in flags), "a link listens to ARP"
 
 
 async def test_the_network_of_a_template_which_it_could_change_serves_nobody_else(node: Node) -> None:
@@ -146,15 +150,15 @@ async def test_the_links_have_the_mtu_of_the_way_out(node: Node) -> None:
 
 
 def test_the_subnet_avoids_routes_and_resolvers_of_the_node() -> None:
-    chosen = network.free_subnet("seed", [], [])
+    chosen = routes.free_subnet("seed", [], [])
     assert chosen.is_private
     assert chosen.prefixlen == 16
-    assert network.free_subnet("seed", [], []) == chosen
-    assert network.free_subnet("seed", [str(chosen)], []) != chosen
-    assert network.free_subnet("seed", [str(chosen.supernet(2))], []).overlaps(chosen.supernet(2)) is False
-    assert network.free_subnet("seed", [], [str(chosen.network_address + 53)]) != chosen
+    assert routes.free_subnet("seed", [], []) == chosen
+    assert routes.free_subnet("seed", [str(chosen)], []) != chosen
+    assert routes.free_subnet("seed", [str(chosen.supernet(2))], []).overlaps(chosen.supernet(2)) is False
+    assert routes.free_subnet("seed", [], [str(chosen.network_address + 53)]) != chosen
     with pytest.raises(OSError, match="no private"):
-        network.free_subnet("seed", ["10.0.0.0/8"], [])
+        routes.free_subnet("seed", ["10.0.0.0/8"], [])
 
 
 def test_a_resolver_on_loopback_is_noticed() -> None:

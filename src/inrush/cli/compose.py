@@ -59,7 +59,8 @@ def run_server(home: Path, plain: Mapping[str, Any], foreground: bool) -> int:
     """Everything between lock and unlock."""
     from inrush.launcher.process import drop_privileges, start_launcher
 
-    handle = start_launcher(home, reserve_mib=plain["reserve_memory_mib"])
+    blocked = settings.networks(plain["blocked_addresses"])
+    handle = start_launcher(home, reserve_mib=plain["reserve_memory_mib"], blocked=blocked)
     log.info("%s", drop_privileges(home))
     import uvloop
 

@@ -1,22 +1,29 @@
 """What passes between containers, the node and the outside: one nft table, forwarding, and an exception in others'
 firewalls.
 
+The table looks at a packet of a container before anything else does, even before connections are tracked, so that
+nobody's translation of addresses (ports that Docker publishes, say) leads it to where it may not go.
+
 Launchers of several state directories share a node: what is found and then changed (a free range of addresses, whether
 packets are forwarded) is found and changed by one of them at a time.
 
 Docker and ufw set the FORWARD chain of iptables to drop what they do not know, and no other table can overrule that.
-Where it is so, two rules for our bridge are put first in that chain, and taken out again at the end.
+Where it is so, two rules for our links are put first in that chain, and taken out again at the end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import ipaddress
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from inrush.launcher import routes
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
@@ -30,20 +37,39 @@ _TABLE = """
 table inet {table} {{}}
 delete table inet {table}
 table inet {table} {{
+  set blocked {{ type ipv4_addr; flags interval; auto-merge; {blocked} }}
+  set resolvers {{ type ipv4_addr; {resolvers} }}
+  chain prerouting {{ type filter hook prerouting priority raw; policy accept
+    iifname != "{device}-*" accept
+    meta nfproto != ipv4 drop
+    ip saddr != {subnet} drop
+    fib saddr . iif oif missing drop
+    fib daddr type local reject
+    fib daddr type {{ broadcast, multicast, anycast }} drop
+    ip daddr {subnet} drop
+    meta l4proto {{ tcp, udp }} th dport 53 ip daddr @resolvers accept
+    ip daddr @blocked reject with icmp type admin-prohibited
+  }}
   chain input {{ type filter hook input priority -10; policy accept
-    iifname "{bridge}" reject
+    iifname "{device}-*" reject
   }}
   chain forward {{ type filter hook forward priority -10; policy accept
-    iifname "{bridge}" oifname "{bridge}" drop
-    iifname "{bridge}" ip saddr != {subnet} drop
-    iifname "{bridge}" meta nfproto ipv6 drop
-    oifname "{bridge}" ct state established,related accept
-    oifname "{bridge}" drop
+    iifname "{device}-*" jump leaving
+    oifname "{device}*" ct state established,related accept
+    oifname "{device}*" drop
+  }}
+  chain leaving {{
+    ct state invalid drop
+    oifname "inrush*" drop
+    meta oifkind "bridge" {unless_way_out} drop
   }}
   chain postrouting {{ type nat hook postrouting priority 100; policy accept
-    ip saddr {subnet} oifname != "{bridge}" masquerade
+    iifname "{device}-*" masquerade
   }}
 }}
+"""
+"""`fib saddr . iif oif`: a route of the source that leads out by the link of which the packet came, so only its own.
+Bridges hold other containers or machines of this node (Docker's, libvirt's), unless one is the node's way out.
 """
 
 
@@ -58,37 +84,54 @@ def alone() -> Iterator[None]:
         os.close(fd)
 
 
-def set_up(table: str, bridge: str, subnet: str) -> None:
-    """Let containers out, and nothing else. Raises `OSError` where the kernel refuses."""
-    nft(_TABLE.format(table=table, bridge=bridge, subnet=subnet))
+def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None:
+    """Let containers out, but to none of the `blocked` networks, and nothing else. The node's resolvers may be among
+    those: names are resolved all the same. Raises `OSError` where the kernel refuses.
+    """
+    out = routes.ways_out()
+    script = _TABLE.format(
+        table=table,
+        device=device,
+        subnet=subnet,
+        blocked=_elements(str(network) for network in map(ipaddress.ip_network, blocked) if network.version == 4),
+        resolvers=_elements(routes.resolvers()),
+        unless_way_out=f"oifname != {{ {', '.join(map(json.dumps, out))} }}" if out else "",
+    )
+    nft(script)
     if "-P FORWARD DROP" in _iptables("-S", "FORWARD"):
-        for rule in _exceptions(bridge):
+        for rule in _exceptions(device):
             _iptables("-I", "FORWARD", *rule)
     if _FORWARD.read_text().strip() == "0":
         _CHANGED.touch()
         _FORWARD.write_text("1")
 
 
-def tear_down(table: str, bridge: str) -> None:
+def _elements(addresses: Iterable[str]) -> str:
+    shown = ", ".join(sorted(set(addresses)))
+    return f"elements = {{ {shown} }}" if shown else ""
+
+
+def tear_down(table: str, device: str) -> None:
     """Take it all back; what is not there is fine."""
     with contextlib.suppress(OSError):
         nft(f"table inet {table} {{}}\ndelete table inet {table}\n")
-    if bridge in _iptables("-S", "FORWARD"):
-        for rule in _exceptions(bridge):
+    if device in _iptables("-S", "FORWARD"):
+        for rule in _exceptions(device):
             _iptables("-D", "FORWARD", *rule)
 
 
-def restore_forwarding(bridges: list[str]) -> None:
-    """Switch forwarding off again if a launcher had switched it on and no launcher's bridge is left on this node."""
-    if _CHANGED.exists() and not bridges:
+def restore_forwarding(devices: list[str]) -> None:
+    """Switch forwarding off again if a launcher had switched it on and no launcher's device is left on this node."""
+    if _CHANGED.exists() and not devices:
         with contextlib.suppress(OSError):
             _FORWARD.write_text("0")
             _CHANGED.unlink()
 
 
-def _exceptions(bridge: str) -> list[tuple[str, ...]]:
-    back = ("-o", bridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
-    return [("-i", bridge, "!", "-o", bridge, "-j", "ACCEPT"), back]
+def _exceptions(device: str) -> list[tuple[str, ...]]:
+    links = f"{device}-+"
+    back = ("-o", links, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
+    return [("-i", links, "!", "-o", links, "-j", "ACCEPT"), back]
 
 
 def _iptables(*arguments: str) -> str:

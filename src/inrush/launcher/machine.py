@@ -11,7 +11,7 @@ import os
 import secrets
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,16 @@ class Held:
 class Machine:
     """One launcher's means. Built inside the launcher's own mount namespace."""
 
-    def __init__(self, state: Path, tag: str, loop: Loop, rootless: bool, lost: str, reserve_mib: int) -> None:
+    def __init__(
+        self,
+        state: Path,
+        tag: str,
+        loop: Loop,
+        rootless: bool,
+        lost: str,
+        reserve_mib: int,
+        blocked: Sequence[str] = (),
+    ) -> None:
         self.state = state.resolve()
         self.loop = loop
         self.rootless = rootless
@@ -98,7 +107,7 @@ class Machine:
         self.cgroups = self._find_cgroups()
         self._makers: dict[int, Maker] = {}
         self._numbers = itertools.count(1)
-        self.network = Network(self.tag, self._maker) if self.features.nat else None
+        self.network = Network(self.tag, self._maker, blocked) if self.features.nat else None
         self.idlers: list[Callable[[], bool]] = []
         """What else there is to do when there is nothing to do."""
         self.seals = Seals(loop)

@@ -32,8 +32,9 @@ _WAIT_FOR_EARLIER_S = 15.0
 
 
 def main(arguments: list[str]) -> None:
-    """`CONTROL_FD STATE rootless|root RESERVE_MIB`"""
+    """`CONTROL_FD STATE rootless|root RESERVE_MIB BLOCKED,…`"""
     control, state, mode, reserve = int(arguments[0]), Path(arguments[1]), arguments[2], int(arguments[3])
+    blocked = [network for network in arguments[4].split(",") if network]
     os.umask(0o022)
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # a Ctrl-C is for the server, which then hangs up
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(1)
     pid = os.fork()
     if pid == 0:
-        _launcher(agent, state, tag, mode == "rootless", reserve)
+        _launcher(agent, state, tag, mode == "rootless", reserve, blocked)
     agent.close()
     process.set_title("inrush-janitor")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -79,7 +80,9 @@ def _lock(state: Path) -> int:
             time.sleep(0.02)
 
 
-def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, reserve_mib: int) -> None:
+def _launcher(
+    agent: socket.socket, state: Path, tag: str, rootless: bool, reserve_mib: int, blocked: list[str]
+) -> None:
     status = 1
     try:
         process.set_title("inrush-launcher")
@@ -92,7 +95,7 @@ def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, reser
             raise OSError("the janitor died")
         namespaces.unshare(namespaces.NEWNS)
         mounts.make_private()
-        machine = Machine(state, tag, loop, rootless, lost, reserve_mib)
+        machine = Machine(state, tag, loop, rootless, lost, reserve_mib, blocked)
         messages.send(agent, {"hello": machine.report()})
         Service(agent, machine)
         gc.freeze()  # every init is a fork of this process

@@ -1,11 +1,17 @@
-"""The network of containers: a bridge of the node's own, a pair of links for each container, and one nft table.
+"""The network of containers: for each a pair of links with an address that is its own, and one nft table.
 
-Containers go out by masquerading. What they may not: reach the node itself by any of its addresses (everything that
-comes in by the bridge for the node is rejected), nor each other (isolated bridge ports, and no forwarding from
-bridge to bridge), nor send under an address that is not theirs; nothing comes in that they did not ask for. IPv6 is
-off on the bridge.
+    container's eth0 ═══ inrushTAG-xxxx ── routes of the node, nft ── outside
+       10.x.a.b/32        10.x.a.b/32 lies behind it
 
-A network namespace with its link takes about 2 ms to make, so some are kept ready for each app.
+No two containers share an Ethernet: what a container sends comes out at its own end on the node, which routes it or
+drops it. So there is nobody to deceive by ARP, no switch that learns addresses, and nothing of a neighbour to listen
+to, whatever rights a process has in the container. A packet passes only if it is IPv4 and the address that it comes
+from is routed to the very link by which it came (a strict reverse path). Containers go out by masquerading. They
+do not reach the node by any of its addresses, nor each other, nor what the setting `blocked_addresses` names;
+nothing comes in that they did not ask for. A device without ports, named `inrushTAG`, holds the subnet and the
+gateway's address, so that other launchers of the node see that they are taken.
+
+A network namespace with its links takes about 2 ms to make, so some are kept ready for each app.
 """
 
 from __future__ import annotations
@@ -14,15 +20,14 @@ import contextlib
 import ipaddress
 import itertools
 import os
-import socket
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inrush.launcher import firewall
+from inrush.launcher import firewall, routes
 from inrush.launcher.maker import Maker
 from inrush.linux import links, messages, namespaces
 
@@ -31,6 +36,7 @@ _AT_ONCE, _SOON_S = 8, 0.1
 _IDLE_S = 60.0
 _LOCAL_MAC = b"\x02\x69"
 """How hardware addresses begin that no manufacturer has given out."""
+_INSIDE = "eth0"
 READY, MAX_KEPT = 2, 256
 """For each app: namespaces made ahead, and the most that are kept of those that containers have left."""
 
@@ -45,11 +51,13 @@ class Net:
 
 
 class Network:
-    """The bridge, the table and the links of one launcher; nothing is made before the first container asks."""
+    """The links and the table of one launcher; nothing is made before the first container asks. `blocked` are the
+    networks that containers may not reach."""
 
-    def __init__(self, tag: str, maker: Callable[[int], Maker]) -> None:
-        self.bridge = f"inrush{tag}"
+    def __init__(self, tag: str, maker: Callable[[int], Maker], blocked: Sequence[str] = ()) -> None:
+        self.device = f"inrush{tag}"
         self.table = f"inrush_{tag}"
+        self._blocked = blocked
         self._ready: dict[int, deque[Net]] = {}
         self._maker = maker
         self._bare: dict[int, deque[int]] = {}
@@ -57,7 +65,6 @@ class Network:
         self._addresses: Iterator[str] = iter(())
         self._free: deque[str] = deque()
         self._netlink: links.Netlink | None = None
-        self._bridge_index = 0
         self._gateway = ""
         self._mtu = 1500
         self._home = -1
@@ -112,7 +119,7 @@ class Network:
         self._free.append(net.address)
 
     def _make(self, userns: int) -> Net:
-        self._route()
+        outside = self._netlink or self._set_up()
         bare = self._bare.setdefault(userns, deque())
         if not bare:
             maker, wrong = self._maker(userns), []
@@ -132,48 +139,48 @@ class Network:
             if not bare:
                 raise OSError(f"no network namespace could be made ({wrong[0]}): see sysctl user.max_net_namespaces")
             self._made_at = now
-        return self._connect(bare.popleft())
+        return self._connect(outside, bare.popleft())
 
-    def _connect(self, fd: int) -> Net:
-        route = self._route()
+    def _connect(self, outside: links.Netlink, fd: int) -> Net:
         address = next(self._addresses, None) or self._free.popleft()
-        link = f"{self.bridge}-{int(ipaddress.IPv4Address(address)) % 0x10000:x}"
-        route.add_veth(link, self._bridge_index, "eth0", fd, self._mtu)
-        route.isolate(socket.if_nametoindex(link))
+        raw = ipaddress.IPv4Address(address).packed
+        link = f"{self.device}-{raw[2]:x}{raw[3]:02x}"
+        outside.add_veth(link, _INSIDE, fd, _LOCAL_MAC + raw, self._mtu)
+        _without_ipv6(link)
+        outside.add_host_route(address, outside.index(link), self._gateway)
         namespaces.setns(fd, namespaces.NEWNET)
         try:
             inside = links.Netlink()
             links.loopback_up()
-            index = socket.if_nametoindex("eth0")
-            inside.add_address(index, address, 16)
+            index = inside.index(_INSIDE)
+            inside.add_address(index, address, 32)
             inside.up(index)
-            inside.add_default_route(self._gateway)
+            inside.add_default_route(self._gateway, index)
             inside.close()
         finally:
             namespaces.setns(self._home, namespaces.NEWNET)
         return Net(fd, address, link)
 
-    def _route(self) -> links.Netlink:
-        if self._netlink is None:
-            self._mtu = _outbound_mtu()
-            self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            route = links.Netlink()
-            with firewall.alone():
-                route.delete(self.bridge)
-                subnet = free_subnet(self.bridge, _routes(), _resolvers())
-                self._gateway = str(subnet.network_address + 1)
-                self._set_up(route, str(subnet))
-            self._addresses = map(str, itertools.islice(subnet.hosts(), 1, None))
-            self._netlink = route
-        return self._netlink
+    def _set_up(self) -> links.Netlink:
+        self._mtu = routes.outbound_mtu()
+        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        outside = links.Netlink()
+        with firewall.alone():
+            outside.delete(self.device)
+            subnet = routes.free_subnet(self.device, routes.taken(), routes.resolvers())
+            self._gateway = str(subnet.network_address + 1)
+            outside.add_bridge(self.device, _LOCAL_MAC + zlib.crc32(self.device.encode()).to_bytes(4))
+            firewall.set_up(self.table, self.device, str(subnet), self._blocked)
+            outside.add_address(outside.index(self.device), self._gateway, 16)
+        self._addresses = map(str, itertools.islice(subnet.hosts(), 1, None))
+        self._netlink = outside
+        return outside
 
-    def _set_up(self, route: links.Netlink, subnet: str) -> None:
-        route.add_bridge(self.bridge, _LOCAL_MAC + zlib.crc32(self.bridge.encode()).to_bytes(4))
-        self._bridge_index = socket.if_nametoindex(self.bridge)
-        with contextlib.suppress(OSError):
-            Path(f"/proc/sys/net/ipv6/conf/{self.bridge}/disable_ipv6").write_text("1")
-        firewall.set_up(self.table, self.bridge, subnet)
-        route.add_address(self._bridge_index, self._gateway, 16)
+
+def _without_ipv6(link: str) -> None:
+    """The table drops what comes of it; this spares the kernel the looking for neighbours."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6").write_text("1")
 
 
 def sweep(tag: str) -> None:
@@ -182,52 +189,13 @@ def sweep(tag: str) -> None:
         _sweep(f"inrush{tag}", f"inrush_{tag}")
 
 
-def _sweep(bridge: str, table: str) -> None:
-    left = links.names(f"{bridge}-") + links.names(bridge)
+def _sweep(device: str, table: str) -> None:
+    left = [*links.names(f"{device}-"), *(name for name in links.names(device) if name == device)]
     if left:
-        firewall.tear_down(table, bridge)
+        firewall.tear_down(table, device)
         with contextlib.suppress(OSError):
-            route = links.Netlink()
-            for name in left:  # the bridge is last: while it is there, so may the table be
-                route.delete(name)
-            route.close()
+            outside = links.Netlink()
+            for name in left:  # the device of the subnet is last: while it is there, so may the table be
+                outside.delete(name)
+            outside.close()
     firewall.restore_forwarding(links.names("inrush"))
-
-
-def free_subnet(seed: str, routes: Iterable[str], hosts: Iterable[str]) -> ipaddress.IPv4Network:
-    """A private /16 that no route of the node overlaps and no resolver is in; the same for the same seed while that
-    is so.
-    """
-    taken = [ipaddress.ip_network(r) for r in routes] + [ipaddress.ip_network(h) for h in hosts]
-    first = zlib.crc32(seed.encode()) % 256
-    for step in range(256):
-        candidate = ipaddress.IPv4Network(f"10.{(first + step) % 256}.0.0/16")
-        if not any(candidate.overlaps(t) for t in taken if t.version == 4):
-            return candidate
-    raise OSError("no private /16 below 10.0.0.0/8 is free of the node's own routes")
-
-
-def _routes() -> list[str]:
-    found = []
-    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
-        _, destination, _, _, _, _, _, mask, *_ = line.split()
-        if mask != "00000000":
-            network, bits = (int.from_bytes(bytes.fromhex(x), "little") for x in (destination, mask))
-            found.append(f"{ipaddress.IPv4Address(network)}/{bits.bit_count()}")
-    return found
-
-
-def _outbound_mtu() -> int:
-    """That of the link of the default route: a larger one inside would make packets that must be cut on their way."""
-    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
-        link, destination, *_ = line.split()
-        if destination == "00000000":
-            return int(Path(f"/sys/class/net/{link}/mtu").read_text())
-    return 1500
-
-
-def _resolvers() -> list[str]:
-    with contextlib.suppress(OSError):
-        lines = [line.split() for line in Path("/etc/resolv.conf").read_text().splitlines()]
-        return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver" and ":" not in words[1]]
-    return []

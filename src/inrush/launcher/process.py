@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,24 +27,26 @@ class LauncherHandle:
     rootless: bool
 
 
-def start_launcher(state: Path, *, rootless: bool | None = None, reserve_mib: int = 512) -> LauncherHandle:
+def start_launcher(
+    state: Path, *, rootless: bool | None = None, reserve_mib: int = 512, blocked: Sequence[str] = ()
+) -> LauncherHandle:
     """Start the launcher of a state directory. It ends when the handle's socket is closed, by whatever end of this
     process.
 
     `rootless` None decides by the user id. `reserve_mib` is memory of the node that containers without a limit may
-    not take.
+    not take. `blocked` are networks that containers may not reach.
     """
     rootless = os.geteuid() != 0 if rootless is None else rootless
     ours, theirs = messages.pair()
     pid = os.fork()
     if pid == 0:
-        _become_launcher(theirs, state.absolute(), rootless, reserve_mib)
+        _become_launcher(theirs, state.absolute(), rootless, reserve_mib, blocked)
     theirs.close()
     ours.setblocking(False)
     return LauncherHandle(ours, pid, rootless)
 
 
-def _become_launcher(end: socket.socket, state: Path, rootless: bool, reserve_mib: int) -> None:
+def _become_launcher(end: socket.socket, state: Path, rootless: bool, reserve_mib: int, blocked: Sequence[str]) -> None:
     """A fresh, small interpreter: nothing of this process's memory or descriptors goes along."""
     try:
         os.setsid()
@@ -64,6 +67,7 @@ def _become_launcher(end: socket.socket, state: Path, rootless: bool, reserve_mi
             str(state),
             mode,
             str(reserve_mib),
+            ",".join(blocked),
         ]
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "INRUSH_WITHOUT") if name in os.environ}
         os.execve(sys.executable, arguments, kept)  # noqa: S606 (no shell is wanted)

@@ -8,12 +8,18 @@ import os
 import socket
 import struct
 
-_REQUEST, _ACK, _CREATE, _EXCL = 1, 4, 0x400, 0x200
-_NEWLINK, _DELLINK, _SETLINK, _NEWADDR, _NEWROUTE = 16, 17, 19, 20, 24
+_REQUEST, _ACK, _DUMP, _CREATE, _EXCL = 1, 4, 0x300, 0x400, 0x200
+_DONE, _NEWLINK, _DELLINK, _NEWADDR, _GETADDR, _NEWROUTE = 3, 16, 17, 20, 22, 24
 _NESTED = 0x8000
-_ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _PROTINFO, _NS_FD = 1, 3, 4, 10, 18, 12, 28
-_INFO_KIND, _INFO_DATA, _VETH_PEER, _BRPORT_ISOLATED = 1, 2, 1, 33
-_UP = 1
+_ADDRESS, _IFNAME, _MTU, _LINKINFO, _NS_FD = 1, 3, 4, 18, 28
+_INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
+_DST, _OIF, _GATEWAY, _PREFSRC = 1, 4, 5, 7
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_UP, _NOARP, _MULTICAST = 1, 0x80, 0x1000
+_MAIN_TABLE, _STATIC, _UNIVERSE, _LINK_SCOPE, _UNICAST, _ONLINK = 254, 4, 0, 253, 1, 4
+_GET_INDEX = 0x8933
+IPV4_ADDRESSES = 0x10
+"""The multicast group of netlink that tells of IPv4 addresses which come and go."""
 
 
 def loopback_up() -> None:
@@ -23,53 +29,66 @@ def loopback_up() -> None:
 
 
 class Netlink:
-    """A route socket into the network namespace in which it is made."""
+    """A route socket into the network namespace in which it is made, wherever its process goes later."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: int = 0) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._sequence = 0
+        if groups:
+            self._socket.bind((0, groups))
 
     def close(self) -> None:
         """End it."""
         self._socket.close()
 
+    def fileno(self) -> int:
+        """The descriptor, to wait for what the groups tell."""
+        return self._socket.fileno()
+
     def add_bridge(self, name: str, mac: bytes) -> None:
-        """A bridge, up, with a hardware address of its own: else it would take the lowest of its ports, another one
-        with each that comes or goes, and who had learned the last would send into the void for half a minute.
-        """
+        """A bridge, up. Without ports it is a device that holds an address and a subnet."""
         info = _nest(_LINKINFO, _attribute(_INFO_KIND, b"bridge"))
         body = _link(flags=_UP) + _text(_IFNAME, name) + _attribute(_ADDRESS, mac) + info
         self._do(_NEWLINK, _CREATE | _EXCL, body, f"bridge {name}")
 
-    def add_veth(self, name: str, bridge: int, peer: str, peer_netns: int, mtu: int) -> None:
-        """A pair: `name` here, up and on `bridge` (an index), and `peer` in another network namespace."""
-        there = _link() + _text(_IFNAME, peer) + _number(_MTU, mtu) + _number(_NS_FD, peer_netns)
+    def add_veth(self, name: str, peer: str, peer_netns: int, mac: bytes, mtu: int) -> None:
+        """A pair: `name` here, up, and `peer` in another network namespace, to be brought up there.
+
+        Neither end speaks or hears ARP or multicast. To a link without ARP the kernel sends all with the link's own
+        hardware address as the receiver's, so both ends have the same one, and nobody can learn another.
+        """
+        both = _number(_MTU, mtu) + _attribute(_ADDRESS, mac)
+        here, there = (_link(flags=up | _NOARP, changed=up | _NOARP | _MULTICAST) for up in (_UP, 0))
+        there += _text(_IFNAME, peer) + both + _number(_NS_FD, peer_netns)
         data = _nest(_INFO_DATA, _nest(_VETH_PEER, there))
         info = _nest(_LINKINFO, _attribute(_INFO_KIND, b"veth") + data)
-        body = _link(flags=_UP) + _text(_IFNAME, name) + _number(_MTU, mtu) + _number(_MASTER, bridge) + info
-        self._do(_NEWLINK, _CREATE | _EXCL, body, f"veth {name}")
+        self._do(_NEWLINK, _CREATE | _EXCL, here + _text(_IFNAME, name) + both + info, f"veth {name}")
 
     def up(self, index: int) -> None:
         """Bring a link up."""
         self._do(_NEWLINK, 0, _link(index=index, flags=_UP), "bringing a link up")
 
-    def isolate(self, index: int) -> None:
-        """Let a port of a bridge talk to the bridge's own machine only, not to other isolated ports."""
-        body = _link(family=socket.AF_BRIDGE, index=index) + _nest(_PROTINFO, _attribute(_BRPORT_ISOLATED, b"\x01"))
-        self._do(_SETLINK, 0, body, "isolating a bridge port")
+    def index(self, name: str) -> int:
+        """The number of a link of this namespace."""
+        answer = fcntl.ioctl(self._socket, _GET_INDEX, struct.pack("16si20x", name.encode(), 0))
+        return int(struct.unpack_from("i", answer, 16)[0])
 
     def add_address(self, index: int, address: str, prefix: int) -> None:
         """An IPv4 address for a link."""
         raw = socket.inet_aton(address)
-        body = struct.pack("BBBBI", socket.AF_INET, prefix, 0, 0, index) + _attribute(2, raw) + _attribute(1, raw)
-        self._do(_NEWADDR, _CREATE | _EXCL, body, f"address {address}")
+        body = struct.pack("BBBBI", socket.AF_INET, prefix, 0, 0, index)
+        both = _attribute(_IFA_LOCAL, raw) + _attribute(_IFA_ADDRESS, raw)
+        self._do(_NEWADDR, _CREATE | _EXCL, body + both, f"address {address}")
 
-    def add_default_route(self, gateway: str) -> None:
-        """The IPv4 default route."""
-        body = struct.pack("BBBBBBBBI", socket.AF_INET, 0, 0, 0, 254, 3, 0, 1, 0) + _attribute(
-            5, socket.inet_aton(gateway)
-        )
-        self._do(_NEWROUTE, _CREATE, body, f"default route by {gateway}")
+    def add_host_route(self, address: str, index: int, source: str) -> None:
+        """One IPv4 address lies behind a link, and is spoken to from `source`, an address of this namespace."""
+        body = _route(32, _LINK_SCOPE) + _attribute(_DST, socket.inet_aton(address)) + _number(_OIF, index)
+        self._do(_NEWROUTE, _CREATE, body + _attribute(_PREFSRC, socket.inet_aton(source)), f"route to {address}")
+
+    def add_default_route(self, gateway: str, index: int) -> None:
+        """The IPv4 default route, by a gateway behind this link, whatever the link's own subnet is."""
+        body = _route(0, _UNIVERSE, _ONLINK) + _number(_OIF, index)
+        self._do(_NEWROUTE, _CREATE, body + _attribute(_GATEWAY, socket.inet_aton(gateway)), f"route by {gateway}")
 
     def delete(self, name: str) -> None:
         """Remove a link (of a pair, both ends); none there is fine."""
@@ -79,9 +98,37 @@ class Netlink:
             if error.errno != errno.ENODEV:
                 raise
 
-    def _do(self, kind: int, flags: int, body: bytes, what: str) -> None:
+    def addresses(self) -> list[tuple[int, str, int]]:
+        """All IPv4 addresses of this namespace: index of the link, address, length of its prefix."""
+        self._send(_GETADDR, _DUMP, struct.pack("BBBBI", socket.AF_INET, 0, 0, 0, 0))
+        found: list[tuple[int, str, int]] = []
+        while True:
+            answer = self._socket.recv(1 << 18)
+            while answer:
+                length, kind, _, sequence, _ = struct.unpack_from("IHHII", answer)
+                if sequence == self._sequence and kind == _DONE:
+                    return found
+                if sequence == self._sequence and kind == _NEWADDR:
+                    found.append(_address(answer[16:length]))
+                answer = answer[(length + 3) & ~3 :]
+
+    def drain(self) -> None:
+        """Take what the groups have told, unread."""
+        try:
+            while self._socket.recv(1 << 16, socket.MSG_DONTWAIT):
+                pass
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # some of it was lost, which is as good
+                raise
+
+    def _send(self, kind: int, flags: int, body: bytes) -> None:
         self._sequence += 1
-        self._socket.send(struct.pack("IHHII", 16 + len(body), kind, _REQUEST | _ACK | flags, self._sequence, 0) + body)
+        self._socket.send(struct.pack("IHHII", 16 + len(body), kind, _REQUEST | flags, self._sequence, 0) + body)
+
+    def _do(self, kind: int, flags: int, body: bytes, what: str) -> None:
+        self._send(kind, _ACK | flags, body)
         answer = self._socket.recv(65536)
         code = struct.unpack_from("i", answer, 16)[0]
         if code < 0:
@@ -93,8 +140,22 @@ def names(prefix: str) -> list[str]:
     return [name for _, name in socket.if_nameindex() if name.startswith(prefix)]
 
 
-def _link(family: int = 0, index: int = 0, flags: int = 0) -> bytes:
-    return struct.pack("BxHiII", family, 0, index, flags, flags)
+def _address(message: bytes) -> tuple[int, str, int]:
+    _, prefix, _, _, index = struct.unpack_from("BBBBI", message)
+    values, rest = {}, message[8:]
+    while len(rest) >= 4:
+        length, kind = struct.unpack_from("HH", rest)
+        values[kind] = rest[4:length]
+        rest = rest[(length + 3) & ~3 :]
+    return index, socket.inet_ntoa(values.get(_IFA_LOCAL) or values[_IFA_ADDRESS]), prefix
+
+
+def _link(index: int = 0, flags: int = 0, changed: int | None = None) -> bytes:
+    return struct.pack("BxHiII", 0, 0, index, flags, flags if changed is None else changed)
+
+
+def _route(prefix: int, scope: int, flags: int = 0) -> bytes:
+    return struct.pack("BBBBBBBBI", socket.AF_INET, prefix, 0, 0, _MAIN_TABLE, _STATIC, scope, _UNICAST, flags)
 
 
 def _attribute(kind: int, payload: bytes) -> bytes:
