@@ -6,6 +6,9 @@ A user's image may hold any msgspec or none, so this link does not use it. On th
 
 and the header's key `"n"` lists the payloads' lengths (left out when there are none). `docs/architecture.md` lists
 the headers.
+
+A header is decoded and checked as soon as it is whole, before its payloads have arrived: lengths that do not add up, or
+a kind of frame with more payload than that kind may have, end the link before anything of it is kept.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 _HEAD = struct.Struct("!II")
 
@@ -23,15 +26,28 @@ CHUNK_BYTES = 4 * 1024 * 1024
 LIMIT_BYTES = 64 * 1024 * 1024
 """A longer frame is a protocol error; the container is killed."""
 
-_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
+MAX_HEADER_BYTES = 4 * 1024 * 1024
+"""So long may be the header of a frame that the agent sends; a guest may send less (`agent.containers.headers`)."""
 
+MAX_PAYLOADS = 4096
+"""Payloads, and inputs, that one frame may have."""
 
-def _encode(header: Any) -> bytes:
-    return _encoder.encode(header).encode()
+AHEAD_PIECES = 64
+"""Pieces of a web response that may leave before its client has granted any."""
+
+H = TypeVar("H")
 
 
 class FrameError(ValueError):
     """The other side broke the protocol."""
+
+
+def _encode(header: Any) -> bytes:
+    """Text that is no Unicode (halves of surrogate pairs, as file names may have) crosses with question marks."""
+    return _encoder.encode(header).encode("utf-8", "replace")
+
+
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
 def pack(header: dict[str, Any], payloads: Sequence[bytes] = (), encode: Callable[[Any], bytes] = _encode) -> bytes:
@@ -43,42 +59,86 @@ def pack(header: dict[str, Any], payloads: Sequence[bytes] = (), encode: Callabl
     return b"".join((_HEAD.pack(4 + len(head) + len(body), len(head)), head, body))
 
 
-class Parser:
-    """Cuts a byte stream into frames. Feed it what arrived; it returns the frames that are whole. `decode` reads JSON,
-    and raises `ValueError` for what is none."""
+def check_lengths(lengths: Any, body: int) -> Sequence[int]:
+    """The payloads' lengths, as a header gives them. Raises `FrameError` unless they are few, none is negative, and
+    they add up to the bytes that the frame has for them."""
+    if not isinstance(lengths, list | tuple) or len(lengths) > MAX_PAYLOADS:
+        raise FrameError(f"the lengths of payloads are no list of at most {MAX_PAYLOADS}")
+    if lengths and (set(map(type, lengths)) != {int} or min(lengths) < 0):
+        raise FrameError("the length of a payload is no count of bytes")
+    if sum(lengths) != body:
+        raise FrameError("payload lengths do not add up")
+    return lengths
 
-    def __init__(self, decode: Callable[[bytes], Any] = json.loads) -> None:
+
+def plain_header(head: bytes, body: int) -> tuple[dict[str, Any], Sequence[int]]:
+    """A header as a dict with its kind, and its payloads' lengths. Raises `FrameError`."""
+    try:
+        header = json.loads(head)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"malformed header: {type(error).__name__}") from None
+    if not isinstance(header, dict) or not isinstance(header.get("t"), str):
+        raise FrameError("a header without a kind")
+    return header, check_lengths(header.get("n", ()), body)
+
+
+Decode = Callable[[bytes, int], tuple[H, Sequence[int]]]
+"""Reads a header, told how many bytes of payloads follow it: what it says, and the payloads' lengths, which add up to
+them. Raises `FrameError` for anything else."""
+
+
+class Parser(Generic[H]):
+    """Cuts a byte stream into frames. Feed it what arrived; it returns the frames that are whole."""
+
+    def __init__(self, decode: Decode[H], max_header_bytes: int = MAX_HEADER_BYTES) -> None:
         self._decode = decode
+        self._max_header_bytes = max_header_bytes
         self._buffer = bytearray()
+        self._next: tuple[H, Sequence[int], int] | None = None
+        """The frame whose header is whole and whose payloads are not: header, lengths, their sum."""
 
-    def feed(self, data: bytes) -> list[tuple[dict[str, Any], list[bytes]]]:
+    @property
+    def pending_bytes(self) -> int:
+        """What has arrived of a frame that is not whole; 0 between frames."""
+        return len(self._buffer) + (self._next is not None)
+
+    def feed(self, data: bytes) -> list[tuple[H, list[bytes]]]:
         """Frames completed by `data`. Raises `FrameError` on a frame that is too long or malformed."""
         buffer = self._buffer
         buffer += data
-        frames: list[tuple[dict[str, Any], list[bytes]]] = []
-        at = 0
-        while len(buffer) - at >= 8:
-            length, head_length = _HEAD.unpack_from(buffer, at)
-            if length > LIMIT_BYTES or head_length > length - 4:
-                raise FrameError(f"frame of {length} bytes with a header of {head_length}")
-            end = at + 4 + length
-            if len(buffer) < end:
+        frames: list[tuple[H, list[bytes]]] = []
+        at, here = 0, len(buffer)
+        while True:
+            if self._next is None:
+                if here - at < 8:
+                    break
+                length, head_length = _HEAD.unpack_from(buffer, at)
+                if length > LIMIT_BYTES or not 0 < head_length <= min(length - 4, self._max_header_bytes):
+                    raise FrameError(f"frame of {length} bytes with a header of {head_length}")
+                if here - at < 8 + head_length:
+                    break
+                at += 8 + head_length
+                body = length - 4 - head_length
+                header, lengths = self._decode(bytes(buffer[at - head_length : at]), body)
+            else:
+                header, lengths, body = self._next
+            if here - at < body:
+                self._next = header, lengths, body
                 break
-            frames.append(self._cut(at + 8, head_length, end))
-            at = end
+            self._next = None
+            frames.append((header, self._cut(at, lengths)))
+            at += body
         del buffer[:at]
         return frames
 
-    def _cut(self, start: int, head_length: int, end: int) -> tuple[dict[str, Any], list[bytes]]:
-        buffer, at = self._buffer, start + head_length
-        try:
-            header = self._decode(bytes(buffer[start:at]))
-            payloads = []
-            for length in header.get("n", ()):
-                payloads.append(bytes(buffer[at : at + length]))
-                at += length
-        except (ValueError, AttributeError, TypeError) as error:
-            raise FrameError(f"malformed header: {error}") from None
-        if at != end:
-            raise FrameError("payload lengths do not add up")
-        return header, payloads
+    def _cut(self, at: int, lengths: Sequence[int]) -> list[bytes]:
+        buffer, payloads = self._buffer, []
+        for length in lengths:
+            payloads.append(bytes(buffer[at : at + length]))
+            at += length
+        return payloads
+
+
+def plain_parser() -> Parser[dict[str, Any]]:
+    """A parser of headers as dicts."""
+    return Parser(plain_header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -31,11 +32,12 @@ class Heard:
         self.lines: list[tuple[str, str, str]] = []
         self.links: list[bytes] = []
         self.failures: list[tuple[str, str, bytes]] = []
-        self.phases: list[tuple[str, float]] | None = None
+        self.phases: tuple[tuple[str, float], ...] | None = None
         self.broke = ""
+        self.defects: list[str] = []
         self.gone = asyncio.Event()
 
-    def ready(self, phases: list[tuple[str, float]], why: str) -> None:
+    def ready(self, phases: tuple[tuple[str, float], ...], why: str) -> None:
         self.phases = phases
 
     def failed(self, code: str, message: str, payload: bytes) -> None:
@@ -44,6 +46,15 @@ class Heard:
     def answered(self, *columns: Any) -> None:
         self.answers.append(columns[:4])
         self.spent_s.append(columns[4] if len(columns) > 4 else -1.0)
+
+    def settled(self, *columns: Any) -> None:
+        self.answers.append(columns)
+
+    def check(self, call: str, indexes: tuple[int, ...]) -> None:
+        return
+
+    def defect(self, what: str) -> None:
+        self.defects.append(what)
 
     def returned(self, call: str, indexes: tuple[int, ...]) -> None:
         self.back.append((call, indexes))
@@ -69,11 +80,13 @@ class Peer:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
-        self._parser = frames.Parser()
+        self._parser = frames.plain_parser()
         self._frames: list[tuple[dict[str, Any], list[bytes]]] = []
 
     async def say(self, header: dict[str, Any], payloads: tuple[bytes, ...] = ()) -> None:
-        await asyncio.get_running_loop().sock_sendall(self.end, frames.pack(header, payloads))
+        """The agent may cut the link while this is still being written."""
+        with contextlib.suppress(ConnectionError):
+            await asyncio.get_running_loop().sock_sendall(self.end, frames.pack(header, payloads))
 
     async def hear(self) -> tuple[dict[str, Any], list[bytes]]:
         while not self._frames:
@@ -218,6 +231,27 @@ async def test_a_guest_cannot_name_a_blob_that_it_did_not_send(link: tuple[Guest
         ({"t": "log", "c": "", "s": "system"}, (b"x",)),
         ({"t": "item", "c": "ca-1", "i": [0], "f": None}, (b"P",)),
         ({"t": "ready", "phases": [["a"]]}, ()),
+        ({"t": "ready", "phases": [["a", -1]]}, ()),
+        ({"t": "ready", "phases": [["a", 1]] * 65}, ()),
+        ({"t": "ready", "other": 1}, ()),
+        ({"t": "imported", "imports": [["a", 1.0]] * 513}, ()),
+        ({"t": "back", "c": "ca-1", "i": []}, ()),
+        ({"t": "back", "c": "ca-1", "i": [2**31]}, ()),
+        ({"t": "back", "c": "c" * 101, "i": [0]}, ()),
+        ({"t": "out", "c": "ca-1", "i": [-1], "s": [0]}, (b"P",)),
+        ({"t": "out", "c": "ca-1", "i": [True], "s": [0]}, (b"P",)),
+        ({"t": "out", "c": "ca-1", "i": [0], "s": [0], "w": 2**63}, (b"P",)),
+        ({"t": "out", "c": "ca-1", "i": [0], "s": [0]}, (b"P" + bytes(256 * 1024),)),
+        ({"t": "item", "c": "ca-1", "i": [0, 1], "f": 0}, (b"P",)),
+        ({"t": "log", "c": "", "s": "stdout"}, ()),
+        ({"t": "log", "c": "", "s": "stdout"}, (bytes(1024 * 1024 + 1),)),
+        ({"t": "blob", "id": "g1", "last": False}, (b"a", b"b")),
+        ({"t": "blob", "id": "g1", "last": False}, (bytes(4 * 1024 * 1024 + 1),)),
+        ({"t": "blob", "id": "g1", "last": 1}, (b"a",)),
+        ({"t": "link"}, ()),
+        ({"t": "failed", "code": "x" * 70, "message": ""}, ()),
+        ({"t": "failed", "code": "StartupError", "message": "", "tb": "x" * 32769}, ()),
+        ({"t": "failed", "code": "StartupError", "message": ""}, (b"Jnot json",)),
     ],
 )
 async def test_a_guest_that_breaks_the_protocol_loses_its_link(
@@ -275,7 +309,7 @@ async def test_logs_items_links_and_readiness_are_passed_on(link: tuple[Guest, P
     await peer.say({"t": "item", "c": "ca-1", "i": [0], "f": 3}, (b"Pa", b"Pb"))
     await peer.say({"t": "link"}, (b"frame",))
     await until(lambda: heard.links)
-    assert heard.phases == [("import", 1.5)]
+    assert heard.phases == (("import", 1.5),)
     assert heard.lines == [("ca-1", "stdout", "hé\n")]
     assert heard.items == [("ca-1", 0, 3, (b"Pa", b"Pb"))]
     assert heard.links == [b"frame"]

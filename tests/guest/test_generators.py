@@ -20,7 +20,7 @@ ASYNC = SYNC.replace("def f", "async def f")
 
 
 def grant(guest: GuestProcess, call: str, credit: int) -> None:
-    guest.send({"t": "grant", "c": call, "i": [0], "x": credit})
+    guest.send({"t": "grant", "c": call, "i": 0, "x": credit})
 
 
 @pytest.mark.parametrize("source", [SYNC, ASYNC], ids=["sync", "async"])

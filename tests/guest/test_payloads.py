@@ -41,7 +41,7 @@ def test_a_large_argument_and_a_large_result_cross_in_pieces(guest: GuestProcess
 def test_a_large_item_crosses_in_pieces(guest: GuestProcess) -> None:
     guest.load("def f():\n    yield b'x' * 1_000_000\n    yield 2\n")
     guest.run("ca-1", arguments(), kind="gen")
-    guest.send({"t": "grant", "c": "ca-1", "i": [0], "x": 5})
+    guest.send({"t": "grant", "c": "ca-1", "i": 0, "x": 5})
     assert guest.result("ca-1")[0] == OK
     large, small = guest.items("ca-1")
     assert value(blob_of(guest, large)) == b"x" * 1_000_000

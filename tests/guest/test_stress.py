@@ -53,7 +53,7 @@ def test_every_input_is_answered_once_whatever_is_cancelled(guest: GuestProcess,
         count = 1 if generator else chance.randint(1, 10)
         guest.run(call, *(arguments(n) for n in range(count)), method=method, kind="gen" if generator else "map")
         if generator:
-            guest.send({"t": "grant", "c": call, "i": [0], "x": chance.choice([0, 3, 10])})
+            guest.send({"t": "grant", "c": call, "i": 0, "x": chance.choice([0, 3, 10])})
         sent[call] = (method, count)
         if chance.random() < 0.5:
             guest.read(0)
@@ -62,7 +62,7 @@ def test_every_input_is_answered_once_whatever_is_cancelled(guest: GuestProcess,
             guest.send({"t": "cancel", "c": victim, "i": indexes})
     for call, (method, _) in sent.items():
         if method.startswith("yields"):
-            guest.send({"t": "grant", "c": call, "i": [0], "x": 10})
+            guest.send({"t": "grant", "c": call, "i": 0, "x": 10})
     expected = sum(count for _, count in sent.values())
     outs = lambda: [f for f in guest.frames if f[0]["t"] == "out"]  # noqa: E731
     guest.until(lambda: True if sum(len(h["i"]) for h, _ in outs()) >= expected else None, "all answers")

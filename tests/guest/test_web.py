@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, failure
+from inrush.frames import AHEAD_PIECES
 
 ASGI = """
 import asyncio
@@ -123,22 +124,23 @@ async def app(scope, receive, send):
     while (await receive())["more_body"]:
         pass
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    for n in range(5):
-        print("sending", n)
-        await send({"type": "http.response.body", "body": b"%d" % n, "more_body": n < 4})
+    for n in range(AHEAD + 5):
+        print("sending", n, flush=True)
+        await send({"type": "http.response.body", "body": b"%d" % n, "more_body": n < AHEAD + 4})
 def f():
     return app
 """
-    guest.load(source, web=WEB)
+    guest.load(f"AHEAD = {AHEAD_PIECES}\n{source}", web=WEB)
     ask(guest, "ca-1", scope("/", method="POST"), last=False)
-    guest.send({"t": "grant", "c": "ca-1", "i": [0], "x": 3})
-    guest.send({"t": "feed", "c": "ca-1", "last": True}, b"")
-    guest.expect_log("sending 2\n", call="ca-1")
-    assert len(guest.expect_items("ca-1", 3)) == 3
-    assert "sending 3" not in guest.logs()
-    guest.send({"t": "grant", "c": "ca-1", "i": [0], "x": 10})
+    guest.send({"t": "grant", "c": "ca-1", "i": 0, "x": 3})
+    guest.send({"t": "feed", "c": "ca-1", "last": True, "gone": False}, b"")
+    may = AHEAD_PIECES + 3
+    guest.expect_log(f"sending {may - 1}\n", call="ca-1")
+    assert len(guest.expect_items("ca-1", may)) == may
+    assert f"sending {may}\n" not in guest.logs()
+    guest.send({"t": "grant", "c": "ca-1", "i": 0, "x": 10})
     assert guest.result("ca-1")[0] == OK
-    assert len(guest.items("ca-1")) == 6
+    assert len(guest.items("ca-1")) == AHEAD_PIECES + 6
 
 
 def test_an_app_hears_that_its_client_has_left(guest: GuestProcess) -> None:
@@ -171,12 +173,12 @@ def test_a_web_socket_carries_text_and_bytes_both_ways(guest: GuestProcess) -> N
     guest.load(ASGI, web=WEB)
     ask(guest, "ca-1", scope("/ws", type="websocket", scheme="ws"))
     assert until_messages(guest, "ca-1", 1)[0][0] == {"type": "websocket.accept"}
-    guest.send({"t": "feed", "c": "ca-1", "last": False}, b'A{"type":"websocket.receive","text":"hi"}\n')
+    guest.send({"t": "feed", "c": "ca-1", "last": False, "gone": False}, b'A{"type":"websocket.receive","text":"hi"}\n')
     assert until_messages(guest, "ca-1", 3)[1:] == [
         ({"type": "websocket.send", "text": "got hi"}, b""),
         ({"type": "websocket.send"}, b"raw"),
     ]
-    guest.send({"t": "feed", "c": "ca-1", "last": False}, b'A{"type":"websocket.receive"}\nbin')
+    guest.send({"t": "feed", "c": "ca-1", "last": False, "gone": False}, b'A{"type":"websocket.receive"}\nbin')
     assert until_messages(guest, "ca-1", 5)[3][0]["text"] == "got bin"
     guest.send({"t": "feed", "c": "ca-1", "last": True, "gone": True}, b"")
     assert guest.result("ca-1")[0] == OK
@@ -257,7 +259,7 @@ def test_a_wsgi_app_of_a_class_is_served(guest: GuestProcess) -> None:
     asked = scope("/w/site/café", method="POST", root_path="/w/site")
     head = json.dumps({"scope": asked, "last": False}).encode()
     guest.run("ca-1", b"A" + head + b"\nbo", method="site", kind="web")
-    guest.send({"t": "feed", "c": "ca-1", "last": True}, b"dy")
+    guest.send({"t": "feed", "c": "ca-1", "last": True, "gone": False}, b"dy")
     assert guest.result("ca-1") == (OK, b"")
     (start, _), *bodies = messages(guest, "ca-1")
     assert start["status"] == 418

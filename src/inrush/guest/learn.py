@@ -17,6 +17,7 @@ from typing import Any
 
 INSTALLED = ("/site-packages/", "/dist-packages/")
 MAX_NOTED = 512
+MAX_NAME_CHARS = 200
 MIN_MS = 1.0
 """What is imported faster is not worth a word."""
 
@@ -67,7 +68,7 @@ class Imports:
             finally:
                 self._inside.loading = False
             ms = round((time.monotonic() - began) * 1000, 2)
-            if ms >= MIN_MS:
+            if ms >= MIN_MS and len(spec.name) <= MAX_NAME_CHARS:
                 self._noted.append((spec.name, ms))
 
         loader.exec_module = exec_module

@@ -26,13 +26,16 @@ from inrush.guest.outbox import Outbox
 from inrush.guest.output import Output
 from inrush.guest.passed import Passed
 from inrush.guest.process import Process
-from inrush.guest.protocol import MAX_PAYLOAD_BYTES, PICKLE
+from inrush.guest.protocol import INLINE_LIMIT_BYTES, MAX_PAYLOAD_BYTES, MAX_SAID_CHARS, PICKLE
 from inrush.guest.pump import Pump
 from inrush.guest.runner import EXIT_HOOKS_S, Runner
 from inrush.guest.tracebacks import traceback_text, type_name
 
 if TYPE_CHECKING:
     from inrush.guest.template import Template
+
+
+MAX_PHASES = 64
 
 
 class Guest:
@@ -104,7 +107,7 @@ class Guest:
         self._pump.handlers.update(runner.handlers())
         self._runner = runner
         self._tell_imports()
-        self._outbox.say({"t": "ready", "phases": loaded.phases, "why": ""})
+        self._outbox.say({"t": "ready", "phases": loaded.phases[:MAX_PHASES], "why": ""})
 
     def _loaded(self, runner: Runner, spec: dict[str, Any], pickled: bytes) -> Loaded:
         """User code, with the hooks of before a snapshot run, now or in the template."""
@@ -134,11 +137,12 @@ class Guest:
         header = {
             "t": "failed",
             "code": "StartupError",
-            "message": message,
-            "type": type_name(error),
-            "tb": traceback_text(error),
+            "message": message[:MAX_SAID_CHARS],
+            "type": type_name(error)[:1024],
+            "tb": traceback_text(error)[-MAX_SAID_CHARS:],
         }
-        in_hook = payload[:1] == PICKLE and not isinstance(error, StartupError | ImportError | SyntaxError)
+        pickled = payload[:1] == PICKLE and len(payload) <= INLINE_LIMIT_BYTES
+        in_hook = pickled and not isinstance(error, StartupError | ImportError | SyntaxError)
         self._outbox.say(header, (payload,) if in_hook else ())
         self._process.flush()
 

@@ -103,7 +103,8 @@ class Outbox:
                 while self._entries:
                     entries, self._entries, self._held_bytes = self._entries, [], 0
                     for key, group in itertools.groupby(entries, lambda entry: entry[0]):
-                        self._send(key, list(group), wait)
+                        for part in _parts(list(group)):
+                            self._send(key, part, wait)
             finally:
                 self._flushing = False
                 self._flushed_at = time.monotonic()
@@ -149,3 +150,18 @@ class Outbox:
         """A frame of its own, after all that is held."""
         self.flush(wait)
         self._channel.send(frames.pack(header, payloads), wait)
+
+
+def _parts(group: list[Entry]) -> list[list[Entry]]:
+    """Entries that share a frame: few enough, and of so many bytes that the agent takes them as one."""
+    if len(group) <= MAX_HELD_ENTRIES and sum(len(entry[2]) for entry in group) <= 2 * MAX_HELD_BYTES:
+        return [group]
+    parts: list[list[Entry]] = [[]]
+    size = 0
+    for entry in group:
+        if parts[-1] and (len(parts[-1]) >= MAX_HELD_ENTRIES or size + len(entry[2]) > MAX_HELD_BYTES):
+            parts.append([])
+            size = 0
+        parts[-1].append(entry)
+        size += len(entry[2])
+    return parts

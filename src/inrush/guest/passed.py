@@ -46,10 +46,14 @@ class Passed:
             return False
         from inrush.linux import messages
 
-        got = messages.receive(self._socket)
+        got = messages.receive(self._socket, descriptors=1)
         if got.body is None:
             return False
-        self._waiting[got.body["id"]] = (got.fds[0], got.body["bytes"])
+        id, size = got.body.get("id"), got.body.get("bytes")
+        if len(got.fds) != 1 or not isinstance(id, str) or type(size) is not int or size < 0 or id in self._waiting:
+            messages.close_all(got.fds)
+            raise ValueError("the agent passed something else than one payload")
+        self._waiting[id] = (got.fds[0], size)
         return True
 
     def give(self, id: str, pieces: Iterable[bytes | memoryview]) -> bool:

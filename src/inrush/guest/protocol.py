@@ -11,6 +11,12 @@ PICKLE, JSON, ASGI, BLOB, PARTS = b"P", b"J", b"A", b"B", b"O"
 OK, ERROR, TIMEOUT, CANCELLED, INTERNAL = 0, 1, 2, 6, 8
 """Ends of an attempt that a guest reports; see `wire.Status`."""
 
+MAX_ITEM_BYTES = 16 * 1024 * 1024
+"""The largest message of a web socket; the agent takes no larger item."""
+
+MAX_SAID_CHARS = 32 * 1024
+"""A longer message, or traceback, of a start that failed is cut."""
+
 INLINE_LIMIT_BYTES = 256 * 1024
 """A larger payload crosses in pieces, and is referred to by its id."""
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from inrush import frames
+from inrush.guest import headers
 from inrush.guest.channel import Channel
 
 _READ_BYTES = 256 * 1024
@@ -29,7 +29,7 @@ class Pump:
         self.on_signals: Callable[[bytes], None] = lambda numbers: None
         self._channel = channel
         self._on_end = on_end
-        self._parser = frames.Parser()
+        self._parser = headers.parser()
         self._buffer = memoryview(bytearray(_READ_BYTES))  # `recv` would allocate, and give back, as much each time
         self._asleep = False
         self._receive = self._receive_first

@@ -13,6 +13,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from inrush import frames
 from inrush.guest import results
 from inrush.guest.attempt import Attempt
 from inrush.guest.generators import Credit
@@ -109,24 +110,25 @@ class Runner:
         for attempt in self.inputs.give_back():
             calls.setdefault(attempt.call, []).append(attempt.index)
         for call, indexes in calls.items():
-            self.outbox.say({"t": "back", "c": call, "i": indexes}, wait=False)
+            for at in range(0, len(indexes), frames.MAX_PAYLOADS):
+                part = indexes[at : at + frames.MAX_PAYLOADS]
+                self.outbox.say({"t": "back", "c": call, "i": part}, wait=False)
 
     def on_grant(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        index = header["i"][0] if isinstance(header["i"], list) else header["i"]
-        attempt = self._mailboxes.get((header["c"], index))
+        attempt = self._mailboxes.get((header["c"], header["i"]))
         if attempt is not None:
             attempt.mailbox.grant(header["x"])
 
     def on_feed(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         attempt = self._mailboxes.get((header["c"], 0))
         if attempt is not None and attempt.target.site:
-            attempt.mailbox.feed(payloads[0] if payloads else b"", header.get("last", False), header.get("gone", False))
+            attempt.mailbox.feed(payloads[0], header["last"], header["gone"])
 
     def on_blob(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         self._blobs.piece(header["id"], payloads[0])
 
     def on_stop(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        self.stop(float(header.get("grace", 0)))
+        self.stop(float(header["grace"]))
 
     def stop(self, grace_s: float) -> None:
         """Take nothing more; what runs has `grace_s`, then exit hooks have theirs."""

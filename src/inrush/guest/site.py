@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from inrush.errors import StartupError
-from inrush.guest.protocol import ASGI
+from inrush.errors import RequestSizeError, StartupError
+from inrush.frames import AHEAD_PIECES
+from inrush.guest.protocol import ASGI, MAX_ITEM_BYTES
 
 PIECE_BYTES = 128 * 1024
 """A larger piece of a response crosses as several."""
@@ -86,8 +87,8 @@ class Request:
         self._events: deque[Message] = deque()
         self._arrived: asyncio.Event = asyncio.Event()
         self._lock = threading.Lock()
-        self._credit: int | None = None
-        """Pieces that may still leave; None until a first grant: then there is no limit."""
+        self._credit = AHEAD_PIECES
+        """Pieces that may still leave."""
         self._granted: asyncio.Event = asyncio.Event()
         head, body = _open(bytes(payload))
         self._scope = _scope(head["scope"], state)
@@ -113,7 +114,7 @@ class Request:
     def grant(self, more: int) -> None:
         """From the pump: the client takes so many more pieces."""
         with self._lock:
-            self._credit = (self._credit or 0) + more
+            self._credit += more
         self._loop.call_soon_threadsafe(self._granted.set)
 
     async def serve(self) -> None:
@@ -151,6 +152,8 @@ class Request:
             if self._credit == 0:
                 await self._granted.wait()
         payload = b"".join((ASGI, json.dumps(head).encode(), b"\n", body))
+        if len(payload) > MAX_ITEM_BYTES:
+            raise RequestSizeError(f"a message of {len(payload):,} bytes is over the limit of {MAX_ITEM_BYTES:,}")
         self._item(self._sent, payload)
         self._sent += 1
 
@@ -159,8 +162,7 @@ class Request:
         with self._lock:
             if self._credit == 0:
                 return False
-            if self._credit is not None:
-                self._credit -= 1
+            self._credit -= 1
             return True
 
 

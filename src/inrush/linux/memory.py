@@ -7,6 +7,7 @@ whoever made it. Readers map it privately: what they write is theirs alone.
 from __future__ import annotations
 
 import fcntl
+import functools
 import mmap
 import os
 import stat
@@ -32,19 +33,36 @@ def make(pieces: Iterable[bytes | memoryview]) -> int:
 
 
 def sealed_size(fd: int) -> int:
-    """Bytes of a memfd that somebody passed. Raises `ValueError` if it could still be changed, or is something else."""
+    """Bytes of a memfd that somebody passed. Raises `ValueError` if it could still be changed, or is something else: a
+    file, a pipe, a directory, a device, or a memfd on huge pages, whose holes kill the process that reads them."""
     try:
         seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+        found = os.fstat(fd)
     except OSError:
         raise ValueError("a descriptor that is no memfd") from None
-    if seals & SEALS != SEALS or not stat.S_ISREG(os.fstat(fd).st_mode):
+    if not stat.S_ISREG(found.st_mode) or found.st_dev != _device():
+        raise ValueError("a descriptor that is no memfd")
+    if seals & SEALS != SEALS:
         raise ValueError("a memfd that is not sealed")
-    return os.fstat(fd).st_size
+    return found.st_size
+
+
+@functools.cache
+def _device() -> int:
+    """The kernel's own file system, on which all memfds are but those on huge pages."""
+    fd = os.memfd_create("inrush-device", os.MFD_CLOEXEC)
+    try:
+        return os.fstat(fd).st_dev
+    finally:
+        os.close(fd)
 
 
 def reopened(fd: int) -> int:
-    """Another descriptor of the same file, for reading, with an offset of its own."""
-    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    """Another descriptor of the same file, for reading, with an offset of its own. It never waits: whoever made the
+    file may hold a lease on it, and then this raises `BlockingIOError`."""
+    again = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(again, True)
+    return again
 
 
 def mapped(fd: int, size: int) -> memoryview:

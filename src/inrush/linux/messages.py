@@ -3,6 +3,11 @@ container's first process.
 
 A message is one packet, so there is nothing to cut. Where the receiver asked for credentials, the kernel says which
 process sent it, by that process's id as the receiver sees it.
+
+The sender may be hostile. `receive` owns every descriptor from the moment the kernel hands it over: either it returns
+a well-formed message whose caller owns them, or it has closed all of them. A hostile sender can also choose what is
+closed: closing the last descriptor of a TCP socket waits for its data for as long as SO_LINGER says, so `discard` takes
+that option away first.
 """
 
 from __future__ import annotations
@@ -12,17 +17,23 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 LIMIT_BYTES = 512 * 1024
-_MAX_DESCRIPTORS = 200
-_SPACE = socket.CMSG_SPACE(_MAX_DESCRIPTORS * 4) + socket.CMSG_SPACE(12)
+MAX_DESCRIPTORS = 253
+"""The kernel lets no message carry more (SCM_MAX_FD), so none is ever left out for want of space here."""
+_SPACE = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4) + socket.CMSG_SPACE(12)
+_SO_PASSRIGHTS = 83
+_NO_LINGER = struct.pack("ii", 0, 0)
 
 
 class Received(NamedTuple):
-    """`body` is None when the other side is gone; `pid` is 0 without credentials. The caller owns the descriptors."""
+    """`body` is None when the other side is gone, and then there are no descriptors; `pid` is 0 without credentials.
+    The caller owns the descriptors."""
 
     body: dict[str, Any] | None
     fds: list[int]
@@ -57,8 +68,19 @@ def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = ()) -> N
     end.sendmsg([data], rights, socket.MSG_NOSIGNAL)
 
 
-def receive(end: socket.socket, wait: bool = True) -> Received:
-    """The next message. Without `wait`, or with a non-blocking end: `BlockingIOError` when there is none yet."""
+def refuse_descriptors(end: socket.socket) -> None:
+    """Nobody can pass descriptors to this end, where the kernel can refuse them (Linux 6.16): the sender is told EPERM.
+    Older kernels deliver them, and `receive` with `descriptors=0` closes them."""
+    with suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+
+
+def receive(end: socket.socket, wait: bool = True, descriptors: int = MAX_DESCRIPTORS) -> Received:
+    """The next message, with at most so many descriptors.
+
+    Raises `ValueError` for a message that was cut, is no JSON object, or has too many descriptors; what it brought is
+    closed. Without `wait`, or with a non-blocking end: `BlockingIOError` when there is none yet.
+    """
     how = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
     data, controls, flags, _ = end.recvmsg(LIMIT_BYTES, _SPACE, how)
     fds, pid = array.array("i"), 0
@@ -67,15 +89,67 @@ def receive(end: socket.socket, wait: bool = True) -> Received:
             fds.frombytes(raw[: len(raw) - len(raw) % 4])
         elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             pid = struct.unpack("iII", raw)[0]
-    if not data:
-        return Received(None, list(fds))
+    try:
+        body = _body(data, flags)
+        if len(fds) > (descriptors if body is not None else 0):
+            raise ValueError(f"a message with {len(fds)} descriptors")
+    except BaseException:
+        discard(fds)
+        raise
+    return Received(body, list(fds), pid)
+
+
+def _body(data: bytes, flags: int) -> dict[str, Any] | None:
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-        close_all(fds)
         raise ValueError("a message or its descriptors were cut")
-    return Received(json.loads(data), list(fds), pid)
+    if not data:
+        return None
+    try:
+        body = json.loads(data)
+    except RecursionError:
+        raise ValueError("a message that is nested too deeply") from None
+    if not isinstance(body, dict):
+        raise ValueError("a message that is no JSON object")
+    return body
 
 
 def close_all(fds: Sequence[int]) -> None:
     """Close descriptors that a message brought."""
     for fd in fds:
         os.close(fd)
+
+
+def discard(fds: Sequence[int]) -> None:
+    """Close descriptors that a hostile sender chose, without waiting for what it put into them."""
+    for fd in fds:
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                _disarm(fd)
+        with suppress(OSError):
+            os.close(fd)
+
+
+def _disarm(fd: int) -> None:
+    sock = socket.socket(fileno=fd)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    finally:
+        sock.detach()
+
+
+def drain(end: socket.socket) -> None:
+    """Close an end, and first all that is queued on it with a descriptor: the kernel would close those by itself, but
+    would wait where `discard` does not."""
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    while True:
+        try:
+            got = receive(end, wait=False)
+        except ValueError:
+            continue
+        except OSError:
+            break
+        discard(got.fds)
+        if got.body is None:
+            break
+    end.close()

@@ -17,12 +17,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from inrush import wire
+from inrush import frames, wire
 from inrush.agent.containers.deadlines import Deadlines
 from inrush.agent.containers.guests import Guest
+from inrush.agent.containers.headers import MAX_IMPORTS
+from inrush.agent.containers.held import Held
 from inrush.agent.containers.output import Collected, OutputLimit, PipeReader, read_pipe
 from inrush.agent.containers.processes import Begun, End, Stdio, failure, of_exit, traceback_of
 from inrush.errors import Error
@@ -57,6 +59,7 @@ class Container:
         self.order = order
         self.state = "preparing"
         self.deadlines = Deadlines(order.spec.timeout_s, order.spec.scale.max_inputs)
+        self.held = Held(self.deadlines)
         self.guest = guest(self)
         self._put = put
         self._output = OutputLimit(put, order.container)
@@ -66,7 +69,10 @@ class Container:
         self._begun: Begun | None = None
         self._end: End | None = None
         self._cancelled = False
-        self._ready: asyncio.Future[tuple[list[tuple[str, float]], str]] = asyncio.get_running_loop().create_future()
+        self._imports_left = MAX_IMPORTS
+        self._ready: asyncio.Future[tuple[Sequence[tuple[str, float]], str]] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._disconnected = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
         self.life: asyncio.Task[None] | None = None
@@ -77,9 +83,8 @@ class Container:
         """From here to `ContainerEnded`."""
         try:
             exited_end = await self._run(start)
-        except Exception as error:
-            log.exception("container %s failed by a defect", self.order.container)
-            exited_end = failure(Status.INTERNAL, f"the agent failed: {error!r}; see the server's log")
+        except Exception:
+            exited_end = self._defect("the life of a container")
         for timer in self._timers:
             timer.cancel()
         self.guest.close()
@@ -200,11 +205,16 @@ class Container:
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def run(self, run: wire.Run) -> None:
-        self.deadlines.add(run.call, run.indexes, time.monotonic())
+        self.held.gave(run.call, run.kind, run.indexes, time.monotonic())
         self.guest.run(run)
+
+    def grant(self, order: wire.GrantRun) -> None:
+        self.held.granted(order.call, order.index, order.credit)
+        self.guest.about(order.call, {"t": "grant", "c": order.call, "i": order.index, "x": order.credit})
 
     def check_deadlines(self, now: float) -> None:
         """Answers for the guest what it should have answered itself, and kills it: it is stuck."""
+        self.guest.check_time(now)
         late = self.deadlines.expired(now)
         if not late:
             return
@@ -212,22 +222,29 @@ class Container:
         why = f"{self.order.spec.name} ran longer than its timeout of {timeout_s:g} s and could not be interrupted"
         payload = wire.system_failure("FunctionTimeoutError", why)
         for call, index in late:
-            self.answered(call, (index,), (int(Status.TIMEOUT),), (payload,))
+            self.settled(call, (index,), (int(Status.TIMEOUT),), (payload,))
         self.end(failure(Status.LOST, f"the container was killed: {why}"))
 
     # ── what its guest says ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def ready(self, phases: list[tuple[str, float]], why: str) -> None:
-        if not self._ready.done():
-            self._ready.set_result((phases, why))
+    def ready(self, phases: Sequence[tuple[str, float]], why: str) -> None:
+        if self._ready.done():
+            raise frames.FrameError("it was ready twice")
+        self._ready.set_result((phases, why))
 
     def failed(self, code: str, message: str, payload: bytes) -> None:
         if self._end is None:
             self._end = End(Status.STARTUP, message, payload)
 
-    def imported(self, imports: list[tuple[str, float]]) -> None:
+    def imported(self, imports: Sequence[tuple[str, float]]) -> None:
+        self._imports_left -= len(imports)
+        if self._imports_left < 0:
+            raise frames.FrameError(f"it told of more than {MAX_IMPORTS} imports")
         if self._begun is not None:
-            self._begun.imported(imports)
+            self._begun.imported(list(imports))
+
+    def check(self, call: str, indexes: tuple[int, ...]) -> None:
+        self.held.check(call, indexes)
 
     def answered(
         self,
@@ -237,19 +254,33 @@ class Container:
         payloads: tuple[bytes, ...],
         spent_s: float = -1.0,
     ) -> None:
-        self.deadlines.remove(call, indexes, time.monotonic())
+        if past := self.held.ended(call, indexes, time.monotonic()):
+            kept = [n for n in range(len(indexes)) if n not in past]
+            indexes, statuses = tuple([indexes[n] for n in kept]), tuple([statuses[n] for n in kept])
+            payloads, spent_s = tuple([payloads[n] for n in kept]), -1.0
+            if not indexes:
+                return
         self._output.tell_dropped()
         self._put(wire.Ran(self.order.container, call, indexes, statuses, payloads, spent_s))
 
+    def settled(
+        self, call: str, indexes: tuple[int, ...], statuses: tuple[int, ...], payloads: tuple[bytes, ...]
+    ) -> None:
+        self.held.settle(call, indexes, time.monotonic())
+        self._put(wire.Ran(self.order.container, call, indexes, statuses, payloads))
+
     def returned(self, call: str, indexes: tuple[int, ...]) -> None:
-        self.deadlines.remove(call, indexes, time.monotonic())
-        self._put(wire.Returned(self.order.container, call, indexes))
+        past = self.held.ended(call, indexes, time.monotonic())
+        indexes = tuple([index for n, index in enumerate(indexes) if n not in past]) if past else indexes
+        if indexes:
+            self._put(wire.Returned(self.order.container, call, indexes))
 
     def yielded(self, call: str, index: int, first: int, payloads: tuple[bytes, ...]) -> None:
-        self._put(wire.Yielded(self.order.container, call, index, first, payloads))
+        if self.held.yields(call, index, first, len(payloads)):
+            self._put(wire.Yielded(self.order.container, call, index, first, payloads))
 
     def printed(self, call: str, stream: str, text: str) -> None:
-        self._output.emit(call, stream, text)
+        self._output.emit(self.held.tag(call) if call else "", stream, text)
 
     def _template_wrote(self, stream: str, text: str) -> None:
         """What its template printed while this container waited for it."""
@@ -269,6 +300,16 @@ class Container:
 
     def broken(self, why: str) -> None:
         self.end(failure(Status.CRASHED, f"the container of {self.order.spec.name} was killed: {why}"))
+
+    def defect(self, what: str) -> None:
+        """An exception of ours is being handled: the container ends with a sentence that blames us."""
+        self.end(self._defect(what))
+
+    def _defect(self, what: str) -> End:
+        id = f"df-{os.urandom(16).hex()}"
+        log.exception("defect %s: %s of container %s could not be handled", id, what, self.order.container)
+        why = f"the agent failed by a defect of its own, not of the function's; the server's log tells of it as {id}"
+        return failure(Status.INTERNAL, f"the container of {self.order.spec.name} was killed: {why}")
 
     def disconnected(self) -> None:
         """Its socket is closed: it ends now by itself, or is made to."""

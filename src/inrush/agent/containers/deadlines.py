@@ -41,13 +41,22 @@ class Deadlines:
                 self._order.append((call, index))
                 self._waiting.add((call, index))
 
-    def remove(self, call: str, indexes: tuple[int, ...], now: float) -> None:
-        """Those were answered."""
-        for index in indexes:
-            if self._running.pop((call, index), None) is not None:
+    def holds(self, call: str, index: int) -> bool:
+        """Whether it was sent and has no answer."""
+        return (call, index) in self._running or (call, index) in self._waiting
+
+    def remove(self, call: str, indexes: tuple[int, ...], now: float) -> list[int]:
+        """Those were answered. Positions of those that had not been sent, or had their answer before."""
+        strange = []
+        for position, index in enumerate(indexes):
+            attempt = (call, index)
+            if self._running.pop(attempt, None) is not None:
                 self._begin_next(now)
+            elif attempt in self._waiting:
+                self._waiting.remove(attempt)
             else:
-                self._waiting.discard((call, index))
+                strange.append(position)
+        return strange
 
     def next_at(self) -> float | None:
         """When the oldest running attempt expires."""

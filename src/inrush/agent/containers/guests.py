@@ -1,8 +1,10 @@
 """The link to one guest: frames on the socket that its container inherited.
 
-The guest runs user code, so nothing it says is trusted: every frame is checked before it becomes a message, and a guest
-that breaks the protocol, or does not read what it is sent, loses its container. Inputs and results pass without a task
-of their own; only runs with blobs get one, since those are streamed as fast as the guest reads.
+The guest runs user code, so nothing it says is trusted: `headers` decodes every frame, `held` says what it may speak
+about, and a guest that breaks the protocol, sends half a frame and stops, or does not read what it is sent, loses its
+container. More frames than `pace` allows wait in the socket. An exception of ours is another matter: it is logged with
+an id, and the container ends with a sentence that blames us. Inputs and results pass without a task of their own; only
+runs with blobs get one, since those are streamed as fast as the guest reads.
 """
 
 from __future__ import annotations
@@ -10,32 +12,40 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import msgspec
 
 from inrush import frames
-from inrush.agent.payloads.blobs import Blobs, Inbound, is_reference, referred_id
+from inrush.agent.containers import headers
+from inrush.agent.containers.intake import PARTIAL_FREE_BYTES, UNREAD_FREE_BYTES, Intake
+from inrush.agent.containers.pace import Pace
+from inrush.agent.payloads.blobs import Blobs, Inbound, is_reference, reference, referred_id
 from inrush.agent.payloads.descriptors import Descriptors
 from inrush.errors import Error
-from inrush.wire import Run, Status, system_failure
+from inrush.wire import Codec, Run, Status, system_failure
 
 MAX_UNREAD_BYTES = 256 * 1024 * 1024
 """What may wait for a guest to read; one that lets more pile up is stuck, and its container is killed."""
 
+FRAME_S = 60.0
+"""A frame whose first byte has come is whole within this time, or its container is killed."""
+
 _SPLIT_BYTES = 4 * 1024 * 1024
 """A run with more payload than this is cut into several frames."""
 
-_ANSWERS = frozenset({Status.OK, Status.ERROR, Status.TIMEOUT, Status.CANCELLED, Status.INTERNAL})
-"""Ends of an attempt that a guest may report; all else is for the agent to say."""
-
 
 class Listener(Protocol):
-    """Who hears what the guest says."""
+    """Who hears what the guest says. What the guest may not say raises `FrameError`."""
 
-    def ready(self, phases: list[tuple[str, float]], why: str) -> None: ...
+    def ready(self, phases: Sequence[tuple[str, float]], why: str) -> None: ...
     def failed(self, code: str, message: str, payload: bytes) -> None: ...
+    def check(self, call: str, indexes: tuple[int, ...]) -> None:
+        """Raises `FrameError` unless the guest may speak about these inputs."""
+
     def answered(
         self,
         call: str,
@@ -44,39 +54,59 @@ class Listener(Protocol):
         payloads: tuple[bytes, ...],
         spent_s: float = -1.0,
     ) -> None: ...
+    def settled(
+        self, call: str, indexes: tuple[int, ...], statuses: tuple[int, ...], payloads: tuple[bytes, ...]
+    ) -> None:
+        """We answer in place of the guest."""
+
     def returned(self, call: str, indexes: tuple[int, ...]) -> None: ...
     def yielded(self, call: str, index: int, first: int, payloads: tuple[bytes, ...]) -> None: ...
     def printed(self, call: str, stream: str, text: str) -> None: ...
-    def imported(self, imports: list[tuple[str, float]]) -> None: ...
+    def imported(self, imports: Sequence[tuple[str, float]]) -> None: ...
     def linked(self, frame: bytes) -> None: ...
     def broken(self, why: str) -> None:
         """The guest broke the protocol or does not read: its container must go."""
+
+    def defect(self, what: str) -> None:
+        """We failed while we handled what it said; the exception is the current one."""
 
     def disconnected(self) -> None: ...
 
 
 class Guest(asyncio.Protocol):
-    """One guest. Its methods may be called from its connection on; before, frames are kept."""
+    """One guest, of an app. Its methods may be called from its connection on; before, frames are kept."""
 
-    def __init__(self, listener: Listener, blobs: Blobs, max_payload_bytes: int) -> None:
+    def __init__(
+        self, listener: Listener, blobs: Blobs, max_payload_bytes: int, intake: Intake | None = None, app: str = ""
+    ) -> None:
+        self.app = app
         self._listener = listener
         self._blobs = blobs
-        self._descriptors = Descriptors()
-        self._inbound = Inbound(blobs, max_payload_bytes, self._descriptors.take)
-        self._parser = frames.Parser(msgspec.json.decode)
+        self._intake = intake or Intake()
+        self._descriptors = Descriptors(
+            lambda: self._intake.take_descriptor(app), lambda: self._intake.give_descriptor(app)
+        )
+        self._inbound = Inbound(blobs, max_payload_bytes, self._descriptors, app)
+        self._parser = headers.parser()
+        self._pace = Pace()
+        self._late: deque[tuple[headers.FromGuest, list[bytes]]] = deque()
+        """Frames that came too fast; nothing more is read until they are handled."""
+        self._begun_at = 0.0
+        """When the frame that is not whole began to arrive."""
         self._transport: asyncio.Transport | None = None
         self._writable = asyncio.Event()
         self._streams: dict[asyncio.Task[None], Run] = {}
-        self._handlers: dict[str, Callable[[dict[str, Any], list[bytes]], None]] = {
-            "out": self._out,
-            "back": self._back,
-            "item": self._item,
-            "log": self._log,
-            "blob": self._blob,
-            "link": self._link,
-            "ready": self._ready,
-            "failed": self._failed,
-            "imported": self._imported,
+        self._deferred_bytes = 0
+        self._handlers: dict[type, Callable[[Any, list[bytes]], None]] = {
+            headers.Out: self._out,
+            headers.Back: self._back,
+            headers.Item: self._item,
+            headers.Log: self._log,
+            headers.Blob: self._blob,
+            headers.Link: self._link,
+            headers.Ready: self._ready,
+            headers.Failed: self._failed,
+            headers.Imported: self._imported,
         }
 
     # ── to the guest ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,15 +117,35 @@ class Guest(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         transport.write(frames.pack(header, payloads, msgspec.json.encode))
-        if transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+        if (waits := transport.get_write_buffer_size()) > UNREAD_FREE_BYTES:
+            self._unread(waits + self._deferred_bytes)
+
+    def _unread(self, waits: int) -> None:
+        if waits > MAX_UNREAD_BYTES:
             self._break(f"it left {MAX_UNREAD_BYTES >> 20} MiB of its inputs unread")
+        else:
+            self._intake.waiting(self, waits)
+
+    def unread_bytes(self) -> int:
+        """What waits for it."""
+        return self._deferred_bytes + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+
+    def overran(self, why: str) -> None:
+        """All guests together hold too much, and this one has to go."""
+        self._break(why)
 
     def about(self, call: str, header: dict[str, Any], payloads: Sequence[bytes] = ()) -> None:
         """A frame about a call; behind its run, should that still wait for its blobs."""
         for task, run in self._streams.items():
             if run.call == call:
-                task.add_done_callback(lambda _: self.send(header, payloads))
+                self._deferred_bytes += sum(map(len, payloads))
+                task.add_done_callback(lambda _: self._send_deferred(header, payloads))
+                self._unread(self.unread_bytes())
                 return
+        self.send(header, payloads)
+
+    def _send_deferred(self, header: dict[str, Any], payloads: Sequence[bytes]) -> None:
+        self._deferred_bytes -= sum(map(len, payloads))
         self.send(header, payloads)
 
     def load(self, spec: dict[str, Any], payloads: Sequence[bytes], sock: socket.socket) -> None:
@@ -113,6 +163,10 @@ class Guest(asyncio.Protocol):
         elif len(run.payloads) > 1 and sum(map(len, run.payloads)) > _SPLIT_BYTES:
             for index, payload in zip(run.indexes, run.payloads, strict=True):
                 self._run_frame(run, (index,), (payload,))
+        elif len(run.payloads) > frames.MAX_PAYLOADS:
+            for at in range(0, len(run.payloads), frames.MAX_PAYLOADS):
+                part = slice(at, at + frames.MAX_PAYLOADS)
+                self._run_frame(run, run.indexes[part], run.payloads[part])
         else:
             self._run_frame(run, run.indexes, run.payloads)
 
@@ -141,21 +195,24 @@ class Guest(asyncio.Protocol):
         for index, payload in zip(run.indexes, run.payloads, strict=True):
             try:
                 if is_reference(payload):
-                    await self._send_blob(referred_id(payload))
+                    payload = await self._send_blob(referred_id(payload))
                 self._run_frame(run, (index,), (payload,))
-            except (Error, OSError) as error:
+            except (Error, OSError, frames.FrameError) as error:
                 code = type(error).__name__ if isinstance(error, Error) else "InternalError"
                 failure = system_failure(code, f"an argument could not be read: {error}")
-                self._listener.answered(run.call, (index,), (int(Status.INTERNAL),), (failure,))
+                self._listener.settled(run.call, (index,), (int(Status.INTERNAL),), (failure,))
 
-    async def _send_blob(self, id: str) -> None:
+    async def _send_blob(self, id: str) -> bytes:
+        """What stands for it in its input: our own words, whatever else its caller wrote."""
         fd = await asyncio.to_thread(self._blobs.descriptor, id)
         try:
-            if self._descriptors.give(id, os.fstat(fd).st_size, fd):
-                return
+            size = os.fstat(fd).st_size
+            if self._descriptors.give(id, size, fd):
+                return reference(id, size)
         finally:
             os.close(fd)
         await self._stream_blob(id)
+        return reference(id, size)
 
     async def _stream_blob(self, id: str) -> None:
         reader = await asyncio.to_thread(self._blobs.open, id)
@@ -185,44 +242,91 @@ class Guest(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            for header, payloads in self._parser.feed(data):
-                self._handlers[header["t"]](header, payloads)
-        except (frames.FrameError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            self._break(f"it broke the protocol ({type(error).__name__}: {error})")
+            found = self._parser.feed(data)
+            if self._late or not self._pace.allows(len(found)):
+                self._late.extend(found)
+                self._hold()
+            else:
+                for header, payloads in found:
+                    self._handlers[type(header)](header, payloads)
+            if (pending := self._parser.pending_bytes) or self._begun_at:
+                self._arriving(pending, bool(found))
+        except frames.FrameError as error:
+            self._break(f"it broke the protocol of its link: {error}")
+        except Exception:
+            self._abort()
+            self._listener.defect("a frame of its guest")
+
+    def _arriving(self, pending: int, whole: bool) -> None:
+        """Part of a frame is here."""
+        if whole or not self._begun_at:
+            self._begun_at = time.monotonic() if pending else 0.0
+        if pending > PARTIAL_FREE_BYTES or not pending:
+            self._intake.arriving(self, pending)
+
+    def check_time(self, now: float) -> None:
+        """Ends a guest that began a frame and does not finish it."""
+        if self._begun_at and now - self._begun_at > FRAME_S:
+            self._break(f"it left a frame unfinished for {FRAME_S:g} s")
+
+    def _hold(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(self._pace.rest_s(), self._go_on)
+
+    def _go_on(self) -> None:
+        """Handles some of the frames that came too fast."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._handle_late(self._pace.take())
+        if self._transport.is_closing():
+            return
+        if self._late:
+            asyncio.get_running_loop().call_later(self._pace.rest_s(), self._go_on)
+        else:
+            self._transport.resume_reading()
+
+    def _handle_late(self, most: int) -> None:
+        try:
+            while self._late and most > 0:
+                most -= 1
+                header, payloads = self._late.popleft()
+                self._handlers[type(header)](header, payloads)
+        except frames.FrameError as error:
+            self._break(f"it broke the protocol of its link: {error}")
+        except Exception:
+            self._abort()
+            self._listener.defect("a frame of its guest")
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._handle_late(len(self._late))
         self._writable.set()
         for task in list(self._streams):
             task.cancel()
+        self._begun_at = 0.0
+        self._intake.gone(self)
         self._inbound.close()
         self._descriptors.close()
         self._listener.disconnected()
 
     def _break(self, why: str) -> None:
-        assert self._transport is not None
-        self._transport.abort()
+        self._abort()
         self._listener.broken(why)
 
-    def _out(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        call, indexes, statuses = header["c"], tuple(header["i"]), tuple(header["s"])
-        if (
-            not len(indexes) == len(statuses) == len(payloads)
-            or not _all_ints(indexes)
-            or not _ANSWERS.issuperset(statuses)
-        ):
-            raise frames.FrameError("malformed out")
-        if any(map(is_reference, payloads)):
-            statuses, payloads = self._resolve(statuses, payloads)
-        spent_us = header.get("w", -1)
-        if not _all_ints((spent_us,)):
-            raise frames.FrameError("malformed out")
-        self._listener.answered(_text(call), indexes, statuses, tuple(payloads), spent_us / 1e6)
+    def _abort(self) -> None:
+        self._late.clear()
+        if self._transport is not None:
+            self._transport.abort()
 
-    def _back(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        indexes = tuple(header["i"])
-        if not _all_ints(indexes):
-            raise frames.FrameError("malformed back")
-        self._listener.returned(_text(header["c"]), indexes)
+    def _out(self, out: headers.Out, payloads: list[bytes]) -> None:
+        statuses: tuple[int, ...] = out.statuses
+        if any(map(is_reference, payloads)):
+            self._listener.check(out.call, out.indexes)
+            statuses, payloads = self._resolve(statuses, payloads)
+        self._listener.answered(out.call, out.indexes, statuses, tuple(payloads), out.spent_us / 1e6)
+
+    def _back(self, back: headers.Back, payloads: list[bytes]) -> None:
+        self._listener.returned(back.call, back.indexes)
 
     def _resolve(self, statuses: tuple[int, ...], payloads: list[bytes]) -> tuple[tuple[int, ...], list[bytes]]:
         """With references to the guest's blobs replaced by those to the store's."""
@@ -233,44 +337,30 @@ class Guest(asyncio.Protocol):
                 ends[at] = statuses[at] if good else int(Status.ERROR)
         return tuple(ends), resolved
 
-    def _item(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        index, first = header["i"], header["f"]
-        index = index[0] if isinstance(index, list) else index
-        if not _all_ints((index, first)):
-            raise frames.FrameError("malformed item")
+    def _item(self, item: headers.Item, payloads: list[bytes]) -> None:
+        (index,) = item.indexes
+        self._listener.check(item.call, item.indexes)
         stored = [self._inbound.resolve(p)[0] if is_reference(p) else p for p in payloads]
-        self._listener.yielded(_text(header["c"]), index, first, tuple(stored))
+        self._listener.yielded(item.call, index, item.first, tuple(stored))
 
-    def _log(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        stream = header["s"]
-        if stream not in ("stdout", "stderr"):
-            raise frames.FrameError(f"no stream is called {stream!r}")
-        self._listener.printed(_text(header["c"]), stream, payloads[0].decode("utf-8", "replace"))
+    def _log(self, header: headers.Log, payloads: list[bytes]) -> None:
+        self._listener.printed(header.call, header.stream, payloads[0].decode("utf-8", "replace"))
 
-    def _blob(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        self._inbound.piece(_text(header["id"]), payloads[0], bool(header["last"]))
+    def _blob(self, blob: headers.Blob, payloads: list[bytes]) -> None:
+        self._inbound.piece(blob.id, payloads[0], blob.last)
 
-    def _link(self, header: dict[str, Any], payloads: list[bytes]) -> None:
+    def _link(self, link: headers.Link, payloads: list[bytes]) -> None:
         self._listener.linked(payloads[0])
 
-    def _ready(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        phases = [(_text(name), float(ms)) for name, ms in header.get("phases", ())]
-        self._listener.ready(phases, _text(header.get("why", "")))
+    def _ready(self, ready: headers.Ready, payloads: list[bytes]) -> None:
+        self._listener.ready(ready.phases, ready.why)
 
-    def _imported(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        self._listener.imported([(_text(name), float(ms)) for name, ms in header["imports"]])
+    def _imported(self, imported: headers.Imported, payloads: list[bytes]) -> None:
+        self._listener.imported(imported.imports)
 
-    def _failed(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        code, message = _text(header["code"]), _text(header["message"])
-        failure = system_failure(code, message, _text(header.get("type", "")), _text(header.get("tb", "")))
-        self._listener.failed(code, message, payloads[0] if payloads else failure)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise frames.FrameError(f"{value!r} is not text")
-    return value
-
-
-def _all_ints(values: Sequence[Any]) -> bool:
-    return set(map(type, values)) <= {int}
+    def _failed(self, failed: headers.Failed, payloads: list[bytes]) -> None:
+        failure = payloads[0] if payloads else b""
+        if failure and failure[:1] != Codec.PICKLE.value:
+            raise frames.FrameError("a failed start that comes with something else than an exception")
+        told = failure or system_failure(failed.code, failed.message, failed.type, failed.traceback)
+        self._listener.failed(failed.code, failed.message, told)

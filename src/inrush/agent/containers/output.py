@@ -22,7 +22,10 @@ RESUME_BYTES = 512 * 1024
 """Once lines are dropped, none passes until so much may, so that what is shown are whole stretches."""
 MAX_LINE_BYTES = 16 * 1024
 """A longer line is cut."""
+LINE_COST_BYTES = 64
+"""Passing on a line costs so much more than its text: a million empty ones are not free."""
 COLLECTED_LINES = 1000
+COLLECTED_BYTES = 256 * 1024
 SAID_CHARACTERS = 1500
 
 
@@ -41,10 +44,11 @@ class OutputLimit:
         now = time.monotonic()
         self._tokens = min(BURST_BYTES, self._tokens + (now - self._refilled) * RATE_BYTES_PER_S)
         self._refilled = now
-        if len(text) > self._tokens - (RESUME_BYTES if self._dropped else 0):
+        cost = LINE_COST_BYTES + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
+        if cost > self._tokens - (RESUME_BYTES if self._dropped else 0):
             self._dropped += len(text)
             return
-        self._tokens -= len(text)
+        self._tokens -= cost
         self.tell_dropped()
         self._put(ContainerLog(self._container, call, stream, time.time(), text))
 
@@ -58,14 +62,19 @@ class OutputLimit:
 
 
 class Collected:
-    """The last lines that a process printed. The first who follows hears them all, and those to come."""
+    """The last lines that a process printed, at most `COLLECTED_LINES` and `COLLECTED_BYTES`. The first who follows
+    hears them all, and those to come."""
 
     def __init__(self) -> None:
-        self._lines: deque[tuple[str, str]] = deque(maxlen=COLLECTED_LINES)
+        self._lines: deque[tuple[str, str]] = deque()
+        self._size = 0
         self._told: Callable[[str, str], None] | None = None
 
     def add(self, stream: str, text: str) -> None:
-        self._lines.append((stream, text))
+        self._lines.append((stream, text[-COLLECTED_BYTES:]))
+        self._size += len(self._lines[-1][1])
+        while len(self._lines) > COLLECTED_LINES or self._size > COLLECTED_BYTES:
+            self._size -= len(self._lines.popleft()[1])
         if self._told is not None:
             self._told(stream, text)
 

@@ -145,7 +145,10 @@ def traceback_of(payload: bytes) -> str:
     """The traceback that a failure of the guest's own words carries, ending with a newline; empty without one."""
     if payload[:1] != Codec.JSON.value:
         return ""
-    text = msgspec.json.decode(payload[1:], type=SystemFailure).traceback
+    try:
+        text = msgspec.json.decode(payload[1:], type=SystemFailure).traceback
+    except (ValueError, RecursionError):
+        return ""
     return f"{text.rstrip()}\n" if text else ""
 
 

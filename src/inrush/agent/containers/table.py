@@ -90,8 +90,7 @@ class Containers:
 
     def grant(self, order: wire.GrantRun) -> None:
         if container := self._table.get(order.container):
-            header = {"t": "grant", "c": order.call, "i": order.index, "x": order.credit}
-            container.guest.about(order.call, header)
+            container.grant(order)
 
     def feed(self, order: wire.Feed) -> None:
         if container := self._table.get(order.container):

@@ -13,6 +13,7 @@ from inrush import wire
 from inrush.agent.commands.execs import Execs
 from inrush.agent.containers.grounds import Grounds
 from inrush.agent.containers.guests import Guest
+from inrush.agent.containers.intake import Intake
 from inrush.agent.containers.processes import Exits
 from inrush.agent.containers.table import Containers
 from inrush.agent.containers.uids import PLATFORM, UidRanges
@@ -54,6 +55,7 @@ class Node:
         self._exits = Exits()
         self._launcher = Launcher(handle, self._exits)
         self._outbox = Outbox()
+        self._intake = Intake()
         self._pidfd = -1
         self._agent: Agent | None = None
 
@@ -172,4 +174,5 @@ class Node:
         self._outbox.put(wire.NodeNote(about, text))
 
     def _guest(self, container: Any) -> Guest:
-        return Guest(container, self._blobs, int(self._settings["max_payload_mib"]) << 20)
+        limit_bytes = int(self._settings["max_payload_mib"]) << 20
+        return Guest(container, self._blobs, limit_bytes, self._intake, container.order.app_key)

@@ -8,13 +8,14 @@ name only blobs that it sent itself, so it cannot read another's.
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
+
+import msgspec
 
 from inrush import frames
-from inrush.errors import Error, RequestSizeError
+from inrush.agent.payloads.descriptors import Descriptors
+from inrush.errors import Error, RequestSizeError, ResourceExhaustedError
 from inrush.wire import Codec, system_failure
 
 _BLOB = Codec.BLOB.value
@@ -50,12 +51,15 @@ class Blobs(Protocol):
     """The part of the blob store that an agent uses."""
 
     def open(self, id: str, /) -> Readable: ...
-    def create(self) -> BlobWriter: ...
+    def create(self, digest: str = "", owner: str = "") -> BlobWriter:
+        """Counted against what `owner`, an app, may have."""
+        ...
+
     def size(self, id: str, /) -> int: ...
     def descriptor(self, id: str, /) -> int:
         """To read it by; the caller closes it."""
 
-    def adopt(self, fd: int, id: str, /) -> int:
+    def adopt(self, fd: int, id: str, /, owner: str = "") -> int:
         """Takes over a sealed memfd, and closes it if it cannot be had; the blob's size."""
 
 
@@ -63,19 +67,30 @@ def is_reference(payload: bytes) -> bool:
     return payload[:1] == _BLOB
 
 
+class Reference(msgspec.Struct, frozen=True):
+    """What a payload that stands for a blob says."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    bytes: Annotated[int, msgspec.Meta(ge=0, lt=2**62)] = 0
+
+
+_read = msgspec.json.Decoder(Reference).decode
+
+
 def reference(id: str, size: int) -> bytes:
     """A payload that stands for a blob."""
-    return Codec.BLOB.value + json.dumps({"id": id, "bytes": size}, separators=(",", ":")).encode()
+    return Codec.BLOB.value + msgspec.json.encode({"id": id, "bytes": size})
 
 
 def referred_id(payload: bytes) -> str:
-    """The id in a reference. Raises `FrameError` for anything malformed."""
+    """The id in a reference: of a payload's blob, never of a source, which is known by its content. Raises `FrameError`
+    for anything malformed."""
     try:
-        id = json.loads(payload[1:])["id"]
-    except (ValueError, KeyError, TypeError):
-        id = None
-    if not isinstance(id, str):
-        raise frames.FrameError("malformed blob reference")
+        id = _read(payload[1:]).id
+    except (ValueError, RecursionError):
+        raise frames.FrameError("malformed blob reference") from None
+    if id.startswith("sha256-"):
+        raise frames.FrameError("a reference to something else than a payload")
     return id
 
 
@@ -83,9 +98,10 @@ class Inbound:
     """Blobs that one guest sends. A blob over the limit, or one that the store cannot take, is dropped as it arrives,
     and what refers to it becomes the error."""
 
-    def __init__(self, blobs: Blobs, max_payload_bytes: int, passed: Callable[[str], int | None]) -> None:
+    def __init__(self, blobs: Blobs, max_payload_bytes: int, descriptors: Descriptors, app: str = "") -> None:
         self._blobs = blobs
-        self._passed = passed
+        self._descriptors = descriptors
+        self._app = app
         self._max_bytes = max_payload_bytes
         self._open: dict[str, _Arriving] = {}
         self._done: dict[str, _Arriving] = {}
@@ -96,7 +112,7 @@ class Inbound:
         if arriving is None:
             if len(self._open) + len(self._done) >= MAX_OPEN_BLOBS:
                 raise frames.FrameError(f"more than {MAX_OPEN_BLOBS} blobs begun and not referred to")
-            arriving = self._open[id] = _Arriving(self._blobs, self._max_bytes)
+            arriving = self._open[id] = _Arriving(self._blobs, self._max_bytes, self._descriptors, self._app)
         arriving.take(data, last)
         if last:
             self._done[id] = self._open.pop(id)
@@ -110,12 +126,12 @@ class Inbound:
         return arriving.outcome(), arriving.failure == b""
 
     def _adopt(self, id: str) -> tuple[bytes, bool]:
-        fd = self._passed(id)
+        fd = self._descriptors.take(id)
         if fd is None:
             raise frames.FrameError("reference to a blob that was not sent")
         name = f"bl-{secrets.token_hex(16)}"
         try:
-            return reference(name, self._blobs.adopt(fd, name)), True
+            return reference(name, self._blobs.adopt(fd, name, owner=self._app)), True
         except (Error, OSError) as error:
             code = type(error).__name__ if isinstance(error, Error) else "ResourceExhaustedError"
             return system_failure(code, f"a large result could not be kept: {error}"), False
@@ -131,13 +147,20 @@ class Inbound:
 class _Arriving:
     """One blob on its way into the store."""
 
-    def __init__(self, blobs: Blobs, max_bytes: int) -> None:
+    def __init__(self, blobs: Blobs, max_bytes: int, descriptors: Descriptors, app: str) -> None:
         self._max_bytes = max_bytes
+        self._descriptors = descriptors
         self._size = 0
         self._writer: BlobWriter | None = None
         self.failure = b""
         try:
-            self._writer = blobs.create()
+            if not descriptors.may_hold():
+                raise ResourceExhaustedError("the app has as many large results on their way as it may; try again")
+            try:
+                self._writer = blobs.create(owner=app)
+            except BaseException:
+                descriptors.let_go()
+                raise
         except (Error, OSError) as error:
             self._fail(error)
 
@@ -158,15 +181,20 @@ class _Arriving:
         """Commits; the reference, or the failure."""
         if self._writer is not None:
             try:
-                return reference(self._writer.commit(), self._size)
+                committed = reference(self._writer.commit(), self._size)
             except (Error, OSError) as error:
                 self._fail(error)
+            else:
+                self._writer = None
+                self._descriptors.let_go()
+                return committed
         return self.failure
 
     def abort(self) -> None:
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
+            self._descriptors.let_go()
 
     def _fail(self, error: Exception) -> None:
         code = type(error).__name__ if isinstance(error, Error) else "ResourceExhaustedError"

@@ -4,6 +4,9 @@ Ids are either random, 128 bits, or `sha256-<hex>` of the content. A random id i
 only to whom the payload is for. What is known by its content (sources, build files) is for clients and agents, not for
 containers.
 
+What containers of one app make, be it results or what they upload, may take one part in `SHARE_OF_ONE_APP` of all, so
+that a hostile app leaves room for the others. That is counted in memory: a server that is started again begins anew.
+
 The file system is the only record. A file's modification time is when it may go: an hour after it was put (a day for
 sources), later for what a durable call refers to; what a call or an app *holds* in memory stays in any case. Over the
 budget the first to expire go first, and when all is held a new blob is refused.
@@ -13,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import re
@@ -24,8 +26,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from inrush.errors import InvalidError, NotFoundError, RequestSizeError, ResourceExhaustedError
-from inrush.linux import memory
+from inrush.linux import memory, messages
 from inrush.server.payloads.memory import MemoryBlobs
 from inrush.wire import Codec
 
@@ -35,6 +39,8 @@ KEEP_S = 3600.0
 KEEP_SOURCE_S = 7 * 86400.0
 LINGER_S = 120.0
 """How long a blob stays after its call is forgotten: somebody may be reading it still."""
+SHARE_OF_ONE_APP = 2
+"""Of the budget, what containers of one app have made may take one part in so many."""
 PART_SUFFIX = ".part"
 _RANDOM_ID = re.compile(r"bl-[0-9a-f]{32}")
 _BLOB = Codec.BLOB.value
@@ -48,6 +54,9 @@ class Blobs:
         self._budget, self._limit, self._durable_s = budget_bytes, limit_bytes, durable_s
         self._held: Counter[str] = Counter()
         self._memory = MemoryBlobs()
+        self._owners: dict[str, str] = {}
+        """Apps whose containers made them, by name of the file."""
+        self._owned: Counter[str] = Counter()
         directory.mkdir(mode=0o700, exist_ok=True)
         self._bytes = self._scan()
 
@@ -92,7 +101,10 @@ class Blobs:
 
     def descriptor(self, id: str) -> int:
         """A descriptor to read it by, which is the caller's to close. Raises `NotFoundError`."""
-        fd = self._memory.open(id)
+        try:
+            fd = self._memory.open(id)
+        except (PermissionError, BlockingIOError):  # whoever made it has taken away the right to read it
+            raise _gone(id) from None
         if fd is not None:
             return fd
         try:
@@ -100,10 +112,10 @@ class Blobs:
         except FileNotFoundError:
             raise _gone(id) from None
 
-    def adopt(self, fd: int, id: str = "") -> int:
+    def adopt(self, fd: int, id: str = "", owner: str = "") -> int:
         """Takes over a sealed memfd, as the blob of a random `id`; its bytes. Raises `InvalidError` for one that is
-        not sealed, `RequestSizeError`, and `ResourceExhaustedError` where memory lacks. The descriptor is ours in any
-        case."""
+        not sealed or cannot be read, `RequestSizeError`, and `ResourceExhaustedError` where memory lacks. The
+        descriptor is ours in any case; what is kept is one of our own, for reading."""
         try:
             size = memory.sealed_size(fd)
             if not _RANDOM_ID.fullmatch(id):
@@ -112,12 +124,15 @@ class Blobs:
                 raise RequestSizeError(
                     f"{size >> 20} MiB, and the largest payload is {self._limit >> 20} MiB (setting max_payload_mib)"
                 )
-            self._memory.add(id, fd, size, KEEP_S, self._held)
-        except ValueError as error:
-            os.close(fd)
+            own = memory.reopened(fd)
+        except (ValueError, PermissionError, BlockingIOError) as error:
             raise InvalidError(f"a payload was passed by {error}") from None
-        except Exception:
-            os.close(fd)
+        finally:
+            messages.discard([fd])
+        try:
+            self._memory.add(id, own, size, KEEP_S, self._held, owner)
+        except BaseException:
+            os.close(own)
             raise
         return size
 
@@ -127,13 +142,14 @@ class Blobs:
             file.seek(offset)
             return file.read(limit)
 
-    def create(self, digest: str = "") -> Writer:
-        """A new blob; with `digest` (sha256, hex) the content is checked against it at the end."""
-        return Writer(self, f"sha256-{digest}" if digest else new_id(), digest)
+    def create(self, digest: str = "", owner: str = "") -> Writer:
+        """A new blob; with `digest` (sha256, hex) the content is checked against it at the end. `owner` is the app in
+        whose containers it is made."""
+        return Writer(self, f"sha256-{digest}" if digest else new_id(), digest, owner)
 
-    def put(self, data: bytes, digest: str = "") -> str:
+    def put(self, data: bytes, digest: str = "", owner: str = "") -> str:
         """A whole blob at once; its id."""
-        writer = self.create(digest)
+        writer = self.create(digest, owner)
         writer.write(data)
         return writer.commit()
 
@@ -186,10 +202,30 @@ class Blobs:
         try:
             os.unlink(self._directory / id)
             self._bytes -= size
+            self._disown(id, size)
         except FileNotFoundError:
             pass
 
-    def _reserve(self, size: int) -> None:
+    def _own(self, id: str, owner: str) -> None:
+        if owner:
+            self._owners[id] = owner
+
+    def _disown(self, id: str, size: int) -> None:
+        owner = self._owners.pop(id, "")
+        if owner:
+            self._unreserve(owner, size)
+
+    def _unreserve(self, owner: str, size: int) -> None:
+        self._owned[owner] -= size
+        if self._owned[owner] <= 0:
+            del self._owned[owner]
+
+    def _reserve(self, size: int, owner: str) -> None:
+        if owner and self._owned[owner] + size > self._budget // SHARE_OF_ONE_APP:
+            raise ResourceExhaustedError(
+                f"containers of this app have made {self._owned[owner] >> 20} MiB of large payloads, and may have "
+                f"{self._budget // SHARE_OF_ONE_APP >> 20} MiB (half of the setting blobs_gib); try again later"
+            )
         if self._bytes + size > self._budget:
             for _, id, bytes_ in self._leavable():
                 if self._bytes + size <= self._budget:
@@ -200,14 +236,16 @@ class Blobs:
                 f"blobs take {self._bytes >> 20} of {self._budget >> 20} MiB (setting blobs_gib), and all are in use"
             )
         self._bytes += size
+        if owner:
+            self._owned[owner] += size
 
 
 class Writer:
     """A blob in the making, under its id from the start; it is there for others after `commit`."""
 
-    def __init__(self, blobs: Blobs, id: str, digest: str) -> None:
+    def __init__(self, blobs: Blobs, id: str, digest: str, owner: str = "") -> None:
         self.id = id
-        self._blobs, self._digest = blobs, digest
+        self._blobs, self._digest, self._owner = blobs, digest, owner
         self._path = blobs._path(id)
         self._part = self._path.with_name(f"{id}-{secrets.token_hex(4)}{PART_SUFFIX}")
         self._hash = hashlib.sha256() if digest else None
@@ -225,7 +263,7 @@ class Writer:
                 f"larger than {self._blobs._limit >> 20} MiB, the largest payload allowed (setting max_payload_mib)"
             )
         try:
-            self._blobs._reserve(len(data))
+            self._blobs._reserve(len(data), self._owner)
             self._size += len(data)
             self._file.write(data)
         except OSError as error:
@@ -254,9 +292,10 @@ class Writer:
         self._file = None
         if self._digest and self._path.exists():
             os.unlink(self._part)
-            self._blobs._bytes -= self._size
+            self._let_go()
         else:
             os.replace(self._part, self._path)
+            self._blobs._own(self.id, self._owner)
         until = time.time() + (KEEP_SOURCE_S if self._digest else KEEP_S)
         os.utime(self._path, (time.time(), until))
         return self.id
@@ -275,7 +314,12 @@ class Writer:
             log.warning("part of a blob could not be closed: %s", error)
         self._file = None
         self._part.unlink(missing_ok=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._blobs._bytes -= self._size
+        if self._owner:
+            self._blobs._unreserve(self._owner, self._size)
 
 
 def new_id() -> str:
@@ -283,16 +327,19 @@ def new_id() -> str:
     return f"bl-{secrets.token_hex(16)}"
 
 
+class _Reference(msgspec.Struct, frozen=True):
+    id: str
+
+
+_read = msgspec.json.Decoder(_Reference).decode
+
+
 def referred_ids(payloads: Iterable[bytes]) -> list[str]:
     """Ids of the blobs that payloads stand for; most stand for none."""
     ids = []
     for payload in [p for p in payloads if p[:1] == _BLOB]:
-        try:
-            id = json.loads(payload[1:])["id"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if isinstance(id, str):
-            ids.append(id)
+        with contextlib.suppress(ValueError, RecursionError):
+            ids.append(_read(payload[1:]).id)
     return ids
 
 

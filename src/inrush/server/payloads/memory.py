@@ -2,7 +2,7 @@
 
 They are as good as files as long as the server lives; what must outlive it is never put here. When all of them together
 are over their budget, or too many, those that only linger make room, and where that is not enough the next is refused,
-and travels as a file.
+and travels as a file. Containers of one app may have one part in `SHARE_OF_ONE_APP` of either.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ SHARE_OF_MEMORY = 4
 MAX_BLOBS = 256
 """Each takes a descriptor."""
 
+SHARE_OF_ONE_APP = 2
+"""Containers of one app may hold one part in so many of the memory and of the number."""
+
 READING_S = 1.0
 """Who reads one in pieces comes back for the next within this time."""
 
@@ -30,6 +33,8 @@ READING_S = 1.0
 class _Blob(NamedTuple):
     fd: int
     size: int
+    owner: str
+    """The app whose container made it; empty for those of clients."""
     until: float
     """When it may go, by the clock, if nothing holds it."""
     lingers_since: float = math.inf
@@ -52,30 +57,35 @@ class MemoryBlobs:
         blob = self._blobs.get(id)
         return blob.size if blob is not None else None
 
-    def add(self, id: str, fd: int, size: int, keep_s: float, held: Collection[str] = ()) -> None:
+    def add(self, id: str, fd: int, size: int, keep_s: float, held: Collection[str] = (), owner: str = "") -> None:
         """Takes over the descriptor. Raises `ResourceExhaustedError`; then it is still the caller's."""
         with self._lock:
             if id in self._blobs:
                 os.close(fd)
                 return
-            if not self._room(size):
-                self._make_room(size, held)
-            if not self._room(size):
+            if not self._room(size, owner):
+                self._make_room(size, held, owner)
+            if not self._room(size, owner):
                 raise ResourceExhaustedError(
                     f"{len(self._blobs)} payloads hold {self._bytes >> 20} of {self._budget >> 20} MiB of memory"
                 )
-            self._blobs[id] = _Blob(fd, size, time.time() + keep_s)
+            self._blobs[id] = _Blob(fd, size, owner, time.time() + keep_s)
             self._bytes += size
 
-    def _room(self, size: int) -> bool:
-        return self._bytes + size <= self._budget and len(self._blobs) < MAX_BLOBS
+    def _room(self, size: int, owner: str) -> bool:
+        if self._bytes + size > self._budget or len(self._blobs) >= MAX_BLOBS:
+            return False
+        if not owner:
+            return True
+        own = [blob.size for blob in self._blobs.values() if blob.owner == owner]
+        return sum(own) + size <= self._budget // SHARE_OF_ONE_APP and len(own) < MAX_BLOBS // SHARE_OF_ONE_APP
 
-    def _make_room(self, size: int, held: Collection[str]) -> None:
+    def _make_room(self, size: int, held: Collection[str], owner: str) -> None:
         """Lets go of what lingers, the longest first."""
         unread = time.time() - READING_S
         lingering = [(b.lingers_since, id) for id, b in self._blobs.items() if b.lingers_since < unread]
         for _, id in sorted(lingering):
-            if id not in held and not self._room(size):
+            if id not in held and not self._room(size, owner):
                 self._drop(id)
 
     def open(self, id: str) -> int | None:
