@@ -18,9 +18,9 @@ nothing.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for true; `typing` costs more than all the rest
+from inrush.version import __version__ as __version__
 
-__version__ = "0.1.0"
+TYPE_CHECKING = False  # what type checkers take for true; `typing` costs more than all the rest
 
 _HOMES = {
     "App": "app",
@@ -32,7 +32,7 @@ _HOMES = {
     "Image": "image",
     "Retries": "retries",
     "Secret": "secret",
-    "asgi_app": "_marks",
+    "asgi_app": "_methods",
     "clustered": "_marks",
     "concurrent": "_marks",
     "current_function_call_id": "context",
@@ -40,12 +40,12 @@ _HOMES = {
     "enable_output": "_output",
     "enter": "_marks",
     "exit": "_marks",
-    "fastapi_endpoint": "_marks",
+    "fastapi_endpoint": "_methods",
     "is_local": "context",
-    "method": "_marks",
+    "method": "_methods",
     "parameter": "_parameter",
-    "web_endpoint": "_marks",
-    "wsgi_app": "_marks",
+    "web_endpoint": "_methods",
+    "wsgi_app": "_methods",
 }
 """Public names, and the module of `inrush.client` that each is in."""
 
@@ -61,17 +61,8 @@ if TYPE_CHECKING:
 
     from inrush import errors as exception
     from inrush.client._ignore import FilePatternMatcher
-    from inrush.client._marks import (
-        asgi_app,
-        clustered,
-        concurrent,
-        enter,
-        exit,
-        fastapi_endpoint,
-        method,
-        web_endpoint,
-        wsgi_app,
-    )
+    from inrush.client._marks import clustered, concurrent, enter, exit
+    from inrush.client._methods import asgi_app, fastapi_endpoint, method, web_endpoint, wsgi_app
     from inrush.client._output import enable_output
     from inrush.client._parameter import parameter
     from inrush.client.app import App

@@ -11,7 +11,8 @@ SDK_CLASS = """
 import inrush
 from inrush.client._parameter import parameter
 from inrush.client.cls import Cls
-from inrush.client._marks import enter, exit, method
+from inrush.client._marks import enter, exit
+from inrush.client._methods import method
 order = []
 class Base:
     @enter()

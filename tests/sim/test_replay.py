@@ -87,7 +87,7 @@ def test_the_same_tree_in_another_process_decides_the_same(recorded: tuple[Path,
 def test_the_first_decision_that_another_tree_makes_otherwise_is_found(
     recorded: tuple[Path, list[Effect]], tmp_path: Path
 ) -> None:
-    other = copy_of_the_tree(tmp_path, "tuning.py", "horizon_min_s: float = 0.25", "horizon_min_s: float = 60.0")
+    other = copy_of_the_tree(tmp_path, "model/tuning.py", "horizon_min_s: float = 0.25", "horizon_min_s: float = 60.0")
     difference = compare(decisions(recorded[0]), elsewhere(recorded[0], other))
     assert difference is not None
     steps = list(decisions(recorded[0]))
@@ -116,7 +116,7 @@ def test_the_command_says_from_where_on_a_journal_is(overflowed: tuple[Path, lis
 def test_a_changed_tree_is_told_apart_from_a_checkpoint_on(
     overflowed: tuple[Path, list[Effect]], tmp_path: Path
 ) -> None:
-    other = copy_of_the_tree(tmp_path, "tuning.py", "horizon_min_s: float = 0.25", "horizon_min_s: float = 60.0")
+    other = copy_of_the_tree(tmp_path, "model/tuning.py", "horizon_min_s: float = 0.25", "horizon_min_s: float = 60.0")
     assert compare(decisions(overflowed[0]), elsewhere(overflowed[0], other)) is not None
 
 

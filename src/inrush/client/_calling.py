@@ -21,9 +21,7 @@ from inrush.wire import Grant, Inputs, StartCall
 
 if TYPE_CHECKING:
     from inrush.client._connection import Link
-    from inrush.client.function import Function
-
-    AnyFunction = Function[..., Any, Any]
+    from inrush.client._types import Called
 
 Args = Sequence[Any]
 Kwargs = Mapping[str, Any]
@@ -32,7 +30,7 @@ ITEMS_AHEAD = 64
 """Items that a generator may yield before the caller has taken them."""
 
 
-async def remote(function: AnyFunction, args: Args, kwargs: Kwargs) -> Any:
+async def remote(function: Called, args: Args, kwargs: Kwargs) -> Any:
     """One input, and its result."""
     link = await current()
     call = One(await _start(link, function, "remote", args, kwargs))
@@ -46,7 +44,7 @@ async def remote(function: AnyFunction, args: Args, kwargs: Kwargs) -> Any:
         link.close(call, at_once=not finished)
 
 
-async def stream(function: AnyFunction, args: Args, kwargs: Kwargs) -> AsyncGenerator[Any, None]:
+async def stream(function: Called, args: Args, kwargs: Kwargs) -> AsyncGenerator[Any, None]:
     """One input, and what it yields."""
     link = await current()
     call = Stream(await _start(link, function, "gen", args, kwargs))
@@ -68,7 +66,7 @@ async def stream(function: AnyFunction, args: Args, kwargs: Kwargs) -> AsyncGene
 
 
 async def fan(
-    function: AnyFunction, rows: Any, kwargs: Kwargs | None, ordered: bool, keep_errors: bool
+    function: Called, rows: Any, kwargs: Kwargs | None, ordered: bool, keep_errors: bool
 ) -> AsyncGenerator[Any, None]:
     """Many inputs, rows of arguments, and their results."""
     link = await current()
@@ -79,7 +77,7 @@ async def fan(
             yield value
 
 
-async def spawn(function: AnyFunction, args: Args, kwargs: Kwargs) -> FunctionCall[Any]:
+async def spawn(function: Called, args: Args, kwargs: Kwargs) -> FunctionCall[Any]:
     """One input, owned by the server when this returns."""
     link = await current()
     start = await _start(link, function, "spawn", args, kwargs)
@@ -87,7 +85,7 @@ async def spawn(function: AnyFunction, args: Args, kwargs: Kwargs) -> FunctionCa
     return FunctionCall(start.call)
 
 
-async def spawn_many(function: AnyFunction, iterators: Sequence[Iterable[Any]], kwargs: Kwargs) -> FunctionCall[Any]:
+async def spawn_many(function: Called, iterators: Sequence[Iterable[Any]], kwargs: Kwargs) -> FunctionCall[Any]:
     """The same for many inputs."""
     link = await current()
     target = await function.target(link)
@@ -107,7 +105,7 @@ async def spawn_many(function: AnyFunction, iterators: Sequence[Iterable[Any]], 
     return FunctionCall(call)
 
 
-async def _start(link: Link, function: AnyFunction, kind: str, args: Args, kwargs: Kwargs) -> StartCall:
+async def _start(link: Link, function: Called, kind: str, args: Args, kwargs: Kwargs) -> StartCall:
     target = await function.target(link)
     payload = await pack(link, dump_input(function.name, args, kwargs), lasting=kind == "spawn")
     return StartCall(new_call(), target.function, kind, target.method, (payload,), 0, 1, _parent())

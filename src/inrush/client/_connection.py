@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from inrush import __version__, wire
+from inrush import wire
 from inrush.client._dual import Waiter
 from inrush.client._inflight import InFlight
 from inrush.errors import AuthError, ConnectionError, Error, VersionError, from_code
+from inrush.version import __version__
 
 _BATCH = 12
 """Messages a frame: each is at most about `CHUNK_BYTES`, and a frame is limited."""

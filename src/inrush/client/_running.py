@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inrush import settings
 from inrush.client import _output, _spec
 from inrush.client._connection import Link
 from inrush.client._dual import Waiter
 from inrush.client._payload import main_name
+from inrush.client._types import Declared
 from inrush.client.image import Image
 from inrush.errors import Error
 from inrush.wire import AppSpec, CheckApp, FollowLogs, FollowStates, FunctionSpec, StartApp, State, StopApp
-
-if TYPE_CHECKING:
-    from inrush.client.app import App
 
 _STOP_S = 10.0
 _EXIT_S = 10.0
@@ -26,7 +24,7 @@ _BACKLOG_LINES = 1000
 class Running:
     """One start of an app. `functions` are the ids of its functions and classes by name."""
 
-    def __init__(self, app: App, link: Link, answer: dict[str, Any], spec: AppSpec) -> None:
+    def __init__(self, app: Declared, link: Link, answer: dict[str, Any], spec: AppSpec) -> None:
         self.app = app
         self.id = str(answer["app"])
         self.functions: dict[str, str] = dict(answer["functions"])
@@ -87,12 +85,12 @@ class Running:
         }
 
 
-def _things(app: App) -> list[Any]:
+def _things(app: Declared) -> list[Any]:
     return [*app.registered_functions.values(), *app.registered_classes.values()]
 
 
 async def start(
-    app: App, link: Link, name: str, *, deploy: bool, detach: bool = False, strategy: str = "rolling"
+    app: Declared, link: Link, name: str, *, deploy: bool, detach: bool = False, strategy: str = "rolling"
 ) -> Running:
     """Builds its images, sends its code, and starts it."""
     named = name or main_name() or "app"
@@ -108,7 +106,7 @@ async def start(
     return running
 
 
-async def _specs(app: App, link: Link, name: str, output: _output.Output | None) -> list[FunctionSpec]:
+async def _specs(app: Declared, link: Link, name: str, output: _output.Output | None) -> list[FunctionSpec]:
     force = bool(settings.load()["force_build"].value)
     progress = output.progress if output is not None else None
     built: dict[Image, _spec.Built] = {}

@@ -19,7 +19,7 @@ from inrush.client.secret import Secret
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
-    from inrush.client._marks import Method
+    from inrush.client._methods import Method
     from inrush.client._options import FunctionOptions
     from inrush.client._running import Running
     from inrush.client.cls import Cls

@@ -16,17 +16,17 @@ from inrush import wire
 from inrush.client import _checks
 from inrush.client._dual import dual
 from inrush.client._link import current
-from inrush.client._marks import Mark, Method, mark_of, raw_of
+from inrush.client._marks import Mark, Marked, mark_of, raw_of
 from inrush.client._parameter import NOTHING, Parameter, parameters_of
 from inrush.client._reference import Reference
+from inrush.client._types import Declared, Target
 from inrush.client._unbuilt import refuse
-from inrush.client.function import Function, Target
+from inrush.client.function import Function
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
     from inrush.client._connection import Link
     from inrush.client._options import Options
-    from inrush.client.app import App
 
 PARAMETERS_LIMIT_BYTES = 16 * 1024
 _TYPES = (str, int, bool, bytes)
@@ -95,7 +95,7 @@ class Cls:
         raw: type | None,
         reference: Reference,
         *,
-        app: App | None = None,
+        app: Declared | None = None,
         options: Options | None = None,
     ) -> None:
         self.raw = raw
@@ -256,7 +256,7 @@ def hooks(raw: type, wanted: Callable[[Mark], bool]) -> list[Callable[[Any], Any
     return sorted((raw_of(member) for member in found), key=lambda hook: not mark_of(hook).snap)
 
 
-def bound_method(instance: object, method: Method[Any, Any, Any]) -> Function[Any, Any, Any]:
+def bound_method(instance: object, method: Marked) -> Function[Any, Any, Any]:
     """`self.method` inside the class: calls itself, and offers `.remote` and the rest on the pool of this instance's
     parameters."""
     cls: Cls | None = getattr(type(instance), _HANDLE, None)

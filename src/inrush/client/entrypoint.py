@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 from inrush.errors import InvalidError
 
 if TYPE_CHECKING:
-    from inrush.client.app import App
+    from inrush.client._types import Declared
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,7 +19,7 @@ class LocalEntrypoint(Generic[P, R]):
     """Made by `@app.local_entrypoint()`; calling it calls the function. `raw` is the function, `app` what must run
     meanwhile."""
 
-    def __init__(self, raw: Callable[P, R], app: App, name: str | None = None) -> None:
+    def __init__(self, raw: Callable[P, R], app: Declared, name: str | None = None) -> None:
         if not callable(raw) or not hasattr(raw, "__name__"):
             raise InvalidError(f"@app.local_entrypoint decorates a function, not {raw!r}")
         self.raw = raw

@@ -12,6 +12,7 @@ from inrush.client._dual import dual, dual_iter
 from inrush.client._link import current
 from inrush.client._marks import Mark, is_generator
 from inrush.client._reference import Reference
+from inrush.client._types import Declared, Target
 from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, UnimplementedError
 from inrush.wire import FunctionStats, OverrideScale
@@ -19,7 +20,6 @@ from inrush.wire import FunctionStats, OverrideScale
 if TYPE_CHECKING:
     from inrush.client._connection import Link
     from inrush.client._options import Options
-    from inrush.client.app import App
     from inrush.client.call import FunctionCall
 
 P = ParamSpec("P")
@@ -39,13 +39,6 @@ class Stats(NamedTuple):
     """Inputs that could start at once."""
 
 
-class Target(NamedTuple):
-    """Where a call goes: the id of a function or of a class's pool, and the method."""
-
-    function: str
-    method: str = ""
-
-
 class Function(Generic[P, R, O]):
     """A function of an app, or a method of a class of one. Made by `@app.function`, `Function.from_name`, or
     `obj.method`.
@@ -63,7 +56,7 @@ class Function(Generic[P, R, O]):
         raw: Callable[..., Any] | None,
         reference: Reference,
         *,
-        app: App | None = None,
+        app: Declared | None = None,
         options: Options | None = None,
         mark: Mark | None = None,
         find: Callable[[Link], Coroutine[Any, Any, Target]] | None = None,

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from inrush.core.model import events
 from inrush.sim.chance import uniform
-from inrush.sim.machines import Machine
+from inrush.sim.gauge import Gauge
+from inrush.sim.machines import Machine, Running
 from inrush.sim.scenario import Fault
 
-if TYPE_CHECKING:
-    from inrush.sim.world import World
+
+class Struck(Protocol):
+    """What faults use of a world."""
+
+    @property
+    def seed(self) -> int:
+        """Chooses the nodes that are struck."""
+
+    @property
+    def machines(self) -> Mapping[str, Machine]:
+        """The nodes that there are, by id."""
+
+    @property
+    def gauge(self) -> Gauge:
+        """Counts nodes that die."""
+
+    def at(self, at: float, action: Callable[..., object], *arguments: Any) -> None:
+        """Has something done at a time."""
+
+    def after(self, seconds: float, action: Callable[..., object], *arguments: Any) -> None:
+        """Has something done when so much time has passed."""
+
+    def step(self, event: events.Event) -> None:
+        """Tells the core of an event."""
+
+    def boot(self, machine: Machine) -> None:
+        """Has a node join."""
+
+    def gone(self, running: Running) -> None:
+        """Ends a container without a word to the core."""
 
 
-def plan(world: World, fault: Fault) -> None:
+def plan(world: Struck, fault: Fault) -> None:
     """Have it happen at its times."""
     for number in range(fault.times):
         world.at(fault.at_s + number * fault.every_s, _strike, world, fault, number)
 
 
-def _strike(world: World, fault: Fault, number: int) -> None:
+def _strike(world: Struck, fault: Fault, number: int) -> None:
     """Nodes are chosen by hashing, among those that are well."""
     strike = {"loss": _lose, "silence": _silence, "slow": _slow}[fault.kind]
     for machine in chosen(world, fault, number):
         strike(world, fault, machine)
 
 
-def chosen(world: World, fault: Fault, number: int) -> list[Machine]:
+def chosen(world: Struck, fault: Fault, number: int) -> list[Machine]:
     """The nodes it happens to."""
     well = [
         machine
@@ -37,7 +67,7 @@ def chosen(world: World, fault: Fault, number: int) -> list[Machine]:
     return sorted(well, key=lambda machine: uniform(world.seed, *key, machine.id))[: fault.nodes]
 
 
-def _lose(world: World, fault: Fault, machine: Machine) -> None:
+def _lose(world: Struck, fault: Fault, machine: Machine) -> None:
     machine.dead = True
     world.gauge.node(machine, -1)
     for running in list(machine.containers.values()):
@@ -47,13 +77,13 @@ def _lose(world: World, fault: Fault, machine: Machine) -> None:
         world.after(max(fault.for_s, fault.noticed_s), _rise, world, machine)
 
 
-def _rise(world: World, machine: Machine) -> None:
+def _rise(world: Struck, machine: Machine) -> None:
     if machine.id in world.machines:
         machine.dead = machine.given_up = False
         world.boot(machine)
 
 
-def _silence(world: World, fault: Fault, machine: Machine) -> None:
+def _silence(world: Struck, fault: Fault, machine: Machine) -> None:
     machine.silent = True
     if fault.for_s is None or fault.for_s > fault.noticed_s:
         world.after(fault.noticed_s, _give_up, world, machine)
@@ -61,7 +91,7 @@ def _silence(world: World, fault: Fault, machine: Machine) -> None:
         world.after(fault.for_s, _hear, world, machine)
 
 
-def _give_up(world: World, machine: Machine) -> None:
+def _give_up(world: Struck, machine: Machine) -> None:
     """The server notices that the link is gone."""
     machine.given_up = True
     machine.unsaid.clear()
@@ -69,7 +99,7 @@ def _give_up(world: World, machine: Machine) -> None:
     world.step(events.NodeLeft(machine.id, "its link broke"))
 
 
-def _hear(world: World, machine: Machine) -> None:
+def _hear(world: Struck, machine: Machine) -> None:
     """The link is there again: what waited on both ends goes through, or, where the server had given the node up, it
     joins anew and says what still runs."""
     machine.silent = False
@@ -87,7 +117,7 @@ def _hear(world: World, machine: Machine) -> None:
         world.step(event)
 
 
-def _slow(world: World, fault: Fault, machine: Machine) -> None:
+def _slow(world: Struck, fault: Fault, machine: Machine) -> None:
     machine.slowness *= fault.factor
     if fault.for_s is not None:
         world.after(fault.for_s, _recover, machine, fault.factor)

@@ -4,23 +4,55 @@ change, and read once every `sample_s`, which gives the curves of the report."""
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sized
+from typing import Protocol
 
 from inrush.core.model.functions import Function
 from inrush.core.model.wanted import accepts
 from inrush.sim.machines import Machine, Running
-from inrush.sim.tally import percentile
-
-if TYPE_CHECKING:
-    from inrush.sim.world import World
+from inrush.sim.tally import Tally, percentile
 
 CURVES = ("time_s", "queued", "running", "containers", "nodes", "gpus", "gpus_held", "gpus_busy")
 
 
-class Gauge:
-    """Reads a world."""
+class Functions(Protocol):
+    """What a gauge reads of a cluster."""
 
-    def __init__(self, world: World) -> None:
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """All functions by id."""
+
+    def share(self, function_id: str) -> float:
+        """The part of the cluster that the containers of a function hold."""
+
+
+class Gauged(Protocol):
+    """What a gauge reads of a world."""
+
+    @property
+    def now(self) -> float:
+        """Virtual time in seconds."""
+
+    @property
+    def cluster(self) -> Functions:
+        """The core."""
+
+    @property
+    def containers(self) -> Sized:
+        """Containers that there are, whatever the core believes."""
+
+    @property
+    def tally(self) -> Tally:
+        """What became of inputs."""
+
+    def price(self, pool: str) -> float:
+        """The price of a node of the pool, for an hour."""
+
+
+class Gauge:
+    """Reads a world as it runs, and keeps the curves of the report."""
+
+    def __init__(self, world: Gauged) -> None:
         self._world = world
         self.curves: dict[str, array[float]] = {name: array("d") for name in CURVES}
         self.queues: dict[str, array[float]] = {}

@@ -27,7 +27,7 @@ from inrush.core.images import layers
 from inrush.launcher.specs import Bind
 
 _PACKAGE = Path(inrush.__file__).parent
-_NOT_IN_CONTAINERS = ("agent", "cli", "doors", "pools", "server", "sim", "spike")
+_NOT_IN_CONTAINERS = ("agent", "cli", "launcher", "pools", "server", "sim")
 _DEPS = {"msgspec": Path(msgspec.__file__).parent, "cloudpickle": Path(cloudpickle.__file__).parent}
 _SOURCE = f"{BUILD}/runtime"
 
