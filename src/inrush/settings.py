@@ -50,6 +50,15 @@ SETTINGS: tuple[Setting, ...] = (
         "169.254.0.0/16,100.100.100.200,168.63.129.16,192.0.0.192,fe80::/10,fd00:ec2::254",
         "Addresses and networks that containers may not reach; by default link-local ones and clouds' metadata",
     ),
+    Setting(
+        "apps_domain",
+        "",
+        "Name below which each endpoint has its own for browsers: apps.example.org, or https://apps.example.org behind "
+        "a proxy; empty: localhost",
+    ),
+    Setting("allowed_hosts", "", "Names that the HTTP port answers to beside its own, such as gpu-box,api.example.org"),
+    Setting("max_connections", 4096, "Connections to the HTTP port at once, if descriptors suffice"),
+    Setting("max_peer_connections", 512, "The same of one address; a proxy in front is one"),
     Setting("isolation", "container", 'How functions run: "container", or "process" (no isolation at all)'),
     Setting(
         "idle_exit_s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -15,23 +16,27 @@ from starlette.routing import Mount, Route, Router, WebSocketRoute
 
 from inrush.errors import Error, InvalidError, NotFoundError
 from inrush.server.api import openapi
-from inrush.server.api.guard import Guard, host_of
+from inrush.server.api.guard import Guard
 from inrush.server.api.looks import Looks
 from inrush.server.api.route import problem
 from inrush.server.api.streams import Streams
 from inrush.server.control import ControlPlane
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links import websocket
+from inrush.server.port import protocols
+from inrush.server.port.door import Door
+from inrush.server.port.names import Names, check_origin
+from inrush.server.port.web_sockets import MAX_MESSAGE_BYTES, WebSocket
 
-_LOCAL = ".localhost"
 _HTTP, _SOCKET = "http", "websocket"
 
 
 class Site:
     """The ASGI app of a server."""
 
-    def __init__(self, server: ControlPlane, gateway: Gateway, guard: Guard) -> None:
-        self._server, self._gateway, self._guard = server, gateway, guard
+    def __init__(self, server: ControlPlane, gateway: Gateway, guard: Guard, names: Names) -> None:
+        self._server, self._gateway, self._guard, self._names = server, gateway, guard, names
+        self._strangers = websocket.Strangers()
         streams = Streams(server)
         self._routes = [*Looks(server).routes(), *streams.routes()]
         self._api = Router([
@@ -59,23 +64,24 @@ class Site:
             await _refuse(error, scope, receive, send)
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
-        path, host = scope["path"], host_of(scope)
-        self._guard.check_host(scope)
-        if host.endswith(_LOCAL):
-            await self._gateway.serve(host.removesuffix(_LOCAL), "", path, scope, receive, send)
+        path, label = scope["path"], self._names.label(scope)
+        if label:
+            await self._gateway.serve(label, "", path, scope, receive, send)
         elif path.startswith("/w/"):
             label = path[3:].partition("/")[0]
             full = path if path != f"/w/{label}" else path + "/"
             await self._gateway.serve(label, f"/w/{label}", full, scope, receive, send)
         elif path == "/link" and scope["type"] == _SOCKET:
-            await websocket.serve(self._server.sessions, receive, send)
+            check_origin(scope)
+            await websocket.serve(self._server.sessions, self._strangers, scope, receive, send)
         elif path.startswith(openapi.PREFIX + "/"):
             self._guard.check(scope)
             await self._api(scope, receive, send)
         elif scope["type"] == _HTTP:
+            check_origin(scope)
             await self._open(scope, receive, send)
         else:
-            raise NotFoundError(f"there is nothing at {path}")
+            raise NotFoundError("there is nothing here")
 
     async def _hello(self, request: Request) -> Response:
         return PlainTextResponse("inrush. The API is described at /api/docs.\n")
@@ -98,15 +104,18 @@ async def _refuse(error: Error, scope: Any, receive: Any, send: Any) -> None:
 class Http(uvicorn.Server):
     """Uvicorn on our loop; signals are its caller's business."""
 
-    def __init__(self, site: Site) -> None:
-        config = uvicorn.Config(
+    def __init__(self, site: Site, door: Door) -> None:
+        config = protocols.Config(
             site,
+            door,
+            http=_fastest(),
+            ws=WebSocket,
+            timeout_keep_alive=protocols.KEEP_ALIVE_S,
             log_config=None,
-            log_level="warning",
+            log_level="error",
             access_log=False,
             lifespan="off",
-            ws="websockets-sansio",
-            ws_max_size=64 * 1024 * 1024,
+            ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=3,
             server_header=False,
@@ -116,6 +125,15 @@ class Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _fastest() -> type[asyncio.Protocol]:
+    """Httptools' protocol where that is installed, else h11's."""
+    try:
+        from inrush.server.port.with_httptools import HttpTools
+    except ImportError:  # an optional part of uvicorn
+        return protocols.H11
+    return HttpTools
 
 
 def bind(host: str, port: int) -> socket.socket:

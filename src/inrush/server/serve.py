@@ -20,6 +20,9 @@ from inrush.server.control import ControlPlane, write_private
 from inrush.server.http import Http, Site, bind
 from inrush.server.links import sockets
 from inrush.server.payloads.passing import Passing
+from inrush.server.port import names as names_of
+from inrush.server.port.door import Door
+from inrush.server.port.names import Names
 from inrush.server.rows import tables
 
 log = logging.getLogger(__name__)
@@ -59,7 +62,9 @@ class Server(ControlPlane):
                 self.sessions.expect(app.client)
         self.loop.start()
         self.durable.start()
-        self._http = Http(Site(self, self.gateway, Guard(self.token, host)))
+        names = Names(host, names_of.domain(self.settings["apps_domain"]), self.settings["allowed_hosts"])
+        door = Door(self.settings["max_connections"], self.settings["max_peer_connections"])
+        self._http = Http(Site(self, self.gateway, Guard(self.token), names), door)
         self._http_task = asyncio.create_task(self._http.serve([listener]))
         self._passing = Passing(self.home / "run" / "blobs.sock", self.blobs)
         self._unix = await sockets.listen(self.home / "run" / "server.sock", self.sessions)

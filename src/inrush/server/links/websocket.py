@@ -12,6 +12,7 @@ import msgspec
 from inrush import wire
 from inrush.server.links.guests import frames_of
 from inrush.server.links.sessions import Session, Sessions
+from inrush.server.port.web_sockets import EXTENSION
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,10 @@ MAX_MESSAGES = 65_536
 """Messages that wait for a slow reader; it is cut off beyond, and may come back and resume."""
 CONGESTED_MESSAGES = 2048
 HELLO_S = 10.0
+MAX_HELLO_BYTES = 64 * 1024
+"""The first batch, before whose token is seen nothing larger is taken in."""
+MAX_STRANGERS = 64
+"""Connections without a `Hello`."""
 
 
 class WebSocketLink:
@@ -70,22 +75,47 @@ class WebSocketLink:
                 return
 
 
-async def serve(sessions: Sessions, receive: Any, send: Any) -> None:
+class Strangers:
+    """Connections that have not said `Hello`. There are few, and each has little time and room: beyond
+    `MAX_STRANGERS` the oldest has no more time, so that flooding this does not lock out who has the token."""
+
+    def __init__(self) -> None:
+        self._limits: dict[asyncio.Timeout, None] = {}
+
+    async def first(self, receive: Any) -> list[Any] | None:
+        """The first batch. Raises `TimeoutError` when it does not come in time."""
+        async with asyncio.timeout(HELLO_S) as limit:
+            while len(self._limits) >= MAX_STRANGERS:
+                oldest = next(iter(self._limits))
+                del self._limits[oldest]
+                oldest.reschedule(0)
+            self._limits[limit] = None
+            try:
+                return await _batch(receive)
+            finally:
+                self._limits.pop(limit, None)
+
+
+async def serve(sessions: Sessions, strangers: Strangers, scope: Any, receive: Any, send: Any) -> None:
     """One client, to its end."""
+    limit_message = scope["extensions"][EXTENSION]
+    limit_message(MAX_HELLO_BYTES)
     await receive()
     await send({"type": "websocket.accept"})
     link = WebSocketLink()
     writer = asyncio.ensure_future(link.write(send))
     session: Session | None = None
     try:
-        first = await asyncio.wait_for(_batch(receive), HELLO_S)
+        first = await strangers.first(receive)
         hello = first.pop(0) if first else None
         if isinstance(hello, wire.Hello):
             session = sessions.hello(link, hello)
+        if session is not None:
+            limit_message(wire.FRAME_LIMIT_BYTES)
         while session is not None and first is not None and not writer.done():
             sessions.receive(session, first)
             first = await _batch(receive)
-    except (TimeoutError, msgspec.MsgspecError) as error:
+    except (TimeoutError, msgspec.MsgspecError, RecursionError) as error:
         log.warning("a client broke the protocol and was cut off: %s", error or "no Hello")
     finally:
         link.close()

@@ -1,0 +1,261 @@
+"""Uvicorn's protocols, with limits on what a caller costs before and while it is served.
+
+Uvicorn counts no bytes of a head under httptools, counts them late under h11, and waits for ever for a head or a body.
+So each of its protocols is subclassed here, and does only that: heads of more than `MAX_HEAD_BYTES` or
+`MAX_HEAD_LINES` are refused (431), a head that is not whole after `HEAD_S` ends its connection, a body must come at
+`BODY_BYTES_A_SECOND` on average after its first `BODY_S` (408), and a client that does not read what it is sent is
+given up after `UNREAD_S`. Requests that two servers may read differently are refused (400). How many connections there
+may be is the door's to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Any, cast
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from inrush.server.port.door import Door, peer_of
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line and headers together; also the trailers of a chunked body."""
+MAX_HEAD_LINES = 200
+HEAD_S = 10.0
+"""A connection has sent a whole head within this, from its begin or from the head's first byte."""
+BODY_S = 30.0
+BODY_BYTES_A_SECOND = 240
+"""The least that a body must bring on average, after `BODY_S`, while the app takes it."""
+UNREAD_S = 60.0
+"""A client that has read next to nothing for this long, while something waits for it, is given up."""
+LINGER_S = 2.0
+"""A client whose request was answered before its body had come may send for so long; nobody reads it."""
+KEEP_ALIVE_S = 75
+_PROBE_S, _PROBE_EVERY_S, _PROBES = 60, 15, 4
+
+_REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+
+
+class Config(uvicorn.Config):
+    """Uvicorn's, with the door that connections come through."""
+
+    def __init__(self, app: Any, door: Door, **given: Any) -> None:
+        self.door = door
+        super().__init__(app, **given)
+
+
+class Unread:
+    """Whether a client reads what it is sent."""
+
+    def __init__(self) -> None:
+        self._since, self._size = 0.0, 0
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """More is waiting than should."""
+        self._since, self._size = asyncio.get_running_loop().time(), transport.get_write_buffer_size()
+
+    def end(self) -> None:
+        """It has read."""
+        self._since = 0.0
+
+    def overdue(self, transport: asyncio.Transport, now: float) -> bool:
+        """Whether it has read next to nothing for too long."""
+        if not self._since or now - self._since < UNREAD_S:
+            return False
+        if transport.get_write_buffer_size() > self._size - UNREAD_S * BODY_BYTES_A_SECOND:
+            return True
+        self.begin(transport)
+        return False
+
+
+def probe(transport: asyncio.Transport) -> None:
+    """A peer that has vanished without a word is found out by the kernel."""
+    sock = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+
+
+_Uvicorns: Any = object  # either of uvicorn's protocols, which are no part of each other's family
+
+
+class Bounded(_Uvicorns):  # type: ignore[misc]
+    """What both HTTP protocols have in common. A subclass says where in a request it is."""
+
+    peer = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._door: Door = cast(Config, self.config).door
+        self._unread = Unread()
+        self._busy = False
+        self._head_since = self.loop.time()
+        self._received = 0
+        self._waited_s = 0
+        self._answered_at = self._closing_since = 0.0
+        self.peer = peer_of(self.client[0]) if self.client else ""
+        if not self._door.enter(self):
+            transport.write(_FULL)
+            transport.close()
+            return
+        probe(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.leave(self)
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, *args: Any) -> None:
+        self._door.leave(self)
+        super().handle_websocket_upgrade(*args)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._received += len(data)
+        self._feed(data)
+        self._look()
+
+    def _feed(self, data: bytes) -> None:
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        if self._body_due():
+            self._answered_at = self.loop.time()
+        super().on_response_complete()
+        self._look()
+
+    def _look(self) -> None:
+        """Where the connection stands after what just happened."""
+        busy = self._under_way()
+        if busy and not self._busy:
+            self._door.busy(self)
+            self._received = self._waited_s = 0
+            self._head_since = 0.0
+        elif self._busy and not busy:
+            self._door.idle(self)
+            self._answered_at = 0.0
+        elif not busy and not self._head_since:
+            self._head_since = self.loop.time()
+        self._busy = busy
+
+    def tick(self, now: float) -> None:
+        """Ends what takes too long."""
+        if self.transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > UNREAD_S:
+                self.transport.abort()
+        elif self._unread.overdue(self.transport, now):
+            self.transport.abort()
+        elif not self._busy:
+            if self._head_since and now - self._head_since > HEAD_S:
+                self.transport.close()
+        elif self._answered_at:
+            if now - self._answered_at > LINGER_S:
+                self.transport.close()
+        elif self._body_due() and not self.flow.read_paused and not self.cycle.waiting_for_100_continue:
+            self._waited_s += 1
+            if self._waited_s > BODY_S + self._received / BODY_BYTES_A_SECOND:
+                self.refuse(408)
+
+    def evict(self) -> None:
+        """For another's sake."""
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.begin(self.transport)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread.end()
+
+    def send_400_response(self, msg: str) -> None:
+        """Uvicorn found that this is no HTTP."""
+        self.refuse(self._status or 400)
+
+    def refuse(self, status: int) -> None:
+        """Fixed words for a request that is not served, unless an answer has begun; then the end."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            words = _REASONS.get(status, _REASONS[400])
+            head = f"HTTP/1.1 {status if status in _REASONS else 400} {words}\r\ncontent-type: text/plain\r\n"
+            text = f"{head}content-length: {len(words)}\r\nconnection: close\r\n\r\n{words}"
+            self.transport.write(text.encode())
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+    _status = 0
+
+    def _under_way(self) -> bool:
+        """Whether a head has come whole, and its request is not over."""
+        raise NotImplementedError
+
+    def _body_due(self) -> bool:
+        """Whether the client has to send more of a body."""
+        raise NotImplementedError
+
+
+class Counted(h11.Connection):
+    """Says which status a broken request is to get, and takes no head that is too long."""
+
+    status = 0
+
+    def next_event(self) -> Any:
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            self.status = error.error_status_hint
+            raise
+        if type(event) is h11.Request:
+            self.status = fault([event.method, event.target], event.headers)
+            if self.status:
+                raise h11.RemoteProtocolError("a head that is not taken", error_status_hint=self.status)
+        return event
+
+
+class H11(Bounded, H11Protocol):  # type: ignore[misc]
+    """Of h11, which has no dependencies."""
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self.conn: Counted = Counted(h11.SERVER, MAX_HEAD_BYTES)
+
+    def refuse(self, status: int) -> None:
+        super().refuse(self.conn.status or status)
+
+    def _under_way(self) -> bool:
+        return self.conn.their_state is not h11.IDLE or self.conn.our_state is not h11.IDLE
+
+    def _body_due(self) -> bool:
+        return bool(self.conn.their_state is h11.SEND_BODY)
+
+
+def fault(first: list[bytes], headers: Any) -> int:
+    """The status for a head that is not taken; 0 for one that is. `first` is method and target; names of headers are in
+    lower case."""
+    size, lines = sum(map(len, first)), 0
+    hosts, lengths, codings = 0, 0, 0
+    chunked = True
+    for name, value in headers:
+        size += len(name) + len(value) + 4
+        lines += 1
+        if name == b"host":
+            hosts += 1
+        elif name == b"content-length":
+            lengths += 1
+        elif name == b"transfer-encoding":
+            codings += 1
+            chunked = value.lower() == b"chunked"
+    if size > MAX_HEAD_BYTES or lines > MAX_HEAD_LINES:
+        return 431
+    if hosts != 1 or lengths + codings > 1 or first[1][:1] != b"/":
+        return 400
+    return 0 if chunked else 501

@@ -1,0 +1,127 @@
+"""Uvicorn's WebSockets, with limits: on a message and its fragments, on what is parsed ahead of the app, on what a
+client leaves unread.
+
+Messages are parsed as the app takes them: a segment of tiny frames is not turned into thousands of events at once.
+Nothing is ever inflated, since compression is not offered (`Http` says so).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from inrush.server.port.door import Door, peer_of
+from inrush.server.port.protocols import HEAD_S, Config, Unread, probe
+
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+"""One message to an endpoint or to a command."""
+MAX_FRAGMENTS = 1024
+"""Frames of one message."""
+MAX_UNREAD_BYTES = 256 * 1024
+"""Pongs that a client leaves unread: it is cut off. What apps send waits until it has read."""
+CLOSE_S = 2.0
+"""A client that is told that its connection ends may answer that within this."""
+_SLICE_BYTES = 4 * 1024
+EXTENSION = "inrush.message_limit"
+"""An extension of the scope: a function that takes the most bytes of a message from now on."""
+_BAD = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+
+
+class WebSocket(WebSocketsSansIOProtocol):
+    """One connection, from its upgrade on."""
+
+    peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._door: Door = cast(Config, self.config).door
+        self._unread = Unread()
+        self._closing_since = 0.0
+        self._rest: deque[bytes] = deque()
+        self.close_timeout = CLOSE_S
+        self.limit_message(MAX_MESSAGE_BYTES)
+        self.peer = peer_of(self.client[0]) if self.client else ""
+        self._entered = self._door.enter(self)
+        self._door.busy(self)
+        if self._entered:
+            probe(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.leave(self)
+        self._rest.clear()
+        super().connection_lost(exc)
+
+    def limit_message(self, most_bytes: int) -> None:
+        """Messages may have so many bytes from now on."""
+        for name in ("max_message_size", "max_size"):  # the older name is that of websockets before 15
+            if hasattr(self.conn, name):
+                setattr(self.conn, name, most_bytes)
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated:
+            self._rest.append(data)
+            self._parse()
+            return
+        super().data_received(data)
+        if not self.handshake_initiated:  # a head that HTTP allows and websockets does not
+            self.transport.write(_BAD if self._entered else _FULL)
+            self.transport.close()
+
+    def _parse(self) -> None:
+        """What has come, until the app has something to take."""
+        while self._rest and not self.read_paused and not self.transport.is_closing():
+            data = self._rest.popleft()
+            if len(data) > _SLICE_BYTES:
+                self._rest.appendleft(data[_SLICE_BYTES:])
+                data = data[:_SLICE_BYTES]
+            super().data_received(data)
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        if self._rest and not self.read_paused:
+            self._parse()
+        return message
+
+    def handle_connect(self, event: Any) -> None:
+        if not self._entered:
+            return
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            self.scope["extensions"] = {**(self.scope.get("extensions") or {}), EXTENSION: self.limit_message}  # type: ignore[dict-item]
+
+    def handle_cont(self, event: Any) -> None:
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.conn.fail(1009, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES and not self.writable.is_set():
+            self.transport.abort()
+
+    def tick(self, now: float) -> None:
+        """Ends what takes too long."""
+        if self.transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > HEAD_S:
+                self.transport.abort()
+        elif self._unread.overdue(self.transport, now):
+            self.transport.abort()
+
+    def evict(self) -> None:
+        """Never asked for: it is busy from its begin to its end."""
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.begin(self.transport)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread.end()
