@@ -30,7 +30,7 @@ from inrush.agent.templates.starts import EXECUTED
 from inrush.launcher.client import Launcher
 from inrush.launcher.process import start_launcher
 from inrush.launcher.specs import GUEST_LIB, Bind, ForkSpec, RootSpec, RunSpec
-from launcher.launched import PYTHON, UID_BASE, Node, make_layer
+from launcher.launched import GIVEN, PYTHON, UID_BASE, Node, make_layer
 
 HELLO = """
 def template(boot):
@@ -152,7 +152,7 @@ def show(name: str, rounds: list[dict[str, float]]) -> None:
 
 async def main(rounds: int) -> None:
     state = Path(tempfile.mkdtemp(prefix="ir-"))
-    handle = start_launcher(state)
+    handle = start_launcher(state, GIVEN)
     node = Node(state, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
     make_layer(node.layer)
     (node.layer / "root" / "hello.py").write_text(HELLO)

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 from deadline import DEADLINE_S
 from inrush import settings, wire
+from inrush.agent.declared import declared
 from inrush.agent.link.node import Node
-from inrush.launcher.process import start_launcher
+from inrush.launcher.process import Given, start_launcher
 from inrush.server.payloads.blobs import Blobs
 
 M = TypeVar("M")
@@ -31,7 +32,7 @@ class Desk:
         self.blobs = Blobs(home / "blobs", 1 << 30, 1 << 28, 3600.0)
         self.said: list[Any] = []
         self.lost: list[str] = []
-        self.handle = start_launcher(home)
+        self.handle = start_launcher(home, Given(declared()))
         self.node = Node(home, self.handle, self.blobs, self.settings, self.lost.append)
         self._news = asyncio.Event()
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from inrush.agent.containers.uids import RANGE_UIDS, UidRanges
+from inrush.agent.containers.uids import UidRanges
 from inrush.errors import ResourceExhaustedError
+from inrush.launcher.specs import UID_RANGE
 
 
 def test_each_app_has_a_range_of_its_own_and_keeps_it_over_restarts(tmp_path: Path) -> None:
     ranges = UidRanges(tmp_path / "uids.json")
     first, second = ranges.first_uid("a"), ranges.first_uid("b")
-    assert abs(first - second) >= RANGE_UIDS
+    assert abs(first - second) >= UID_RANGE
     again = UidRanges(tmp_path / "uids.json")
     assert (again.first_uid("b"), again.first_uid("a")) == (second, first)
 

@@ -13,7 +13,7 @@ import pytest
 from inrush.launcher.client import Launcher
 from inrush.launcher.loop import Loop
 from inrush.launcher.process import start_launcher
-from launcher.launched import Node, make_layer, traces
+from launcher.launched import GIVEN, Node, make_layer, traces
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def make_node(state: Path) -> Callable[[], Awaitable[Node]]:
     """Starts a launcher in the state directory, as the environment is then."""
 
     async def make() -> Node:
-        handle = start_launcher(state)
+        handle = start_launcher(state, GIVEN)
         node = Node(state, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
         if not node.layer.exists():
             make_layer(node.layer)

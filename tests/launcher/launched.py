@@ -19,9 +19,12 @@ import pytest
 import inrush
 from deadline import DEADLINE_S
 from inrush.launcher.client import Launcher
-from inrush.launcher.process import LauncherHandle
+from inrush.launcher.places import Declared
+from inrush.launcher.process import Given, LauncherHandle
 from inrush.launcher.specs import (
+    FIRST_UID,
     GUEST_LIB,
+    UID_RANGE,
     Bind,
     Exited,
     ForkSpec,
@@ -33,7 +36,7 @@ from inrush.launcher.specs import (
 )
 
 PYTHON = "/opt/inrush/python/bin/python3"
-UID_BASE = 1_000_000_000
+UID_BASE = FIRST_UID + 15_000 * UID_RANGE
 """First uid of the tests' app: far from any that something else on the machine uses."""
 
 RIG = """
@@ -59,6 +62,10 @@ class guest:
             sock.sendall(answer.encode() or b"-")
 """
 """The template of these tests: its children evaluate what they are sent."""
+
+PACKAGE = str(Path(inrush.__file__).parent.parent)
+GIVEN = Given(Declared(("/usr", PACKAGE, sys.base_prefix), ("/dev/fuse",)))
+"""What these tests' launchers are told may be shown in containers."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -109,8 +116,7 @@ class Node:
             return await self.exit_of(id)
 
     def root(self, *layers: str, **options: Any) -> RootSpec:
-        package = Path(inrush.__file__).parent.parent
-        binds = (Bind("/usr", "/usr"), Bind(str(package), GUEST_LIB), Bind(sys.base_prefix, "/opt/inrush/python"))
+        binds = (Bind("/usr", "/usr"), Bind(PACKAGE, GUEST_LIB), Bind(sys.base_prefix, "/opt/inrush/python"))
         return RootSpec((*layers, str(self.layer)), (*binds, *options.pop("binds", ())), **options)
 
     async def start(self, *argv: str, output: int, stdin: int | None = None, **options: Any) -> str:

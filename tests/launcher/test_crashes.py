@@ -18,7 +18,7 @@ import pytest
 from deadline import DEADLINE_S
 from inrush.launcher.client import LaunchError
 from inrush.launcher.process import start_launcher
-from launcher.launched import Forked, Node, needs_root, traces
+from launcher.launched import GIVEN, Forked, Node, needs_root, traces
 
 pytestmark = needs_root
 
@@ -26,13 +26,13 @@ _SERVER = """
 import asyncio, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
-from launcher.launched import Forked, Node, make_layer
+from launcher.launched import GIVEN, Forked, Node, make_layer
 from inrush.launcher.client import Launcher
 from inrush.launcher.process import start_launcher
 
 async def main():
     state = Path(sys.argv[1])
-    handle = start_launcher(state)
+    handle = start_launcher(state, GIVEN)
     node = Node(state, handle, Launcher(handle, lambda exited: None))
     make_layer(node.layer)
     await node.launcher.connect()
@@ -119,7 +119,7 @@ async def test_an_interrupt_at_the_terminal_does_not_reach_the_launcher(node: No
 
 
 async def test_a_second_launcher_of_a_state_directory_waits_for_the_first(node: Node) -> None:
-    second = start_launcher(node.state)
+    second = start_launcher(node.state, GIVEN)
     assert (await node.run("true"))[0].code == 0  # the first is unharmed
     second.socket.close()
     await node.launcher.close()

@@ -89,7 +89,7 @@ async def test_copies_of_layers_are_made_once_for_each_app_and_keep_what_layers_
     for uid_base in (UID_BASE, UID_BASE, UID_BASE + 65536):
         _, text = await node.run("stat", "-c", "%u %g %a", "/opt/tool", root=node.root(str(layer)), uid_base=uid_base)
         assert text == "3 4 4755\n"
-    copies = {path.parent.name for path in (node.state / "node" / "shifted").glob("*/*")}
+    copies = {path.parent.name for path in (node.state / "launcher" / "shifted").glob("*/*")}
     assert copies == {str(UID_BASE), str(UID_BASE + 65536)}
     await node.launcher.close()
 
@@ -99,7 +99,7 @@ async def test_a_bind_of_a_file_works_in_every_way(
 ) -> None:
     monkeypatch.setenv("INRUSH_WITHOUT", _KERNEL)
     node = await make_node()
-    file = node.state / "file"
+    file = node.state / "node" / "file"
     file.write_text("text")
     file.chmod(0o644)
     _, text = await node.run("cat", "/opt/a/b", root=node.root(binds=(Bind(str(file), "/opt/a/b"),)))

@@ -14,7 +14,7 @@ _USE = """
 import asyncio, os, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
-from launcher.launched import HOST, OUTSIDE, PORT, Node, make_layer, outside_machine, traces
+from launcher.launched import GIVEN, HOST, OUTSIDE, PORT, Node, make_layer, outside_machine, traces
 from inrush.launcher.client import Launcher
 from inrush.launcher.process import start_launcher
 
@@ -22,7 +22,7 @@ file = Path("/proc/sys/net/ipv4/ip_forward")
 state = Path(sys.argv[1])
 
 async def use(name, check):
-    handle = start_launcher(state / name)
+    handle = start_launcher(state / name, GIVEN)
     node = Node(state / name, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
     make_layer(node.layer)
     await node.launcher.connect()
@@ -67,7 +67,7 @@ TALK = f"socket.create_connection(('{OUTSIDE}', {PORT}), 5).recv(100).decode()"
 ADDRESS = "os.popen('hostname -I').read().split()[0]"
 
 async def up(name):
-    handle = start_launcher(state / name)
+    handle = start_launcher(state / name, GIVEN)
     node = Node(state / name, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
     make_layer(node.layer)
     await node.launcher.connect()

@@ -151,7 +151,7 @@ async def test_what_one_container_writes_the_next_does_not_see(node: Node) -> No
 
 
 async def test_a_read_only_bind_cannot_be_written_and_a_writable_one_keeps_its_owner(node: Node) -> None:
-    volume = node.state / "volume"
+    volume = node.state / "node" / "volume"
     volume.mkdir()
     (volume / "old").write_text("old")
     for readonly, code in ((True, 1), (False, 0)):

@@ -79,7 +79,7 @@ async def test_an_id_in_use_is_refused(node: Node) -> None:
 async def test_an_id_that_is_a_path_is_refused(node: Node) -> None:
     with pytest.raises(LaunchError) as caught:
         await node.run("true", id="../../up")
-    assert caught.value.code == "busy"
+    assert caught.value.code == "refused"
 
 
 async def test_orphans_are_reaped_and_die_with_the_program(node: Node) -> None:
@@ -209,23 +209,25 @@ async def test_without_build_rights_owners_cannot_be_changed(node: Node) -> None
     assert "not permitted" in text
 
 
-async def test_trees_outside_the_state_directory_are_never_touched(node: Node, tmp_path: Path) -> None:
+async def test_trees_outside_the_store_are_never_touched(node: Node, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.mkdir()
-    (node.state / "link").symlink_to(tmp_path)
-    for path in (str(victim), f"{node.state}/link/victim", f"{node.state}/node/../../{victim}", f"{node.state}/.."):
+    store = node.state / "node"
+    (store / "link").symlink_to(tmp_path)
+    for path in (str(victim), f"{store}/link/victim", f"{store}/../../{victim}", f"{store}/.."):
         with pytest.raises(LaunchError) as caught:
             await node.launcher.remove_tree(path)
         assert caught.value.code == "refused"
-    for path in (str(victim), f"{node.state}/link"):
+    for path in (str(victim), f"{store}/link"):
         with pytest.raises(LaunchError):
             await node.run("true", root=node.root(upper=path))
         with pytest.raises(LaunchError):
             await node.run("true", root=node.root(binds=(Bind(path, "/data", readonly=False),)))
     assert victim.stat().st_uid == tmp_path.stat().st_uid == os.getuid()
     assert list(victim.iterdir()) == []
-    await node.launcher.remove_tree(f"{node.state}/link")
+    await node.launcher.remove_tree(f"{store}/link")
     assert victim.exists()
+    assert not (store / "link").is_symlink()
 
 
 async def test_a_build_cannot_lead_the_launcher_out_of_what_it_built(node: Node, tmp_path: Path) -> None:
@@ -254,6 +256,7 @@ async def test_a_tree_of_another_user_is_removed(node: Node) -> None:
     os.chown(tree / "deep", UID_BASE, UID_BASE)
     await node.launcher.remove_tree(str(tree))
     assert not tree.exists()
+    await node.launcher.remove_tree(f"{tree}/deep/er")
 
 
 async def test_requests_that_make_no_sense_are_refused_and_nothing_breaks(node: Node) -> None:

@@ -22,10 +22,11 @@ from pathlib import Path
 package, state, rig = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 sys.path.insert(0, package)
 from inrush.launcher.client import LaunchError, Launcher
-from inrush.launcher.process import start_launcher
+from inrush.launcher.places import Declared
+from inrush.launcher.process import Given, start_launcher
 from inrush.launcher.specs import *
 
-handle = start_launcher(state)
+handle = start_launcher(state, Given(Declared(("/usr", package))))
 layer = state / "node" / "layers" / "base"
 for name in ("usr", "etc", "root", "var", "tmp", "opt", "proc", "sys", "dev"):
     (layer / name).mkdir(parents=True)
@@ -41,7 +42,7 @@ def root(**more):
 async def run(name, script, **more):
     read, write = os.pipe()
     more.setdefault("root", root())
-    spec = RunSpec(name, argv=("sh", "-c", script), uid_base=100000, env={"PATH": "/usr/bin:/bin"}, **more)
+    spec = RunSpec(name, argv=("sh", "-c", script), uid_base=FIRST_UID, env={"PATH": "/usr/bin:/bin"}, **more)
     await launcher.run(spec, 0, write, write)
     os.close(write)
     text = await asyncio.to_thread(lambda: os.fdopen(read).read())
@@ -64,12 +65,12 @@ async def main():
     upper = state / "node" / "up"
     script = "echo x > /opt/x; chown 5 /opt/x; rm -r /var"
     found["build"] = await run("b", script, caps="build", root=root(upper=str(upper)))
-    await launcher.normalise(str(upper), 100000, str(state / "node" / "layers" / "built"))
+    await launcher.normalise(str(upper), FIRST_UID, str(state / "node" / "layers" / "built"))
     found["layer"] = sorted(os.listdir(state / "node" / "layers" / "built"))
     above = RootSpec((str(state / "node" / "layers" / "built"), str(layer)), binds)
     found["above"] = await run("c", "cat /opt/x; ls /", root=above)
     boot = {"before": "open('/root/m', 'w').write('hook')"}
-    template = TemplateSpec("t", root(), 100000, "/usr/bin/python3", sys_path=("/root",), entry="rig", boot=boot)
+    template = TemplateSpec("t", root(), FIRST_UID, "/usr/bin/python3", sys_path=("/root",), entry="rig", boot=boot)
     await launcher.open_template(template, 2, 2)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -57,10 +57,11 @@ def serve(values: Mapping[str, settings.Value], background: bool = False) -> int
 
 def run_server(home: Path, plain: Mapping[str, Any], foreground: bool) -> int:
     """Everything between lock and unlock."""
-    from inrush.launcher.process import drop_privileges, start_launcher
+    from inrush.agent.declared import declared
+    from inrush.launcher.process import Given, drop_privileges, start_launcher
 
-    blocked = settings.networks(plain["blocked_addresses"])
-    handle = start_launcher(home, reserve_mib=plain["reserve_memory_mib"], blocked=blocked)
+    blocked = tuple(settings.networks(plain["blocked_addresses"]))
+    handle = start_launcher(home, Given(declared(), plain["reserve_memory_mib"], blocked=blocked))
     log.info("%s", drop_privileges(home))
     import uvloop
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import string
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from inrush.launcher.loop import Loop
 from inrush.launcher.maker import NAMESPACES, Maker
 from inrush.launcher.network import Net, Network
 from inrush.launcher.overlay import Overlays, Root
+from inrush.launcher.places import OWN, Places
+from inrush.launcher.process import Given
 from inrush.launcher.seals import Seals
-from inrush.launcher.specs import Limits, RootSpec
+from inrush.launcher.specs import FIRST_UID, Limits, RootSpec
 from inrush.launcher.userns import UserNamespaces
 from inrush.linux import landlock, messages, mounts, seccomp
 
@@ -37,7 +39,7 @@ def tag_of(state: Path) -> str:
     It comes from the path and from a mark in the directory: a copy of a directory is another one, and so is one that
     was removed and made again while its launcher still ran. Four signs are what a link's name has room for.
     """
-    mark = state / "node" / "mark"
+    mark = state / OWN / "mark"
     if not mark.exists():
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(secrets.token_hex(16))
@@ -79,39 +81,33 @@ class Held:
 class Machine:
     """One launcher's means. Built inside the launcher's own mount namespace."""
 
-    def __init__(
-        self,
-        state: Path,
-        tag: str,
-        loop: Loop,
-        rootless: bool,
-        lost: str,
-        reserve_mib: int,
-        blocked: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, state: Path, tag: str, loop: Loop, rootless: bool, lost: str, given: Given) -> None:
         self.state = state.resolve()
         self.loop = loop
         self.rootless = rootless
         self.lost = lost
         self.tag = tag
         self.users = UserNamespaces(rootless)
-        self.memory_mib = max(256, _memory_mib() - reserve_mib)
+        self.memory_mib = max(256, _memory_mib() - given.reserve_mib)
         self.filter_code = seccomp.program()
         self.template_filter_code = seccomp.program(allowed=seccomp.TEMPLATE)
         self.build_filter_code = seccomp.program(allowed=("chroot",))
-        staging = self.state / "node" / "uppers"
-        staging.mkdir(parents=True, exist_ok=True)
+        self.store_uid = 0 if rootless else given.store_uid
+        self.places = Places(state, given.declared)
+        own = self.state / OWN
+        staging = own / "uppers"
+        staging.mkdir(exist_ok=True)
         mounts.attach(mounts.detached("tmpfs", [("mode", "700"), ("size", "16m")]), str(staging))
-        self.features = features.find(str(staging), self.users.get(100_000), rootless)
+        self.features = features.find(str(staging), self.users.get(FIRST_UID), rootless)
         self.why = dict(self.features.why)
         self.cgroups = self._find_cgroups()
         self._makers: dict[int, Maker] = {}
         self._numbers = itertools.count(1)
-        self.network = Network(self.tag, self._maker, blocked) if self.features.nat else None
+        self.network = Network(self.tag, self._maker, given.blocked) if self.features.nat else None
         self.idlers: list[Callable[[], bool]] = []
         """What else there is to do when there is nothing to do."""
         self.seals = Seals(loop)
-        self.overlays = Overlays(staging, self.state / "node" / "shifted", self.features, rootless)
+        self.overlays = Overlays(self.places, self.store_uid, staging, own / "shifted", self.features, rootless)
 
     def _find_cgroups(self) -> Cgroups | None:
         if not self.features.cgroups:

@@ -13,17 +13,21 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
+import json
 import os
 import resource
 import signal
 import socket
+import stat
 import sys
 import time
 from pathlib import Path
 
-from inrush.launcher import spawn, userns
+from inrush.launcher import orders, spawn, userns
 from inrush.launcher.loop import Loop
 from inrush.launcher.machine import Machine, tag_of
+from inrush.launcher.places import OWN, STORE
+from inrush.launcher.process import Given
 from inrush.launcher.service import Service
 from inrush.launcher.sweep import sweep
 from inrush.linux import messages, mounts, namespaces, process
@@ -32,9 +36,9 @@ _WAIT_FOR_EARLIER_S = 15.0
 
 
 def main(arguments: list[str]) -> None:
-    """`CONTROL_FD STATE rootless|root RESERVE_MIB BLOCKED,…`"""
-    control, state, mode, reserve = int(arguments[0]), Path(arguments[1]), arguments[2], int(arguments[3])
-    blocked = [network for network in arguments[4].split(",") if network]
+    """`CONTROL_FD STATE rootless|root GIVEN`, the last as JSON."""
+    control, state, mode = int(arguments[0]), Path(arguments[1]), arguments[2]
+    given = orders.decode(Given, json.loads(arguments[3]))
     os.umask(0o022)
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # a Ctrl-C is for the server, which then hangs up
@@ -48,7 +52,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(1)
     pid = os.fork()
     if pid == 0:
-        _launcher(agent, state, tag, mode == "rootless", reserve, blocked)
+        _launcher(agent, state, tag, mode == "rootless", given)
     agent.close()
     process.set_title("inrush-janitor")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -66,8 +70,7 @@ def _broken(agent: socket.socket, error: Exception) -> None:
 
 def _lock(state: Path) -> int:
     """One launcher a state directory; an earlier one that is just ending is waited for."""
-    directory = state / "node"
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = _own_directory(state)
     fd = os.open(directory / "launcher.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + _WAIT_FOR_EARLIER_S
     while True:
@@ -80,9 +83,18 @@ def _lock(state: Path) -> int:
             time.sleep(0.02)
 
 
-def _launcher(
-    agent: socket.socket, state: Path, tag: str, rootless: bool, reserve_mib: int, blocked: list[str]
-) -> None:
+def _own_directory(state: Path) -> Path:
+    """Where only the launcher writes. What is there already must be its own: the agent may write beside it."""
+    for name in (STORE, OWN):
+        with contextlib.suppress(FileExistsError):
+            (state / name).mkdir(mode=0o700, parents=True)
+    info = (state / OWN).lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        raise OSError(f"{state / OWN} is not a directory that only user {os.geteuid()} may write; remove it")
+    return state / OWN
+
+
+def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, given: Given) -> None:
     status = 1
     try:
         process.set_title("inrush-launcher")
@@ -95,7 +107,7 @@ def _launcher(
             raise OSError("the janitor died")
         namespaces.unshare(namespaces.NEWNS)
         mounts.make_private()
-        machine = Machine(state, tag, loop, rootless, lost, reserve_mib, blocked)
+        machine = Machine(state, tag, loop, rootless, lost, given)
         messages.send(agent, {"hello": machine.report()})
         Service(agent, machine)
         gc.freeze()  # every init is a fork of this process

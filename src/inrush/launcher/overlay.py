@@ -1,8 +1,8 @@
 """Roots of containers: layers below, a fresh upper directory above, as one detached overlay mount.
 
-Layers are stored with owners from 0 and mounted with owners shifted to the app's range (idmapped), each clone made
-once per app and kept. Where the kernel cannot, the layer is copied once per app with its owners changed
-(`trees.shift`). A container's upper directory is on a tmpfs of its own, which the container's memory pays for and
+Layers are stored with owners from the store's first id and mounted with owners shifted to the app's range (idmapped),
+each clone made once per app and kept. Where the kernel cannot, the layer is copied once per app with its owners changed
+(`trees.copy`). A container's upper directory is on a tmpfs of its own, which the container's memory pays for and
 which vanishes with it; a build's is a directory that is kept.
 """
 
@@ -12,15 +12,19 @@ import contextlib
 import hashlib
 import itertools
 import os
-import shutil
+import stat
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from inrush.launcher import beneath
+from inrush.launcher import beneath, trees
 from inrush.launcher.features import Features
+from inrush.launcher.mappings import Mappings
+from inrush.launcher.places import Places, Refused
 from inrush.launcher.specs import Bind, RootSpec
-from inrush.linux import mounts, roots
+from inrush.linux import mounts, paths, roots
 
 _KEPT_CLONES = 512
 
@@ -58,7 +62,12 @@ class Root:
 class Overlays:
     """Makes roots. `staging` is a directory on a tmpfs that only the launcher's mount namespace has."""
 
-    def __init__(self, staging: Path, shifted: Path, features: Features, rootless: bool) -> None:
+    def __init__(
+        self, places: Places, store_uid: int, staging: Path, shifted: Path, features: Features, rootless: bool
+    ) -> None:
+        self._places = places
+        self._store_uid = store_uid
+        self._mappings = Mappings(store_uid)
         self._staging = staging
         self._shifted = shifted
         self._features = features
@@ -68,35 +77,50 @@ class Overlays:
 
     def missing(self, layers: tuple[str, ...], base: int) -> list[tuple[str, Path]]:
         """Layers that must be copied first, with where to (only where idmapped mounts are missing)."""
-        if self._features.idmap or self._rootless or base == 0:
+        if self._mapped(base):
             return []
-        wanted = [(layer, self.copy_of(layer, base)) for layer in layers]
-        return [(layer, copy) for layer, copy in wanted if copy and not copy.exists()]
+        return [(layer, copy) for layer in layers if not (copy := self.copy_of(layer, base)).exists()]
 
-    def copy_of(self, layer: str, base: int) -> Path | None:
-        """Where the shifted copy of a layer belongs; None for a directory of the host itself, which is used as it
-        is.
-        """
-        if not Path(layer).is_relative_to(self._shifted.parent):
-            return None
+    def copy_of(self, layer: str, base: int) -> Path:
+        """Where the shifted copy of a layer belongs."""
         return self._shifted / str(base) / hashlib.sha256(layer.encode()).hexdigest()[:32]
+
+    def copy(self, missing: list[tuple[str, Path]], base: int) -> None:
+        """Make copies of layers, each whole or not there at all."""
+        for layer, place in missing:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial = place.with_name(f"{place.name}.{os.getpid()}")
+            partial.mkdir()
+            with _closing(self._places.directory(layer)) as source, _closing(_directory(partial)) as target:
+                trees.copy(source, target, base, self._store_uid)
+            try:
+                partial.rename(place)
+            except OSError:
+                with _closing(_directory(place.parent)) as parent:
+                    trees.remove(parent, partial.name)
+                if not place.exists():
+                    raise
+
+    def _mapped(self, base: int) -> bool:
+        """Whether layers are mounted as they are stored, or mapped."""
+        return self._features.idmap or self._rootless or base == self._store_uid
 
     def make(self, spec: RootSpec, base: int, userns: int, below: int = -1) -> Root:
         """A root for `spec`. `below` is another root's upper mount, used as the top layer. Raises `OSError` naming
         the part that failed.
         """
-        upper_fd, top = self._upper(spec, base)
-        opened: list[int] = []
+        upper_fd, upper, work = self._upper(spec, base)
+        opened = [upper, work]
         try:
-            _write_etc(top, spec, base)
-            lowers = [f"/proc/self/fd/{below}/u"] if below >= 0 else []
+            _write_etc(upper, spec, base)
             if self._features.overlay_fd:
-                fds = [os.open(p, os.O_PATH | os.O_CLOEXEC) for p in lowers]
+                fds = [os.open("u", paths.DIRECTORY | os.O_CLOEXEC, dir_fd=below)] if below >= 0 else []
                 opened += fds
-                fds += [self._layer_fd(layer, base, userns) for layer in spec.layers]
-                fd = self._by_descriptors(fds, top, spec, opened)
+                fds += [self._layer_fd(layer, base) for layer in spec.layers]
+                fd = self._by_descriptors(fds, upper, work)
             else:
-                fd = self._by_paths(spec, base, userns, upper_fd, below)
+                fd = self._by_paths(spec, base, (upper, work), upper_fd, below)
+            return Root(fd, self._binds(spec, base, fd), upper_fd, os.dup(fd) if spec.upper else -1)
         except OSError:
             if upper_fd >= 0:
                 os.close(upper_fd)
@@ -104,36 +128,33 @@ class Overlays:
         finally:
             for each in opened:
                 os.close(each)
-        binds = [self._bind(bind, userns) for bind in spec.binds]
-        return Root(fd, binds, upper_fd, os.dup(fd) if spec.upper else -1)
 
-    def _upper(self, spec: RootSpec, base: int) -> tuple[int, str]:
-        """(mount of a fresh tmpfs or -1, directory that holds `u` and `w`, or the upper itself when kept)."""
+    def _upper(self, spec: RootSpec, base: int) -> tuple[int, int, int]:
+        """Mount of a fresh tmpfs or -1; and overlay's two directories, in it or in the store."""
         if spec.upper:
-            for path in (spec.upper, spec.upper + ".work"):
-                os.makedirs(path, exist_ok=True)
-                beneath.own(path, base, 0o755)
-            # The mark of an earlier volatile mount, for which the kernel would refuse another.
-            shutil.rmtree(spec.upper + ".work/work/incompat", ignore_errors=True)
-            return -1, spec.upper
+            with _closing(self._places.parent(spec.upper)) as (above, name):
+                upper = _kept(above, name, base)
+                try:
+                    work = _kept(above, f"{name}.work", base)
+                    with contextlib.suppress(FileNotFoundError), beneath.opened(work, ["work"]) as (inside,):
+                        # The mark of an earlier volatile mount, for which the kernel would refuse another.
+                        trees.remove(inside, "incompat")
+                except OSError:
+                    os.close(upper)
+                    raise
+            return -1, upper, work
         size: Options = [("size", f"{spec.disk_mib}m")] if spec.disk_mib else []
         fd = mounts.detached("tmpfs", [("mode", "755"), *size], mounts.ATTR_NOSUID | mounts.ATTR_NODEV)
-        for name in ("u", "w"):
-            os.mkdir(name, 0o755, dir_fd=fd)
-            os.chown(name, base, base, dir_fd=fd)
-        return fd, f"/proc/self/fd/{fd}/u"
+        return fd, beneath.directory(fd, "u", base), beneath.directory(fd, "w", base)
 
-    def _by_descriptors(self, layers: list[int], top: str, spec: RootSpec, opened: list[int]) -> int:
-        work = spec.upper + ".work" if spec.upper else top[:-1] + "w"
-        upper_fd, work_fd = (os.open(p, os.O_PATH | os.O_CLOEXEC) for p in (top, work))
-        opened += [upper_fd, work_fd]
+    def _by_descriptors(self, layers: list[int], upper: int, work: int) -> int:
         options: Options = [("lowerdir+", fd) for fd in layers]
-        options += [("upperdir", upper_fd), ("workdir", work_fd), ("volatile", None)]
+        options += [("upperdir", upper), ("workdir", work), ("volatile", None)]
         if self._rootless:
             options.append(("userxattr", None))
         return mounts.detached("overlay", options, mounts.ATTR_NODEV)
 
-    def _by_paths(self, spec: RootSpec, base: int, userns: int, upper_fd: int, below: int) -> int:
+    def _by_paths(self, spec: RootSpec, base: int, kept: tuple[int, int], upper_fd: int, below: int) -> int:
         """The same for kernels whose overlay takes only paths: all parts get short ones, below the staging
         directory.
         """
@@ -144,8 +165,8 @@ class Overlays:
             if below >= 0:
                 parts.append(_attached(mounts.clone_of(below), place / "below") + "/u")
             for number, layer in enumerate(spec.layers):
-                parts.append(_attached(mounts.clone_of(self._layer_fd(layer, base, userns)), place / str(number)))
-            upper, work = spec.upper, spec.upper + ".work"
+                parts.append(_attached(mounts.clone_of(self._layer_fd(layer, base)), place / str(number)))
+            upper, work = map(paths.by_descriptor, kept)
             if upper_fd >= 0:
                 home = _attached(mounts.clone_of(upper_fd), place / "upper")
                 upper, work = home + "/u", home + "/w"
@@ -157,36 +178,76 @@ class Overlays:
         finally:
             _dismantle(place)
 
-    def _layer_fd(self, layer: str, base: int, userns: int) -> int:
+    def _layer_fd(self, layer: str, base: int) -> int:
         key = (layer, base)
         if key in self._clones:
             self._clones.move_to_end(key)
             return self._clones[key]
-        copy = None if self._features.idmap or self._rootless or base == 0 else self.copy_of(layer, base)
-        fd = mounts.clone_tree(str(copy or layer))
+        opened = self._places.directory(layer) if self._mapped(base) else _directory(self.copy_of(layer, base))
+        with _closing(opened):
+            fd = mounts.clone_of(opened)
         mounts.set_attributes(fd, mounts.ATTR_RDONLY)
-        if self._features.idmap and base:
-            # A file system that cannot be idmapped still serves: its files then belong to nobody, and are readable.
-            with contextlib.suppress(OSError):
-                mounts.set_attributes(fd, mounts.ATTR_IDMAP, userns)
+        self._map(fd, base)
         self._clones[key] = fd
         if len(self._clones) > _KEPT_CLONES:
             os.close(self._clones.popitem(last=False)[1])
         return fd
+
+    def _map(self, fd: int, base: int) -> None:
+        """Show what is in the store with owners of the app. A file system that cannot be mapped still serves: its
+        files then belong to nobody, and are readable.
+        """
+        if self._features.idmap and base != self._store_uid:
+            with contextlib.suppress(OSError):
+                mounts.set_attributes(fd, mounts.ATTR_IDMAP, self._mappings.get(base))
 
     def forget(self, below: str) -> None:
         """Drop the kept clones of layers at or below a path, which is about to be removed."""
         for key in [k for k in self._clones if Path(k[0]).is_relative_to(below)]:
             os.close(self._clones.pop(key))
 
-    def _bind(self, bind: Bind, userns: int) -> tuple[int, str, bool]:
-        fd = mounts.clone_tree(bind.src, recursive=False)
-        flags = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | (mounts.ATTR_RDONLY if bind.readonly else 0)
-        mounts.set_attributes(fd, flags)
-        if self._features.idmap:
-            with contextlib.suppress(OSError):
-                mounts.set_attributes(fd, mounts.ATTR_IDMAP, userns)
-        return fd, bind.dst, os.path.isdir(bind.src)
+    def _binds(self, spec: RootSpec, base: int, root: int) -> list[tuple[int, str, bool]]:
+        made: list[tuple[int, str, bool]] = []
+        try:
+            for bind in spec.binds:
+                made.append(self._bind(bind, base))
+        except OSError:
+            for fd in (root, *(fd for fd, _, _ in made)):
+                os.close(fd)
+            raise
+        return made
+
+    def _bind(self, bind: Bind, base: int) -> tuple[int, str, bool]:
+        """Only what is in the store is mapped: a file of the machine that its owner alone may read stays unreadable."""
+        with _closing(self._places.source(bind)) as opened:
+            fd = mounts.clone_of(opened)
+            flags = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | (mounts.ATTR_RDONLY if bind.readonly else 0)
+            mounts.set_attributes(fd, flags)
+            if self._places.in_store(bind.src):
+                self._map(fd, base)
+            return fd, bind.dst, stat.S_ISDIR(os.fstat(opened).st_mode)
+
+
+Opened = TypeVar("Opened", int, tuple[int, str])
+
+
+@contextlib.contextmanager
+def _closing(opened: Opened) -> Iterator[Opened]:
+    try:
+        yield opened
+    finally:
+        os.close(opened if isinstance(opened, int) else opened[0])
+
+
+def _kept(parent: int, name: str, base: int) -> int:
+    try:
+        return beneath.directory(parent, name, base)
+    except NotADirectoryError:
+        raise Refused(f"{name} is a link or a file, where a build's files would go") from None
+
+
+def _directory(path: Path) -> int:
+    return os.open(path, paths.DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _attached(mount_fd: int, path: Path) -> str:
@@ -204,7 +265,7 @@ def _dismantle(place: Path) -> None:
     place.rmdir()
 
 
-def _write_etc(top: str, spec: RootSpec, base: int) -> None:
+def _write_etc(top: int, spec: RootSpec, base: int) -> None:
     """hostname, hosts and resolv.conf belong to the container, not to its image."""
     files = roots.host_files(spec.hostname) if spec.hostname else {}
     if spec.resolv:
@@ -214,7 +275,6 @@ def _write_etc(top: str, spec: RootSpec, base: int) -> None:
     beneath.write(top, "etc", files, base)
 
 
-ETC_FILES = ("hostname", "hosts", "resolv.conf")
 _UPSTREAM = "/run/systemd/resolve/resolv.conf"
 
 

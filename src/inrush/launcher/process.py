@@ -5,14 +5,15 @@ Call `start_launcher` first of all, before threads and event loops exist, and `d
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import inrush
+from inrush.launcher.places import Declared
 from inrush.linux import caps, landlock, messages, process
 
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from inrush.launcher.main import main; main(sys.argv[1:])"
@@ -27,26 +28,39 @@ class LauncherHandle:
     rootless: bool
 
 
-def start_launcher(
-    state: Path, *, rootless: bool | None = None, reserve_mib: int = 512, blocked: Sequence[str] = ()
-) -> LauncherHandle:
+NOTHING = Declared()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a launcher knows from its start, and believes of nobody later. `reserve_mib` is memory of the node that
+    containers may not take; `store_uid` is whose the store is: the first of the ids that layers on disk have. `blocked`
+    are networks that containers may not reach.
+    """
+
+    declared: Declared = NOTHING
+    reserve_mib: int = 512
+    store_uid: int = 0
+    blocked: tuple[str, ...] = ()
+
+
+def start_launcher(state: Path, given: Given | None = None, *, rootless: bool | None = None) -> LauncherHandle:
     """Start the launcher of a state directory. It ends when the handle's socket is closed, by whatever end of this
     process.
 
-    `rootless` None decides by the user id. `reserve_mib` is memory of the node that containers without a limit may
-    not take. `blocked` are networks that containers may not reach.
+    `rootless` None decides by the user id.
     """
     rootless = os.geteuid() != 0 if rootless is None else rootless
     ours, theirs = messages.pair()
     pid = os.fork()
     if pid == 0:
-        _become_launcher(theirs, state.absolute(), rootless, reserve_mib, blocked)
+        _become_launcher(theirs, state.absolute(), rootless, given or Given())
     theirs.close()
     ours.setblocking(False)
     return LauncherHandle(ours, pid, rootless)
 
 
-def _become_launcher(end: socket.socket, state: Path, rootless: bool, reserve_mib: int, blocked: Sequence[str]) -> None:
+def _become_launcher(end: socket.socket, state: Path, rootless: bool, given: Given) -> None:
     """A fresh, small interpreter: nothing of this process's memory or descriptors goes along."""
     try:
         os.setsid()
@@ -54,7 +68,7 @@ def _become_launcher(end: socket.socket, state: Path, rootless: bool, reserve_mi
         process.close_descriptors({end.fileno()})
         os.set_inheritable(end.fileno(), True)
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-        package = str(Path(inrush.__file__).resolve().parent.parent)
+        package = str(Path(__file__).resolve().parent.parent.parent)
         mode = "rootless" if rootless else "root"
         arguments = [
             sys.executable,
@@ -66,8 +80,7 @@ def _become_launcher(end: socket.socket, state: Path, rootless: bool, reserve_mi
             str(end.fileno()),
             str(state),
             mode,
-            str(reserve_mib),
-            ",".join(blocked),
+            json.dumps(dataclasses.asdict(given)),
         ]
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "INRUSH_WITHOUT") if name in os.environ}
         os.execve(sys.executable, arguments, kept)  # noqa: S606 (no shell is wanted)

@@ -157,5 +157,10 @@ def _gone(machine: Machine, held: Held, spec: RunSpec, container: Container) -> 
     machine.release(held)
     if spec.root.upper:
         machine.seals.end(spec.root.upper, kept)
-        trees.forget_mount_points(spec.root.upper, [bind.dst for bind in spec.root.binds])
+        with contextlib.suppress(OSError):  # the agent has removed it meanwhile
+            upper = machine.places.directory(spec.root.upper)
+            try:
+                trees.forget_mount_points(upper, [bind.dst for bind in spec.root.binds])
+            finally:
+                os.close(upper)
     container.close()

@@ -1,26 +1,35 @@
 """The launcher's side of its one conversation: requests of the agent in, answers and ends of containers out.
 
 A request is `{"rid", "do", "spec"}` with descriptors; its answer `{"rid", "ok"}` or `{"rid", "error": {code,
-message, detail}}`. An end is `{"exited"}`. The agent is not privileged, so what it may ask is limited: trees are
-changed below the state directory only.
+message, detail}}`. An end is `{"exited"}`. The agent is not privileged, and may have been taken over: `orders` looks at
+every value, `places` at every path, before anything is done.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from inrush.launcher import programs, specs, trees, workers
+from inrush.launcher import orders, programs, specs, trees, workers
 from inrush.launcher.launch import Failure
 from inrush.launcher.machine import Machine
+from inrush.launcher.places import Refused
 from inrush.launcher.programs import Container
-from inrush.launcher.specs import EnterSpec, Exited, RootSpec, Started, TemplateUp
+from inrush.launcher.specs import EnterSpec, Exited, ForkSpec, RootSpec, RunSpec, Started, TemplateSpec, TemplateUp
 from inrush.launcher.templates import Templates
-from inrush.linux import messages
+from inrush.linux import messages, paths
+
+MAX_CONTAINERS = 20_000
+"""Containers, and programs entered into them, that one launcher runs at once."""
+MAX_WORKERS = 256
+"""Trees that are being copied, shifted or removed at once."""
+
+MAX_WORDS = 50_000
+"""Characters of an error's message, and of its detail: an answer must fit into a message."""
 
 Fds = list[int]
 
@@ -54,30 +63,42 @@ class Service:
             "remove_tree": self._remove_tree,
             "probe": lambda rid, data, fds: self._answer(rid, self._machine.report()),
         }
+        self._working = 0
         machine.loop.watch(agent.fileno(), self._hear)
         machine.loop.idle = machine.idle
 
     def _hear(self) -> None:
         try:
             body, fds, _ = messages.receive(self._agent)
-        except OSError:
+        except (OSError, ValueError, RecursionError):
             body, fds = None, []
-        if body is None:
-            self._machine.loop.running = False
+        if not isinstance(body, dict) or type(rid := body.get("rid")) is not int or abs(rid) >> 63:
+            messages.close_all(fds)
+            self._machine.loop.running = False  # it has hung up, or it is not the agent that we know
             return
-        rid = int(body["rid"])
         try:
-            self._requests[body["do"]](rid, body.get("spec", {}), fds)
-        except Refusal as refusal:
-            self._refuse(rid, refusal.failure)
-        except OSError as error:
-            self._refuse(rid, Failure("system", f"{body['do']}: {_words(error)}"))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            self._refuse(
-                rid, Failure("refused", f"{body.get('do')}: not a request that the launcher knows ({error!r})")
-            )
+            self._carry_out(rid, str(body.get("do")), body.get("spec", {}), fds)
         finally:
             messages.close_all(fds)
+
+    def _carry_out(self, rid: int, do: str, spec: Any, fds: Fds) -> None:
+        if do in self._requests and isinstance(spec, dict):
+            self._guarded(rid, do, lambda: self._requests[do](rid, spec, fds))
+        else:
+            self._refuse(rid, Failure("refused", f"{do[:40]!r} is not a request that the launcher knows"))
+
+    def _guarded(self, rid: int, do: str, act: Callable[[], None]) -> None:
+        """Do a part of a request; what it raises is its answer."""
+        try:
+            act()
+        except Refusal as refusal:
+            self._refuse(rid, refusal.failure)
+        except Refused as error:
+            self._refuse(rid, Failure("refused", f"{do}: {error}"))
+        except OSError as error:
+            self._refuse(rid, Failure("system", f"{do}: {_words(error)}"))
+        except Exception as error:  # an order must not be able to end all the others
+            self._refuse(rid, Failure("refused", f"{do}: not a request that the launcher knows ({error!r})"))
 
     def _say(self, body: dict[str, Any]) -> None:
         try:
@@ -89,7 +110,8 @@ class Service:
         self._say({"rid": rid, "ok": result})
 
     def _refuse(self, rid: int, failure: Failure) -> None:
-        self._say({"rid": rid, "error": specs.to_json(failure)})
+        told = replace(failure, message=failure.message[:MAX_WORDS], detail=failure.detail[-MAX_WORDS:])
+        self._say({"rid": rid, "error": specs.to_json(told)})
 
     def _answerer(self, rid: int) -> Callable[[Started | TemplateUp | Failure], None]:
         def answer(result: Started | TemplateUp | Failure) -> None:
@@ -104,8 +126,10 @@ class Service:
         self._say({"exited": specs.to_json(exited)})
 
     def _new(self, name: str) -> Container:
-        if name in self._containers or not _is_name(name):
-            raise Refusal("busy", f"container id {name!r} is in use or not a plain name")
+        if name in self._containers:
+            raise Refusal("busy", f"container id {name!r} is in use")
+        if len(self._containers) >= MAX_CONTAINERS:
+            raise Refusal("busy", f"{MAX_CONTAINERS} containers run on this node already")
         container = Container(name, lambda: None, self._ended, lambda: self._forget(name))
         self._containers[name] = container
         return container
@@ -113,30 +137,31 @@ class Service:
     def _forget(self, name: str) -> None:
         self._containers.pop(name, None)
 
-    def _known(self, name: str) -> Container:
-        container = self._containers.get(name)
+    def _known(self, name: object) -> Container:
+        container = self._containers.get(orders.name(name, "the container id"))
         if container is None or not container.pid:
             raise Refusal("unknown", f"no container {name!r} runs on this node")
         return container
 
     def _open_template(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        spec = specs.template_from(data)
+        spec = orders.decode(TemplateSpec, data)
         if not self._machine.features.templates:
             raise Refusal("template", f"templates are {self._machine.why['templates']}")
         self._check_root(spec.root)
-        if not _is_name(spec.key):
-            raise Refusal("refused", f"template key {spec.key!r} is not a plain name")
+        _count(fds, 2)
         stdio = (os.dup(fds[0]), os.dup(fds[1]))
         self._with_layers(
             rid, spec.root, spec.uid_base, list(stdio), lambda: self._templates.open(spec, stdio, self._answerer(rid))
         )
 
     def _close_template(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        self._templates.close(str(data["key"]))
+        self._templates.close(orders.name(data.get("key"), "the template key"))
         self._answer(rid)
 
     def _fork(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        spec = specs.fork_from(data)
+        spec = orders.decode(ForkSpec, data)
+        self._machine.places.check_devices(spec.devices)
+        _count(fds, 3)
         template = self._templates.get(spec.template)
         if template is None:
             raise Refusal("unknown", f"template {spec.template!r} is not open (it was closed, or it died)")
@@ -153,7 +178,9 @@ class Service:
         )
 
     def _run(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        spec = specs.run_from(data)
+        spec = orders.decode(RunSpec, data)
+        self._machine.places.check_devices(spec.devices)
+        _count(fds, 3)
         self._check_root(spec.root)
         container = self._new(spec.id)
         kept = [os.dup(fd) for fd in fds]
@@ -168,7 +195,8 @@ class Service:
         )
 
     def _enter(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        spec = EnterSpec(**data)
+        spec = orders.decode(EnterSpec, data)
+        _count(fds, 3)
         into = self._known(spec.container)
         container = self._new(spec.id)
         try:
@@ -198,7 +226,7 @@ class Service:
             except (Refusal, OSError) as error:
                 if container:
                     container.forget()
-                self._refuse(rid, error.failure if isinstance(error, Refusal) else Failure("root", _words(error)))
+                self._refuse(rid, _failure(error))
             finally:
                 messages.close_all(kept)
 
@@ -208,14 +236,10 @@ class Service:
             go("")
             return
 
-        def copy() -> None:
-            for layer, place in missing:
-                trees.shift(layer, base, place)
-
-        workers.work(self._machine.loop, copy, go)
+        workers.work(self._machine.loop, lambda: self._machine.overlays.copy(missing, base), go)
 
     def _kill(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        container = self._containers.get(str(data["id"]))
+        container = self._containers.get(orders.name(data.get("id"), "the container id"))
         if container:
             container.killed = True
             container.kill()
@@ -224,64 +248,93 @@ class Service:
         self._answer(rid)
 
     def _signal(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        self._known(str(data["id"])).signal(signal.Signals(int(data["signum"])))
+        signum = orders.signum(data.get("signum"))
+        self._known(data.get("id")).signal(signum)
         self._answer(rid)
 
     def _usage(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        group = self._known(str(data["id"])).group
+        group = self._known(data.get("id")).group
         self._answer(rid, specs.to_json(group.usage() if group else specs.Usage()))
 
     def _normalise(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        upper, layer = (self._inside(str(data[key])) for key in ("upper", "layer"))
-        base = self._machine.users.base(int(data["base_uid"]))
+        upper, layer = (orders.path(data.get(key), key) for key in ("upper", "layer"))
+        base = self._machine.users.base(orders.uid_base(data.get("base_uid")))
+        for path in (upper, layer):  # refused at once, and opened when nobody can write there any more
+            os.close(self._machine.places.parent(path)[0])
 
         def sealed(wrong: str) -> None:
             if wrong:
                 self._refuse(rid, Failure("busy", wrong))
             else:
-                self._work(rid, lambda: trees.normalise(upper, base, layer))
+                self._guarded(rid, "normalise", lambda: self._publish(rid, upper, layer, base))
 
         self._machine.seals.wait(upper, sealed)
 
+    def _publish(self, rid: int, upper: str, layer: str, base: int) -> None:
+        places, store_uid = self._machine.places, self._machine.store_uid
+        with contextlib.ExitStack() as opened:
+            above, name = places.parent(upper)
+            opened.callback(os.close, above)
+            into, wanted = places.parent(layer)
+            opened.callback(os.close, into)
+            made = os.open(name, paths.DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+            opened.callback(os.close, made)
+
+            def act() -> None:
+                trees.normalise(made, base, store_uid)
+                trees.remove(above, f"{name}.work")
+                os.rename(name, wanted, src_dir_fd=above, dst_dir_fd=into)
+
+            self._work(rid, act)
+
     def _remove_tree(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
-        path = self._inside(str(data["path"]), link=True)
-        self._machine.overlays.forget(path)
-        self._machine.seals.forget(path)
-        self._templates.forget(path)
-        self._work(rid, lambda: trees.remove(path))
+        path = orders.path(data.get("path"), "path")
+        try:
+            above, name = self._machine.places.parent(path)
+        except FileNotFoundError:
+            self._answer(rid)  # what is not there need not go
+            return
+        try:
+            self._machine.overlays.forget(path)
+            self._machine.seals.forget(path)
+            self._templates.forget(path)
+            self._work(rid, lambda: trees.remove(above, name))
+        finally:
+            os.close(above)
 
     def _work(self, rid: int, act: Callable[[], None]) -> None:
-        workers.work(
-            self._machine.loop,
-            act,
-            lambda wrong: self._refuse(rid, Failure("system", wrong)) if wrong else self._answer(rid),
-        )
+        """Carry out `act` in a worker, which has all descriptors that are open now."""
+
+        def done(wrong: str) -> None:
+            self._working -= 1
+            if wrong:
+                self._refuse(rid, Failure("system", wrong))
+            else:
+                self._answer(rid)
+
+        if self._working >= MAX_WORKERS:
+            raise Refusal("busy", f"{MAX_WORKERS} trees are being worked on already; ask again")
+        self._working += 1
+        workers.work(self._machine.loop, act, done)
 
     def _check_root(self, root: RootSpec) -> None:
-        if not root.layers:
-            raise Refusal("root", "a container needs at least one layer")
-        for path in [root.upper, *(b.src for b in root.binds if not b.readonly)]:
-            if path:
-                self._inside(path)
+        """What is refused before anything of a container is made; the rest is when its parts are opened."""
+        for path in [*root.layers, *filter(None, [root.upper])]:
+            if not self._machine.places.in_store(path):
+                raise Refused(f"{path} is not in the store of this node")
 
-    def _inside(self, path: str, link: bool = False) -> str:
-        """`path`, which must be below the state directory, whatever symbolic links say. It may itself be a `link` only
-        where that is not followed.
-        """
-        parent = Path(path).parent.resolve()
-        place = parent / Path(path).name
-        refused = place.is_symlink() and not link
-        if not parent.is_relative_to(self._machine.state) or place.name in ("", ".", "..") or refused:
-            raise Refusal("refused", f"{path} is not below {self._machine.state}, where alone the launcher writes")
-        return str(place)
+
+def _failure(error: Refusal | OSError) -> Failure:
+    if isinstance(error, Refusal):
+        return error.failure
+    return Failure("refused" if isinstance(error, Refused) else "root", _words(error))
+
+
+def _count(fds: Fds, wanted: int) -> None:
+    if len(fds) != wanted:
+        raise Refused(f"this takes {wanted} descriptors, not {len(fds)}")
 
 
 def _words(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or error}{where}"
-
-
-def _is_name(name: str) -> bool:
-    return (
-        0 < len(name) <= 100 and name.isascii() and all(c.isalnum() or c in "-_." for c in name) and name[0] not in "."
-    )

@@ -12,8 +12,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-UID_RANGE = 65536
+FIRST_UID = 0x0010_0000
+UID_RANGE = 65_536
 """How many user and group ids an app's user namespace has."""
+MAX_RANGES = 16_384
+"""FIRST_UID + MAX_RANGES * UID_RANGE stays below 2**31, which some file systems and tools take as signed."""
 
 GUEST_LIB = "/opt/inrush/lib"
 """Where in a container the `inrush` package is; whoever makes a template binds it there."""
@@ -32,8 +35,8 @@ class Bind:
 class RootSpec:
     """The file system of a container.
 
-    `layers` are directories, top first, with owners from 0. What the container writes goes to `upper`, a directory
-    below the state directory that is kept (image builds), or, where that is empty, to memory (charged to the
+    `layers` are directories of the store, top first, with owners from its first id. What the container writes goes to
+    `upper`, a directory of the store that is kept (image builds), or, where that is empty, to memory (charged to the
     container), up to `disk_mib`.
     """
 
@@ -189,24 +192,3 @@ def _plain(value: Any) -> Any:
 @functools.cache
 def _names(cls: Hashable) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
-
-
-def root_from(data: dict[str, Any]) -> RootSpec:
-    """The `RootSpec` in a JSON form."""
-    binds = tuple(Bind(**b) for b in data["binds"])
-    return RootSpec(**{**data, "layers": tuple(data["layers"]), "binds": binds})
-
-
-def template_from(data: dict[str, Any]) -> TemplateSpec:
-    """The `TemplateSpec` in a JSON form."""
-    return TemplateSpec(**{**data, "root": root_from(data["root"]), "limits": Limits(**data["limits"])})
-
-
-def fork_from(data: dict[str, Any]) -> ForkSpec:
-    """The `ForkSpec` in a JSON form."""
-    return ForkSpec(**{**data, "root": root_from(data["root"]), "limits": Limits(**data["limits"])})
-
-
-def run_from(data: dict[str, Any]) -> RunSpec:
-    """The `RunSpec` in a JSON form."""
-    return RunSpec(**{**data, "root": root_from(data["root"]), "limits": Limits(**data["limits"])})

@@ -1,102 +1,233 @@
-"""Work on whole directory trees that only root can do, each in a forked worker: owners shifted, trees moved and
+"""Work on whole directory trees that only root can do, each in a forked worker: owners shifted, trees copied, moved and
 removed.
+
+Whoever wrote a tree may still change it while it is walked. So a walk holds its directory by a descriptor, opens each
+entry there by its name without following it, and changes what it has opened.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
-import shutil
 import stat
 import struct
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 
 from inrush.launcher import beneath
-from inrush.launcher.overlay import ETC_FILES
 from inrush.launcher.specs import UID_RANGE
+from inrush.linux import paths
+
+MAX_DEPTH = 256
+"""Directories within one another in a tree that is walked; each is a descriptor."""
+
+ETC_FILES = ("hostname", "hosts", "resolv.conf")
+"""Files of /etc that belong to a container, not to its image."""
 
 _CAPABILITY = "security.capability"
 _ORIGINS = ("trusted.overlay.origin", "user.overlay.origin")
+_FICLONE = 0x40049409
+_COPY_BYTES = 1 << 26
+_MAX_ROUNDS = 1_000_000
 
 
-def normalise(upper: str, base_uid: int, layer: str) -> None:
-    """Turn a build's upper directory into a layer: owners from 0, nothing of the machine it was built on, moved to
-    `layer`.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a walked tree. `fd` is opened by O_PATH, `directory` holds it, `path` is relative to the top."""
+
+    directory: int
+    name: str
+    path: str
+    fd: int
+    info: os.stat_result
+
+
+def normalise(upper: int, base: int, store: int) -> None:
+    """Make a build's upper directory a layer: owners that began with `base` begin with `store`, and nothing is left of
+    the container that it was built in.
     """
-    with contextlib.suppress(OSError), beneath.opened(upper, ["etc"]) as (_, etc):
+    with contextlib.suppress(OSError), beneath.opened(upper, ["etc"]) as (etc,):
         beneath.remove(etc, ETC_FILES)
     beneath.prune(upper, "etc")
-    for path, info in _walk(upper):
-        _shift_owner(path, info, -base_uid)
+    shift_owners(upper, base, store)
+
+
+def shift_owners(top: int, source: int, target: int) -> None:
+    """Owners and groups of `top` and of all below it that are in the range from `source`, into the range from
+    `target`.
+    """
+    _shift(top, os.fstat(top), source, target)
+    for entry in walk(top):
+        _shift(entry.fd, entry.info, source, target)
         for name in _ORIGINS:
             with contextlib.suppress(OSError):
-                os.removexattr(path, name, follow_symlinks=False)
-    shutil.rmtree(upper + ".work", ignore_errors=True)
-    Path(layer).parent.mkdir(parents=True, exist_ok=True)
-    os.rename(upper, layer)
+                os.removexattr(paths.by_descriptor(entry.fd), name)
 
 
-def shift(layer: str, base_uid: int, copy: Path) -> None:
-    """A copy of a layer with owners from `base_uid`, whole or not there at all."""
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    partial = copy.with_name(f"{copy.name}.{os.getpid()}")
-    _copy_tree(layer, str(partial))
-    for path, info in _walk(str(partial)):
-        _shift_owner(path, info, base_uid)
+def copy(source: int, target: int, base: int, store: int) -> None:
+    """Fill the directory `target`, which nobody else can reach, with a copy of the layer `source`, its owners shifted
+    from `store` to `base`.
+    """
+    links: dict[tuple[int, int], str] = {}
+    _dress(source, os.fstat(source), target, store, base)
+    directories = [(".", os.fstat(source))]
+    for entry in walk(source):
+        known = (entry.info.st_dev, entry.info.st_ino)
+        if known in links:
+            os.link(links[known], entry.path, src_dir_fd=target, dst_dir_fd=target, follow_symlinks=False)
+            continue
+        if not _make(entry, target):
+            continue
+        if stat.S_ISDIR(entry.info.st_mode):
+            directories.append((entry.path, entry.info))
+        elif entry.info.st_nlink > 1:
+            links[known] = entry.path
+        made = paths.open_entry(target, entry.path)
+        try:
+            _dress(entry.fd, entry.info, made, store, base)
+        finally:
+            os.close(made)
+    for path, info in reversed(directories):  # what was put into them has changed their times
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+
+
+def remove(parent: int, name: str) -> None:
+    """Remove a tree or a file of `parent`; none there is fine.
+
+    Directories are moved up into the top one before they are emptied: a tree of any depth takes two descriptors.
+    """
     try:
-        os.rename(partial, copy)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
-        if not copy.exists():
+        top = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except FileNotFoundError:
+        return
+    except (NotADirectoryError, OSError) as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
+        os.unlink(name, dir_fd=parent)
+        return
+    try:
+        _empty(top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=parent)
 
 
-def remove(path: str) -> None:
-    """Remove a tree or a file; none there is fine."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-
-
-def forget_mount_points(upper: str, paths: list[str]) -> None:
+def forget_mount_points(upper: int, places: list[str]) -> None:
     """Take out of an upper directory what was made only to mount on: empty directories and files at these paths of
     the container.
     """
-    for path in paths:
+    for path in places:
         beneath.prune(upper, path)
 
 
-def _walk(top: str) -> Iterator[tuple[str, os.stat_result]]:
-    yield top, os.lstat(top)
-    pending = [top]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                info = entry.stat(follow_symlinks=False)
-                yield entry.path, info
-                if stat.S_ISDIR(info.st_mode):
-                    pending.append(entry.path)
+def walk(top: int) -> Iterator[Entry]:
+    """Everything below `top`, directories before what is in them. Raises `OSError` for a tree that is too deep, or that
+    another file system is mounted in.
+    """
+    disk = os.fstat(top).st_dev
+    way: list[tuple[int, str, Iterator[str]]] = [(top, "", iter(os.listdir(top)))]
+    try:
+        while way:
+            directory, path, names = way[-1]
+            name = next(names, None)
+            if name is None:
+                way.pop()
+                if way:
+                    os.close(directory)
+                continue
+            entry = _entry(directory, name, path)
+            if entry is None:
+                continue
+            try:
+                yield entry
+                if stat.S_ISDIR(entry.info.st_mode):
+                    if entry.info.st_dev != disk or len(way) >= MAX_DEPTH:
+                        why = f"a tree is deeper than {MAX_DEPTH} directories, or has another disk in it"
+                        raise OSError(errno.ELOOP, why, entry.path)
+                    way.append(_open(entry))
+            finally:
+                os.close(entry.fd)
+    finally:
+        for directory, _, _ in way[1:]:
+            os.close(directory)
 
 
-def _shift_owner(path: str, info: os.stat_result, by: int) -> None:
+def _entry(directory: int, name: str, path: str) -> Entry | None:
+    """None for what has gone meanwhile."""
+    try:
+        fd = paths.open_entry(directory, name)
+    except FileNotFoundError:
+        return None
+    return Entry(directory, name, f"{path}/{name}" if path else name, fd, os.fstat(fd))
+
+
+def _open(entry: Entry) -> tuple[int, str, Iterator[str]]:
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=entry.fd)
+    try:
+        return fd, entry.path, iter(os.listdir(fd))
+    except OSError:
+        os.close(fd)
+        raise
+
+
+def _empty(top: int) -> None:
+    for _ in range(_MAX_ROUNDS):
+        names = os.listdir(top)
+        if not names:
+            return
+        for name in names:
+            if not _unlinked(top, name):
+                _flatten(top, name)
+    raise OSError(errno.EBUSY, "somebody goes on writing into a tree that is to be removed")
+
+
+def _flatten(top: int, name: str) -> None:
+    """Empty the directory `name`: files go, directories move up beside it, under names that nobody can guess."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+    try:
+        for inner in os.listdir(fd):
+            if not _unlinked(fd, inner):
+                os.rename(inner, f".{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
+    finally:
+        os.close(fd)
+    with contextlib.suppress(OSError):  # somebody has put something into it: the next round takes that
+        os.rmdir(name, dir_fd=top)
+
+
+def _unlinked(directory: int, name: str) -> bool:
+    """Whether it is gone; False for a directory."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return True
+    except (IsADirectoryError, PermissionError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            return False
+        raise
+    return True
+
+
+def _shifted(info: os.stat_result, source: int, target: int) -> tuple[int, int]:
+    uid, gid = (i - source + target if source <= i < source + UID_RANGE else i for i in (info.st_uid, info.st_gid))
+    return uid, gid
+
+
+def _shift(fd: int, info: os.stat_result, source: int, target: int) -> None:
     """chown takes set-id bits and file capabilities away; they are put back."""
-    low = -by if by < 0 else 0
-    uid, gid = (i + by if low <= i < low + UID_RANGE else i for i in (info.st_uid, info.st_gid))
+    uid, gid = _shifted(info, source, target)
     if (uid, gid) == (info.st_uid, info.st_gid):
         return
-    capability = None
+    place, capability = paths.by_descriptor(fd), None
     if stat.S_ISREG(info.st_mode):
         with contextlib.suppress(OSError):
-            capability = os.getxattr(path, _CAPABILITY, follow_symlinks=False)
-    os.chown(path, uid, gid, follow_symlinks=False)
+            capability = os.getxattr(place, _CAPABILITY)
+    paths.change_owner(fd, uid, gid)
     if info.st_mode & 0o6000 and not stat.S_ISLNK(info.st_mode):
-        os.chmod(path, stat.S_IMODE(info.st_mode))
+        os.chmod(place, stat.S_IMODE(info.st_mode))
     if capability:
-        os.setxattr(path, _CAPABILITY, _capability_for(capability, max(by, 0)), follow_symlinks=False)
+        os.setxattr(place, _CAPABILITY, _capability_for(capability, target))
 
 
 def _capability_for(raw: bytes, root: int) -> bytes:
@@ -107,9 +238,52 @@ def _capability_for(raw: bytes, root: int) -> bytes:
     return body + struct.pack("<I", root) if root else body
 
 
-def _copy_tree(source: str, target: str) -> None:
-    """cp, since it keeps hard links, whiteouts and attributes, and shares blocks where the file system can."""
-    status = subprocess.run(["cp", "-a", "--reflink=auto", source, target]).returncode
-    if status:
-        shutil.rmtree(target, ignore_errors=True)
-        raise OSError(f"cp of {source} to {target} ended with status {status}; is the disk full?")
+def _make(entry: Entry, target: int) -> bool:
+    """An entry of the same kind in the copy; False for what no layer has: devices, sockets, pipes."""
+    mode = entry.info.st_mode
+    if stat.S_ISDIR(mode):
+        os.mkdir(entry.path, 0o700, dir_fd=target)
+    elif stat.S_ISLNK(mode):
+        os.symlink(os.readlink("", dir_fd=entry.fd), entry.path, dir_fd=target)
+    elif stat.S_ISREG(mode):
+        _copy_file(entry, target)
+    elif stat.S_ISCHR(mode) and entry.info.st_rdev == 0:  # overlay's mark of what was deleted
+        os.mknod(entry.path, stat.S_IFCHR, 0, dir_fd=target)
+    else:
+        return False
+    return True
+
+
+def _copy_file(entry: Entry, target: int) -> None:
+    """Blocks are shared where the file system can."""
+    source = os.open(paths.by_descriptor(entry.fd), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        made = os.open(entry.path, flags, 0o600, dir_fd=target)
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(made, _FICLONE, source)
+                return
+            while os.sendfile(made, source, None, _COPY_BYTES):
+                pass
+        finally:
+            os.close(made)
+    finally:
+        os.close(source)
+
+
+def _dress(source: int, info: os.stat_result, made: int, store: int, base: int) -> None:
+    """The attributes, owner, mode and times of `source` for its copy."""
+    uid, gid = _shifted(info, store, base)
+    paths.change_owner(made, uid, gid)
+    if stat.S_ISLNK(info.st_mode):
+        return
+    here, there = paths.by_descriptor(source), paths.by_descriptor(made)
+    os.chmod(there, stat.S_IMODE(info.st_mode))
+    for name in os.listxattr(here):
+        if name not in _ORIGINS:
+            value = os.getxattr(here, name)
+            with contextlib.suppress(OSError):
+                os.setxattr(there, name, _capability_for(value, base) if name == _CAPABILITY else value)
+    if not stat.S_ISDIR(info.st_mode):
+        os.utime(there, ns=(info.st_atime_ns, info.st_mtime_ns))

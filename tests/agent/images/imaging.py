@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from inrush.agent.containers.processes import Exits
+from inrush.agent.declared import declared
 from inrush.agent.images.store import BuiltImage, ImageStore
 from inrush.core.images import layers
 from inrush.errors import NotFoundError
 from inrush.launcher.client import Launcher
-from inrush.launcher.process import start_launcher
+from inrush.launcher.process import Given, start_launcher
 from inrush.launcher.specs import RootSpec, RunSpec
 from inrush.wire import MAIN, Recipe, Step
 
@@ -126,7 +127,7 @@ class Images:
 async def images(state: Path, **limits: Any) -> AsyncIterator[Images]:
     """A store in `state`, with its launcher."""
     exits = Exits()
-    launcher = Launcher(start_launcher(state), exits)
+    launcher = Launcher(start_launcher(state, Given(declared())), exits)
     try:
         await launcher.connect()
         store = ImageStore(state / "node", launcher, exits, lambda: UID + 9 * 65536, **limits)

@@ -14,12 +14,7 @@ from collections.abc import Callable, Container
 from pathlib import Path
 
 from inrush.errors import ResourceExhaustedError
-
-FIRST_UID = 0x0010_0000
-RANGE_UIDS = 65_536
-MAX_RANGES = 16_384
-"""FIRST_UID + MAX_RANGES * RANGE_UIDS stays below 2**31, which some file systems and tools take as signed."""
-
+from inrush.launcher.specs import FIRST_UID, MAX_RANGES, UID_RANGE
 
 PLATFORM = "inrush/platform"
 """Whose range the platform's own builds run in; no app is called so, as names of apps have no slash."""
@@ -49,7 +44,7 @@ class UidRanges:
             entry = self._slots[app] = [self._free_slot(), self._clock()]
             self._save()
         entry[1] = self._clock()
-        return FIRST_UID + int(entry[0]) * RANGE_UIDS
+        return FIRST_UID + int(entry[0]) * UID_RANGE
 
     def _free_slot(self) -> int:
         taken = {int(slot) for slot, _ in self._slots.values()}

@@ -41,6 +41,16 @@ def edits(gpus: Sequence[Gpu], spec_dirs: Iterable[Path] = SPEC_DIRS, dev: Path 
     return _from_spec(spec, indexes) if spec is not None else _from_driver(indexes, dev)
 
 
+def declared(spec_dirs: Iterable[Path] = SPEC_DIRS, dev: Path = Path("/dev")) -> tuple[list[str], list[str]]:
+    """Every device node and every host path that containers of any card of this node could need."""
+    spec = _find(spec_dirs) or {}
+    parts = [spec.get("containerEdits", {}), *(each.get("containerEdits", {}) for each in spec.get("devices", ()))]
+    nodes = [node["path"] for part in parts for node in part.get("deviceNodes", ())]
+    plain = [f"/dev/{path.relative_to(dev)}" for path in sorted(dev.glob("nvidia*")) if path.is_char_device()]
+    sources = [mount["hostPath"] for part in parts for mount in part.get("mounts", ())]
+    return list(dict.fromkeys([*nodes, *plain])), list(dict.fromkeys(sources))
+
+
 def _find(spec_dirs: Iterable[Path]) -> dict[str, Any] | None:
     """The first readable specification of kind `nvidia.com/gpu`."""
     for path in (path for folder in spec_dirs for path in sorted(folder.glob("*.json"))):

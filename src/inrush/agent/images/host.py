@@ -30,7 +30,7 @@ _DIRECTORIES = (
 ).split()
 _MODES = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
 _LINKS = {"var/run": "../run", "var/lock": "../run/lock", "etc/mtab": "../proc/self/mounts"}
-_SHARED_ETC = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted", "/etc/alternatives")
+SHARED_ETC = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted", "/etc/alternatives")
 """Parts of the node's `/etc` that programs in its `/usr` are not whole without."""
 
 _FILES = {
@@ -58,7 +58,7 @@ def digest() -> str:
 
 def base(layer: str) -> Base:
     """The base, given the name of its generated layer."""
-    shared = [Bind(path, path) for path in _SHARED_ETC if Path(path).is_dir()]
+    shared = [Bind(path, path) for path in SHARED_ETC if Path(path).is_dir()]
     env = {"PATH": f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     if sysconfig.get_config_var("Py_ENABLE_SHARED") and sys.base_prefix != "/usr":
         env["LD_LIBRARY_PATH"] = f"{PYTHON}/lib"  # the interpreter was linked for the node's path
@@ -78,7 +78,7 @@ def generate(into: Path) -> None:
     for name in _DIRECTORIES:
         (into / name).mkdir()
         (into / name).chmod(_MODES.get(name, 0o755))
-    for path in _SHARED_ETC:
+    for path in SHARED_ETC:
         if Path(path).is_dir():
             (into / path[1:]).mkdir(parents=True)
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):

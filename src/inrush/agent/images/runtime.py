@@ -48,6 +48,11 @@ chmod -R a+rX /opt/inrush/lib /opt/inrush/deps
 """
 
 
+def sources() -> list[str]:
+    """The directories of this machine that the layer is made from."""
+    return [str(path) for path in (_PACKAGE, *_DEPS.values())]
+
+
 @functools.cache
 def digest(python_version: str) -> str:
     """The digest of the layer for this version of Python."""

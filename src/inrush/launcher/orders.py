@@ -1,0 +1,270 @@
+"""Orders of the agent, decoded: every field has the type and the bounds of its spec, or the order is refused.
+
+The agent is not privileged and may have been taken over, so nothing of an order is used before it was checked here.
+What a path may mean, `places` decides; these are all other values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import signal
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from inrush.launcher.places import Refused
+from inrush.launcher.specs import (
+    FIRST_UID,
+    MAX_RANGES,
+    UID_RANGE,
+    Bind,
+    EnterSpec,
+    ForkSpec,
+    Limits,
+    RootSpec,
+    RunSpec,
+    TemplateSpec,
+)
+
+MAX_LAYERS = 400
+"""Layers of one container; overlay takes 500 lower directories."""
+MAX_BINDS = 128
+MAX_DEVICES = 128
+MAX_PATH_CHARS = 4_000
+MAX_NAME_CHARS = 100
+MAX_CPU = 4_096
+MAX_MEMORY_MIB = 1 << 26
+MAX_PIDS = 1 << 22
+MAX_TIMEOUT_S = 7 * 86_400.0
+
+_MOST = 1e15
+"""Beyond it, and not a number, are no numbers of an order."""
+_FILES = ("tasks", "notify_on_release", "release_agent")
+"""Files of a control group without a dot in their names."""
+_OURS = ("ahead-", "template-")
+
+T = TypeVar("T")
+Check = Callable[[Any, str], Any]
+
+
+def decode(kind: type[T], data: object) -> T:
+    """The spec in an order's JSON. Raises `Refused` naming the field that is wrong."""
+    if not isinstance(data, dict):
+        raise Refused(f"a {kind.__name__} is an object, not {type(data).__name__}")
+    plan = _plan(kind)  # type: ignore[arg-type]
+    for name in data:
+        if name not in plan:
+            raise Refused(f"a {kind.__name__} has no field {str(name)[:MAX_NAME_CHARS]!r}")
+    values = {name: plan[name](value, name) for name, value in data.items()}
+    try:
+        made = kind(**values)
+    except TypeError as error:
+        raise Refused(str(error)) from None
+    if check := _BOUNDS.get(kind):
+        check(made)
+    return made
+
+
+def name(value: object, what: str) -> str:
+    """A key or an id. They become names of control groups, so none may be that of a file or another group there."""
+    if not isinstance(value, str) or not _is_name(value) or "." in value or value in _FILES or value.startswith(_OURS):
+        raise Refused(f"{what} {str(value)[:MAX_NAME_CHARS]!r} is not a plain name")
+    return value
+
+
+def uid_base(value: object, what: str = "uid_base") -> int:
+    """The first id of one of the ranges that there are: two ranges are the same, or have no id in common."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Refused(f"{what} must be a number")
+    slot, rest = divmod(value - FIRST_UID, UID_RANGE)
+    if rest or not 0 <= slot < MAX_RANGES:
+        raise Refused(f"{what} {value} is not the first id of a range from {FIRST_UID} on, {UID_RANGE} ids each")
+    return value
+
+
+def path(value: object, what: str) -> str:
+    """An absolute path of the node, as `places` takes it."""
+    text = _text(value, what)
+    if not text.startswith("/") or len(text) > MAX_PATH_CHARS:
+        raise Refused(f"{what} is not an absolute path")
+    return text
+
+
+def signum(value: object) -> int:
+    """A signal that there is."""
+    try:
+        return signal.Signals(value)  # type: ignore[arg-type]
+    except ValueError:
+        raise Refused(f"there is no signal {str(value)[:MAX_NAME_CHARS]}") from None
+
+
+# ── types ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@functools.cache
+def _plan(kind: type) -> dict[str, Check]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: _check(hints[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _check(hint: Any) -> Check:
+    """What makes a field's value of its JSON."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return lambda value, what: decode(hint, value)  # type: ignore[arg-type]
+    if origin is tuple:
+        return functools.partial(_many, _check(inner[0]))
+    if type(None) in inner:
+        known = _check(next(each for each in inner if each is not type(None)))
+        return lambda value, what: None if value is None else known(value, what)
+    if (origin or hint) is dict:
+        return _variables if inner[1] is str else _object
+    return {str: _text, bool: _flag, int: _whole, float: _number}[hint]
+
+
+def _many(check: Check, value: object, what: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise Refused(f"{what} must be a list")
+    return tuple([check(each, what) for each in value])
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise Refused(f"{what} must be text without zero bytes")
+    return value
+
+
+def _flag(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise Refused(f"{what} must be true or false")
+    return value
+
+
+def _whole(value: object, what: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Refused(f"{what} must be a whole number")
+    return value
+
+
+def _number(value: object, what: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= _MOST:
+        raise Refused(f"{what} must be a number")
+    return value
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Refused(f"{what} must be an object")
+    return value
+
+
+def _variables(value: object, what: str) -> dict[str, str]:
+    for key, text in _object(value, what).items():
+        if not key or "=" in key or "\0" in key:
+            raise Refused(f"{what} has a variable with an impossible name")
+        _text(text, what)
+    return value  # type: ignore[return-value]
+
+
+# ── bounds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _within(value: float | None, low: float, high: float, what: str) -> None:
+    if value is not None and not low <= value <= high:
+        raise Refused(f"{what} {value} is not between {low} and {high}")
+
+
+def _one_of(value: str, known: tuple[str, ...], what: str) -> None:
+    if value not in known:
+        raise Refused(f"{what} must be one of {', '.join(known)}")
+
+
+def _bind(spec: Bind) -> None:
+    path(spec.src, "the source of a bind")
+    if ".." in path(spec.dst, "the target of a bind").split("/") or not spec.dst.strip("/"):
+        raise Refused(f"nothing can be bound at {spec.dst!r}")
+
+
+def _root(spec: RootSpec) -> None:
+    if not spec.layers:
+        raise Refused("a container needs at least one layer")
+    if len(spec.layers) > MAX_LAYERS or len(spec.binds) > MAX_BINDS:
+        raise Refused(f"a container has at most {MAX_LAYERS} layers and {MAX_BINDS} binds")
+    for each in (*spec.layers, *filter(None, [spec.upper])):
+        path(each, "a layer")
+    _hostname(spec.hostname)
+    _within(spec.disk_mib, 1, MAX_MEMORY_MIB, "disk_mib")
+
+
+def _hostname(value: str) -> None:
+    """It is written into files of the container."""
+    if value and not _is_name(value):
+        raise Refused(f"{value[:MAX_NAME_CHARS]!r} is no host name")
+
+
+def _limits(spec: Limits) -> None:
+    _within(spec.cpu, 0, MAX_CPU, "cpu")
+    _within(spec.cpu_request, 0, MAX_CPU, "cpu_request")
+    _within(spec.memory_mib, 1, MAX_MEMORY_MIB, "memory_mib")
+    _within(spec.pids, 1, MAX_PIDS, "pids")
+
+
+def _template(spec: TemplateSpec) -> None:
+    name(spec.key, "the template key")
+    uid_base(spec.uid_base)
+    _one_of(spec.network, ("none", "nat"), "network")
+    _within(spec.timeout_s, 0, MAX_TIMEOUT_S, "timeout_s")
+
+
+def _fork(spec: ForkSpec) -> None:
+    name(spec.id, "the container id")
+    name(spec.template, "the template key")
+    _one_of(spec.network, ("none", "nat"), "network")
+    _hostname(spec.hostname)
+    _devices(spec.devices)
+
+
+def _run(spec: RunSpec) -> None:
+    name(spec.id, "the container id")
+    uid_base(spec.uid_base)
+    _program(spec.argv)
+    _one_of(spec.network, ("none", "nat"), "network")
+    _one_of(spec.caps, ("none", "build"), "caps")
+    _devices(spec.devices)
+
+
+def _enter(spec: EnterSpec) -> None:
+    name(spec.id, "the id of the program")
+    name(spec.container, "the container id")
+    _program(spec.argv)
+
+
+def _program(argv: tuple[str, ...]) -> None:
+    if not argv or not argv[0]:
+        raise Refused("argv names no program")
+
+
+def _devices(devices: tuple[str, ...]) -> None:
+    if len(devices) > MAX_DEVICES:
+        raise Refused(f"a container has at most {MAX_DEVICES} devices")
+
+
+def _is_name(text: str) -> bool:
+    return (
+        0 < len(text) <= MAX_NAME_CHARS
+        and text.isascii()
+        and all(c.isalnum() or c in "-_." for c in text)
+        and text[0] not in "-."
+    )
+
+
+_BOUNDS: dict[type, Callable[[Any], None]] = {
+    Bind: _bind,
+    RootSpec: _root,
+    Limits: _limits,
+    TemplateSpec: _template,
+    ForkSpec: _fork,
+    RunSpec: _run,
+    EnterSpec: _enter,
+}

@@ -1,0 +1,141 @@
+"""Trees that are walked by the host's root while who wrote them changes them: nothing outside is reached, ever."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inrush.launcher import trees
+from inrush.launcher.client import LaunchError
+from launcher.launched import UID_BASE, Node, needs_root
+
+pytestmark = needs_root
+
+FILES, ROUNDS = 300, 6
+_EXCHANGE = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """Files of the machine, by the names of those in the tree."""
+    place = tmp_path / "victim"
+    place.mkdir()
+    for number in range(FILES):
+        (place / f"v{number}").write_text("the machine's")
+        (place / f"v{number}").chmod(0o600)
+    return place
+
+
+def planted(top: Path) -> Path:
+    """What a build could have written: set-user-id files of its own, in directories that all may write."""
+    inner = top / "race" / "x"
+    inner.mkdir(parents=True)
+    for number in range(FILES):
+        file = inner / f"v{number}"
+        file.touch()
+        os.chown(file, UID_BASE, UID_BASE)
+        file.chmod(0o4755)
+    for path in (top, top / "race", inner):
+        os.chown(path, UID_BASE, UID_BASE)
+        path.chmod(0o777)
+    return top / "race"
+
+
+@contextlib.contextmanager
+def swapping(race: Path, target: Path) -> Iterator[None]:
+    """Meanwhile the directory `x` and a link to `target` change places, as fast as that goes, by a descriptor."""
+    (race / "link").symlink_to(target)
+    directory = os.open(race, os.O_RDONLY)
+    over = threading.Event()
+
+    def swap() -> None:
+        while not over.is_set():
+            _libc.renameat2(directory, b"x", directory, b"link", _EXCHANGE)
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        os.close(directory)
+
+
+def seen(victim: Path) -> set[tuple[int, int, int, str]]:
+    return {(i.st_mode, i.st_uid, i.st_gid, p.read_text()) for p in victim.iterdir() for i in [p.stat()]}
+
+
+async def test_a_link_swapped_while_a_layer_is_made_leads_nowhere(node: Node, victim: Path) -> None:
+    store = node.state / "node"
+    before = seen(victim)
+    for number in range(ROUNDS):
+        upper = store / f"up-{number}"
+        with swapping(planted(upper), victim), contextlib.suppress(LaunchError):
+            await node.launcher.normalise(str(upper), UID_BASE, str(store / f"made-{number}"))
+        assert seen(victim) == before
+
+
+async def test_a_link_swapped_while_a_tree_is_removed_leads_nowhere(node: Node, victim: Path) -> None:
+    before = seen(victim)
+    for number in range(ROUNDS):
+        tree = node.state / "node" / f"tree-{number}"
+        with swapping(planted(tree), victim), contextlib.suppress(LaunchError):
+            await node.launcher.remove_tree(str(tree))
+        assert seen(victim) == before
+        assert len(list(victim.iterdir())) == FILES
+
+
+def test_a_link_swapped_while_a_layer_is_copied_brings_nothing_in(tmp_path: Path, victim: Path) -> None:
+    before = seen(victim)
+    for number in range(ROUNDS):
+        layer, made = tmp_path / f"layer-{number}", tmp_path / f"copy-{number}"
+        race = planted(layer)
+        made.mkdir()
+        source, target = (os.open(path, os.O_RDONLY) for path in (layer, made))
+        with swapping(race, victim), contextlib.suppress(OSError):
+            trees.copy(source, target, UID_BASE, UID_BASE)
+        os.close(source)
+        os.close(target)
+        assert seen(victim) == before
+        assert not [p for p in made.rglob("v*") if not p.is_symlink() and p.is_file() and p.read_text()]
+
+
+async def test_files_that_somebody_else_owns_stay_theirs_in_a_layer(node: Node) -> None:
+    """A hard link to a file of the machine, where the kernel lets one make it, is no way to own that file."""
+    upper, layer = node.state / "node" / "up", node.state / "node" / "made"
+    upper.mkdir()
+    (node.state / "machine").write_text("the machine's")
+    (node.state / "machine").chmod(0o4711)
+    os.chown(node.state / "machine", 1234, 1234)
+    os.link(node.state / "machine", upper / "mine")
+    (node.state / "machine").chmod(0o4711)
+    await node.launcher.normalise(str(upper), UID_BASE, str(layer))
+    info = (node.state / "machine").stat()
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (1234, 1234, 0o4711)
+
+
+async def test_a_tree_of_any_depth_is_removed_and_one_too_deep_is_no_layer(node: Node) -> None:
+    upper = node.state / "node" / "up"
+    upper.mkdir()
+    top = os.open(upper, os.O_RDONLY)
+    at = top
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=at)
+        inner = os.open("d", os.O_RDONLY, dir_fd=at)
+        if at != top:
+            os.close(at)
+        at = inner
+    os.close(at)
+    os.close(top)
+    with pytest.raises(LaunchError, match="deeper than"):
+        await node.launcher.normalise(str(upper), UID_BASE, str(node.state / "node" / "made"))
+    await node.launcher.remove_tree(str(upper))
+    assert not upper.exists()
