@@ -2,7 +2,7 @@
 
 `@app.cls` turns a class into a `Cls`. Calling that makes an `Obj`, a handle whose methods have `.remote` and the rest;
 the class itself (`Cls.raw`) is made only in containers (`instantiate`), or here by `.local`. Each set of parameters is
-a pool of containers of its own.
+a variant of the class, with containers of its own.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def instantiate(raw: type, values: dict[str, Any]) -> Any:
 
 
 def decode_parameters(text: bytes | str) -> dict[str, Any]:
-    """Values from the canonical JSON object that names a pool."""
+    """Values from the canonical JSON object that names a variant."""
     import base64
     import json
 
@@ -200,7 +200,7 @@ class Obj:
     def __init__(self, cls: Cls, values: dict[str, Any]) -> None:
         self._cls = cls
         self._values = values
-        self._pool = ""
+        self._variant = ""
         self._local: Any = None
 
     def __repr__(self) -> str:
@@ -229,9 +229,9 @@ class Obj:
         base = await self._cls.reference.find(link)
         if not self._values:
             return Target(base, method)
-        if self._pool.partition("/")[0] != base:
-            self._pool = base + "/" + await link.ask(wire.BindClass(base, encode_parameters(self._values)))
-        return Target(self._pool.partition("/")[2], method)
+        if self._variant.partition("/")[0] != base:
+            self._variant = base + "/" + await link.ask(wire.BindClass(base, encode_parameters(self._values)))
+        return Target(self._variant.partition("/")[2], method)
 
     def _run_local(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Calls the method here, on an object that is made, and whose enter hooks run, at the first such call."""
@@ -257,7 +257,7 @@ def hooks(raw: type, wanted: Callable[[Mark], bool]) -> list[Callable[[Any], Any
 
 
 def bound_method(instance: object, method: Marked) -> Function[Any, Any, Any]:
-    """`self.method` inside the class: calls itself, and offers `.remote` and the rest on the pool of this instance's
+    """`self.method` inside the class: calls itself, and offers `.remote` and the rest on the variant of this instance's
     parameters."""
     cls: Cls | None = getattr(type(instance), _HANDLE, None)
     run = functools.partial(method.raw, instance)

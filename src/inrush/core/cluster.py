@@ -137,10 +137,10 @@ class Cluster:
         """Sentences about a function: its policy, load, containers, last decisions, and what its calls wait for."""
         return explain.explain(self._state, function)
 
-    def explain_pool(self, pool: str) -> coming.Standing:
+    def explain_pool(self, pool: str) -> coming.Outlook:
         """How it stands with a pool: what is on its way, why none is to be had, what was done last. KeyError when it is
         not known."""
-        return coming.standing(self._state.pools[pool], self._state.now)
+        return coming.outlook(self._state.pools[pool], self._state.now)
 
     def stats(self, function: str) -> dict[str, int]:
         """`backlog`, `containers`, `running_inputs` and `input_headroom` of a function; KeyError when it is not

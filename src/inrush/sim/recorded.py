@@ -16,7 +16,7 @@ from functools import partial
 from typing import cast
 
 from inrush.errors import InvalidError
-from inrush.sim.parts import Part
+from inrush.sim.section import Section
 from inrush.sim.tables import Row, rows
 
 _ARRIVAL = (
@@ -68,7 +68,7 @@ _EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Above this a number is no time in seconds since 1970 of our days, but one in this unit."""
 
 
-class Durations(Part, frozen=True):
+class Durations(Section, frozen=True):
     """How long a call with tokens runs."""
 
     input_token_s: float = 0.0002

@@ -14,7 +14,7 @@ import msgspec
 
 from inrush.errors import InvalidError
 from inrush.pools.spec import PoolSpec
-from inrush.sim.parts import Part
+from inrush.sim.section import Section
 from inrush.sim.traffic import Traffic
 from inrush.wire import FunctionSpec
 
@@ -25,7 +25,7 @@ class Pool(PoolSpec, frozen=True):
     node_spread: float = 0.1
 
 
-class Workload(Part, frozen=True):
+class Workload(Section, frozen=True):
     """A function, its traffic, and how long its starts and its inputs take."""
 
     spec: FunctionSpec
@@ -51,7 +51,7 @@ class Workload(Part, frozen=True):
         return f"fn-{self.app}-{self.spec.name}"
 
 
-class Fault(Part, frozen=True):
+class Fault(Section, frozen=True):
     """What happens to `nodes` nodes (of `pool`, or any) at `at_s`, for `for_s` (or for ever), and again each `every_s`,
     `times` times in all; each time to others.
 
@@ -73,7 +73,7 @@ class Fault(Part, frozen=True):
     every_s: float = 60.0
 
 
-class Override(Part, frozen=True):
+class Override(Section, frozen=True):
     """People change the policy of a function while it runs."""
 
     at_s: float
@@ -84,7 +84,7 @@ class Override(Part, frozen=True):
     buffer_containers: int | None = None
 
 
-class Scenario(Part, frozen=True):
+class Scenario(Section, frozen=True):
     """A world and what happens in it. It ends when all calls have, or at `end_s`."""
 
     about: str

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from inrush.errors import InvalidError
 from inrush.sim.chance import exponential
-from inrush.sim.parts import Part
 from inrush.sim.recorded import Durations, recorded
+from inrush.sim.section import Section
 
 DAY_PIECES = 48
 """Straight pieces of which a day's curve is made."""
@@ -50,7 +50,7 @@ class Piece(NamedTuple):
         return self.start + 2 * calls / (self.first + root)
 
 
-class Day(Part, frozen=True):
+class Day(Section, frozen=True):
     """Calls a second over a day (or whatever `period_s` is): least at its begin, most in its middle."""
 
     low: float
@@ -58,7 +58,7 @@ class Day(Part, frozen=True):
     period_s: float = 86_400.0
 
 
-class Traffic(Part, frozen=True):
+class Traffic(Section, frozen=True):
     """All that is given adds up. `rates` are (from when on, calls a second): a step is two of them, a spike three; with
     `ramp` the rate changes evenly from one to the next. `bursts` are (when, how many calls). `trace` is the path
     of a CSV of arrivals, played `speed` times as fast."""

@@ -85,7 +85,7 @@ class FindFunction(Message, frozen=True):
 
 
 class BindClass(Message, frozen=True):
-    """The pool of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …});
+    """The variant of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …});
     result: a function id. The same set gives the same id."""
 
     function: str

@@ -40,7 +40,7 @@ class Trouble:
 
 @dataclass(slots=True, eq=False)
 class Function:
-    """A function of an app version, or the pool of one parameter set of a class."""
+    """A function of an app version, or the variant of a class for one set of parameters."""
 
     id: str
     app: str

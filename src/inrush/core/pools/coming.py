@@ -12,7 +12,7 @@ from inrush.core.model.state import State
 from inrush.core.pools.orders import POOLS_NAMED, serving
 
 
-class Standing(NamedTuple):
+class Outlook(NamedTuple):
     """How it stands with a pool; times are seconds ago, or from now on."""
 
     coming: int
@@ -27,9 +27,9 @@ class Standing(NamedTuple):
     """What was done there last, the oldest first."""
 
 
-def standing(pool: Pool, now: float) -> Standing:
+def outlook(pool: Pool, now: float) -> Outlook:
     """Of one pool, at this time."""
-    return Standing(
+    return Outlook(
         pool.ordered,
         now - pool.orders[0][0] if pool.orders else 0.0,
         pool.closed(now),
@@ -56,7 +56,7 @@ def told(state: State, function: Function) -> list[str]:
     pools = _pools(state, function)
     if not function.refusal and function.trend is None:
         pools = [pool for pool in pools if any(node in pool.nodes for node in function.seats)]
-    return [line for pool in pools for line in _lines(pool, standing(pool, state.now))]
+    return [line for pool in pools for line in _lines(pool, outlook(pool, state.now))]
 
 
 def _pools(state: State, function: Function) -> list[Pool]:
@@ -64,7 +64,7 @@ def _pools(state: State, function: Function) -> list[Pool]:
     return [pool for pool, _ in islice(serving(function.spec, state.pools.values()), POOLS_NAMED)]
 
 
-def _lines(pool: Pool, now: Standing) -> list[str]:
+def _lines(pool: Pool, now: Outlook) -> list[str]:
     line = f"pool {pool.id}, a node for {pool.price:g} an hour: {len(pool.nodes)} there, at most {pool.nodes_max}"
     if now.coming:
         line += f", {now.coming} on the way for {now.coming_s:.3g} s (one takes {pool.node_s:.3g} s)"

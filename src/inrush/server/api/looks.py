@@ -125,7 +125,7 @@ class Looks:
         return schema.Why(lines=apps.why(app, request.path_params["name"]))
 
     async def scale(self, request: Request, body: schema.Scale) -> schema.Done:
-        for function in self._pools(request):
+        for function in self._variants(request):
             self._server.loop.post(
                 ScaleOverridden(
                     function.id,
@@ -137,10 +137,10 @@ class Looks:
             )
         return schema.Done()
 
-    def _pools(self, request: Request) -> list[functions.Function]:
+    def _variants(self, request: Request) -> list[functions.Function]:
         app = self._server.apps.find(request.path_params["app"])
         function = self._server.apps.function(app.id, request.path_params["name"])
-        return [function, *self._server.functions.pools(function.id)]
+        return [function, *self._server.functions.variants(function.id)]
 
     def _app(self, app: App) -> schema.App:
         return schema.App(

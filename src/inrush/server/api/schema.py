@@ -53,7 +53,7 @@ class App(Body):
 
 
 class Function(Body):
-    """A function, or the pool of one parameter set of a class."""
+    """A function, or the variant of a class for one set of parameters."""
 
     id: str
     name: str

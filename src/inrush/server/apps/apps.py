@@ -130,7 +130,7 @@ class Apps:
             return [f"its app has ended; until then: {app.words[name][0]}", *app.words[name][1:]]
         function = self.function(app.id, name)
         lines: list[str] = []
-        for one in (function, *self._functions.pools(function.id)):
+        for one in (function, *self._functions.variants(function.id)):
             if one.parameters:
                 lines.append(f"{one.title}:")
             lines += self._explain(one)
@@ -248,13 +248,13 @@ class Apps:
                 act(blobs_of(spec))
 
     async def bind_class(self, id: str, parameters: bytes) -> str:
-        """The pool of a class for one parameter set. Raises `NotFoundError`, `InvalidError`."""
-        pool, new = self._functions.pool(self._functions.need(id), parameters)
+        """The variant of a class for one parameter set. Raises `NotFoundError`, `InvalidError`."""
+        variant, new = self._functions.variant(self._functions.need(id), parameters)
         if new:
-            self._store.execute(self._upsert_function, [pool.row()])
-            self._post(pool.added())
-            self._prepare(pool)
-        return pool.id
+            self._store.execute(self._upsert_function, [variant.row()])
+            self._post(variant.added())
+            self._prepare(variant)
+        return variant.id
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""Which functions there are: those of running apps, and the pools of classes' parameter sets.
+"""Which functions there are: those of running apps, and the variants of classes, one for each set of parameters.
 
 A function keeps its id over redeploys that leave its containers good. One that a deploy replaced leaves its successor
 behind, so a caller who still holds the old id reaches the new code.
@@ -17,7 +17,7 @@ from inrush.core.model.events import FunctionAdded
 from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.wire import MAIN, FunctionSpec, ScalePolicy, app_key
 
-MAX_POOLS = 10_000
+MAX_VARIANTS = 10_000
 """Parameter sets of one class."""
 MAX_HOPS = 1000
 """Deploys over which an old id is followed."""
@@ -27,8 +27,10 @@ _decode = msgspec.msgpack.Decoder(FunctionSpec).decode
 
 
 class Function:
-    """One function, or one pool of a class. `parameters` is the canonical JSON object of the pool, empty for a plain
-    function."""
+    """A function, or a variant of a class: the class with one set of parameters.
+
+    `parameters` is the canonical JSON object of a variant, and empty for a plain function.
+    """
 
     __slots__ = (
         "app",
@@ -133,23 +135,23 @@ class Functions:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Function] = {}
-        self._pools: dict[str, dict[bytes, Function]] = {}
+        self._variants: dict[str, dict[bytes, Function]] = {}
         self._successors: dict[str, str] = {}
 
     def add(self, function: Function) -> None:
-        """Registers a function or a pool."""
+        """Registers a function or a variant."""
         self._by_id[function.id] = function
         if function.base:
-            self._pools.setdefault(function.base, {})[function.parameters] = function
+            self._variants.setdefault(function.base, {})[function.parameters] = function
 
     def remove(self, id: str) -> Function | None:
-        """Forgets it; its pools are removed one by one by the caller."""
+        """Forgets it; its variants are removed one by one by the caller."""
         function = self._by_id.pop(id, None)
         if function is not None and function.base:
-            pools = self._pools.get(function.base, {})
-            pools.pop(function.parameters, None)
-            if not pools:
-                self._pools.pop(function.base, None)
+            variants = self._variants.get(function.base, {})
+            variants.pop(function.parameters, None)
+            if not variants:
+                self._variants.pop(function.base, None)
         return function
 
     def replaced(self, old: str, new: str) -> None:
@@ -175,30 +177,30 @@ class Functions:
         return function
 
     def all(self) -> list[Function]:
-        """Every function and pool."""
+        """Every function and variant."""
         return list(self._by_id.values())
 
-    def pools(self, id: str) -> list[Function]:
-        """The pools of a class."""
-        return list(self._pools.get(id, {}).values())
+    def variants(self, id: str) -> list[Function]:
+        """The variants of a class."""
+        return list(self._variants.get(id, {}).values())
 
-    def pool(self, base: Function, parameters: bytes) -> tuple[Function, bool]:
-        """The pool of a class for a parameter set, and whether it is new. Raises `InvalidError` for what is no such
+    def variant(self, base: Function, parameters: bytes) -> tuple[Function, bool]:
+        """The variant of a class for a parameter set, and whether it is new. Raises `InvalidError` for what is no such
         set."""
         canonical = _canonical(base, parameters)
         if canonical == b"{}" or base.base:
             return base, False
-        pools = self._pools.get(base.id, {})
-        if canonical in pools:
-            return pools[canonical], False
-        if len(pools) >= MAX_POOLS:
-            raise ResourceExhaustedError(f"class {base.name!r} has {MAX_POOLS} parameter sets; it may not have more")
+        variants = self._variants.get(base.id, {})
+        if canonical in variants:
+            return variants[canonical], False
+        if len(variants) >= MAX_VARIANTS:
+            raise ResourceExhaustedError(f"class {base.name!r} has {MAX_VARIANTS} parameter sets; it may not have more")
         id = "fn-" + hashlib.sha256(base.id.encode() + b"\0" + canonical).hexdigest()[:24]
         spec = base.spec
         if spec.scale.min_containers or spec.scale.buffer_containers:
             scale = msgspec.structs.replace(spec.scale, min_containers=0)
             spec = msgspec.structs.replace(spec, scale=scale)
-        pool = Function(
+        variant = Function(
             id,
             base.app,
             base.app_name,
@@ -209,8 +211,8 @@ class Functions:
             parameters=canonical,
             environment=base.environment,
         )
-        self.add(pool)
-        return pool, True
+        self.add(variant)
+        return variant, True
 
 
 def _canonical(base: Function, parameters: bytes) -> bytes:

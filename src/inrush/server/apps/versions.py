@@ -1,7 +1,7 @@
 """Versions of an app: what the next one changes against the one that runs.
 
 A function whose containers the new version leaves good keeps its id, and with it its warm containers; only its policies
-are new. Any other gets a new id and is the successor of the old one, and so do the pools of a class, as far as the
+are new. Any other gets a new id and is the successor of the old one, and so do the variants of a class, as far as the
 class still has their parameters.
 """
 
@@ -87,7 +87,7 @@ def plan_version(app: App, spec: wire.AppSpec, functions: Functions) -> Plan:
             plan.functions[new.name] = old.id
             if old.spec != new:
                 plan.added.append(_like(old, old.id, new))
-                plan.added.extend(_like(pool, pool.id, new) for pool in functions.pools(old.id))
+                plan.added.extend(_like(variant, variant.id, new) for variant in functions.variants(old.id))
             continue
         function = Function(
             _new_id(), app.id, spec.name, new.name, new, durable=app.deployed, environment=app.environment
@@ -96,27 +96,27 @@ def plan_version(app: App, spec: wire.AppSpec, functions: Functions) -> Plan:
         plan.added.append(function)
         if old is not None:
             plan.replaced.append((old, function))
-            _plan_pools(plan, functions.pools(old.id), function)
+            _plan_variants(plan, functions.variants(old.id), function)
     for name, id in app.functions.items():
         if name not in plan.functions:
-            plan.removed.extend(f for f in (functions.get(id), *functions.pools(id)) if f is not None)
+            plan.removed.extend(f for f in (functions.get(id), *functions.variants(id)) if f is not None)
     return plan
 
 
-def _plan_pools(plan: Plan, pools: list[Function], new: Function) -> None:
-    """Pools of a class that was replaced."""
+def _plan_variants(plan: Plan, variants: list[Function], new: Function) -> None:
+    """Variants of a class that was replaced."""
     known = {parameter.name for parameter in new.spec.parameters}
-    for pool in pools:
-        if set(msgspec.json.decode(pool.parameters)) <= known:
-            successor = _like(pool, _new_id(), new.spec, base=new.id)
+    for variant in variants:
+        if set(msgspec.json.decode(variant.parameters)) <= known:
+            successor = _like(variant, _new_id(), new.spec, base=new.id)
             plan.added.append(successor)
-            plan.replaced.append((pool, successor))
+            plan.replaced.append((variant, successor))
         else:
-            plan.removed.append(pool)
+            plan.removed.append(variant)
 
 
 def _like(function: Function, id: str, spec: wire.FunctionSpec, base: str = "") -> Function:
-    """The same function or pool, with a new spec."""
+    """The same function or variant, with a new spec."""
     return Function(
         id,
         function.app,

@@ -44,7 +44,7 @@ functions = Table(
     Column("id", String, primary_key=True),
     Column("app", String, nullable=False, index=True),
     Column("name", String, nullable=False),
-    Column("base", String, nullable=False, doc="for the pool of a parameter set: the class it belongs to"),
+    Column("base", String, nullable=False, doc="for the variant of a class: the class that it belongs to"),
     Column("parameters", LargeBinary, nullable=False),
     Column("spec", LargeBinary, nullable=False),
     Column("successor", String, nullable=False, doc="the function that took its place in a later deploy"),

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from inrush.sim.chance import around, uniform
-from inrush.sim.parts import Part
+from inrush.sim.section import Section
 from inrush.sim.traffic import Traffic
 
 
@@ -17,7 +17,7 @@ class Request(NamedTuple):
     service_s: float
 
 
-class Trace(Part, frozen=True):
+class Trace(Section, frozen=True):
     """Traffic for one function, and what its inputs and its starts take."""
 
     name: str
