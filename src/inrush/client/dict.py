@@ -75,7 +75,7 @@ class Dict:
     @staticmethod
     async def _ephemeral(*, client: Any = None, environment_name: str | None = None) -> AsyncGenerator[Dict, None]:
         refuse(environment_name, client)
-        made = Dict(f"ephemeral-{os.urandom(10).hex()}", create=True)
+        made = Dict(f"ephemeral-{os.urandom(16).hex()}", create=True)
         link = await current()
         await made._open(link)
         try:

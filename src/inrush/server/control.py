@@ -57,7 +57,7 @@ class ControlPlane:
         self.home = home
         self.settings = {name: v.value if isinstance(v, settings.Value) else v for name, v in given.items()}
         self.version = installed_version("inrush")
-        self.boot = secrets.token_hex(8)
+        self.boot = secrets.token_hex(16)
         self.started = time.time()
         self.url = ""
         """Where HTTP is served, from `Server.start` on."""
@@ -78,7 +78,7 @@ class ControlPlane:
         )
         self.logs = Logs(self.home / "logs", given["logs_mib"] * MIB)
         self.functions, self.containers, self.endpoints = Functions(), Containers(), Endpoints()
-        self.loop = Loop(Cluster(self.boot, quotas=quotas.parse(given["quotas"])), self._apply)
+        self.loop = Loop(Cluster(secrets.token_hex(16), quotas=quotas.parse(given["quotas"])), self._apply)
         post = self.loop.post
         self.nodes = Nodes(self.loop, self.functions, self.containers, self.environment)
         self.pools = Pools(self.loop, self.nodes, pools)

@@ -144,9 +144,10 @@ class State:
         return self.serial
 
     def container_id(self) -> str:
-        """A fresh id, told by the seed and a counter alone."""
-        digest = blake2b(f"{self.seed}:{self.next_serial()}".encode(), digest_size=10).digest()
-        return "co-" + b32encode(digest).decode().lower()
+        """A fresh id of 128 bits, told by the seed and a counter alone: nobody guesses it who does not know the seed,
+        which a server draws at random and tells only its journal."""
+        digest = blake2b(f"{self.seed}:{self.next_serial()}".encode(), digest_size=16).digest()
+        return "co-" + b32encode(digest).decode().lower().rstrip("=")
 
     def timer(self, at: float, kind: str, key: str = "", input: int = 0) -> None:
         """Look at this again at `at`."""

@@ -143,7 +143,7 @@ class Apps:
         self._check(ask.spec)
         if not ask.deploy:
             app = App(
-                f"ap-{secrets.token_hex(12)}",
+                f"ap-{secrets.token_hex(16)}",
                 ask.spec,
                 deployed=False,
                 detached=ask.detach,
@@ -155,7 +155,7 @@ class Apps:
         lock = self._locks.setdefault(ask.spec.name, asyncio.Lock())
         async with lock:
             app = self.deployed(ask.spec.name) or App(
-                f"ap-{secrets.token_hex(12)}", ask.spec, deployed=True, detached=False, client="", created=time.time()
+                f"ap-{secrets.token_hex(16)}", ask.spec, deployed=True, detached=False, client="", created=time.time()
             )
             await self._change(app, ask)
         return app
@@ -186,7 +186,7 @@ class Apps:
     async def _change(self, app: App, ask: wire.StartApp) -> None:
         self._endpoints.check(app.id, ask.spec, app.deployed, self._name_of)
         plan = plan_version(app, ask.spec, self._functions)
-        version, number = f"ve-{secrets.token_hex(12)}", app.number + 1
+        version, number = f"ve-{secrets.token_hex(16)}", app.number + 1
         await self._store.transact(lambda connection: self._save(connection, app, ask.spec, version, number, plan))
         before = app.spec if app.version else None
         app.spec, app.version, app.number, app.functions = ask.spec, version, number, plan.functions

@@ -131,7 +131,7 @@ def _like(function: Function, id: str, spec: wire.FunctionSpec, base: str = "") 
 
 
 def _new_id() -> str:
-    return f"fn-{secrets.token_hex(12)}"
+    return f"fn-{secrets.token_hex(16)}"
 
 
 def blobs_of(spec: wire.AppSpec) -> list[str]:

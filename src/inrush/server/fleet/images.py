@@ -36,7 +36,7 @@ class Images:
             raise ResourceExhaustedError(f"{MAX_BUILDS} images are being built already; try again later")
         env = self._secrets.values(ask.secrets)
         recipe = self._keyed(ask.recipe, environment, env)
-        id = f"bu-{secrets.token_hex(8)}"
+        id = f"bu-{secrets.token_hex(16)}"
         future: asyncio.Future[wire.Built] = asyncio.get_running_loop().create_future()
         self._builds[id] = (progress, future)
         try:

@@ -134,7 +134,7 @@ class Exchange:
 
     def _start(self, head: dict[str, Any], body: bytes, last: bool) -> None:
         payload = asgi.pack({"scope": head, "last": last}, body)
-        id = f"ca-{secrets.token_hex(12)}"
+        id = f"ca-{secrets.token_hex(16)}"
         start = wire.StartCall(id, self._endpoint.function, "web", self._endpoint.method, (payload,))
         self._call = self._calls.start(self, start)
         self._turn()

@@ -43,7 +43,7 @@ class Dicts:
             )
         if not name or len(name) > 200:
             raise InvalidError("a Dict's name has 1 to 200 characters")
-        row = {"id": f"di-{secrets.token_hex(12)}", "name": name, "created": time.time()}
+        row = {"id": f"di-{secrets.token_hex(16)}", "name": name, "created": time.time()}
 
         def make(connection: sa.Connection) -> str:
             found = connection.execute(query).scalar()

@@ -130,8 +130,8 @@ class Secrets:
 
     def _new_id(self, values: _Values, name: str) -> str:
         if name:
-            return f"se-{random.token_hex(12)}"
-        return f"se-{hmac.new(self._key, _encode(sorted(values)), hashlib.sha256).hexdigest()[:24]}"
+            return f"se-{random.token_hex(16)}"
+        return f"se-{hmac.new(self._key, _encode(sorted(values)), hashlib.sha256).hexdigest()[:32]}"
 
     def _seal(self, id: str, values: _Values) -> bytes:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
