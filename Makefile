@@ -9,7 +9,7 @@ PROMPT ?= What is the capital of France?
 # The program asks for an A10G. Without a driver the node declares what is not there; with one, the first card answers to that name.
 GPUS := $(if $(wildcard /proc/driver/nvidia/version),A10G=0,A10G:8,A100:8)
 
-.PHONY: run test lint bench sim compare fuzz setup setup-dev clean
+.PHONY: run test lint bench sim compare fuzz lock sbom test-ranges setup setup-dev clean
 
 run: setup
 	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush run examples/llm.py --prompt "$(PROMPT)"
@@ -39,6 +39,20 @@ fuzz: setup
 
 compare: setup
 	.venv/bin/python benchmarks/compare_autoscalers.py
+
+# Newer packages, as far as pyproject.toml allows; what they are is for whoever reviews the change.
+lock: setup-dev
+	.venv/bin/uv lock --upgrade
+
+# What a server is made of, with the hashes of all files, in the form of CycloneDX 1.5.
+sbom: setup
+	@mkdir -p dist
+	.venv/bin/uv export --quiet --locked --preview-features sbom-export --format cyclonedx1.5 --no-default-groups --extra postgres \
+		--output-file dist/inrush.cdx.json
+
+# The oldest and the newest packages that the wheel allows, each in an environment of its own: two minutes.
+test-ranges: setup-dev
+	scripts/test-ranges
 
 setup:
 	@scripts/setup
