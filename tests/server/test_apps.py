@@ -13,12 +13,15 @@ import pytest
 from inrush import wire
 from inrush.server.links import sessions
 from inrush.server.serve import Server
+from inrush.server.trust.principal import OWNER, Scope
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Parameter, Resources, ScalePolicy, Status, Web
 
 from .peers import Agent, Client
 
 F = FunctionSpec(name="f", module="m", qualname="f")
 Opened = Callable[..., contextlib.AbstractAsyncContextManager[Server]]
+
+OWN = Scope(OWNER, "main")
 
 
 def echo(method: str, payload: bytes) -> bytes:
@@ -64,7 +67,7 @@ async def test_two_deploys_at_once_leave_one_whole_version(server: Server, clien
     specs = [tuple(FunctionSpec(name=n, module="m", qualname=n) for n in group) for group in names]
     done = await asyncio.gather(*[client.start_app(*group, deploy=True) for group in specs])
     assert done[0]["app"] == done[1]["app"]
-    app = server.apps.find("app")
+    app = server.apps.find("app", OWN)
     assert tuple(sorted(app.functions)) in names
     assert sorted(f.name for f in server.functions.all()) == sorted(app.functions)
 
@@ -78,7 +81,7 @@ async def test_deployed_apps_are_there_after_a_restart(opened: Opened) -> None:
         client = await Client(server.home / "run" / "server.sock").connect()
         found = await client.ask(wire.FindFunction("app", "f"))
         assert found["function"] == before["functions"]["f"]
-        assert server.apps.find("app").urls == before["urls"]
+        assert server.apps.find("app", OWN).urls == before["urls"]
         client.send(wire.StartCall("ca-1", found["function"], payloads=(b"P",)))
         await client.results("ca-1", 1)
         await client.close()

@@ -9,12 +9,15 @@ import pytest
 
 from inrush import wire
 from inrush.server.serve import Server
+from inrush.server.trust.principal import OWNER, Scope
 from inrush.wire import FunctionSpec, ScalePolicy, Status
 
 from .peers import Agent, Client
 
 F = FunctionSpec(name="f", module="m", qualname="f", scale=ScalePolicy(min_containers=1))
 G = FunctionSpec(name="g", module="m", qualname="g", scale=ScalePolicy(max_inputs=8))
+
+OWN = Scope(OWNER, "main")
 
 
 class Guest:
@@ -105,7 +108,7 @@ async def test_another_clients_call_cannot_be_fed_or_forgotten(server: Server, c
     guest._agent.hold = True
     found = await client.ask(wire.FindFunction("app", "g"))
     assert found.code == "NotFoundError", "an ephemeral app is nobody else's to look up"
-    function = server.apps.find("app").functions["g"]
+    function = server.apps.find("app", OWN).functions["g"]
     client.send(wire.StartCall("ca-mine", function, payloads=(b"P1",)))
     await client.wait(lambda: guest._agent.held)
     guest.send(wire.ForgetCall("ca-mine"), wire.StartCall("ca-mine", function, payloads=(b"P2",)))

@@ -63,17 +63,17 @@ def address() -> Address:
 
 def get(path: str, **params: Any) -> Any:
     """JSON at `path`, below `/api/v1`."""
-    return _ask("GET", path, params=_given(params))
+    return _ask("GET", path, params=given(params))
 
 
 def post(path: str, body: Any = None, **params: Any) -> Any:
     """Posts JSON; returns the JSON that comes back, or None."""
-    return _ask("POST", path, json=body, params=_given(params))
+    return _ask("POST", path, json=body, params=given(params))
 
 
-def delete(path: str) -> Any:
+def delete(path: str, **params: Any) -> Any:
     """Deletes what is at `path`."""
-    return _ask("DELETE", path)
+    return _ask("DELETE", path, params=given(params))
 
 
 def lines(path: str, **params: Any) -> Iterator[dict[str, Any]]:
@@ -82,7 +82,7 @@ def lines(path: str, **params: Any) -> Iterator[dict[str, Any]]:
 
     with _client(timeout=None) as client:
         try:
-            with client.stream("GET", path, params=_given(params)) as response:
+            with client.stream("GET", path, params=given(params)) as response:
                 if response.is_error:
                     response.read()
                     raise _refusal(response)
@@ -119,16 +119,17 @@ def _refusal(response: httpx.Response) -> Error:
     try:
         told = response.json()
         if told["code"] == "AuthError":
-            return AuthError(_wrong_token(f"{response.request.url.scheme}://{response.request.url.netloc.decode()}"))
+            url = f"{response.request.url.scheme}://{response.request.url.netloc.decode()}"
+            return AuthError(_wrong_token(url, told["message"]))
         return from_code(told["code"], told["message"])
     except (ValueError, KeyError, TypeError):
         return InternalError(f"{response.request.url} answered {response.status_code}: {response.text[:300]}")
 
 
-def _wrong_token(url: str) -> str:
+def _wrong_token(url: str, why: str) -> str:
     source = settings.load()["token"].source
     where = f"{settings.home() / 'token'}" if source == "default" else source
-    return f"the server at {url} does not take the token from {where}; its own is in the file `token` of its home"
+    return f"the server at {url} does not take the token from {where}: {why}"
 
 
 def _unreachable(client: httpx.Client, error: Exception) -> ConnectionError:
@@ -139,5 +140,8 @@ def _nobody_there(what: str) -> ConnectionError:
     return ConnectionError(f"{what}; `inrush server` starts one here, INRUSH_SERVER_URL names another")
 
 
-def _given(params: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}
+def given(params: dict[str, Any]) -> dict[str, Any]:
+    """Those that were given, and the environment to look in if there is one."""
+    environment = settings.load()["environment"].value or None
+    given = {"environment": environment, **params}
+    return {name: value for name, value in given.items() if value is not None}

@@ -24,13 +24,33 @@ def all_settings(command: Command) -> Command:
     return command
 
 
+def environment(command: Command) -> Command:
+    """Decorator: `-e`, for commands that look after things. The API is asked in that environment from then on."""
+    return click.option(
+        "-e",
+        "--env",
+        "--environment",
+        "environment",
+        metavar="NAME",
+        expose_value=False,
+        callback=_use_environment,
+        help="Environment to look in (the setting `environment`, else the token's own, else main).",
+    )(command)
+
+
+def _use_environment(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+    if name:
+        os.environ["INRUSH_ENVIRONMENT"] = name
+
+
 def _option(setting: settings.Setting) -> Callable[[Command], Command]:
     name = "--" + setting.name.replace("_", "-")
     kind = type(setting.default)
     meaning = setting.meaning if setting.default in ("", 0, False) else f"{setting.meaning} ({setting.default})"
     if kind is bool:
         return click.option(f"{name}/--no-{name[2:]}", setting.name, default=None, help=meaning)
-    return click.option(name, setting.name, type=kind, default=None, metavar=kind.__name__.upper(), help=meaning)
+    names = ("-e", "--env", name) if setting.name == "environment" else (name,)
+    return click.option(*names, setting.name, type=kind, default=None, metavar=kind.__name__.upper(), help=meaning)
 
 
 def for_a_program(given: dict[str, Any]) -> None:

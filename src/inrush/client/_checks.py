@@ -65,3 +65,10 @@ def environment(what: str, value: Any) -> dict[str, str]:
         if "=" in key or "\0" in key + value[key]:
             raise InvalidError(f"{what}: {key!r} cannot be set: a name has no '=', and neither has a NUL byte")
     return dict(value or {})
+
+
+def environment_of(name: str | None) -> str:
+    """The value of `environment_name=`; empty for the environment that is used by default."""
+    if name is not None and (not isinstance(name, str) or not name):
+        raise InvalidError(f"environment_name is the name of an environment, not {name!r}")
+    return name or ""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from inrush import wire
+from inrush import settings, wire
 from inrush.client._dual import Waiter
 from inrush.client._inflight import InFlight
 from inrush.errors import AuthError, ConnectionError, Error, VersionError, from_code
@@ -256,7 +256,9 @@ class Link:
         assert self._connect is not None
         transport, token = self._connect(start)
         try:
-            transport.send(wire.encode([wire.Hello(self.client, token, version=__version__)]))
+            environment = str(settings.load()["environment"].value)
+            hello = wire.Hello(self.client, token, version=__version__, environment=environment)
+            transport.send(wire.encode([hello]))
             self._check(transport)
             self.shared = self.shared or transport.shared()
             if self.shared is not None:

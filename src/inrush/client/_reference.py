@@ -18,9 +18,10 @@ class Reference:
     """Bound by its app while that runs or is deployed; otherwise looked up by name: in another app, or, in a
     container, in its own."""
 
-    def __init__(self, app: str, name: str, foreign: bool) -> None:
+    def __init__(self, app: str, name: str, foreign: bool, environment: str = "") -> None:
         """`foreign`: made by `from_name`, so the server is asked. Else `app` is the name of the app that it was
-        defined in."""
+        defined in. An empty `environment` is the one that is used by default."""
+        self.environment = environment
         self.app = app
         self.name = name
         self.id = ""
@@ -49,7 +50,7 @@ class Reference:
     async def _ask(self, link: Link) -> Any:
         own = os.environ.get("INRUSH_APP", "")
         if self._foreign:
-            return await link.ask(FindFunction(self.app, self.name))
+            return await link.ask(FindFunction(self.app, self.name, self.environment))
         if not own:
             raise InvalidError(
                 f"{self.name} cannot be called: its app {self.app!r} is not running. Call it inside "

@@ -90,15 +90,22 @@ def _things(app: Declared) -> list[Any]:
 
 
 async def start(
-    app: Declared, link: Link, name: str, *, deploy: bool, detach: bool = False, strategy: str = "rolling"
+    app: Declared,
+    link: Link,
+    name: str,
+    environment: str = "",
+    *,
+    deploy: bool = False,
+    detach: bool = False,
+    strategy: str = "rolling",
 ) -> Running:
-    """Builds its images, sends its code, and starts it."""
+    """Builds its images, sends its code, and starts it in an environment (empty: the one used by default)."""
     named = name or main_name() or "app"
     output = _output.current()
     await link.ask(CheckApp(AppSpec(name=named, functions=tuple(_spec.places(thing) for thing in _things(app)))))
-    functions = await _specs(app, link, named, output)
+    functions = await _specs(app, link, named, environment, output)
     spec = AppSpec(name=named, functions=tuple(functions), tags=tuple(sorted(app.tags.items())))
-    running = Running(app, link, await link.ask(StartApp(spec, deploy, detach, strategy)), spec)
+    running = Running(app, link, await link.ask(StartApp(spec, deploy, detach, strategy, environment)), spec)
     if not deploy:
         running.hold()
         if output is not None:
@@ -106,7 +113,9 @@ async def start(
     return running
 
 
-async def _specs(app: Declared, link: Link, name: str, output: _output.Output | None) -> list[FunctionSpec]:
+async def _specs(
+    app: Declared, link: Link, name: str, environment: str, output: _output.Output | None
+) -> list[FunctionSpec]:
     force = bool(settings.load()["force_build"].value)
     progress = output.progress if output is not None else None
     built: dict[Image, _spec.Built] = {}
@@ -115,7 +124,7 @@ async def _specs(app: Declared, link: Link, name: str, output: _output.Output | 
         assert thing.options is not None
         image = thing.options.image or app.image or Image.host()
         if image not in built:
-            built[image] = await _spec.build(link, image, name, force, progress)
+            built[image] = await _spec.build(link, image, name, force, progress, environment)
         make: Any = _spec.function_spec if thing.name in app.registered_functions else _spec.class_spec
-        specs.append(await make(link, thing, built[image], app.secrets, app.include_source))
+        specs.append(await make(link, thing, built[image], app.secrets, app.include_source, environment))
     return specs

@@ -49,7 +49,12 @@ def places(thing: Any) -> FunctionSpec:
 
 
 async def function_spec(
-    link: Link, function: Function[..., Any, Any], built: Built, secrets: Iterable[Secret], include: bool
+    link: Link,
+    function: Function[..., Any, Any],
+    built: Built,
+    secrets: Iterable[Secret],
+    include: bool,
+    environment: str = "",
 ) -> FunctionSpec:
     """Of a function; `include` is the app's `include_source`."""
     mark = function.mark
@@ -59,12 +64,15 @@ async def function_spec(
         built,
         secrets,
         include,
+        environment,
         generators=("",) if mark.is_generator else (),
         web=(("", mark.web),) if mark.web else (),
     )
 
 
-async def class_spec(link: Link, cls: Cls, built: Built, secrets: Iterable[Secret], include: bool) -> FunctionSpec:
+async def class_spec(
+    link: Link, cls: Cls, built: Built, secrets: Iterable[Secret], include: bool, environment: str = ""
+) -> FunctionSpec:
     """Of a class with all its methods."""
     assert cls.raw is not None
     web: list[tuple[str, Web]] = [(name, mark.web) for name, mark in cls.methods.items() if mark.web]
@@ -74,6 +82,7 @@ async def class_spec(link: Link, cls: Cls, built: Built, secrets: Iterable[Secre
         built,
         secrets,
         include,
+        environment,
         is_class=True,
         methods=tuple(cls.methods),
         generators=tuple(name for name, mark in cls.methods.items() if mark.is_generator),
@@ -84,7 +93,7 @@ async def class_spec(link: Link, cls: Cls, built: Built, secrets: Iterable[Secre
 
 
 async def _spec(
-    link: Link, thing: Any, built: Built, secrets: Iterable[Secret], include: bool, **more: Any
+    link: Link, thing: Any, built: Built, secrets: Iterable[Secret], include: bool, environment: str, **more: Any
 ) -> FunctionSpec:
     options = thing.options
     included = include if options.include_source is None else options.include_source
@@ -105,7 +114,7 @@ async def _spec(
         image=built.recipe,
         mounts=built.mounts,
         env=options.env,
-        secrets=tuple([await secret.resolve(link) for secret in (*secrets, *options.secrets)]),
+        secrets=tuple([await secret.resolve(link, environment) for secret in (*secrets, *options.secrets)]),
         resources=options.resources,
         scale=options.scale,
         retries=options.retries,
@@ -146,7 +155,7 @@ def _pickled(name: str, raw: Any) -> Blob:
         raise InvalidError(f"{name} cannot be pickled: {error}; make what it refers to inside of it") from error
 
 
-async def build(link: Link, image: Image, app: str, force: bool, progress: Any) -> Built:
+async def build(link: Link, image: Image, app: str, force: bool, progress: Any, environment: str = "") -> Built:
     """Has the server build what is missing of an image. Raises `ImageBuildError`."""
     from inrush.wire import BuildImage
 
@@ -155,8 +164,8 @@ async def build(link: Link, image: Image, app: str, force: bool, progress: Any) 
     mounts = tuple(blob.id for blob in definition.mounts)
     if definition.recipe == Recipe():
         return Built(definition.recipe, mounts, "")
-    secrets = tuple([await secret.resolve(link) for secret in definition.secrets])
-    answer = await link.ask(BuildImage(definition.recipe, app, secrets, force), progress)
+    secrets = tuple([await secret.resolve(link, environment) for secret in definition.secrets])
+    answer = await link.ask(BuildImage(definition.recipe, app, secrets, force, environment), progress)
     return Built(_keyed(definition.recipe, answer["keys"]), mounts, str(answer.get("python", "")))
 
 

@@ -26,16 +26,14 @@ INSTEAD = {
     "SchedulerPlacement": "use the parameters region= and cloud=",
     "SandboxSnapshot": "use Image steps",
     "Probe": "serve an ASGI app with @inrush.asgi_app()",
-    "Environment": "use one INRUSH_HOME, or one server, per environment",
+    "Environment": "use `inrush environment create`, and environment_name= or INRUSH_ENVIRONMENT",
     "Workspace": "use one server per workspace",
     "Client": "set INRUSH_SERVER_URL and INRUSH_TOKEN",
 }
 
 
-def refuse(environment_name: str | None = None, client: object = None) -> None:
-    """Of parameters that many methods have: they would mean another server, and there is one."""
-    if environment_name is not None:
-        raise UnimplementedError(f"environment_name= is not built yet; {INSTEAD['Environment']}")
+def refuse(client: object = None) -> None:
+    """Of a parameter that many methods have: it would mean another server, and there is one."""
     if client is not None:
         raise UnimplementedError(f"client= is not built yet; {INSTEAD['Client']}")
 

@@ -92,6 +92,7 @@ class App:
         self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._running: Running | None = None
+        self._environment = ""  # where it was looked up
 
     def __repr__(self) -> str:
         return f"App({self.name!r})"
@@ -192,11 +193,11 @@ class App:
     ) -> AsyncGenerator[App, None]:
         """`with app.run():` runs the app for the time of the block; `async with app.run():` does too.
 
-        Builds its images and sends its code; at the end its calls are cancelled and its containers stopped, unless
-        `detach`. It also ends with this process. Raises `ImageBuildError` for an image that does not build,
-        `InvalidError` for what no node can run.
+        It runs in that environment, by default the settings' or the token's, else `main`. Builds its images and sends
+        its code; at the end its calls are cancelled and its containers stopped, unless `detach`. It also ends with this
+        process. Raises `ImageBuildError` for an image that does not build, `InvalidError` for what no node can run.
         """
-        refuse(environment_name, client)
+        refuse(client)
         if interactive:
             raise UnimplementedError(
                 "app.run(interactive=True) is not built yet: use `inrush shell` or `inrush container exec`"
@@ -205,8 +206,8 @@ class App:
             raise InvalidError(f"{self!r} runs already")
         from inrush.client import _running
 
-        link = await current()
-        self._running = await _running.start(self, link, name or self.name or "", deploy=False, detach=detach)
+        there = _checks.environment_of(environment_name)
+        self._running = await _running.start(self, await current(), name or self.name or "", there, detach=detach)
         hurried = False
         try:
             yield self
@@ -228,11 +229,11 @@ class App:
         client: Any = None,
         strategy: str = "rolling",
     ) -> App:
-        """Deploys it under its name, in the place of an older version of that name, and returns itself.
+        """Deploys it under its name into an environment, in the place of an older version there, and returns itself.
 
         `strategy`: `"rolling"` lets containers of the old version finish what they run, `"recreate"` stops them.
         """
-        refuse(environment_name, client)
+        refuse(client)
         if tag:
             raise UnimplementedError("deploy(tag=…) is not built yet: give App(tags={…}), which are kept with the app")
         if strategy not in STRATEGIES:
@@ -242,8 +243,8 @@ class App:
             raise InvalidError("an app to be deployed has a name: inrush.App('name'), or deploy(name='…')")
         from inrush.client import _running
 
-        link = await current()
-        self._running = await _running.start(self, link, named, deploy=True, strategy=strategy)
+        there = _checks.environment_of(environment_name)
+        self._running = await _running.start(self, await current(), named, there, deploy=True, strategy=strategy)
         return self
 
     @staticmethod
@@ -252,10 +253,11 @@ class App:
     ) -> App:
         """The app of this name (or id) that runs or is deployed, for `stop()`. Its functions: `Function.from_name`.
         Raises `NotFoundError`."""
-        refuse(environment_name, client)
+        refuse(client)
         if create_if_missing:
             raise UnimplementedError("App.lookup(create_if_missing=True) is not built yet: deploy an app of that name")
         made = App(name)
+        made._environment = _checks.environment_of(environment_name)
         made._find()
         return made
 
@@ -263,13 +265,12 @@ class App:
     async def _find(self) -> None:
         from inrush.wire import FollowLogs
 
-        link = await current()
-        await link.ask(FollowLogs(self.name or "", 0, follow=False))
+        await (await current()).ask(FollowLogs(self.name or "", 0, False, self._environment))
 
     @dual
     async def stop(self, *, client: Any = None) -> None:
         """Ends it: its calls are cancelled, its containers get their grace. A deployed one is deployed no more."""
-        refuse(client=client)
+        refuse(client)
         from inrush.wire import StopApp
 
         running, self._running = self._running, None
@@ -277,7 +278,7 @@ class App:
             await running.end(stop=True)
         elif self.name:
             link = await current()
-            await link.ask(StopApp(self.name))
+            await link.ask(StopApp(self.name, self._environment))
         else:
             raise InvalidError("an app without a name that does not run cannot be stopped")
 

@@ -39,7 +39,7 @@ class FunctionCall(Generic[R]):
     def from_id(function_call_id: str, client: Any = None) -> FunctionCall[Any]:
         """The call of this id (`ca-…`), from any process that uses the same server. Its existence is checked by the
         first question."""
-        refuse(client=client)
+        refuse(client)
         if not isinstance(function_call_id, str) or not function_call_id.startswith("ca-"):
             raise InvalidError(f"a call's id starts with ca-, not {function_call_id!r}")
         return FunctionCall(function_call_id)
@@ -109,7 +109,7 @@ class FunctionCall(Generic[R]):
     @dual
     async def hydrate(self, client: Any = None) -> FunctionCall[R]:
         """Asks whether the call exists; raises `NotFoundError` if it does not."""
-        refuse(client=client)
+        refuse(client)
         await self._count(await current())
         return self
 

@@ -117,23 +117,25 @@ class Cls:
         return f"Cls({self.name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Cls.from_name, (self.reference.app, self.reference.name)
+        find = functools.partial(Cls.from_name, environment_name=self.reference.environment or None)
+        return find, (self.reference.app, self.reference.name)
 
     @staticmethod
     def from_name(
         app_name: str, name: str, *, version: int | None = None, environment_name: str | None = None, client: Any = None
     ) -> Cls:
-        """A class of a deployed app, by name; looked up when it is used first (`hydrate` does it at once)."""
-        refuse(environment_name, client)
+        """A class of a deployed app, by name; looked up when it is used first (`hydrate` does it at once), in the
+        environment of this program or container unless another is named."""
+        refuse(client)
         if version is not None:
             raise UnimplementedError("Cls.from_name(version=…) is not built yet: calls go to the newest version")
         named = _checks.name("Cls.from_name: app_name", app_name), _checks.name("Cls.from_name: name", name)
-        return Cls(name, None, Reference(*named, foreign=True))
+        return Cls(name, None, Reference(*named, foreign=True, environment=_checks.environment_of(environment_name)))
 
     @dual
     async def hydrate(self, client: Any = None) -> Cls:
         """Looks it up now. Raises `NotFoundError` if it is not there."""
-        refuse(client=client)
+        refuse(client)
         await self.reference.find(await current())
         return self
 

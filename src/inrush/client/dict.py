@@ -9,6 +9,7 @@ import pickle
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from inrush.client import _checks
 from inrush.client._connection import Link
 from inrush.client._dicts import Dicts
 from inrush.client._dual import Dual, DualScope, dual, dual_iter
@@ -39,7 +40,7 @@ class _Delete:
     @staticmethod
     async def _delete(instance: Dict) -> None:
         link = await current()
-        await link.ask(DeleteDict(instance.name))
+        await link.ask(DeleteDict(instance.name, instance.environment))
         instance._id = ""
 
 
@@ -50,8 +51,10 @@ class Dict:
     d.get.aio(key)`). Keys are the same when they pickle to the same bytes: 1 and 1.0 are two keys.
     """
 
-    def __init__(self, name: str, create: bool = False) -> None:
+    def __init__(self, name: str, create: bool = False, environment: str = "") -> None:
         self.name = name
+        self.environment = environment
+        """Where it is looked up; empty for the environment that is used by default."""
         self._create = create
         self._id = ""
 
@@ -59,7 +62,7 @@ class Dict:
         return f"Dict({self.name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Dict, (self.name, self._create)
+        return Dict, (self.name, self._create, self.environment)
 
     @staticmethod
     def from_name(
@@ -67,21 +70,22 @@ class Dict:
     ) -> Dict:
         """The Dict of this name, looked up when it is used first. Raises `NotFoundError` then, unless
         `create_if_missing`."""
-        refuse(environment_name, client)
+        refuse(client)
         if not isinstance(name, str) or not name:
             raise InvalidError(f"a Dict has a name, not {name!r}")
-        return Dict(name, create_if_missing)
+        return Dict(name, create_if_missing, _checks.environment_of(environment_name))
 
     @staticmethod
     async def _ephemeral(*, client: Any = None, environment_name: str | None = None) -> AsyncGenerator[Dict, None]:
-        refuse(environment_name, client)
-        made = Dict(f"ephemeral-{os.urandom(16).hex()}", create=True)
+        refuse(client)
+        environment = _checks.environment_of(environment_name)
+        made = Dict(f"ephemeral-{os.urandom(16).hex()}", create=True, environment=environment)
         link = await current()
         await made._open(link)
         try:
             yield made
         finally:
-            await link.ask(DeleteDict(made.name))
+            await link.ask(DeleteDict(made.name, environment))
 
     ephemeral = DualScope(
         _ephemeral, "A Dict without a name of its own, for `with Dict.ephemeral() as d:`; it goes with the block."
@@ -90,7 +94,7 @@ class Dict:
     @dual
     async def hydrate(self, client: Any = None) -> Dict:
         """Looks it up, or makes it, now."""
-        refuse(client=client)
+        refuse(client)
         await self._open(await current())
         return self
 
@@ -161,7 +165,7 @@ class Dict:
             yield load(value)
 
     delete = _Delete()
-    objects: Dicts[Dict] = Dicts(lambda name: Dict(name))
+    objects: Dicts[Dict] = Dicts(lambda name, environment: Dict(name, environment=environment))
 
     def __getitem__(self, key: Any) -> Any:
         value = self.get(key, _NOTHING)
@@ -200,7 +204,7 @@ class Dict:
 
     async def _open(self, link: Link) -> str:
         if not self._id:
-            self._id = str(await link.ask(OpenDict(self.name, self._create)))
+            self._id = str(await link.ask(OpenDict(self.name, self._create, self.environment)))
         return self._id
 
     async def _do(

@@ -76,7 +76,8 @@ class Function(Generic[P, R, O]):
         return f"Function({self.name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Function.from_name, (self.reference.app, self.reference.name)
+        find = functools.partial(Function.from_name, environment_name=self.reference.environment or None)
+        return find, (self.reference.app, self.reference.name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise InvalidError(
@@ -88,12 +89,15 @@ class Function(Generic[P, R, O]):
         app_name: str, name: str, *, version: int | None = None, environment_name: str | None = None, client: Any = None
     ) -> Function[..., Any, Any]:
         """A function of a deployed app, by name. It is looked up when it is used first (`hydrate` does it at once),
-        and not finding it raises `NotFoundError` then. A method of a class: `Cls.from_name`."""
-        refuse(environment_name, client)
+        and not finding it raises `NotFoundError` then. `environment_name` is where its app is, by default where this
+        program or container is. A method of a class: `Cls.from_name`."""
+        refuse(client)
         if version is not None:
             raise UnimplementedError("Function.from_name(version=…) is not built yet: calls go to the newest version")
         named = _checks.name("Function.from_name: app_name", app_name), _checks.name("Function.from_name: name", name)
-        return Function(name, None, Reference(*named, foreign=True))
+        return Function(
+            name, None, Reference(*named, foreign=True, environment=_checks.environment_of(environment_name))
+        )
 
     # -- calling --
 
@@ -214,7 +218,7 @@ class Function(Generic[P, R, O]):
     @dual
     async def hydrate(self, client: Any = None) -> Function[P, R, O]:
         """Looks it up now. Raises `NotFoundError` if it is not there."""
-        refuse(client=client)
+        refuse(client)
         await self.target(await current())
         return self
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 class Secret:
     """For `@app.function(secrets=[…])`. Of several, the later one wins. Made by one of its `from_…`."""
 
-    def __init__(self, values: Mapping[str, str], name: str = "", required: Sequence[str] = ()) -> None:
+    def __init__(
+        self, values: Mapping[str, str], name: str = "", required: Sequence[str] = (), environment: str = ""
+    ) -> None:
+        self.environment = environment
+        """Where a named one is looked up; empty for the environment of the app that uses it."""
         self.name = name
         """Empty for an anonymous one."""
         self.keys = tuple(sorted(values)) or tuple(required)
@@ -53,7 +57,7 @@ class Secret:
     def from_dotenv(path: str | Path | None = None, *, filename: str = ".env", client: Any = None) -> Secret:
         """An anonymous secret of the variables of a `.env` file: `path` itself, or the first `filename` in the
         folder `path` (default: the working directory) or above it. Raises `NotFoundError` if there is none."""
-        refuse(client=client)
+        refuse(client)
         from inrush.client.context import is_local
 
         if not is_local():
@@ -71,13 +75,15 @@ class Secret:
     ) -> Secret:
         """A secret that the server has, as made by `inrush secret create`; looked up when the app starts. Raises
         `NotFoundError` then if it is not there, or lacks one of `required_keys`."""
-        refuse(environment_name, client)
-        return Secret({}, _checks.name("Secret.from_name: name", name), required_keys)
+        refuse(client)
+        return Secret(
+            {}, _checks.name("Secret.from_name: name", name), required_keys, _checks.environment_of(environment_name)
+        )
 
     @dual
     async def hydrate(self, client: Any = None) -> Secret:
         """Looks it up, or sends it, now."""
-        refuse(client=client)
+        refuse(client)
         await self.resolve(await current())
         return self
 
@@ -89,19 +95,20 @@ class Secret:
         from inrush.wire import PutSecret
 
         link = await current()
-        await link.ask(PutSecret(tuple(sorted(env_dict.items())), self.name))
+        await link.ask(PutSecret(tuple(sorted(env_dict.items())), self.name, True, self.environment))
 
     def info(self) -> NoReturn:
         """Not built yet."""
         raise UnimplementedError("Secret.info is not built yet; `inrush secret list` shows names and keys")
 
-    async def resolve(self, link: Link) -> str:
-        """Its id on the server. An anonymous one is sent each time: it goes with the app that it was sent for."""
+    async def resolve(self, link: Link, environment: str = "") -> str:
+        """Its id on the server, for an app of this environment. An anonymous one is sent each time: it goes with the
+        app that it was sent for."""
         from inrush.wire import FindSecret, PutSecret
 
         if self.name:
-            return str(await link.ask(FindSecret(self.name, self._required)))
-        return str(await link.ask(PutSecret(tuple(sorted(self._values.items())))))
+            return str(await link.ask(FindSecret(self.name, self._required, self.environment or environment)))
+        return str(await link.ask(PutSecret(tuple(sorted(self._values.items())), environment=environment)))
 
 
 def parse_dotenv(text: str, where: str) -> dict[str, str]:

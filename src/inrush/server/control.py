@@ -43,6 +43,10 @@ from inrush.server.payloads.blobs import Blobs
 from inrush.server.rows.store import Store
 from inrush.server.things.dicts import Dicts
 from inrush.server.things.secrets import Secrets
+from inrush.server.trust.audit import Audit
+from inrush.server.trust.environments import Environments, check_deletable
+from inrush.server.trust.possession import Possession
+from inrush.server.trust.tokens import Tokens
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +75,8 @@ class ControlPlane:
         given = self.settings
         pools = pools_file.read(self.home / Path(given["pools"]).expanduser()) if given["pools"] else ()
         self.store = Store(self.home, given["database_url"])
+        self.environments, self.tokens = Environments(self.store), Tokens(self.store, self.token)
+        self.possession, self.audit = Possession(), Audit(self.home / "audit.log")
         self.secrets = Secrets(self.home, self.store)
         self.dicts = Dicts(self.store)
         self.blobs = Blobs(
@@ -80,7 +86,7 @@ class ControlPlane:
         self.functions, self.containers, self.endpoints = Functions(), Containers(), Endpoints()
         self.loop = Loop(Cluster(secrets.token_hex(16), quotas=quotas.parse(given["quotas"])), self._apply)
         post = self.loop.post
-        self.nodes = Nodes(self.loop, self.functions, self.containers, self.environment)
+        self.nodes = Nodes(self.loop, self.functions, self.containers, self.variables)
         self.pools = Pools(self.loop, self.nodes, pools)
         self.calls = Calls(
             post, self.functions, self.blobs, self.nodes.to_container, max_queued_inputs=given["max_queued_inputs"]
@@ -101,6 +107,10 @@ class ControlPlane:
             prepare=self.nodes.prepare,
             explain=self._explain,
         )
+        self._build_links()
+
+    def _build_links(self) -> None:
+        given, post = self.settings, self.loop.post
         self.asks = Asks(
             self.apps,
             self.functions,
@@ -113,6 +123,9 @@ class ControlPlane:
             self.durable,
             post,
             self.loop.core.stats,
+            environments=self.environments,
+            possession=self.possession,
+            audit=self.audit,
         )
         self.sessions = Sessions(
             self.calls,
@@ -121,7 +134,8 @@ class ControlPlane:
             self.loop,
             self._client_gone,
             boot=self.boot,
-            token=self.token,
+            tokens=self.tokens,
+            environments=self.environments,
             version=self.version,
         )
         self.gateway = Gateway(self.endpoints, self.calls, self.loop.turn, given["max_payload_mib"] * MIB)
@@ -159,9 +173,10 @@ class ControlPlane:
             except Exception:
                 log.exception("a defect: %s could not be carried out", type(effect).__name__)
 
-    def environment(self, spec: wire.FunctionSpec) -> tuple[tuple[str, str], ...]:
+    def variables(self, function: Function) -> tuple[tuple[str, str], ...]:
         """A function's variables, with its secrets opened. Raises `NotFoundError` where one is gone."""
-        return tuple({**self.secrets.values(spec.secrets), **dict(spec.env)}.items())
+        spec = function.spec
+        return tuple({**self.secrets.values(spec.secrets, function.environment), **dict(spec.env)}.items())
 
     def _can_ever(self, spec: wire.FunctionSpec) -> str:
         core = self.loop.core
@@ -192,6 +207,17 @@ class ControlPlane:
     async def _client_gone(self, client: str) -> None:
         self.asks.client_gone(client)
         await self.apps.client_gone(client)
+
+    async def delete_environment(self, name: str) -> None:
+        """An environment goes, with its apps, Dicts, secrets, tokens and calls. Raises `NotFoundError`,
+        `InvalidError`."""
+        check_deletable(name, self.environments)
+        await self.apps.stop_all(name)
+        await self.dicts.delete_all(name)
+        await self.secrets.delete_all(name)
+        await self.tokens.revoke_all(name)
+        self.possession.forget(name)
+        await self.environments.delete(name)
 
     @property
     def ending(self) -> bool:

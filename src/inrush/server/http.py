@@ -14,12 +14,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router, WebSocketRoute
 
-from inrush.errors import Error, InvalidError, NotFoundError
+from inrush.errors import AuthError, Error, InvalidError, NotFoundError
 from inrush.server.api import openapi
 from inrush.server.api.guard import Guard
 from inrush.server.api.looks import Looks
-from inrush.server.api.route import problem
+from inrush.server.api.route import PRINCIPAL, problem
 from inrush.server.api.streams import Streams
+from inrush.server.api.things import Things
+from inrush.server.api.trust import Trust
 from inrush.server.control import ControlPlane
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links import websocket
@@ -27,6 +29,7 @@ from inrush.server.port import protocols
 from inrush.server.port.door import Door
 from inrush.server.port.names import Names, check_origin
 from inrush.server.port.web_sockets import MAX_MESSAGE_BYTES, WebSocket
+from inrush.server.trust.principal import OWNER, Principal
 
 _HTTP, _SOCKET = "http", "websocket"
 
@@ -38,7 +41,15 @@ class Site:
         self._server, self._gateway, self._guard, self._names = server, gateway, guard, names
         self._strangers = websocket.Strangers()
         streams = Streams(server)
-        self._routes = [*Looks(server).routes(), *streams.routes()]
+        self._routes = [
+            *Looks(server).routes(),
+            *streams.routes(),
+            *Things(server).routes(),
+            *Trust(server).routes(),
+        ]
+        self._under_way: dict[str, set[asyncio.Task[Any]]] = {}
+        """Requests to the API, by the id of their principal."""
+        server.tokens.ended.append(self._cut_off)
         self._api = Router([
             Mount(
                 openapi.PREFIX,
@@ -75,13 +86,37 @@ class Site:
             check_origin(scope)
             await websocket.serve(self._server.sessions, self._strangers, scope, receive, send)
         elif path.startswith(openapi.PREFIX + "/"):
-            self._guard.check(scope)
-            await self._api(scope, receive, send)
+            principal = self._guard.check(scope)
+            scope[PRINCIPAL] = principal
+            await self._ask(principal, scope, receive, send)
         elif scope["type"] == _HTTP:
             check_origin(scope)
             await self._open(scope, receive, send)
         else:
             raise NotFoundError("there is nothing here")
+
+    async def _ask(self, principal: Principal, scope: Any, receive: Any, send: Any) -> None:
+        """A request to the API, which ends when its token does."""
+        if not principal.expires and principal is OWNER:
+            await self._api(scope, receive, send)
+            return
+        task = asyncio.ensure_future(self._api(scope, receive, send))
+        mine = self._under_way.setdefault(principal.id, set())
+        mine.add(task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            mine.discard(task)
+            if not mine:
+                self._under_way.pop(principal.id, None)
+        if task.cancelled():
+            raise AuthError("the token was revoked, or has expired")
+        task.result()
+
+    def _cut_off(self, principal: str) -> None:
+        for task in self._under_way.get(principal, ()):
+            task.cancel()
 
     async def _hello(self, request: Request) -> Response:
         return PlainTextResponse("inrush. The API is described at /api/docs.\n")

@@ -59,12 +59,12 @@ class Server(ControlPlane):
         self.loop.post(events.Restored(added, tuple(self.durable.restore())))
         for app in self.apps.running():
             if not app.deployed and not app.detached:
-                self.sessions.expect(app.client)
+                self.sessions.expect(app.client, app.environment)
         self.loop.start()
         self.durable.start()
         names = Names(host, names_of.domain(self.settings["apps_domain"]), self.settings["allowed_hosts"])
         door = Door(self.settings["max_connections"], self.settings["max_peer_connections"])
-        self._http = Http(Site(self, self.gateway, Guard(self.token), names), door)
+        self._http = Http(Site(self, self.gateway, Guard(self.tokens), names), door)
         self._http_task = asyncio.create_task(self._http.serve([listener]))
         self._passing = Passing(self.home / "run" / "blobs.sock", self.blobs)
         self._unix = await sockets.listen(self.home / "run" / "server.sock", self.sessions)
@@ -105,6 +105,7 @@ class Server(ControlPlane):
             await self._http_task
         self.loop.stop()
         self.logs.close()
+        self.audit.close()
         await self.store.close()
         log.info("ended")
 
@@ -122,6 +123,7 @@ class Server(ControlPlane):
         while True:
             await asyncio.sleep(every_s)
             await asyncio.to_thread(self.blobs.sweep)
+            self.tokens.sweep()
             busy = len(self.sessions) or len(self.calls) or self.apps.running() or self.containers.all()
             if busy or self.ending:
                 self._idle_since = time.monotonic()

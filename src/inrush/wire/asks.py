@@ -51,14 +51,15 @@ class BuildImage(Message, frozen=True):
 
 
 class StartApp(Message, frozen=True):
-    """Registers an app, ephemeral (it ends with this client, unless `detach`) or deployed (it stays; a new version
-    replaces the old one). Result: `{"app": id, "version": id, "functions": {name: id}, "urls": {function or
-    function.method: url}}`."""
+    """Registers an app in the environment of the ask, or else of its spec. It is ephemeral (it ends with this client,
+    unless `detach`) or deployed (it stays; a new version replaces the old one). Result: `{"app": id, "version": id,
+    "functions": {name: id}, "urls": {function or function.method: url}}`."""
 
     spec: AppSpec
     deploy: bool = False
     detach: bool = False
     strategy: str = "rolling"
+    environment: str = ""
 
 
 class CheckApp(Message, frozen=True):
@@ -77,7 +78,7 @@ class StopApp(Message, frozen=True):
 
 class FindFunction(Message, frozen=True):
     """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}}` of a function or class of a deployed
-    app (or of the caller's own app)."""
+    app (or of the caller's own app). Of the spec only what a caller needs is told: name, methods and parameters."""
 
     app: str
     name: str

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from inrush.cli import api
+from inrush.cli import api, flags
 from inrush.cli.screen import logs, screen
 
 
@@ -16,6 +16,7 @@ def command() -> None:
 
 
 @command.command("list")
+@flags.environment
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(as_json: bool) -> None:
     """Apps that run or are deployed."""
@@ -28,6 +29,7 @@ def list_(as_json: bool) -> None:
 
 
 @command.command("logs")
+@flags.environment
 @click.argument("app")
 @logs.options
 def show_logs(app: str, **how: Any) -> None:
@@ -36,6 +38,7 @@ def show_logs(app: str, **how: Any) -> None:
 
 
 @command.command()
+@flags.environment
 @click.argument("app")
 def stop(app: str) -> None:
     """Stop an app. Its calls are cancelled, its containers get their grace, its endpoints go."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from inrush.cli import api
+from inrush.cli import api, flags
 from inrush.cli.screen import logs, screen
 
 
@@ -16,6 +16,7 @@ def command() -> None:
 
 
 @command.command("list")
+@flags.environment
 @click.option("--app", help="Only those of this app.")
 @click.option("--all", "ended_too", is_flag=True, help="Also those that ended lately.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
@@ -26,6 +27,7 @@ def list_(app: str | None, ended_too: bool, as_json: bool) -> None:
 
 
 @command.command("logs")
+@flags.environment
 @click.argument("container")
 @logs.options
 def show_logs(container: str, **how: Any) -> None:
@@ -34,6 +36,7 @@ def show_logs(container: str, **how: Any) -> None:
 
 
 @command.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@flags.environment
 @click.argument("container")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
@@ -45,6 +48,7 @@ def exec(ctx: click.Context, container: str, argv: tuple[str, ...]) -> None:
 
 
 @command.command()
+@flags.environment
 @click.argument("container")
 def stop(container: str) -> None:
     """Stop a container. What it runs is tried again elsewhere."""

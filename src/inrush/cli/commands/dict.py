@@ -1,13 +1,16 @@
-"""`inrush dict`: durable maps that functions share. Keys on the command line are strings."""
+"""`inrush dict`: named maps on the server. What they hold is shown as JSON, or by type and size, and never executed."""
 
 from __future__ import annotations
 
+import base64
+import io
+import pickle
+from typing import Any
+
 import click
 
-from inrush import Dict
-from inrush.cli import api
+from inrush.cli import api, flags
 from inrush.cli.screen import screen
-from inrush.errors import NotFoundError
 
 
 @click.group()
@@ -17,6 +20,7 @@ def command() -> None:
 
 
 @command.command("list")
+@flags.environment
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(as_json: bool) -> None:
     """Dicts with a name."""
@@ -24,32 +28,49 @@ def list_(as_json: bool) -> None:
 
 
 @command.command()
+@flags.environment
 @click.argument("name")
 @click.argument("key")
 def get(name: str, key: str) -> None:
-    """What a dict holds for KEY, as Python writes it."""
-    nothing = object()
-    value = Dict.from_name(name).get(key, nothing)
-    if value is nothing:
-        raise NotFoundError(f"dict {name!r} has no key {key!r}; `inrush dict items {name}` shows what it has")
-    click.echo(repr(value))
+    """What a dict holds for KEY: JSON, or the type and size of what is no plain data."""
+    (item,) = api.get(f"/dicts/{name}/items", key=base64.urlsafe_b64encode(_pickled(key)).decode())
+    click.echo(_text(item["value"]))
 
 
 @command.command()
+@flags.environment
 @click.argument("name")
 @click.option("--lines", "-n", default=20, show_default=True, help="At most so many.")
-def items(name: str, lines: int) -> None:
-    """Keys and values, as Python writes them."""
-    for number, (key, value) in enumerate(Dict.from_name(name).items()):
-        if number == lines:
-            click.echo(f"… and more; --lines {lines * 10} shows them")
-            return
-        click.echo(f"{key!r}: {value!r}")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+def items(name: str, lines: int, as_json: bool) -> None:
+    """Keys and values: JSON, or the type and size of what is no plain data."""
+    found = api.get(f"/dicts/{name}/items", limit=lines + 1)
+    if as_json:
+        screen.as_json(found[:lines])
+        return
+    for item in found[:lines]:
+        click.echo(f"{_text(item['key'])}: {_text(item['value'])}")
+    if len(found) > lines:
+        click.echo(f"… and more; --lines {lines * 10} shows them")
 
 
 @command.command()
+@flags.environment
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete a dict with all that it holds."""
-    Dict.from_name(name).delete()
+    api.delete(f"/dicts/{name}")
     click.echo(f"deleted {name}")
+
+
+def _text(shown: dict[str, Any]) -> str:
+    return str(shown["text"]) or f"<{shown['type']}, {shown['bytes']} bytes>"
+
+
+def _pickled(key: str) -> bytes:
+    """As `inrush.Dict` writes a key."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, 5)
+    pickler.fast = True
+    pickler.dump(key)
+    return buffer.getvalue()

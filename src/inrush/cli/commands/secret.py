@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from inrush.cli import api
+from inrush.cli import api, flags
 from inrush.cli.screen import screen
 from inrush.client.secret import parse_dotenv
 
@@ -19,6 +19,7 @@ def command() -> None:
 
 
 @command.command()
+@flags.environment
 @click.argument("name")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
@@ -36,6 +37,7 @@ def create(name: str, pairs: tuple[str, ...], from_dotenv: Path | None, force: b
 
 
 @command.command("list")
+@flags.environment
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(as_json: bool) -> None:
     """Names of secrets and of their keys."""
@@ -43,6 +45,7 @@ def list_(as_json: bool) -> None:
 
 
 @command.command()
+@flags.environment
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete a secret; containers that run keep what they got."""

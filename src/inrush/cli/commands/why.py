@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from inrush.cli import api
+from inrush.cli import api, flags
 from inrush.cli.screen import screen
 from inrush.errors import NotFoundError
 
 
 @click.command()
+@flags.environment
 @click.argument("function")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def command(function: str, as_json: bool) -> None:

@@ -115,7 +115,7 @@ def visible(line: str) -> str:
 
 def _named_cell(name: str, value: Any) -> str:
     """Times are told as people read them."""
-    if name in ("created", "started", "updated", "time") and isinstance(value, (int, float)):
+    if name in ("created", "started", "updated", "time", "expires") and isinstance(value, (int, float)):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else ""
     return _cell(value)
 

@@ -47,6 +47,7 @@ def _connected(path: str, query: dict[str, str]) -> Iterator[ClientConnection]:
     from websockets.sync.client import connect
 
     where = api.address()
+    query = api.given(query)
     url = f"{where.url.replace('http', 'ws', 1)}/api/v1{path}{'?' + urlencode(query) if query else ''}"
     try:
         socket = connect(

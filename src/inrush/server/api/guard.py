@@ -1,29 +1,34 @@
-"""Who may speak with the API: whoever holds the token, and no web page of another origin, whatever its token."""
+"""Who may speak with the API: whoever holds a token, and no web page of another origin, whatever its token."""
 
 from __future__ import annotations
 
-import hmac
 from typing import Any
 
 from inrush.errors import AuthError
 from inrush.server.port.names import check_origin, header
+from inrush.server.trust.principal import Principal
+from inrush.server.trust.tokens import Tokens
+
+_HOW = "send `Authorization: Bearer TOKEN`; `inrush token create` makes one, the owner's is in the home's file `token`"
 
 
 class Guard:
     """The checks of one server."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
 
-    def check(self, scope: Any) -> None:
-        """Raises `AuthError` or `PermissionDeniedError`."""
+    def check(self, scope: Any) -> Principal:
+        """Who asks. Raises `AuthError` or `PermissionDeniedError`."""
         check_origin(scope)
-        self.check_token(scope)
+        return self.check_token(scope)
 
-    def check_token(self, scope: Any) -> None:
-        """Raises `AuthError`."""
+    def check_token(self, scope: Any) -> Principal:
+        """Whose token it is. Raises `AuthError`."""
         scheme, _, token = header(scope, b"authorization").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token.encode()):
-            raise AuthError(
-                "the token is missing or wrong; send `Authorization: Bearer TOKEN`, TOKEN is in the home's file `token`"
-            )
+        if scheme.lower() != "bearer":
+            raise AuthError(f"the token is missing; {_HOW}")
+        try:
+            return self._tokens.principal(token.strip())
+        except AuthError as error:
+            raise AuthError(f"{error}; {_HOW}") from None

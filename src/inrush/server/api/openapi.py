@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from inrush.server.api import schema
 from inrush.server.api.route import Route
+from inrush.server.api.streams import SOCKETS_NEED
 
 PREFIX = "/api/v1"
 
@@ -17,6 +19,7 @@ _SOCKETS = (
     ("/containers/{id}/exec", "Run a command in a container"),
     ("/shell", "Run a command in a fresh container of a function (query: function, or app and name)"),
 )
+_ENVIRONMENT = ("environment", "Where names are looked up; the token's own by default, else main")
 
 
 def describe(routes: list[Route], version: str) -> dict[str, Any]:
@@ -29,7 +32,9 @@ def describe(routes: list[Route], version: str) -> dict[str, Any]:
     for path, summary in _SOCKETS:
         told = "A WebSocket: Command, then input and Resize; output, then Exit."
         answers = {"101": {"description": told}}
-        paths[PREFIX + path] = {"get": {"summary": summary, "parameters": _path(path), "responses": answers}}
+        parameters = [*_path(path), *_query([_ENVIRONMENT])]
+        needed = {"x-right": SOCKETS_NEED, "summary": summary, "parameters": parameters, "responses": answers}
+        paths[PREFIX + path] = {"get": needed}
     return {
         "openapi": "3.1.0",
         "info": {"title": "inrush", "version": version},
@@ -46,10 +51,8 @@ def _operation(route: Route) -> dict[str, Any]:
     media = "application/x-ndjson" if route.streams else "application/json"
     operation: dict[str, Any] = {
         "summary": route.summary,
-        "parameters": [
-            *_path(route.path),
-            *[{"name": n, "in": "query", "description": d, "schema": {"type": "string"}} for n, d in route.query],
-        ],
+        "x-right": f"{route.right} (everywhere)" if route.everywhere else route.right,
+        "parameters": [*_path(route.path), *_query([*route.query, _ENVIRONMENT])],
         "responses": {
             "200": {"description": "Done", "content": {media: {"schema": _reference(route.gives)}}},
             "default": {
@@ -69,6 +72,10 @@ def _operation(route: Route) -> dict[str, Any]:
 def _path(path: str) -> list[dict[str, Any]]:
     names = re.findall(r"\{(\w+)\}", path)
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+
+
+def _query(told: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"name": n, "in": "query", "description": d, "schema": {"type": "string"}} for n, d in told]
 
 
 def _reference(kind: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
@@ -22,8 +22,11 @@ from inrush.errors import (
     UnimplementedError,
 )
 from inrush.server.api.schema import Problem
+from inrush.server.trust.principal import Principal, Right
 
 MAX_BODY_BYTES = 1024 * 1024
+PRINCIPAL = "inrush.principal"
+"""Where the guard puts who asks, in the scope of a request."""
 
 STATUSES: tuple[tuple[type[Error], int], ...] = (
     (NotFoundError, 404),
@@ -38,23 +41,28 @@ STATUSES: tuple[tuple[type[Error], int], ...] = (
 
 
 class Route(NamedTuple):
-    """One operation. `handle` gets the request and, with `takes`, its decoded body; it returns what `gives` says, or
-    a whole `Response` (streams). `query` names parameters, each with what it means."""
+    """One operation, for those who have the `right`. `handle` gets the request and, with `takes`, its decoded body; it
+    returns what `gives` says, or a whole `Response` (streams). `query` names parameters, each with what it means;
+    every route takes `environment` beside them."""
 
     method: str
     path: str
+    right: Right
     summary: str
     gives: Any
     handle: Callable[..., Awaitable[Any]]
     takes: Any = None
     query: tuple[tuple[str, str], ...] = ()
     streams: bool = False
+    everywhere: bool = False
+    """It concerns all environments: a token for one of them does not do."""
 
     def serve(self) -> StarletteRoute:
         """The route as Starlette has it."""
 
         async def endpoint(request: Request) -> Response:
             try:
+                who(request).need(self.right, self.summary, self.everywhere)
                 arguments = [] if self.takes is None else [await _body(request, self.takes)]
                 result = await self.handle(request, *arguments)
             except Error as error:
@@ -62,6 +70,12 @@ class Route(NamedTuple):
             return result if isinstance(result, Response) else json(result)
 
         return StarletteRoute(self.path, endpoint, methods=[self.method])
+
+
+def who(connection: HTTPConnection) -> Principal:
+    """Who asks, as the guard found out."""
+    principal: Principal = connection.scope[PRINCIPAL]
+    return principal
 
 
 def json(value: Any, status: int = 200) -> Response:

@@ -43,6 +43,7 @@ class App(Body):
 
     name: str
     id: str
+    environment: str
     state: str
     version: int
     functions: list[str]
@@ -76,6 +77,7 @@ class Container(Body):
     its parts."""
 
     id: str
+    environment: str
     app_name: str
     function_name: str
     state: str
@@ -109,6 +111,7 @@ class Secret(Body):
 
     name: str
     id: str
+    environment: str
     keys: list[str]
     created: float
     updated: float
@@ -195,6 +198,74 @@ class Dict(Body):
     created: float
 
 
+class Shown(Body):
+    """A value, read without executing it: `text` is JSON. Where it is empty the value is not plain data, and `type`
+    names what it is, as far as that is known."""
+
+    text: str
+    type: str
+    bytes: int
+
+
+class DictItem(Body):
+    """A key of a Dict and its value."""
+
+    key: Shown
+    value: Shown
+
+
+class Environment(Body):
+    """A trust domain of user code, with the number of its apps that run or are deployed."""
+
+    name: str
+    created: float
+    apps: int
+
+
+class NewEnvironment(Body):
+    """To make one: up to 32 lower-case letters, digits and single dashes."""
+
+    name: str
+
+
+class Token(Body):
+    """A token. An empty `environment` stands for all; `expires` is 0 for one that does not."""
+
+    id: str
+    name: str
+    environment: str
+    rights: list[str]
+    created: float
+    expires: float
+
+
+class NewToken(Body):
+    """To make one. `rights`: one or more of `admin`, `deploy`, `call`, `read`. An empty `environment` stands for all;
+    `lasts_s` 0: it does not expire."""
+
+    name: str
+    rights: list[str]
+    environment: str = "main"
+    lasts_s: float = 0.0
+
+
+class CreatedToken(Token):
+    """A new token, with what is to be sent as `Authorization: Bearer`; it is told this once."""
+
+    token: str
+
+
+class Act(Body):
+    """An entry of the audit log: who (with the id of the token, or `owner`) did what, where, to what."""
+
+    time: float
+    who: str
+    token: str
+    what: str
+    environment: str
+    about: str
+
+
 class Done(Body):
     """Something was done that has no other answer."""
 
@@ -233,6 +304,7 @@ class Exit(Body):
 
 
 ALL: tuple[Any, ...] = (
-    Problem, Status, App, AppDetail, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node, Pool, Dict,
-    Done, Command, Resize, Exit,
+    Problem, Status, Shown, DictItem, Environment, NewEnvironment, Token, NewToken, CreatedToken, Act,
+    App, AppDetail, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node, Pool,
+    Dict,    Done, Command, Resize, Exit,
 )  # fmt: skip

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from inrush.errors import Error, InvalidError
 from inrush.server.api import schema
-from inrush.server.api.route import Route, number
+from inrush.server.api.route import Route, number, who
+from inrush.server.apps.functions import Function
 from inrush.server.control import ControlPlane
 from inrush.server.fleet.execs import Exec
 from inrush.server.logs import Line
+from inrush.server.trust.principal import Right, Scope
 
 PENDING_LINES = 1000
+SOCKETS_NEED: Final[Right] = "deploy"
+"""Whoever deploys could run the command in a function as well."""
 _SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v sh)")
 _decode_command = msgspec.json.Decoder(schema.Command).decode
 _decode_resize = msgspec.json.Decoder(schema.Resize).decode
@@ -40,11 +44,19 @@ class Streams:
         query = (("backlog", "Last lines to begin with (100)"), ("follow", "1: go on as lines come"))
         return [
             Route(
-                "GET", "/apps/{app}/logs", "Lines of an app", schema.LogLine, self.app_logs, query=query, streams=True
+                "GET",
+                "/apps/{app}/logs",
+                "read",
+                "Lines of an app",
+                schema.LogLine,
+                self.app_logs,
+                query=query,
+                streams=True,
             ),
             Route(
                 "GET",
                 "/containers/{id}/logs",
+                "read",
                 "Lines of a container",
                 schema.LogLine,
                 self.container_logs,
@@ -53,12 +65,15 @@ class Streams:
             ),
         ]
 
+    def _scope(self, request: HTTPConnection) -> Scope:
+        return self._server.environments.scope(who(request), request.query_params.get("environment", ""))
+
     async def app_logs(self, request: Request) -> Response:
-        app = self._server.apps.find_any(request.path_params["app"])
+        app = self._server.apps.find_any(request.path_params["app"], self._scope(request))
         return self._logs(request, app.id, "")
 
     async def container_logs(self, request: Request) -> Response:
-        container = self._server.containers.need(request.path_params["id"])
+        container = self._server.containers.need(request.path_params["id"], who(request))
         return self._logs(request, container.function.app, container.id)
 
     def _logs(self, request: Request, app: str, container: str) -> Response:
@@ -74,11 +89,16 @@ class Streams:
 
     async def exec(self, socket: WebSocket) -> None:
         """`/containers/{id}/exec`"""
-        id = socket.path_params["id"]
-        await self._run(
-            socket,
-            lambda c: self._server.execs.enter(id, tuple(c.argv) or _SHELL, c.tty, c.rows, c.columns),
-        )
+        await self._run(socket, lambda c: self._enter(socket, c))
+
+    def _enter(self, socket: WebSocket, command: schema.Command) -> Exec:
+        argv = tuple(command.argv) or _SHELL
+        container = self._server.containers.need(socket.path_params["id"], who(socket))
+        self._note(socket, "exec", container.function, f"{container.id}: {argv[0]}")
+        return self._server.execs.enter(container.id, argv, command.tty, command.rows, command.columns)
+
+    def _note(self, socket: WebSocket, what: str, function: Function, about: str) -> None:
+        self._server.audit.note(who(socket), what, function.environment, f"{function.app_name} {about}")
 
     async def shell(self, socket: WebSocket) -> None:
         """`/shell?function=ID` or `?app=…&name=…`: in a fresh container of that function."""
@@ -87,17 +107,19 @@ class Streams:
     def _fresh(self, socket: WebSocket, command: schema.Command) -> Exec:
         query = socket.query_params
         if query.get("function"):
-            function = self._server.functions.need(query["function"])
+            function = self._server.functions.need(query["function"], who(socket))
         else:
-            app = self._server.apps.find(query.get("app", ""))
-            function = self._server.apps.function(app.id, query.get("name", ""))
-        env = self._server.environment(function.spec)
+            app = self._server.apps.find(query.get("app", ""), self._scope(socket))
+            function = self._server.apps.function_of(app, query.get("name", ""))
+        env = self._server.variables(function)
         argv = tuple(command.argv) or _SHELL
+        self._note(socket, "shell", function, f"{function.title}: {argv[0]}")
         return self._server.execs.shell(function, env, argv, command.tty, command.rows, command.columns)
 
     async def _run(self, socket: WebSocket, begin: Callable[[schema.Command], Exec]) -> None:
         await socket.accept()
         try:
+            who(socket).need(SOCKETS_NEED, "running a command in a container")
             try:
                 command = _decode_command(await socket.receive_text())
             except msgspec.MsgspecError as error:

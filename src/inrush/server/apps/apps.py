@@ -30,6 +30,7 @@ from inrush.server.payloads.blobs import Blobs
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
 from inrush.server.things.secrets import Secrets
+from inrush.server.trust.principal import Scope
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ KEPT_WORDS = 50
 """Functions of an ended app for which it is kept why they had the containers they had."""
 LOGS_LINGER_S = 60.0
 """Containers of an ended app may print for as long as their exit hooks take."""
+
+MAX_APP_NAME_CHARACTERS = 128
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_spec = msgspec.msgpack.Decoder(wire.AppSpec).decode
@@ -67,7 +70,7 @@ class Apps:
         self._can_ever, self._prepare, self._explain = can_ever, prepare, explain
         self._apps: dict[str, App] = {}
         self._ended: deque[App] = deque(maxlen=KEPT_ENDED)
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
         self._upsert_function = store.insert_or_replace(tables.functions)
         self._upsert_app = store.insert_or_replace(tables.apps)
 
@@ -81,39 +84,54 @@ class Apps:
         """Those that ended lately."""
         return list(self._ended)
 
-    def deployed(self, name: str) -> App | None:
-        """The deployed app of this name."""
-        return next((app for app in self._apps.values() if app.deployed and app.name == name), None)
+    def deployed(self, name: str, environment: str) -> App | None:
+        """The deployed app of this name in an environment."""
+        key = (name, environment)
+        return next((app for app in self._apps.values() if app.deployed and (app.name, app.environment) == key), None)
 
-    def find(self, app: str) -> App:
+    def find(self, app: str, scope: Scope) -> App:
         """By id or name, a deployed one before an ephemeral one, the newest first. Raises `NotFoundError`."""
-        found = self._apps.get(app) or self.deployed(app)
+        found = self._by_id(app, scope) or self.deployed(app, scope.environment)
         if found is None:
-            found = next((a for a in reversed(list(self._apps.values())) if a.name == app), None)
+            key = (app, scope.environment)
+            found = next((a for a in reversed(list(self._apps.values())) if (a.name, a.environment) == key), None)
         if found is None:
             raise NotFoundError(f"no app {app!r} is running here; `inrush app list` shows those that are")
         return found
+
+    def _by_id(self, id: str, scope: Scope) -> App | None:
+        found = self._apps.get(id)
+        return found if found is not None and scope.reaches(found.environment) else None
 
     def _name_of(self, id: str) -> str:
         found = self._apps.get(id)
         return found.name if found is not None else id
 
-    def find_any(self, app: str) -> App:
+    def find_any(self, app: str, scope: Scope) -> App:
         """Like `find`, also among those that ended lately."""
         try:
-            return self.find(app)
+            return self.find(app, scope)
         except NotFoundError:
             for ended in reversed(self._ended):
-                if app in (ended.id, ended.name):
+                if app == ended.id and scope.reaches(ended.environment):
+                    return ended
+                if (app, scope.environment) == (ended.name, ended.environment):
                     return ended
             raise
 
-    def function(self, app: str, name: str, own: str = "") -> Function:
-        """A function of a deployed app, or of the caller's `own` app (its id). Raises `NotFoundError`."""
+    def function(self, app: str, name: str, scope: Scope, own: str = "") -> tuple[App, Function]:
+        """A function of a deployed app, or of the caller's `own` app (its id), and that app. Raises
+        `NotFoundError`."""
         mine = self._apps.get(own)
-        found = mine if mine is not None and mine.name == app else self._apps.get(app) or self.deployed(app)
+        if mine is None or (mine.name, mine.environment) != (app, scope.environment):
+            mine = None
+        found = mine or self._by_id(app, scope) or self.deployed(app, scope.environment)
         if found is None:
             raise NotFoundError(f"no app {app!r} is deployed here; `inrush deploy` deploys one")
+        return found, self.function_of(found, name)
+
+    def function_of(self, found: App, name: str) -> Function:
+        """A function of an app, by name. Raises `NotFoundError`."""
         id = found.functions.get(name)
         function = self._functions.get(id) if id is not None else None
         if function is None:
@@ -128,7 +146,7 @@ class Apps:
             if name not in app.words:
                 raise NotFoundError(f"app {app.name!r} has ended, and nothing is kept of a function {name!r}")
             return [f"its app has ended; until then: {app.words[name][0]}", *app.words[name][1:]]
-        function = self.function(app.id, name)
+        function = self.function_of(app, name)
         lines: list[str] = []
         for one in (function, *self._functions.variants(function.id)):
             if one.parameters:
@@ -152,17 +170,16 @@ class Apps:
             )
             await self._change(app, ask)
             return app
-        lock = self._locks.setdefault(ask.spec.name, asyncio.Lock())
+        lock = self._locks.setdefault((ask.spec.environment, ask.spec.name), asyncio.Lock())
         async with lock:
-            app = self.deployed(ask.spec.name) or App(
+            app = self.deployed(ask.spec.name, ask.spec.environment) or App(
                 f"ap-{secrets.token_hex(16)}", ask.spec, deployed=True, detached=False, client="", created=time.time()
             )
             await self._change(app, ask)
         return app
 
     def _check(self, spec: wire.AppSpec) -> None:
-        if not spec.name:
-            raise InvalidError("an app needs a name")
+        check_app_name(spec.name)
         names = [function.name for function in spec.functions]
         twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
         if twice is not None:
@@ -171,7 +188,7 @@ class Apps:
             raise InvalidError(f"app {spec.name!r} has {len(names)} functions; an app may have {MAX_FUNCTIONS}")
         self.check_places(spec)
         for function in spec.functions:
-            self._secrets.values(function.secrets)
+            self._secrets.values(function.secrets, spec.environment)
         for blob in blobs_of(spec):
             if not self._blobs.exists(blob):
                 raise NotFoundError(f"source {blob} of app {spec.name!r} is not here; put it before the app starts")
@@ -209,6 +226,7 @@ class Apps:
             "client": app.client,
             "created": app.created,
             "tags": _encode(spec.tags),
+            "environment": spec.environment,
         }
         connection.execute(self._upsert_app, row)
         values = {"id": version, "app": app.id, "number": number, "created": time.time(), "spec": _encode(spec)}
@@ -247,9 +265,9 @@ class Apps:
             if spec is not None:
                 act(blobs_of(spec))
 
-    async def bind_class(self, id: str, parameters: bytes) -> str:
-        """The variant of a class for one parameter set. Raises `NotFoundError`, `InvalidError`."""
-        variant, new = self._functions.variant(self._functions.need(id), parameters)
+    async def bind_class(self, base: Function, parameters: bytes) -> str:
+        """The variant of a class for one parameter set. Raises `InvalidError`."""
+        variant, new = self._functions.variant(base, parameters)
         if new:
             self._store.execute(self._upsert_function, [variant.row()])
             self._post(variant.added())
@@ -258,9 +276,10 @@ class Apps:
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def stop(self, name: str, why: str) -> None:
-        """Ends an app by id or name. Raises `NotFoundError`."""
-        app = self.find(name)
+    async def stop(self, app: App, why: str) -> None:
+        """Ends an app. Raises `NotFoundError` for one that has ended meanwhile."""
+        if app.id not in self._apps:
+            raise NotFoundError(f"app {app.name!r} has ended already")
         self._end(app, why)
         f, a, v = tables.functions.c, tables.apps.c, tables.versions.c
 
@@ -294,7 +313,14 @@ class Apps:
         """Ephemeral apps of a client that does not come back."""
         for app in self.running():
             if app.client == client and not app.deployed and not app.detached:
-                await self.stop(app.id, "the program that ran it has gone")
+                await self.stop(app, "the program that ran it has gone")
+
+    async def stop_all(self, environment: str) -> None:
+        """Ends an environment: its apps, and what is known of those that ended."""
+        for app in self.running():
+            if app.environment == environment:
+                await self.stop(app, "its environment was deleted")
+        self._ended = deque((app for app in self._ended if app.environment != environment), maxlen=KEPT_ENDED)
 
     # ── restart ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -330,3 +356,12 @@ class Apps:
             self._hold(app.spec, None)
             app.urls = self._endpoints.bind(app.id, app.spec, app.functions, app.deployed)
         return tuple(added)
+
+
+def check_app_name(name: str) -> None:
+    """Raises `InvalidError` for what cannot be an app's name: keys on nodes are made of it."""
+    if not 0 < len(name) <= MAX_APP_NAME_CHARACTERS or "/" in name or not name.isprintable():
+        raise InvalidError(
+            f"an app has a name of 1 to {MAX_APP_NAME_CHARACTERS} printable characters without a slash, "
+            f"not {name[:MAX_APP_NAME_CHARACTERS]!r}"
+        )

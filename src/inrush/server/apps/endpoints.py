@@ -1,5 +1,5 @@
 """Where web functions are found: a stable label each, `<app>-<function>[-<method>]`, or the one that the program
-asked for."""
+asked for; outside of `main` behind its environment and two dashes, so that no label is another environment's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from inrush.errors import AlreadyExistsError
-from inrush.wire import AppSpec, FunctionSpec, Web
+from inrush.wire import MAIN, AppSpec, FunctionSpec, Web
 
 LABEL_CHARACTERS = 63
 _HASH_CHARACTERS = 6
@@ -73,13 +73,16 @@ def _labels(spec: AppSpec, deployed: bool) -> Iterator[tuple[FunctionSpec, str, 
         for method, web in function.web:
             parts = [spec.name, function.name, *([method] if method else [])]
             wanted = web.label or "-".join(parts)
-            yield function, method, web, sanitise(wanted if deployed else f"{wanted}-dev")
+            yield function, method, web, sanitise(wanted if deployed else f"{wanted}-dev", spec.environment)
 
 
-def sanitise(label: str) -> str:
-    """As a DNS label: lower case, digits and dashes, at most 63; a longer one ends with a hash of all of it."""
+def sanitise(label: str, environment: str = MAIN) -> str:
+    """As a DNS label: lower case, digits and dashes, at most 63; a longer one ends with a hash of all of it. Two dashes
+    together stand behind the environment only."""
+    before = "" if environment == MAIN else f"{environment}--"
+    room = LABEL_CHARACTERS - len(before)
     clean = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "app"
-    if len(clean) <= LABEL_CHARACTERS:
-        return clean
+    if len(clean) <= room:
+        return before + clean
     digest = hashlib.sha256(label.encode()).hexdigest()[:_HASH_CHARACTERS]
-    return f"{clean[: LABEL_CHARACTERS - _HASH_CHARACTERS - 1]}-{digest}"
+    return f"{before}{clean[: room - _HASH_CHARACTERS - 1].rstrip('-')}-{digest}"

@@ -15,6 +15,7 @@ import msgspec
 
 from inrush.core.model.events import FunctionAdded
 from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
+from inrush.server.trust.principal import Principal
 from inrush.wire import MAIN, FunctionSpec, ScalePolicy, app_key
 
 MAX_VARIANTS = 10_000
@@ -169,10 +170,10 @@ class Functions:
             id = self._successors[id]
         return None
 
-    def need(self, id: str) -> Function:
-        """Like `get`. Raises `NotFoundError`."""
+    def need(self, id: str, principal: Principal) -> Function:
+        """Like `get`, for somebody. Raises `NotFoundError`, also for one of an environment that it does not reach."""
         function = self.get(id)
-        if function is None:
+        if function is None or not principal.reaches(function.environment):
             raise NotFoundError(f"there is no function {id!r}; its app has ended, or it was never deployed")
         return function
 

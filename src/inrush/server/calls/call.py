@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from inrush import wire
 from inrush.core.model import effects
 from inrush.server.apps.functions import Function
+from inrush.server.trust.principal import Principal, owns_call
 from inrush.wire import Results, Status
 
 WINDOW_INPUTS = 2048
@@ -48,6 +49,7 @@ class Owner(Protocol):
 
     container: str
     """The container it is in; empty for those outside."""
+    principal: Principal
     calls: set[str]
     """Calls that it owns."""
     awaits: set[str]
@@ -66,6 +68,7 @@ class Call:
     __slots__ = (
         "base",
         "blobs",
+        "caller",
         "container",
         "credit",
         "first_grant",
@@ -89,6 +92,8 @@ class Call:
     def __init__(self, message: wire.StartCall, function: Function, owner: Owner | None) -> None:
         self.id, self.kind, self.method = message.call, message.kind, message.method
         self.function, self.owner = function, owner
+        self.caller = ""
+        """Name of the app whose code made it; empty for a program outside."""
         self.resumed = message.kind == "map" and not message.payloads
         self.total = -1 if self.resumed else message.total
         self.base = message.first
@@ -106,6 +111,11 @@ class Call:
     @property
     def durable(self) -> bool:
         return self.kind == "spawn"
+
+    def owned_by(self, principal: Principal) -> bool:
+        """Whether it is this one's to find, await and cancel."""
+        function = self.function
+        return owns_call(principal, function.environment, function.app_name, self.caller)
 
     @property
     def finished(self) -> bool:

@@ -30,6 +30,7 @@ from inrush.server.calls.table import Calls, not_found
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.rows import tables
 from inrush.server.rows.store import Operation, Store
+from inrush.server.trust.principal import Principal, owns_call
 from inrush.wire import Status
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ SWEEP_S = 60.0
 SWEEP_SLACK_S = 600.0
 """Calls that ended so long before the last sweep are not looked at again: clocks are set, and commits take time."""
 RETRY_S = 1.0
+
+_WHOSE = ("environment", "app", "caller")
+"""A call that was saved never becomes another's, though its id be used again."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -73,7 +77,9 @@ class _Live:
     def row(self, ended: float) -> tuple[Any, ...]:
         """Of `tables.calls`."""
         call = self.call
-        return (call.id, call.function.id, call.kind, call.method, call.total, self.created, ended)
+        function = call.function
+        whose = (function.environment, function.app_name, call.caller)
+        return (call.id, function.id, call.kind, call.method, call.total, self.created, ended, *whose)
 
     def tell(self, columns: Columns) -> None:
         """Results are saved: whoever waits for some of them gets those."""
@@ -88,7 +94,7 @@ class Durable:
         self._store, self._calls, self._functions, self._ttl_s = store, calls, functions, result_ttl_s
         self._live: dict[str, _Live] = {}
         self._insert_call = store.insert(tables.calls)
-        self._replace_call = store.insert(tables.calls, replace=True)
+        self._replace_call = store.insert(tables.calls, replace=True, fixed=_WHOSE)
         self._insert_inputs = store.insert(tables.call_inputs)
         self._insert_results = store.insert(tables.results)
         self._end_call = (
@@ -102,6 +108,10 @@ class Durable:
 
     def __len__(self) -> int:
         return len(self._live)
+
+    def count(self, who: Principal) -> int:
+        """Calls under way of functions that somebody reaches."""
+        return sum(who.reaches(live.call.function.environment) for live in self._live.values())
 
     # ── taking calls ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,7 +220,7 @@ class Durable:
         """Has the owner told of results that it wants as they are saved. Whether there are, or were, results that only
         the store has."""
         live = self._live.get(message.call)
-        if live is None:
+        if live is None or not live.call.owned_by(owner.principal):
             return True
         wanted = _wanted(message)
         live.waiters.setdefault(owner, Ranges()).add(wanted.start, wanted.stop)
@@ -223,7 +233,8 @@ class Durable:
         id, wanted = message.call, _wanted(message)
         try:
             row = await self._store.read(partial(saved.call_of, id=id))
-            if row is None and id not in self._live:
+            live = self._live.get(id)
+            if not (live.call.owned_by(owner.principal) if live is not None else _owned(row, owner.principal)):
                 raise not_found(id)
             self._check_kept(row)
             at = wanted.start - wanted.start % saved.SPAN_INPUTS
@@ -247,10 +258,10 @@ class Durable:
         for id in list(owner.awaits):
             self.unwait(owner, id)
 
-    async def find(self, id: str) -> dict[str, Any]:
+    async def find(self, id: str, principal: Principal) -> dict[str, Any]:
         """What `FindCall` answers. Raises `NotFoundError`."""
         row = await self._store.read(partial(saved.call_of, id=id))
-        if row is None:
+        if row is None or not _owned(row, principal):
             raise not_found(id)
         self._check_kept(row)
         live = self._live.get(id)
@@ -276,6 +287,7 @@ class Durable:
                 self._lost(row, set(done))
                 continue
             call = Call(start, function, None)
+            call.caller = row.caller
             for first, payloads in self._store.read_now(partial(saved.inputs, id=row.id)):
                 call.add(first, payloads)
                 call.blobs.extend(referred_ids(payloads))
@@ -320,6 +332,11 @@ class Durable:
                 swept = now
             except Error as error:
                 log.warning("old results could not be removed: %s", error)
+
+
+def _owned(row: Any, principal: Principal) -> bool:
+    """Whether the call of a row is this one's."""
+    return row is not None and owns_call(principal, row.environment, row.app, row.caller)
 
 
 def _wanted(message: wire.AwaitCall) -> range:

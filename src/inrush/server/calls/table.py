@@ -18,6 +18,7 @@ from inrush.errors import Error, NotFoundError, PermissionDeniedError, ResourceE
 from inrush.server.apps.functions import Functions
 from inrush.server.calls.call import WINDOW_INPUTS, Begun, Call, Owner, filled, split_results, unknown_ranges
 from inrush.server.payloads.blobs import Blobs, referred_ids
+from inrush.server.trust.principal import Principal
 from inrush.wire import CallRefused
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,13 @@ class Calls:
     def __len__(self) -> int:
         return len(self._calls) - len(self._finished)
 
+    def count(self, who: Principal) -> int:
+        """Calls that are not over, of functions that somebody reaches."""
+        if not who.environment:
+            return len(self)
+        mine = [call for call in self._calls.values() if who.reaches(call.function.environment)]
+        return sum(call.id not in self._finished for call in mine)
+
     def get(self, id: str) -> Call | None:
         return self._calls.get(id)
 
@@ -75,7 +83,7 @@ class Calls:
             except Error as error:
                 owner.send(CallRefused(message.call, type(error).__name__, str(error)))
                 return None
-        elif call.owner is not owner and not call.durable:
+        elif not _of(call, owner):
             why = f"call {message.call} belongs to somebody else"
             owner.send(CallRefused(message.call, PermissionDeniedError.__name__, why))
             return None
@@ -86,7 +94,7 @@ class Calls:
         return call
 
     def _begin(self, owner: Owner, message: wire.StartCall) -> Call:
-        function = self.functions.need(message.function)
+        function = self.functions.need(message.function, owner.principal)
         if self._held > HELD_BYTES:
             raise ResourceExhaustedError(
                 f"the server holds {self._held >> 20} MiB of arguments already; try again later"
@@ -97,6 +105,7 @@ class Calls:
                 "(setting max_queued_inputs); try again later"
             )
         call = Call(message, function, None if message.kind == "spawn" else owner)
+        call.caller = owner.principal.app
         self._calls[call.id] = call
         if not call.durable:
             owner.calls.add(call.id)
@@ -112,7 +121,7 @@ class Calls:
     def inputs(self, owner: Owner, id: str, first: int, payloads: Sequence[bytes]) -> Call | None:
         """More inputs of a call; the call, if any of them was new."""
         call = self._calls.get(id)
-        if call is None or (call.owner is not owner and not call.durable):
+        if call is None or not _of(call, owner):
             owner.send(wire.Resend(id, unknown=True))
             return None
         return self._add(call, first, payloads)
@@ -148,7 +157,7 @@ class Calls:
     def end_inputs(self, owner: Owner, message: wire.EndInputs) -> None:
         """The total of a map is known now."""
         call = self._calls.get(message.call)
-        if call is None or call.total >= 0 or (call.owner is not owner and not call.durable):
+        if call is None or call.total >= 0 or not _of(call, owner):
             return
         call.total = message.total
         if call.resumed:
@@ -174,9 +183,9 @@ class Calls:
             owner.send(wire.Resend(call.id, ranges=ranges))
 
     def cancel(self, owner: Owner, message: wire.CancelCall) -> None:
-        """Cancels what is not over; each input ends as cancelled. A durable call is anybody's who knows its id."""
+        """Cancels what is not over; each input ends as cancelled."""
         call = self._calls.get(message.call)
-        if call is not None and not call.finished and (call.durable or call.owner is owner):
+        if call is not None and not call.finished and _of(call, owner):
             self.post(events.CallCancelled(call.id, "the caller cancelled it", message.terminate))
 
     def forget(self, call: Call) -> None:
@@ -300,6 +309,11 @@ class Calls:
         if ids:
             call.blobs.extend(ids)
             self.blobs.hold(ids, durable=call.durable)
+
+
+def _of(call: Call, owner: Owner) -> bool:
+    """Whether the call is this one's to go on with."""
+    return call.owner is owner or (call.durable and call.owned_by(owner.principal))
 
 
 def not_found(id: str) -> NotFoundError:

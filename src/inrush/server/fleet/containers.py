@@ -9,6 +9,7 @@ from typing import Any
 
 from inrush.errors import NotFoundError
 from inrush.server.apps.functions import Function
+from inrush.server.trust.principal import Principal
 
 KEPT_ENDED = 500
 
@@ -36,6 +37,7 @@ class Container:
             "id": self.id,
             "app": self.function.app,
             "app_name": self.function.app_name,
+            "environment": self.function.environment,
             "function": self.function.id,
             "function_name": self.function.title,
             "node": self.node,
@@ -74,10 +76,10 @@ class Containers:
         """One that lives, or ended lately."""
         return self._live.get(id) or self._ended.get(id)
 
-    def need(self, id: str) -> Container:
-        """Like `get`. Raises `NotFoundError`."""
+    def need(self, id: str, who: Principal) -> Container:
+        """Like `get`, for somebody. Raises `NotFoundError`, also for one of an environment that it does not reach."""
         container = self.get(id)
-        if container is None:
+        if container is None or not who.reaches(container.function.environment):
             raise NotFoundError(f"no container {id!r} runs, or ran lately; `inrush container list` shows those that do")
         return container
 

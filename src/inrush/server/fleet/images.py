@@ -34,7 +34,7 @@ class Images:
         """
         if len(self._builds) >= MAX_BUILDS:
             raise ResourceExhaustedError(f"{MAX_BUILDS} images are being built already; try again later")
-        env = self._secrets.values(ask.secrets)
+        env = self._secrets.values(ask.secrets, environment)
         recipe = self._keyed(ask.recipe, environment, env)
         id = f"bu-{secrets.token_hex(16)}"
         future: asyncio.Future[wire.Built] = asyncio.get_running_loop().create_future()

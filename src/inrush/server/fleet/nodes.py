@@ -60,7 +60,7 @@ class Nodes:
         loop: Loop,
         functions: Functions,
         containers: Containers,
-        environment: Callable[[wire.FunctionSpec], tuple[tuple[str, str], ...]],
+        environment: Callable[[Function], tuple[tuple[str, str], ...]],
     ) -> None:
         self._post, self._loop = loop.post, loop
         self._functions, self._containers, self._environment = functions, containers, environment
@@ -189,7 +189,7 @@ class Nodes:
 
     def _prepare(self, node: Node, function: Function) -> None:
         try:
-            env = self._environment(function.spec)
+            env = self._environment(function)
         except Error as error:
             log.warning("%s: %s", function.title, error)
             return
@@ -208,7 +208,7 @@ class Nodes:
         container = Container(effect.container, function, effect.node, effect.gpus, effect.gpu_type, effect.why)
         self._containers.add(container)
         try:
-            env = self._environment(function.spec)
+            env = self._environment(function)
         except Error as error:
             self._containers.end(container.id, str(error))
             failure = wire.system_failure(type(error).__name__, str(error))

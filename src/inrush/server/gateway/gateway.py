@@ -24,6 +24,7 @@ from inrush.server.apps.endpoints import Endpoint, Endpoints
 from inrush.server.calls.call import Begun, Call
 from inrush.server.calls.table import Calls
 from inrush.server.gateway import asgi
+from inrush.server.trust.principal import OWNER
 from inrush.wire import Status
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Exchange:
         self.calls: set[str] = set()
         self.awaits: set[str] = set()
         self.container = ""
+        self.principal = OWNER  # it may call what its label names, and nothing else is asked of it
         self._calls, self._turn, self._endpoint, self._limit = calls, turn, endpoint, limit_bytes
         self._call: Call | None = None
         self._begun = asyncio.Event()

@@ -1,4 +1,5 @@
-"""Answers to what clients ask: one method a request. `OWNER_ONLY` requests are refused to user code in containers."""
+"""Answers to what clients ask: one method a request. `NEEDS` says which right each needs; user code in a container has
+the right `call` alone, and all that is named or numbered is looked for where the asker reaches."""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from inrush import wire
 from inrush.core.model.events import ScaleOverridden
-from inrush.errors import Error, InvalidError, PermissionDeniedError
-from inrush.server.apps.apps import Apps
+from inrush.errors import Error, InvalidError, NotFoundError, PermissionDeniedError
+from inrush.server.apps.apps import Apps, check_app_name
 from inrush.server.apps.functions import Functions
+from inrush.server.apps.versions import blobs_of
 from inrush.server.calls.durable import Durable
 from inrush.server.fleet.images import Images
 from inrush.server.fleet.watch import Watch
@@ -19,14 +23,36 @@ from inrush.server.logs import Line, Logs
 from inrush.server.payloads.blobs import Blobs, Writer
 from inrush.server.things.dicts import Dicts
 from inrush.server.things.secrets import Secrets
+from inrush.server.trust.audit import Audit
+from inrush.server.trust.environments import Environments
+from inrush.server.trust.possession import Possession
+from inrush.server.trust.principal import Right, Scope
 
 if TYPE_CHECKING:
     from inrush.server.links.sessions import Session
 
-OWNER_ONLY = (
-    wire.BuildImage, wire.StartApp, wire.StopApp, wire.OverrideScale, wire.PutSecret, wire.FindSecret, wire.FollowLogs,
-    wire.FollowStates,
-)  # fmt: skip
+NEEDS: dict[type, Right] = {
+    wire.PutBlob: "call",
+    wire.HasBlobs: "deploy",
+    wire.GetBlob: "call",
+    wire.BuildImage: "deploy",
+    wire.StartApp: "deploy",
+    wire.CheckApp: "deploy",
+    wire.StopApp: "deploy",
+    wire.FindFunction: "call",
+    wire.BindClass: "call",
+    wire.OverrideScale: "deploy",
+    wire.FunctionStats: "call",
+    wire.PutSecret: "deploy",
+    wire.FindSecret: "deploy",
+    wire.OpenDict: "call",
+    wire.DictOp: "call",
+    wire.DeleteDict: "call",
+    wire.ListDicts: "call",
+    wire.FollowLogs: "read",
+    wire.FollowStates: "read",
+    wire.FindCall: "call",
+}
 MAX_UPLOADS = 64
 """Blobs that one client may be putting at once."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -48,10 +74,15 @@ class Asks:
         durable: Durable,
         post: Callable[[Any], None],
         stats: Callable[[str], dict[str, int]],
+        *,
+        environments: Environments,
+        possession: Possession,
+        audit: Audit,
     ) -> None:
         self._apps, self._functions, self._blobs, self._secrets = apps, functions, blobs, secrets
         self._dicts, self._logs, self._watch, self._images, self._durable = dicts, logs, watch, images, durable
         self._post, self._stats = post, stats
+        self._environments, self._possession, self._audit = environments, possession, audit
         self._uploads: dict[tuple[str, str], Upload] = {}
         self._handlers: dict[type, Callable[[Session, int, Any], Awaitable[Any]]] = {
             wire.PutBlob: self._put_blob,
@@ -78,17 +109,25 @@ class Asks:
 
     async def answer(self, session: Session, rid: int, body: wire.Request) -> Any:
         """The result of an ask; raises the error it is refused with."""
-        if session.container and isinstance(body, OWNER_ONLY):
-            raise PermissionDeniedError(
-                f"user code in a container may not do this ({type(body).__name__}); do it from the program that deploys"
-            )
+        session.principal.need(NEEDS[type(body)], type(body).__name__)
         return await self._handlers[type(body)](session, rid, body)
+
+    def _scope(self, session: Session, named: str = "") -> Scope:
+        return self._environments.scope(session.principal, named, session.environment)
 
     # ── blobs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _put_blob(self, session: Session, rid: int, ask: wire.PutBlob) -> str:
         if ask.digest and not _DIGEST.fullmatch(ask.digest):
             raise InvalidError("the digest of a blob is the sha256 of its content, 64 hexadecimal digits")
+        if ask.digest and session.container:
+            raise PermissionDeniedError("user code in a container puts no sources")
+        id = await self._put(session, rid, ask)
+        if ask.last:
+            self._possession.put(session.principal, id)
+        return id
+
+    async def _put(self, session: Session, rid: int, ask: wire.PutBlob) -> str:
         if not ask.upload and ask.last:
             return await asyncio.to_thread(self._blobs.put, ask.data, ask.digest)
         key = (session.client, ask.upload or f"up-{rid}")
@@ -121,42 +160,57 @@ class Asks:
             self._uploads.pop(key).writer.abort()
 
     async def _has_blobs(self, session: Session, rid: int, ask: wire.HasBlobs) -> list[str]:
-        return [id for id in ask.ids if not self._blobs.exists(id)]
+        has, exists = self._possession.has, self._blobs.exists
+        return [id for id in ask.ids if not (has(session.principal, id) and exists(id))]
 
     async def _get_blob(self, session: Session, rid: int, ask: wire.GetBlob) -> bytes:
         if session.container and ask.id.startswith("sha256-"):
             raise PermissionDeniedError("sources are not for user code in a container")
+        if not self._possession.has(session.principal, ask.id):
+            raise NotFoundError(f"there is no blob {ask.id!r}")
         limit = min(max(ask.limit, 1), 32 * 1024 * 1024)
         return await asyncio.to_thread(self._blobs.read, ask.id, max(ask.offset, 0), limit)
 
     # ── apps and functions ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _build_image(self, session: Session, rid: int, ask: wire.BuildImage) -> dict[str, Any]:
-        environment = ask.environment or wire.MAIN
+        environment = self._scope(session, ask.environment).environment
+        check_app_name(ask.app)
+        self._possession.need(session.principal, [blob for step in ask.recipe.steps for _, blob in step.files])
         return await self._images.build(
             ask, environment, lambda kind, text: session.send(wire.Progress(rid, kind, text))
         )
 
     async def _start_app(self, session: Session, rid: int, ask: wire.StartApp) -> dict[str, Any]:
-        return (await self._apps.start(session.client, ask)).answer()
+        named = ask.environment or ("" if ask.spec.environment == wire.MAIN else ask.spec.environment)
+        scope = self._scope(session, named)
+        ask = msgspec.structs.replace(ask, spec=msgspec.structs.replace(ask.spec, environment=scope.environment))
+        self._possession.need(session.principal, blobs_of(ask.spec))
+        app = await self._apps.start(session.client, ask)
+        what = "deploy" if ask.deploy else "run"
+        self._audit.note(session.principal, what, scope.environment, f"{app.name} {app.id} version {app.number}")
+        return app.answer()
 
     async def _check_app(self, session: Session, rid: int, ask: wire.CheckApp) -> None:
         self._apps.check_places(ask.spec)
 
     async def _stop_app(self, session: Session, rid: int, ask: wire.StopApp) -> None:
-        await self._apps.stop(ask.app, "it was stopped")
+        app = self._apps.find(ask.app, self._scope(session, ask.environment))
+        self._audit.note(session.principal, "stop", app.environment, f"{app.name} {app.id}")
+        await self._apps.stop(app, "it was stopped")
 
     async def _find_function(self, session: Session, rid: int, ask: wire.FindFunction) -> dict[str, Any]:
-        function = self._apps.function(ask.app, ask.name, session.app)
-        parts = [(full.partition("."), url) for full, url in self._apps.find(function.app).urls.items()]
+        app, function = self._apps.function(ask.app, ask.name, self._scope(session, ask.environment), session.app)
+        parts = [(full.partition("."), url) for full, url in app.urls.items()]
         urls = {method: url for (name, _, method), url in parts if name == function.name}
-        return {"function": function.id, "spec": function.spec, "urls": urls}
+        return {"function": function.id, "spec": face(function.spec), "urls": urls}
 
     async def _bind_class(self, session: Session, rid: int, ask: wire.BindClass) -> str:
-        return await self._apps.bind_class(ask.function, ask.parameters)
+        function = self._functions.need(ask.function, session.principal)
+        return await self._apps.bind_class(function, ask.parameters)
 
     async def _override_scale(self, session: Session, rid: int, ask: wire.OverrideScale) -> None:
-        function = self._functions.need(ask.function)
+        function = self._functions.need(ask.function, session.principal)
         self._post(
             ScaleOverridden(
                 function.id, ask.min_containers, ask.max_containers, ask.buffer_containers, ask.scaledown_window_s
@@ -164,35 +218,39 @@ class Asks:
         )
 
     async def _function_stats(self, session: Session, rid: int, ask: wire.FunctionStats) -> dict[str, int]:
-        return self._stats(self._functions.need(ask.function).id)
+        return self._stats(self._functions.need(ask.function, session.principal).id)
 
     # ── named things ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _put_secret(self, session: Session, rid: int, ask: wire.PutSecret) -> str:
-        return await self._secrets.put(ask.values, ask.name, ask.overwrite)
+        environment = self._scope(session, ask.environment).environment
+        id = await self._secrets.put(ask.values, environment, ask.name, ask.overwrite)
+        if ask.name:
+            self._audit.note(session.principal, "put secret", environment, ask.name)
+        return id
 
     async def _find_secret(self, session: Session, rid: int, ask: wire.FindSecret) -> str:
-        return self._secrets.find(ask.name, ask.required)
+        return self._secrets.find(ask.name, self._scope(session, ask.environment).environment, ask.required)
 
     async def _open_dict(self, session: Session, rid: int, ask: wire.OpenDict) -> str:
-        return await self._dicts.open(ask.name, ask.create)
+        return await self._dicts.open(ask.name, self._scope(session, ask.environment).environment, ask.create)
 
     async def _dict_op(self, session: Session, rid: int, ask: wire.DictOp) -> Any:
-        return await self._dicts.operate(ask)
+        return await self._dicts.operate(ask, session.principal)
 
     async def _delete_dict(self, session: Session, rid: int, ask: wire.DeleteDict) -> None:
-        await self._dicts.delete(ask.name)
+        await self._dicts.delete(ask.name, self._scope(session, ask.environment).environment)
 
     async def _list_dicts(self, session: Session, rid: int, ask: wire.ListDicts) -> list[dict[str, Any]]:
-        return await self._dicts.all()
+        return await self._dicts.all(self._scope(session, ask.environment).environment)
 
     async def _find_call(self, session: Session, rid: int, ask: wire.FindCall) -> dict[str, Any]:
-        return await self._durable.find(ask.call)
+        return await self._durable.find(ask.call, session.principal)
 
     # ── following ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_logs(self, session: Session, rid: int, ask: wire.FollowLogs) -> None:
-        app = self._apps.find_any(ask.app)
+        app = self._apps.find_any(ask.app, self._scope(session, ask.environment))
         follower = LogFollower(session, rid)
         for line in self._logs.latest(app.id, ask.backlog):
             follower.line(line)
@@ -200,12 +258,23 @@ class Asks:
             session.follows[rid] = self._logs.follow(app.id, follower)
 
     async def _follow_states(self, session: Session, rid: int, ask: wire.FollowStates) -> None:
-        app = self._apps.find_any(ask.app)
+        app = self._apps.find_any(ask.app, self._scope(session, ask.environment))
 
         def tell(kind: str, subject: str, state: str, why: str) -> None:
             session.send(wire.State(rid, kind, subject, state, why))
 
         session.follows[rid] = self._watch.follow(app.id, tell)
+
+
+def face(spec: wire.FunctionSpec) -> wire.FunctionSpec:
+    """What a caller is told of a function: how it is called; nothing of its variables, secrets, image or source."""
+    return wire.FunctionSpec(
+        name=spec.name,
+        is_class=spec.is_class,
+        methods=spec.methods,
+        generators=spec.generators,
+        parameters=spec.parameters,
+    )
 
 
 class Upload:

@@ -1,7 +1,7 @@
 """Sessions of the SDK inside containers. They ride the agent's link, which vouches for the container; there is no
 token.
 
-User code may call functions and use Dicts; what only the owner of the workspace may do is refused by `asks.py`.
+User code has the right `call` in its environment, and no other; with `restrict_access` it has none.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from inrush import wire
 from inrush.errors import PermissionDeniedError
 from inrush.server.fleet.containers import Container, Containers
 from inrush.server.links.sessions import Session, Sessions
+from inrush.server.trust.principal import in_container
 from inrush.server.writes import Writes
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,9 @@ class Guests:
     def _session(self, container: Container) -> Session:
         session = self._by_container.get(container.id)
         if session is None:
-            session = Session(container.id, container.id, container.function.app)
+            function = container.function
+            who = in_container(container.id, function.environment, function.app_name, function.spec.restrict_access)
+            session = Session(container.id, who, function.environment, container.id, function.app)
             session.link = GuestLink(container.id, self._to_container, self._writes)
             self._by_container[container.id] = session
         return session

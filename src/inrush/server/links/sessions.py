@@ -9,16 +9,26 @@ in time its calls are cancelled and its ephemeral apps end.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from inrush import wire
-from inrush.errors import AuthError, Error, InternalError, ResourceExhaustedError, VersionError
+from inrush.errors import (
+    AuthError,
+    Error,
+    InternalError,
+    InvalidError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    VersionError,
+)
 from inrush.server.calls.durable import Durable
 from inrush.server.calls.table import Calls
 from inrush.server.loop import Loop
+from inrush.server.trust.environments import Environments
+from inrush.server.trust.principal import OWNER, Principal
+from inrush.server.trust.tokens import Tokens, has_ended
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +39,15 @@ RESTART_GRACE_S = 30.0
 MAX_ASKS = 1024
 """Asks of one client in flight."""
 MAX_CLIENTS = 10_000
+MAX_CLIENT_CHARACTERS = 64
+"""Of the id that a client chooses for itself."""
+
+
+OF_CALLS = frozenset((
+    wire.StartCall, wire.Inputs, wire.EndInputs, wire.ForgetCall, wire.ResumeCall, wire.CancelCall, wire.Grant,
+    wire.AwaitCall,
+))  # fmt: skip
+"""Messages about calls: they need the right `call`."""
 
 
 class Link(Protocol):
@@ -54,8 +73,14 @@ class Asker(Protocol):
 class Session:
     """One client, or the SDK in one container (`container` is its id then)."""
 
-    def __init__(self, client: str, container: str = "", app: str = "") -> None:
+    def __init__(self, client: str, principal: Principal, environment: str, container: str = "", app: str = "") -> None:
         self.client, self.container, self.app = client, container, app
+        self.principal = principal
+        self.may_call = principal.may("call")
+        self.environment = environment
+        """Where names are looked up that come without an environment."""
+        self.expected = False
+        """Nobody has said hello as this client since the server's start."""
         self.link: Link | None = None
         self.calls: set[str] = set()
         self.awaits: set[str] = set()
@@ -103,12 +128,15 @@ class Sessions:
         expired: Callable[[str], Any],
         *,
         boot: str,
-        token: str,
+        tokens: Tokens,
+        environments: Environments,
         version: str,
     ) -> None:
         self._calls, self._durable, self._asks, self._loop, self._expired = calls, durable, asks, loop, expired
         self.writes = loop.writes
-        self._boot, self._token, self._version = boot, token, version
+        self._boot, self._version = boot, version
+        self._tokens, self._environments = tokens, environments
+        tokens.ended.append(self.cut_off)
         self._clients: dict[str, Session] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self.closing = ""
@@ -127,6 +155,10 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    def count(self, who: Principal) -> int:
+        """Clients whose environment somebody reaches."""
+        return sum(who.reaches(session.environment) for session in self._clients.values())
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,10 +182,7 @@ class Sessions:
         return session
 
     def _admit(self, link: Link, hello: wire.Hello, known: Session | None) -> Session:
-        if not link.trusted and not hmac.compare_digest(hello.token.encode(), self._token.encode()):
-            raise AuthError(
-                "the token is missing or wrong; set INRUSH_TOKEN to what the file `token` in the server's home holds"
-            )
+        principal = OWNER if link.trusted else self._principal(hello.token)
         if hello.protocol != wire.PROTOCOL:
             raise VersionError(
                 f"this server speaks protocol {wire.PROTOCOL} (inrush {self._version}), the client {hello.protocol} "
@@ -161,11 +190,32 @@ class Sessions:
             )
         if self.closing:
             raise ResourceExhaustedError(self.closing)
-        session = known or self._clients.get(hello.client)
+        return known or self._session(hello, principal)
+
+    def _principal(self, token: str) -> Principal:
+        try:
+            return self._tokens.principal(token)
+        except AuthError as error:
+            raise AuthError(
+                f"{error}; set INRUSH_TOKEN to one that `inrush token create` made, or to what the file `token` in the "
+                "server's home holds"
+            ) from None
+
+    def _session(self, hello: wire.Hello, principal: Principal) -> Session:
+        """A client's own: nobody takes over another's by naming its id."""
+        if not hello.client.startswith("cl-") or len(hello.client) > MAX_CLIENT_CHARACTERS:
+            raise InvalidError(f"a client's id starts with cl- and has at most {MAX_CLIENT_CHARACTERS} characters")
+        environment = self._environments.scope(principal, hello.environment).environment
+        session = self._clients.get(hello.client)
         if session is None:
             if len(self._clients) >= MAX_CLIENTS:
                 raise ResourceExhaustedError(f"{MAX_CLIENTS} clients are connected already")
-            session = self._clients[hello.client] = Session(hello.client)
+            session = self._clients[hello.client] = Session(hello.client, principal, environment)
+        elif session.expected and principal.reaches(session.environment):
+            session.principal, session.may_call, session.expected = principal, principal.may("call"), False
+        elif session.principal.id != principal.id:
+            raise PermissionDeniedError(f"the client {hello.client} is somebody else's")
+        session.environment = environment
         return session
 
     def lost(self, session: Session, link: Link) -> None:
@@ -176,10 +226,21 @@ class Sessions:
         session.unfollow_all()
         self._expire_in(session, GRACE_S)
 
-    def expect(self, client: str) -> None:
-        """A client that an earlier server knew may come back."""
+    def cut_off(self, principal: str) -> None:
+        """A token was revoked: its sessions end at once, with what they own."""
+        for session in [s for s in self._clients.values() if s.principal.id == principal]:
+            if session.link is not None:
+                session.link.send(wire.Rejected(AuthError.__name__, "the token was revoked, or has expired"))
+                session.link.close()
+            if session.expiry is not None:
+                session.expiry.cancel()
+            self._expire(session)
+
+    def expect(self, client: str, environment: str) -> None:
+        """A client that an earlier server knew, by an app of this environment, may come back."""
         if client and client not in self._clients:
-            session = self._clients[client] = Session(client)
+            session = self._clients[client] = Session(client, OWNER, environment)
+            session.expected = True
             self._expire_in(session, RESTART_GRACE_S)
 
     def _expire_in(self, session: Session, grace_s: float) -> None:
@@ -206,6 +267,9 @@ class Sessions:
 
     def receive(self, session: Session, batch: list[Any]) -> None:
         """A batch from the client."""
+        if session.principal.expires and has_ended(session.principal):
+            self.cut_off(session.principal.id)
+            return
         self._loop.hold()
         try:
             for message in batch:
@@ -215,8 +279,13 @@ class Sessions:
 
     def _take(self, session: Session, message: Any) -> None:
         take = self._takes.get(type(message))
-        if take is not None:
-            take(session, message)
+        if take is None:
+            return
+        if not session.may_call and type(message) in OF_CALLS:
+            why = f"calling functions needs the right 'call', which {session.principal.name} does not have"
+            session.send(wire.CallRefused(message.call, PermissionDeniedError.__name__, why))
+            return
+        take(session, message)
 
     def _start_call(self, session: Session, message: wire.StartCall) -> None:
         call = self._calls.start(session, message)
@@ -231,7 +300,7 @@ class Sessions:
     def _end_inputs(self, session: Session, message: wire.EndInputs) -> None:
         self._calls.end_inputs(session, message)
         ended = self._calls.get(message.call)
-        if ended is not None and ended.durable:
+        if ended is not None and ended.durable and ended.owned_by(session.principal):
             self._durable.total_known(ended)
 
     def _await_call(self, session: Session, message: wire.AwaitCall) -> None:

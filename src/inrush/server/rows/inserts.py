@@ -24,8 +24,9 @@ class Insert:
     """Inserts whole rows of a table, values in the order of its columns. A row whose key is there already is left as
     it is, or with `replace` replaced."""
 
-    def __init__(self, engine: sa.Engine, table: sa.Table, replace: bool = False) -> None:
-        text = re.sub(r"%\(\w+\)s", "%s", str(upsert(engine.dialect.name, table, replace).compile(engine)))
+    def __init__(self, engine: sa.Engine, table: sa.Table, replace: bool = False, fixed: Sequence[str] = ()) -> None:
+        """A row whose `fixed` columns differ from the one that is there is not replaced."""
+        text = re.sub(r"%\(\w+\)s", "%s", str(upsert(engine.dialect.name, table, replace, fixed).compile(engine)))
         self._head, _, rest = text.partition(" VALUES ")
         self._row, _, tail = rest.partition(" ON CONFLICT ")
         self._tail = f" ON CONFLICT {tail}"
@@ -52,7 +53,7 @@ class Insert:
         cursor.close()
 
 
-def upsert(dialect: str, table: sa.Table, replace: bool) -> Any:
+def upsert(dialect: str, table: sa.Table, replace: bool, fixed: Sequence[str] = ()) -> Any:
     """An insert that leaves a row of the same key as it is, or replaces it."""
     keys = [column.name for column in table.primary_key]
     if dialect == "postgresql":
@@ -65,5 +66,6 @@ def upsert(dialect: str, table: sa.Table, replace: bool) -> Any:
         insert = sqlite.insert(table)
     if not replace:
         return insert.on_conflict_do_nothing(index_elements=keys)
-    values = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
-    return insert.on_conflict_do_update(index_elements=keys, set_=values)
+    values = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in (*keys, *fixed)}
+    same = sa.and_(*[table.c[name] == insert.excluded[name] for name in fixed]) if fixed else None
+    return insert.on_conflict_do_update(index_elements=keys, set_=values, where=same)

@@ -26,6 +26,7 @@ from inrush.errors import Error, InternalError, ResourceExhaustedError
 from inrush.server.rows import tables
 from inrush.server.rows.inserts import Insert, upsert
 from inrush.server.rows.inserts import Row as Values
+from inrush.server.rows.migrate import migrate
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Store:
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _tune_sqlite)
         tables.metadata.create_all(self._engine)
+        migrate(self._engine)
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Operation] = []
         self._writing = self._scheduled = False
@@ -86,9 +88,9 @@ class Store:
         """An insert that leaves a row of the same key as it is."""
         return upsert(self._engine.dialect.name, table, replace=False)  # type: ignore[no-any-return]
 
-    def insert(self, table: sa.Table, replace: bool = False) -> Insert:
+    def insert(self, table: sa.Table, replace: bool = False, fixed: Sequence[str] = ()) -> Insert:
         """For `put`."""
-        return Insert(self._engine, table, replace)
+        return Insert(self._engine, table, replace, fixed)
 
     def put(self, inserts: list[tuple[Insert, Values]], done: Done | None = None) -> Operation:
         """Queues rows, all or none of them; `done` as in `execute`."""

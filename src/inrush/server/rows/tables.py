@@ -1,18 +1,34 @@
 """The rows: what outlives the server's process. Payloads, spec structs and secret values are opaque bytes (msgpack,
 ciphertext).
 
-Apps and functions, named things, and calls that the server owns. Containers, attempts and the calls of waiting clients
-are not here: they live in memory, and their owners send them again.
+Environments and tokens, apps and functions, named things, and calls that the server owns. Containers, attempts and the
+calls of waiting clients are not here: they live in memory, and their owners send them again.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, UniqueConstraint
 
 metadata = MetaData()
 
 settings = Table(
     "settings", metadata, Column("name", String, primary_key=True), Column("value", String, nullable=False)
+)
+
+environments = Table(
+    "environments", metadata, Column("name", String, primary_key=True), Column("created", Float, nullable=False)
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("environment", String, nullable=False, doc="empty for all"),
+    Column("rights", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False, doc="0 for never"),
 )
 
 apps = Table(
@@ -26,6 +42,7 @@ apps = Table(
     Column("client", String, nullable=False, doc="whose session ends an ephemeral app"),
     Column("created", Float, nullable=False),
     Column("tags", LargeBinary, nullable=False),
+    Column("environment", String, nullable=False, server_default="main"),
 )
 
 versions = Table(
@@ -60,14 +77,17 @@ secrets = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("created", Float, nullable=False),
     Column("updated", Float, nullable=False),
+    Column("environment", String, nullable=False, server_default="main"),
 )
 
 dicts = Table(
     "dicts",
     metadata,
     Column("id", String, primary_key=True),
-    Column("name", String, nullable=False, unique=True),
+    Column("environment", String, nullable=False),
+    Column("name", String, nullable=False),
     Column("created", Float, nullable=False),
+    UniqueConstraint("environment", "name"),
 )
 
 dict_items = Table(
@@ -88,6 +108,9 @@ calls = Table(
     Column("total", Integer, nullable=False),
     Column("created", Float, nullable=False),
     Column("ended", Float, nullable=False, doc="0 while inputs are without a result"),
+    Column("environment", String, nullable=False, server_default="main"),
+    Column("app", String, nullable=False, server_default="", doc="name of the app whose function it calls"),
+    Column("caller", String, nullable=False, server_default="", doc="name of the app whose code made it, if any"),
     Index("calls_by_end", "ended"),
 )
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from inrush.errors import InvalidError, NotFoundError, RequestSizeError
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
+from inrush.server.trust.principal import Principal
 from inrush.wire import DictOp
 
 MAX_KEY_BYTES = 256 * 1024
@@ -31,9 +32,10 @@ class Dicts:
         self._replace = store.insert_or_replace(_items)
         self._ignore = store.insert_or_ignore(_items)
 
-    async def open(self, name: str, create: bool) -> str:
+    async def open(self, name: str, environment: str, create: bool) -> str:
         """Id of a named Dict. Raises `NotFoundError` where there is none and it is not to be made."""
-        query = sa.select(tables.dicts.c.id).where(tables.dicts.c.name == name)
+        d = tables.dicts.c
+        query = sa.select(d.id).where(d.name == name, d.environment == environment)
         id: str | None = await self._store.read(lambda connection: connection.execute(query).scalar())
         if id is not None:
             return id
@@ -43,7 +45,7 @@ class Dicts:
             )
         if not name or len(name) > 200:
             raise InvalidError("a Dict's name has 1 to 200 characters")
-        row = {"id": f"di-{secrets.token_hex(16)}", "name": name, "created": time.time()}
+        row = {"id": f"di-{secrets.token_hex(16)}", "environment": environment, "name": name, "created": time.time()}
 
         def make(connection: sa.Connection) -> str:
             found = connection.execute(query).scalar()
@@ -53,9 +55,9 @@ class Dicts:
 
         return await self._store.transact(make)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, environment: str) -> None:
         """Removes it with all it holds. Raises `NotFoundError`."""
-        id = await self.open(name, create=False)
+        id = await self.open(name, environment, create=False)
 
         def remove(connection: sa.Connection) -> None:
             connection.execute(sa.delete(_items).where(_i.dict == id))
@@ -63,17 +65,28 @@ class Dicts:
 
         await self._store.transact(remove)
 
-    async def all(self) -> list[dict[str, Any]]:
-        """Names and sizes, for the API."""
+    async def delete_all(self, environment: str) -> None:
+        """Removes those of an environment."""
+        for told in await self.all(environment):
+            await self.delete(told["name"], environment)
+
+    async def all(self, environment: str) -> list[dict[str, Any]]:
+        """Names and sizes of those of an environment."""
         d = tables.dicts.c
         count = sa.select(sa.func.count()).where(_i.dict == d.id).scalar_subquery()
-        query = sa.select(d.id, d.name, d.created, count.label("items")).order_by(d.name)
+        query = (
+            sa.select(d.id, d.name, d.created, count.label("items"))
+            .where(d.environment == environment)
+            .order_by(d.name)
+        )
         rows = await self._store.read(lambda connection: connection.execute(query).all())
         return [dict(row._mapping) for row in rows]
 
-    async def operate(self, op: DictOp) -> Any:
-        """One operation; `wire.DictOp` lists them. Raises `NotFoundError`, `InvalidError`, `RequestSizeError`."""
-        if not await self._store.read(lambda connection: _exists(connection, op.dict)):
+    async def operate(self, op: DictOp, who: Principal) -> Any:
+        """One operation; `wire.DictOp` lists them. Raises `NotFoundError`, also for a Dict of an environment that is
+        not `who`'s, `InvalidError`, `RequestSizeError`."""
+        environment = await self._store.read(lambda connection: _environment_of(connection, op.dict))
+        if environment is None or not who.reaches(environment):
             raise NotFoundError(f"there is no Dict {op.dict!r}; it was deleted")
         match op.op:
             case "get":
@@ -120,8 +133,8 @@ def _key(op: DictOp) -> bytes:
     return op.keys[0]
 
 
-def _exists(connection: sa.Connection, id: str) -> bool:
-    return connection.execute(sa.select(tables.dicts.c.id).where(tables.dicts.c.id == id)).scalar() is not None
+def _environment_of(connection: sa.Connection, id: str) -> str | None:
+    return connection.execute(sa.select(tables.dicts.c.environment).where(tables.dicts.c.id == id)).scalar()
 
 
 def _get(connection: sa.Connection, id: str, key: bytes) -> bytes | None:

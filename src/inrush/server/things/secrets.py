@@ -1,7 +1,7 @@
 """Secrets: values sealed with AES-GCM under a key that stays in a file of the home (0600). No value is logged, and
 none leaves but in the environment of the containers that are to have it.
 
-An anonymous secret has an id made of its content, so that an unchanged redeploy is unchanged.
+An anonymous secret has an id made of its environment and content, so that an unchanged redeploy is unchanged.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from inrush.errors import AlreadyExistsError, InvalidError, NotFoundError
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
+from inrush.wire import MAIN
 
 MAX_BYTES = 64 * 1024
 """Of one secret, all values."""
@@ -34,18 +35,26 @@ _decode_keys = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 class Secret:
     """What is known of a secret without opening it."""
 
-    __slots__ = ("created", "id", "keys", "name", "sealed", "updated")
+    __slots__ = ("created", "environment", "id", "keys", "name", "sealed", "updated")
 
     def __init__(
-        self, id: str, name: str, keys: tuple[str, ...], sealed: bytes, created: float, updated: float
+        self,
+        id: str,
+        environment: str,
+        name: str,
+        keys: tuple[str, ...],
+        sealed: bytes,
+        created: float,
+        updated: float,
     ) -> None:
-        self.id, self.name, self.keys, self.sealed = id, name, keys, sealed
+        self.id, self.environment, self.name, self.keys, self.sealed = id, environment, name, keys, sealed
         self.created, self.updated = created, updated
 
     def describe(self) -> dict[str, Any]:
         """For the API: names, never values."""
         return {
             "id": self.id,
+            "environment": self.environment,
             "name": self.name,
             "keys": list(self.keys),
             "created": self.created,
@@ -62,28 +71,31 @@ class Secrets:
         self._upsert = store.insert_or_replace(tables.secrets)
         self._by_id: dict[str, Secret] = {}
         for row in store.read_now(lambda connection: connection.execute(sa.select(tables.secrets)).all()):
-            self._by_id[row.id] = Secret(row.id, row.name, _decode_keys(row.keys), row.sealed, row.created, row.updated)
+            keys = _decode_keys(row.keys)
+            secret = Secret(row.id, row.environment, row.name, keys, row.sealed, row.created, row.updated)
+            self._by_id[row.id] = secret
 
-    async def put(self, values: _Values, name: str = "", overwrite: bool = True) -> str:
+    async def put(self, values: _Values, environment: str, name: str = "", overwrite: bool = True) -> str:
         """Creates or replaces; the id. Raises `AlreadyExistsError`, `InvalidError`."""
         _check(values)
-        old = self._named(name) if name else None
+        old = self._named(name, environment) if name else None
         if old is not None and not overwrite:
             raise AlreadyExistsError(
                 f"secret {name!r} is there already; `inrush secret create --force` puts new values in its place"
             )
         now = time.time()
-        id = old.id if old is not None else self._new_id(values, name)
+        id = old.id if old is not None else self._new_id(values, environment, name)
         keys = tuple(sorted(key for key, _ in values))
-        secret = Secret(id, name, keys, self._seal(id, values), old.created if old is not None else now, now)
+        created = old.created if old is not None else now
+        secret = Secret(id, environment, name, keys, self._seal(id, values), created, now)
         row = secret.describe() | {"keys": _encode(keys), "sealed": secret.sealed}
         await self._store.transact(lambda connection: connection.execute(self._upsert, [row]))
         self._by_id[id] = secret
         return id
 
-    def find(self, name: str, required: tuple[str, ...] = ()) -> str:
+    def find(self, name: str, environment: str, required: tuple[str, ...] = ()) -> str:
         """Id of a named secret. Raises `NotFoundError`."""
-        secret = self._named(name)
+        secret = self._named(name, environment)
         if secret is None:
             raise NotFoundError(f"there is no secret {name!r}; `inrush secret create {name} KEY=VALUE` makes one")
         missing = [key for key in required if key not in secret.keys]
@@ -91,9 +103,13 @@ class Secrets:
             raise NotFoundError(f"secret {name!r} has no key {missing[0]!r}; it has {', '.join(secret.keys) or 'none'}")
         return secret.id
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, environment: str) -> None:
         """Removes a named secret. Raises `NotFoundError`."""
-        await self.discard([self.find(name)])
+        await self.discard([self.find(name, environment)])
+
+    async def delete_all(self, environment: str) -> None:
+        """Removes those of an environment."""
+        await self.discard([secret.id for secret in self._by_id.values() if secret.environment == environment])
 
     async def discard(self, ids: Iterable[str]) -> None:
         """Removes by id; unknown ones are passed over."""
@@ -102,20 +118,21 @@ class Secrets:
             statement = sa.delete(tables.secrets).where(tables.secrets.c.id.in_(gone))
             await self._store.transact(lambda connection: connection.execute(statement))
 
-    def named(self) -> list[dict[str, Any]]:
-        """All named secrets, without values."""
-        return [s.describe() for s in sorted(self._by_id.values(), key=lambda s: s.name) if s.name]
+    def named(self, environment: str) -> list[dict[str, Any]]:
+        """The named secrets of an environment, without values."""
+        mine = [s for s in self._by_id.values() if s.name and s.environment == environment]
+        return [s.describe() for s in sorted(mine, key=lambda s: s.name)]
 
     def anonymous(self, ids: Iterable[str]) -> list[str]:
         """Those of `ids` that have no name."""
         return [id for id in ids if id in self._by_id and not self._by_id[id].name]
 
-    def values(self, ids: Iterable[str]) -> dict[str, str]:
-        """The variables of several secrets, later ones winning. Raises `NotFoundError`."""
+    def values(self, ids: Iterable[str], environment: str) -> dict[str, str]:
+        """The variables of several secrets of an environment, later ones winning. Raises `NotFoundError`."""
         merged: dict[str, str] = {}
         for id in ids:
             secret = self._by_id.get(id)
-            if secret is None:
+            if secret is None or secret.environment != environment:
                 raise NotFoundError(f"secret {id} is gone; it was deleted after the function was deployed")
             merged.update(_decode(self._open(secret)))
         return merged
@@ -125,13 +142,15 @@ class Secrets:
         key = hmac.new(self._key, f"image steps of {environment}".encode(), hashlib.sha256).digest()
         return hmac.new(key, _encode(sorted(values.items())), hashlib.sha256).hexdigest()
 
-    def _named(self, name: str) -> Secret | None:
-        return next((s for s in self._by_id.values() if s.name == name), None)
+    def _named(self, name: str, environment: str) -> Secret | None:
+        key = (name, environment)
+        return next((s for s in self._by_id.values() if (s.name, s.environment) == key), None)
 
-    def _new_id(self, values: _Values, name: str) -> str:
+    def _new_id(self, values: _Values, environment: str, name: str) -> str:
         if name:
             return f"se-{random.token_hex(16)}"
-        return f"se-{hmac.new(self._key, _encode(sorted(values)), hashlib.sha256).hexdigest()[:32]}"
+        content = _encode(sorted(values) if environment == MAIN else [environment, sorted(values)])
+        return f"se-{hmac.new(self._key, content, hashlib.sha256).hexdigest()[:32]}"
 
     def _seal(self, id: str, values: _Values) -> bytes:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -1,0 +1,40 @@
+"""`inrush environment`: trust domains of user code. Nothing crosses from one to another."""
+
+from __future__ import annotations
+
+import click
+
+from inrush.cli import api
+from inrush.cli.screen import screen
+
+
+@click.group()
+def command() -> None:
+    """List, create and delete environments."""
+    api.start_if_none()
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+def list_(as_json: bool) -> None:
+    """Environments, with the number of their apps that run or are deployed."""
+    screen.listing(api.get("/environments"), as_json, ("name", "apps", "created"))
+
+
+@command.command()
+@click.argument("name")
+def create(name: str) -> None:
+    """Create an environment. NAME has up to 32 lower-case letters, digits and single dashes."""
+    api.post("/environments", {"name": name})
+    click.echo(f"created {name}")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask, also where apps run in it.")
+def delete(name: str, yes: bool) -> None:
+    """Delete an environment with all in it: its apps, Dicts, secrets, tokens, calls and their results."""
+    if not yes:
+        click.confirm(f"delete {name}, and all its apps, Dicts, secrets, tokens and results?", abort=True)
+    api.delete(f"/environments/{name}", force=1)
+    click.echo(f"deleted {name}")

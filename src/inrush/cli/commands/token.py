@@ -1,0 +1,65 @@
+"""`inrush token`: who may use the server from elsewhere, where, and for how long."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from inrush import settings
+from inrush.cli import api, flags
+from inrush.cli.screen import screen
+
+_RIGHTS = ("admin", "deploy", "call", "read")
+_UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@click.group()
+def command() -> None:
+    """Create, list and revoke tokens."""
+    api.start_if_none()
+
+
+@command.command()
+@flags.environment
+@click.argument("name")
+@click.option("--right", "rights", multiple=True, type=click.Choice(_RIGHTS), help="What it may; once for each.")
+@click.option("--all-environments", is_flag=True, help="For all environments, instead of one.")
+@click.option("--expires", metavar="TIME", default="90d", show_default=True, help="12h, 30d, 8w, or never.")
+def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: str) -> None:
+    """Create a token and print it, this once. It is for one environment, and without --right it may call and read."""
+    environment = "" if all_environments else settings.load()["environment"].value or "main"
+    body = {
+        "name": name,
+        "rights": rights or ("call", "read"),
+        "environment": environment,
+        "lasts_s": _seconds(expires),
+    }
+    click.echo(api.post("/tokens", body)["token"])
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+def list_(as_json: bool) -> None:
+    """Tokens, with what they may; what makes them work is kept nowhere."""
+    found = api.get("/tokens")
+    if not as_json:
+        found = [{**token, "environment": token["environment"] or "(all)"} for token in found]
+    screen.listing(found, as_json, ("name", "id", "environment", "rights", "created", "expires"))
+
+
+@command.command()
+@click.argument("token")
+def revoke(token: str) -> None:
+    """Revoke a token by its name or id; whoever uses it is cut off."""
+    api.delete(f"/tokens/{token}")
+    click.echo(f"revoked {token}")
+
+
+def _seconds(text: str) -> float:
+    if text == "never":
+        return 0.0
+    match = re.fullmatch(r"(\d+)([hdw])", text)
+    if match is None or not int(match[1]):
+        raise click.UsageError(f"--expires {text}: write 12h, 30d, 8w or never")
+    return float(int(match[1]) * _UNITS_S[match[2]])

@@ -1,0 +1,116 @@
+"""Routes of secrets and Dicts. Values of secrets are never told, and what Dicts hold is read without being executed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from starlette.requests import Request
+
+from inrush.errors import InvalidError, NotFoundError
+from inrush.server.api import schema
+from inrush.server.api.route import Route, number, who
+from inrush.server.control import ControlPlane
+from inrush.server.things.pickles import shown, shown_payload
+from inrush.wire import DictOp
+
+MAX_ITEMS = 1000
+"""Of a Dict, told at once."""
+DEFAULT_ITEMS = 20
+
+
+class Things:
+    """The handlers of one server."""
+
+    def __init__(self, server: ControlPlane) -> None:
+        self._server = server
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        items = (
+            ("limit", f"At most so many ({DEFAULT_ITEMS})"),
+            ("key", "Only this key: its pickle (protocol 5, without memo), in base64url"),
+        )
+        return [
+            Route("GET", "/secrets", "read", "Named secrets, without values", list[schema.Secret], self.secrets),
+            Route(
+                "POST", "/secrets", "deploy", "Create or replace a secret", schema.Secret, self.put_secret,
+                schema.NewSecret,
+            ),
+            Route("DELETE", "/secrets/{name}", "deploy", "Delete a secret", schema.Done, self.delete_secret),
+            Route("GET", "/dicts", "read", "Named Dicts", list[schema.Dict], self.dicts),
+            Route(
+                "GET", "/dicts/{name}/items", "read", "What a Dict holds, as JSON or by type and size",
+                list[schema.DictItem], self.items, query=items,
+            ),
+            Route("DELETE", "/dicts/{name}", "deploy", "Delete a Dict, and all in it", schema.Done, self.delete_dict),
+        ]  # fmt: skip
+
+    def _environment(self, request: Request) -> str:
+        return self._server.environments.scope(who(request), request.query_params.get("environment", "")).environment
+
+    # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def secrets(self, request: Request) -> list[schema.Secret]:
+        return [schema.Secret(**told) for told in self._server.secrets.named(self._environment(request))]
+
+    async def put_secret(self, request: Request, body: schema.NewSecret) -> schema.Secret:
+        if not body.name:
+            raise InvalidError("a secret needs a name")
+        environment, server = self._environment(request), self._server
+        id = await server.secrets.put(tuple(body.values.items()), environment, body.name, body.overwrite)
+        server.audit.note(who(request), "put secret", environment, body.name)
+        return schema.Secret(**next(told for told in server.secrets.named(environment) if told["id"] == id))
+
+    async def delete_secret(self, request: Request) -> schema.Done:
+        name, environment = request.path_params["name"], self._environment(request)
+        await self._server.secrets.delete(name, environment)
+        self._server.audit.note(who(request), "delete secret", environment, name)
+        return schema.Done()
+
+    # ── Dicts ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def dicts(self, request: Request) -> list[schema.Dict]:
+        return [schema.Dict(**told) for told in await self._server.dicts.all(self._environment(request))]
+
+    async def items(self, request: Request) -> list[schema.DictItem]:
+        name, limit = request.path_params["name"], min(max(number(request, "limit", DEFAULT_ITEMS), 1), MAX_ITEMS)
+        id = await self._server.dicts.open(name, self._environment(request), create=False)
+        if "key" in request.query_params:
+            key = _decoded(request.query_params["key"])
+            value = await self._server.dicts.operate(DictOp(id, "get", (key,)), who(request))
+            if value is None:
+                raise NotFoundError(f"dict {name!r} has no such key; `inrush dict items {name}` shows what it has")
+            return [_item(key, value)]
+        return [_item(key, value) for key, value in await self._first(request, id, limit)]
+
+    async def _first(self, request: Request, id: str, limit: int) -> list[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        cursor: tuple[bytes, ...] = ()
+        while len(found) < limit:
+            page: dict[str, Any] = await self._server.dicts.operate(DictOp(id, "items", cursor), who(request))
+            found += page["pairs"]
+            if page["next"] is None:
+                break
+            cursor = (page["next"],)
+        return found[:limit]
+
+    async def delete_dict(self, request: Request) -> schema.Done:
+        name, environment = request.path_params["name"], self._environment(request)
+        await self._server.dicts.delete(name, environment)
+        self._server.audit.note(who(request), "delete dict", environment, name)
+        return schema.Done()
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text)
+    except binascii.Error:
+        raise InvalidError("key is not in base64url") from None
+
+
+def _item(key: bytes, value: bytes) -> schema.DictItem:
+    return schema.DictItem(
+        key=schema.Shown(**shown(key)._asdict()), value=schema.Shown(**shown_payload(value)._asdict())
+    )

@@ -1,0 +1,1 @@
+"""Who asks, and what they may: principals with their rights, tokens, environments, and the audit log."""

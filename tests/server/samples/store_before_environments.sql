@@ -1,0 +1,94 @@
+BEGIN TRANSACTION;
+CREATE TABLE apps (
+	id VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	version VARCHAR NOT NULL, 
+	deployed BOOLEAN NOT NULL, 
+	detached BOOLEAN NOT NULL, 
+	client VARCHAR NOT NULL, 
+	created FLOAT NOT NULL, 
+	tags BLOB NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "apps" VALUES('ap-2ff7aab9cae1f1bb54edf1b3','app','ve-6bb55ee0caec4d385d442713',1,0,'',1.79608461416059589387e+09,X'90');
+CREATE TABLE call_inputs (
+	call VARCHAR NOT NULL, 
+	first INTEGER NOT NULL, 
+	payloads BLOB NOT NULL, 
+	PRIMARY KEY (call, first)
+);
+INSERT INTO "call_inputs" VALUES('ca-done',0,X'91C4025031');
+CREATE TABLE calls (
+	id VARCHAR NOT NULL, 
+	function VARCHAR NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	method VARCHAR NOT NULL, 
+	total INTEGER NOT NULL, 
+	created FLOAT NOT NULL, 
+	ended FLOAT NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "calls" VALUES('ca-done','fn-ca7e7b7bfbb81a4fc226ae3e','spawn','',1,4000000000.0,4000000000.0);
+CREATE TABLE dict_items (
+	dict VARCHAR NOT NULL, 
+	"key" BLOB NOT NULL, 
+	value BLOB NOT NULL, 
+	PRIMARY KEY (dict, "key")
+);
+INSERT INTO "dict_items" VALUES('di-ae886d2a2c840c9844ac1168',X'6B',X'5076');
+CREATE TABLE dicts (
+	id VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	created FLOAT NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (name)
+);
+INSERT INTO "dicts" VALUES('di-ae886d2a2c840c9844ac1168','di',1.79608461418324041368e+09);
+CREATE TABLE functions (
+	id VARCHAR NOT NULL, 
+	app VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	base VARCHAR NOT NULL, 
+	parameters BLOB NOT NULL, 
+	spec BLOB NOT NULL, 
+	successor VARCHAR NOT NULL, 
+	created FLOAT NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "functions" VALUES('fn-ca7e7b7bfbb81a4fc226ae3e','ap-2ff7aab9cae1f1bb54edf1b3','f','',X'',X'DE0003A46E616D65A166A66D6F64756C65A16DA87175616C6E616D65A166','',1.79608461416750240322e+09);
+CREATE TABLE results (
+	call VARCHAR NOT NULL, 
+	first INTEGER NOT NULL, 
+	chunk BLOB NOT NULL, 
+	PRIMARY KEY (call, first)
+);
+INSERT INTO "results" VALUES('ca-done',0,X'939100910091C4025031');
+CREATE TABLE secrets (
+	id VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	keys BLOB NOT NULL, 
+	sealed BLOB NOT NULL, 
+	created FLOAT NOT NULL, 
+	updated FLOAT NOT NULL, 
+	PRIMARY KEY (id)
+);
+CREATE TABLE settings (
+	name VARCHAR NOT NULL, 
+	value VARCHAR NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "settings" VALUES('port','44573');
+CREATE TABLE versions (
+	id VARCHAR NOT NULL, 
+	app VARCHAR NOT NULL, 
+	number INTEGER NOT NULL, 
+	created FLOAT NOT NULL, 
+	spec BLOB NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "versions" VALUES('ve-6bb55ee0caec4d385d442713','ap-2ff7aab9cae1f1bb54edf1b3',1,1796084614.16186,X'82A46E616D65A3617070A966756E6374696F6E7391DE0003A46E616D65A166A66D6F64756C65A16DA87175616C6E616D65A166');
+CREATE INDEX ix_versions_app ON versions (app);
+CREATE INDEX ix_functions_app ON functions (app);
+CREATE INDEX ix_secrets_name ON secrets (name);
+CREATE INDEX calls_by_end ON calls (ended);
+COMMIT;
