@@ -4,6 +4,7 @@ SEED ?= 7
 SCENARIO ?= spike
 SEEDS ?= 1000
 FIRST ?= 0
+WORKERS ?= 4
 PROMPT ?= What is the capital of France?
 
 # The program asks for an A10G. Without a driver the node declares what is not there; with one, the first card answers to that name.
@@ -14,9 +15,9 @@ GPUS := $(if $(wildcard /proc/driver/nvidia/version),A10G=0,A10G:8,A100:8)
 run: setup
 	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush run examples/llm.py --prompt "$(PROMPT)"
 
-# tests/test_layers_of_code.py runs lint, types and import rules too.
-test: setup-dev
-	.venv/bin/python -m pytest
+# Lint comes first, since it is quick. A worker runs the tests of one file after the other, with a server of its own.
+test: lint
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 lint: setup-dev
 	.venv/bin/ruff check src tests examples
@@ -29,6 +30,7 @@ bench:
 	@scripts/setup bench || { echo "bench: what it compares with could not all be installed, and is left out"; scripts/setup; }
 	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush bench --json benchmarks/results.json --plots docs/benchmarks
 	.venv/bin/python benchmarks/write_page.py
+	.venv/bin/python benchmarks/costs.py
 
 sim: setup
 	.venv/bin/inrush sim $(SCENARIO) --seed $(SEED)

@@ -1,6 +1,11 @@
-"""Fixtures of all tests: a short home, and a real server as users start it.
+"""Fixtures of all tests: a short home, and a real server as users start it; and which worker runs which tests.
 
 Unix socket paths must be short, so homes are made directly below the temporary directory.
+
+The suite runs in several workers at once (`pytest -n 4 --dist loadgroup`). A file is run by one worker, so that what
+its tests share is made once, and each worker has a server of its own. Tests that share more than a file has are marked
+`xdist_group`, such as those that build the image of a language model. Tests that change the machine's own network take
+a lock (`launched.outside_machine`).
 """
 
 from __future__ import annotations
@@ -20,6 +25,25 @@ __all__ = ["RunningServer", "poll"]
 
 # Started in the background of a shell, this process ignores the interrupt, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+FIRST = ("language-model", "agent/images", "e2e", "examples", "client", "launcher", "security", "cli")
+"""Groups and folders whose tests take longest: they begin first, so that none of them is left for the end."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups the tests of a file, and puts those that take longest first."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(Path(__file__).parent))))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("xdist_group")
+    group = mark.args[0] if mark is not None else ""
+    return next((number for number, first in enumerate(FIRST) if group.startswith(first)), len(FIRST))
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""The house rules that machines can check: import layers, types, lint, formatting, sizes and names."""
+"""House rules that are no lint: sizes of files and functions, names of modules, and what is loaded when.
+
+Import layers, types, style and formatting are checked by `make lint`.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
 SOURCES = sorted((ROOT / "src" / "inrush").rglob("*.py"))
-CHECKED = ("src", "tests", "examples")
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
-
-
-def passes(*argv: str) -> None:
-    done = subprocess.run([str(BIN / argv[0]), *argv[1:]], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stdout}{done.stderr}"
-
-
-def test_each_part_imports_only_what_stands_below_it():
-    passes("lint-imports")
-
-
-@pytest.mark.slow
-def test_everything_is_typed():
-    passes("mypy")
-
-
-def test_ruff_finds_nothing():
-    passes("ruff", "check", *CHECKED)
-
-
-def test_everything_is_formatted():
-    passes("ruff", "format", "--check", *CHECKED)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))

@@ -51,6 +51,7 @@ def main():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
+@pytest.mark.xdist_group("language-model")
 def test_it_is_built_and_imports_and_what_needs_torch_later_leaves_the_one_that_is_there(server: RunningServer) -> None:
     done = server.run(PROGRAM, timeout_s=1400)
     told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("FACTS ", "LATER ")))

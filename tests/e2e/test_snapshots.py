@@ -149,6 +149,7 @@ def main():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
+@pytest.mark.xdist_group("language-model")
 def test_containers_of_a_torch_snapshot_differ_in_chance_compute_on_many_threads_and_share_the_rest(
     server: RunningServer,
 ) -> None:

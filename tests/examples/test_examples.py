@@ -115,6 +115,7 @@ def test_serve_loads_a_change_waits_out_a_broken_one_and_ends_with_ctrl_c(servin
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
+@pytest.mark.xdist_group("language-model")
 def test_the_language_model_answers_and_a_deployed_one_answers_at_its_url(server: RunningServer):
     program = str(EXAMPLES / "llm.py")
     question = "What is the capital of France?"

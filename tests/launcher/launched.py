@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -219,7 +221,18 @@ while True:
 
 @contextlib.contextmanager
 def outside_machine() -> Iterator[None]:
-    """A machine one hop away, which knows no way back to containers: it tells callers the address they came from."""
+    """A machine one hop away, which knows no way back to containers: it tells callers the address they came from.
+
+    Its addresses are always the same, so one test has it at a time, whichever worker runs that.
+    """
+    with (Path(tempfile.gettempdir()) / "inrush-tests-outside.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _outside_machine():
+            yield
+
+
+@contextlib.contextmanager
+def _outside_machine() -> Iterator[None]:
     link = f"irt{os.getpid() % 100000}"
     process = subprocess.Popen(
         ["unshare", "-n", sys.executable, "-c", _LISTENER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -22,8 +22,9 @@ Work = Callable[[str, bytes], bytes]
 
 
 class Agent:
-    """Speaks `ToNode` and `FromNode` with the server in this process. Its containers are ready at once, and run
-    inputs by `work`, unless `hold` is set: then inputs wait in `held` until `release`."""
+    """Speaks `ToNode` and `FromNode` with the server in this process; every batch goes through the codec both ways, as
+    over a link. Its containers are ready at once, and run inputs by `work`, unless `hold` is set: then inputs wait in
+    `held` until `release`."""
 
     def __init__(self, server: Server, work: Work, gpus: tuple[wire.Gpu, ...] = (), node: str = "no-test") -> None:
         self.work, self.node = work, node
@@ -32,12 +33,15 @@ class Agent:
         self.received: list[Any] = []
         self.containers: dict[str, wire.StartContainer] = {}
         self.on: dict[type, Callable[[Any], list[Any]]] = {}
-        self._deliver = server.nodes.attach(self.receive)
+        self._attached = server.nodes.attach(self.receive)
         self._deliver([wire.NodeHello(node, wire.Inventory(cpu=8, memory_mib=16384, gpus=gpus))])
+
+    def _deliver(self, batch: list[Any]) -> None:
+        self._attached(wire.from_node_decoder.decode(wire.encode(batch)))
 
     def receive(self, batch: list[Any]) -> None:
         out: list[Any] = []
-        for message in batch:
+        for message in wire.to_node_decoder.decode(wire.encode(batch)):
             self.received.append(message)
             if type(message) in self.on:
                 out.extend(self.on[type(message)](message))
