@@ -32,8 +32,11 @@ MAX_HEADER_BYTES = 4 * 1024 * 1024
 MAX_PAYLOADS = 4096
 """Payloads, and inputs, that one frame may have."""
 
-AHEAD_PIECES = 64
+AHEAD_PIECES = 8
 """Pieces of a web response that may leave before its client has granted any."""
+
+FEED_COST_BYTES = 256
+"""What each piece that a web app is fed counts beside its bytes, on both sides."""
 
 H = TypeVar("H")
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, failure
-from inrush.frames import AHEAD_PIECES
+from inrush.frames import AHEAD_PIECES, FEED_COST_BYTES
 
 ASGI = """
 import asyncio
@@ -150,6 +150,27 @@ def test_an_app_hears_that_its_client_has_left(guest: GuestProcess) -> None:
     guest.send({"t": "feed", "c": "ca-1", "last": True, "gone": True}, b"")
     assert guest.result("ca-1")[0] == OK
     guest.expect_log("disconnected", call="ca-1")
+
+
+def test_an_app_is_fed_on_only_as_it_takes(guest: GuestProcess) -> None:
+    source = """
+async def app(scope, receive, send):
+    while (await receive())["body"] != b"go on":
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+def f():
+    return app
+"""
+    guest.load(source, web=WEB)
+    ask(guest, "ca-1", scope(), last=False)
+    for _ in range(4):
+        guest.send({"t": "feed", "c": "ca-1", "last": False, "gone": False}, b"x" * 30_000)
+    guest.send({"t": "feed", "c": "ca-1", "last": True, "gone": False}, b"go on")
+    guest.expect("out")
+    took = [header["x"] for header, _ in guest.frames if header["t"] == "took"]
+    assert took == [2 * (30_000 + FEED_COST_BYTES)] * 2
 
 
 def test_a_request_is_cancelled(guest: GuestProcess) -> None:

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect as connect_socket
 from websockets.exceptions import InvalidStatus
 
-from inrush import wire
+from inrush import frames, wire
 from inrush.server import serve
 from inrush.server.apps.endpoints import sanitise
 from inrush.server.gateway import asgi
@@ -245,6 +245,27 @@ async def test_failures_of_the_app_have_statuses_of_their_own(server: Server, we
     assert "nothing is served" in unknown.json()["message"]
 
 
+async def test_what_went_wrong_is_in_the_apps_log_and_callers_hear_an_id(server: Server, client: Client) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    app = await client.start_app(F, deploy=True)
+    failure = wire.system_failure("StartupError", "exited with 'password hunter2'", "Oops", "Traceback hunter2")
+    agent.on[wire.Run] = lambda run: ended(run, Status.STARTUP, failure)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"{app['urls']['f']}/")
+    assert (answer.status_code, "hunter2" in answer.text) == (502, False)
+    id = answer.headers["x-request-id"]
+    assert answer.json()["request"] == id
+    lines = [line for line in server.logs.latest(app["app"], 100) if id in line.text]
+    assert len(lines) == 1
+    assert "password hunter2" in lines[0].text
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect_socket("ws" + app["urls"]["f"].removeprefix("http") + "/", proxy=None):
+            pass
+    response = refused.value.response
+    assert (response.status_code, b"hunter2" in response.body) == (502, False)
+    assert any(response.headers["x-request-id"] in line.text for line in server.logs.latest(app["app"], 100))
+
+
 async def test_a_web_socket_is_passed_on_both_ways(server: Server, web: str) -> None:
     agent = Agent(server, lambda method, payload: payload)
     count = iter(range(100))
@@ -300,12 +321,12 @@ def test_a_long_label_ends_with_a_hash_of_all_of_it() -> None:
 async def test_a_response_waits_for_a_client_that_reads_slowly(server: Server, client: Client, web: str) -> None:
     agent = Agent(server, lambda method, payload: payload)
     agent.hold = True
-    granted = lambda: sum(grant.credit for grant in agent.got(wire.GrantRun))  # noqa: E731
+    granted = lambda: frames.AHEAD_PIECES + sum(grant.credit for grant in agent.got(wire.GrantRun))  # noqa: E731
     piece = asgi.pack({"type": "http.response.body", "more_body": True}, b"x" * 100_000)
     async with httpx.AsyncClient(trust_env=False) as http:
         request = http.build_request("GET", f"{web}/")
         sending = asyncio.create_task(http.send(request, stream=True))
-        await client.wait(lambda: granted() == 64)
+        await client.wait(lambda: agent.held)
         run = agent.held[0]
         agent.say(*items(run, START))
         answer = await sending

@@ -90,7 +90,13 @@ class Runner:
 
     def _request(self, attempt: Attempt, site: Site) -> Request:
         payload, attempt.payload = attempt.payload, b""
-        return site.request(payload, functools.partial(self.outbox.item, attempt.call, attempt.index))
+        item = functools.partial(self.outbox.item, attempt.call, attempt.index)
+        return site.request(payload, item, functools.partial(self._took, attempt))
+
+    def _took(self, attempt: Attempt, size: int) -> None:
+        """A web app has taken more of what it was fed: the server may send more."""
+        if not attempt.answered:
+            self.outbox.say({"t": "took", "c": attempt.call, "i": [attempt.index], "x": size}, wait=False)
 
     def on_cancel(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         call, indexes = header["c"], set(header["i"])

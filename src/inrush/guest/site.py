@@ -15,15 +15,19 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from inrush.errors import RequestSizeError, StartupError
-from inrush.frames import AHEAD_PIECES
+from inrush.frames import AHEAD_PIECES, FEED_COST_BYTES
 from inrush.guest.protocol import ASGI, MAX_ITEM_BYTES
 
 PIECE_BYTES = 128 * 1024
 """A larger piece of a response crosses as several."""
 
+TOOK_BYTES = 32 * 1024
+"""How much of what it was fed an app has taken when the server is told so. Less than the least window of a request."""
+
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 Item = Callable[[int, bytes], None]
+Took = Callable[[int], None]
 
 
 class Site:
@@ -64,9 +68,10 @@ class Site:
         self._lifespan.exception()
         return {"type": ""}
 
-    def request(self, payload: bytes | memoryview, item: Item) -> Request:
-        """From the pump: a request, which will be served as its attempt runs; `item` sends the n-th piece back."""
-        return Request(self._app, self._state, self.loop, payload, item)
+    def request(self, payload: bytes | memoryview, item: Item, took: Took) -> Request:
+        """From the pump: a request, which will be served as its attempt runs; `item` sends the n-th piece back, `took`
+        says what the app has taken of what it was fed."""
+        return Request(self._app, self._state, self.loop, payload, item, took)
 
 
 class Request:
@@ -79,12 +84,16 @@ class Request:
         loop: asyncio.AbstractEventLoop,
         payload: bytes | memoryview,
         item: Item,
+        took: Took,
     ) -> None:
         self._app = app
         self._loop = loop
         self._item = item
+        self._took = took
+        self._taken = 0
         self._sent = 0
-        self._events: deque[Message] = deque()
+        self._events: deque[tuple[Message, int]] = deque()
+        """With what each counts in the window of what the app is fed."""
         self._arrived: asyncio.Event = asyncio.Event()
         self._lock = threading.Lock()
         self._credit = AHEAD_PIECES
@@ -94,7 +103,7 @@ class Request:
         self._scope = _scope(head["scope"], state)
         self._is_socket = self._scope["type"] == "websocket"
         first: Message = {"type": "websocket.connect"} if self._is_socket else _body(body, head.get("last", True))
-        self._events.append(first)
+        self._events.append((first, 0))
 
     def feed(self, data: bytes, last: bool, gone: bool) -> None:
         """From the pump: more of the body, or a message of a web socket, or the client's leaving."""
@@ -108,7 +117,7 @@ class Request:
                 return
         else:
             event = _body(data, last)
-        self._events.append(event)
+        self._events.append((event, len(data) + FEED_COST_BYTES))
         self._loop.call_soon_threadsafe(self._arrived.set)
 
     def grant(self, more: int) -> None:
@@ -126,9 +135,13 @@ class Request:
             self._arrived.clear()
             if not self._events:
                 await self._arrived.wait()
-        event = self._events[0]
+        event, cost = self._events[0]
         if not event["type"].endswith("disconnect"):
             self._events.popleft()
+        self._taken += cost
+        if self._taken >= TOOK_BYTES:
+            taken, self._taken = self._taken, 0
+            self._took(taken)
         return event
 
     async def _send(self, message: Message) -> None:
@@ -142,7 +155,7 @@ class Request:
                 body = body[PIECE_BYTES:]
         await self._put(head, body)
         if head["type"] == "http.response.body" and not head.get("more_body"):
-            self._events.append({"type": "http.disconnect"})
+            self._events.append(({"type": "http.disconnect"}, 0))
             self._arrived.set()
         await asyncio.sleep(0)
 

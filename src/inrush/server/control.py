@@ -138,7 +138,9 @@ class ControlPlane:
             environments=self.environments,
             version=self.version,
         )
-        self.gateway = Gateway(self.endpoints, self.calls, self.loop.turn, given["max_payload_mib"] * MIB)
+        self.gateway = Gateway(
+            self.endpoints, self.functions, self.calls, self.logs, self.loop.turn, given["max_payload_mib"] * MIB
+        )
         self.guests = Guests(self.containers, self.sessions, self.nodes.to_container, self.loop.writes)
         self._wire()
 
@@ -146,6 +148,7 @@ class ControlPlane:
         self.nodes.pool_of = self.pools.pool_of
         self.nodes.handlers[wire.NodeState] = self.pools.heed
         self.nodes.handlers[wire.Yielded] = self.calls.yielded
+        self.nodes.handlers[wire.Took] = self.calls.took
         self.nodes.handlers[wire.ContainerLog] = self._container_log
         self.nodes.handlers[wire.FromGuestLink] = self.guests.frame
         self.containers.ended.append(lambda container: self.guests.ended(container.id))

@@ -76,6 +76,7 @@ from inrush.wire.from_node import (
     NodeState,
     Ran,
     Returned,
+    Took,
     Yielded,
     from_node_decoder,
 )
@@ -195,6 +196,7 @@ __all__ = [
     "ToClient",
     "ToGuestLink",
     "ToNode",
+    "Took",
     "Unfollow",
     "Web",
     "Welcome",

@@ -69,6 +69,14 @@ class Yielded(Message, frozen=True):
     payloads: tuple[bytes, ...]
 
 
+class Took(Message, frozen=True):
+    """A web app has taken so many bytes more of what it was fed (`frames.FEED_COST_BYTES` more for each piece)."""
+
+    container: str
+    call: str
+    taken_bytes: int
+
+
 class ContainerLog(Message, frozen=True):
     container: str
     call: str
@@ -144,6 +152,7 @@ FromNode = (
     | Ran
     | Returned
     | Yielded
+    | Took
     | ContainerLog
     | BuildLine
     | Built

@@ -279,6 +279,10 @@ class Container:
         if self.held.yields(call, index, first, len(payloads)):
             self._put(wire.Yielded(self.order.container, call, index, first, payloads))
 
+    def taken(self, call: str, index: int, size: int) -> None:
+        if self.held.holds(call, index):
+            self._put(wire.Took(self.order.container, call, size))
+
     def printed(self, call: str, stream: str, text: str) -> None:
         self._output.emit(self.held.tag(call) if call else "", stream, text)
 

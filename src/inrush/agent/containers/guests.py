@@ -61,6 +61,7 @@ class Listener(Protocol):
 
     def returned(self, call: str, indexes: tuple[int, ...]) -> None: ...
     def yielded(self, call: str, index: int, first: int, payloads: tuple[bytes, ...]) -> None: ...
+    def taken(self, call: str, index: int, size: int) -> None: ...
     def printed(self, call: str, stream: str, text: str) -> None: ...
     def imported(self, imports: Sequence[tuple[str, float]]) -> None: ...
     def linked(self, frame: bytes) -> None: ...
@@ -101,6 +102,7 @@ class Guest(asyncio.Protocol):
             headers.Out: self._out,
             headers.Back: self._back,
             headers.Item: self._item,
+            headers.Took: self._took,
             headers.Log: self._log,
             headers.Blob: self._blob,
             headers.Link: self._link,
@@ -342,6 +344,10 @@ class Guest(asyncio.Protocol):
         self._listener.check(item.call, item.indexes)
         stored = [self._inbound.resolve(p)[0] if is_reference(p) else p for p in payloads]
         self._listener.yielded(item.call, index, item.first, tuple(stored))
+
+    def _took(self, took: headers.Took, payloads: list[bytes]) -> None:
+        (index,) = took.indexes
+        self._listener.taken(took.call, index, took.taken_bytes)
 
     def _log(self, header: headers.Log, payloads: list[bytes]) -> None:
         self._listener.printed(header.call, header.stream, payloads[0].decode("utf-8", "replace"))

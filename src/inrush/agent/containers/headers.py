@@ -127,9 +127,9 @@ class Failed(Header, frozen=True, kw_only=True, tag="failed"):
     traceback: Text = msgspec.field(name="tb", default="")
 
 
-FromGuest = Out | Back | Item | Log | Blob | Link | Ready | Imported | Failed
+FromGuest = Out | Back | Item | Took | Log | Blob | Link | Ready | Imported | Failed
 
-_MAX_PAYLOADS: dict[type, int] = {Log: 1, Blob: 1, Link: 1, Ready: 0, Imported: 0, Failed: 1, Back: 0}
+_MAX_PAYLOADS: dict[type, int] = {Log: 1, Blob: 1, Link: 1, Ready: 0, Imported: 0, Failed: 1, Back: 0, Took: 0}
 _MAX_BYTES: dict[type, int] = {
     Out: MAX_OUT_BYTES,
     Item: MAX_ITEM_BYTES,

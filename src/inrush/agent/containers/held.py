@@ -73,6 +73,10 @@ class Held:
             if not self._deadlines.holds(call, index) and (call, index) not in self._settled:
                 raise frames.FrameError("it spoke about an input that it does not hold")
 
+    def holds(self, call: str, index: int) -> bool:
+        """Whether the guest has this input, and has not answered it."""
+        return self._deadlines.holds(call, index)
+
     def ended(self, call: str, indexes: tuple[int, ...], now: float) -> list[int]:
         """The guest's last word about these; positions of those that were settled before it. Raises `FrameError` for
         inputs that it does not hold."""

@@ -273,6 +273,12 @@ class Calls:
                 call.yielded(items)
             call.owner.send(items)
 
+    def took(self, message: wire.Took) -> None:
+        """A web app has taken more of its request; from the container that serves it."""
+        call = self._calls.get(message.call)
+        if call is not None and call.owner is not None and call.kind == "web" and call.container == message.container:
+            call.owner.send(message)
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _finish(self, call: Call) -> None:
