@@ -21,6 +21,7 @@ from inrush.wire import DeleteDict, DictOp, OpenDict
 
 VALUE_LIMIT_BYTES = 32 * 1024 * 1024
 UPDATE_BYTES = 8 * 1024 * 1024
+UPDATE_PAIRS = 10_000
 """Of one message of `update`."""
 
 _NOTHING: Any = object()
@@ -120,11 +121,11 @@ class Dict:
         size = 0
         for key, value in {**(other or {}), **kwargs}.items():
             pair = (_key(key), _value(key, value))
-            if pairs and size + len(pair[1]) > UPDATE_BYTES:
+            if pairs and (size + len(pair[0]) + len(pair[1]) > UPDATE_BYTES or len(pairs) >= UPDATE_PAIRS):
                 await self._do("put", pairs=tuple(pairs))
                 pairs, size = [], 0
             pairs.append(pair)
-            size += len(pair[1])
+            size += len(pair[0]) + len(pair[1])
         if pairs:
             await self._do("put", pairs=tuple(pairs))
 

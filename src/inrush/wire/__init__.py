@@ -44,8 +44,9 @@ from inrush.wire.asks import (
     StopApp,
     Unfollow,
 )
-from inrush.wire.batches import FRAME, FRAME_LIMIT_BYTES, PROTOCOL, BatchDecoder, encode
+from inrush.wire.batches import FRAME, FRAME_LIMIT_BYTES, PROTOCOL, UNREADABLE, BatchDecoder, encode
 from inrush.wire.calls import (
+    MAX_CREDIT,
     Accepted,
     AwaitCall,
     CallRefused,
@@ -107,7 +108,9 @@ __all__ = [
     "FRAME_LIMIT_BYTES",
     "INLINE_LIMIT_BYTES",
     "MAIN",
+    "MAX_CREDIT",
     "PROTOCOL",
+    "UNREADABLE",
     "Accepted",
     "Answer",
     "AppSpec",

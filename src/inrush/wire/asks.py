@@ -8,9 +8,22 @@ What is named is looked up in the `environment` of the ask; where that is empty,
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from inrush.wire.functions import AppSpec
 from inrush.wire.images import Recipe
-from inrush.wire.structs import Message
+from inrush.wire.structs import Id, Message, Name
+
+MAX_BLOB_PIECE_BYTES = 32 * 1024 * 1024
+"""Of a blob that is put, in one message."""
+MAX_ASKED_IDS = 100_000
+MAX_PAIRS = 100_000
+"""Keys, or items, of one operation on a Dict."""
+MAX_PARAMETERS_BYTES = 64 * 1024
+
+Pair = tuple[bytes, bytes]
 
 
 class PutBlob(Message, frozen=True):
@@ -18,24 +31,24 @@ class PutBlob(Message, frozen=True):
     `sha256-<digest>`, and the content is checked. Larger blobs than a frame go in parts: `PutBlob` with `part` > 0
     appends to `upload`."""
 
-    data: bytes
-    digest: str = ""
-    upload: str = ""
+    data: Annotated[bytes, Meta(max_length=MAX_BLOB_PIECE_BYTES)]
+    digest: Id = ""
+    upload: Id = ""
     last: bool = True
 
 
 class HasBlobs(Message, frozen=True):
     """Result: list of those ids that the server does not have."""
 
-    ids: tuple[str, ...]
+    ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_ASKED_IDS)]
 
 
 class GetBlob(Message, frozen=True):
     """Result: up to `limit` bytes from `offset` (bytes)."""
 
-    id: str
-    offset: int = 0
-    limit: int = 8 * 1024 * 1024
+    id: Id
+    offset: Annotated[int, Meta(ge=0, lt=2**62)] = 0
+    limit: Annotated[int, Meta(ge=0, lt=2**62)] = 8 * 1024 * 1024
 
 
 class BuildImage(Message, frozen=True):
@@ -80,8 +93,8 @@ class FindFunction(Message, frozen=True):
     """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}}` of a function or class of a deployed
     app (or of the caller's own app). Of the spec only what a caller needs is told: name, methods and parameters."""
 
-    app: str
-    name: str
+    app: Name
+    name: Name
     environment: str = ""
 
 
@@ -89,14 +102,14 @@ class BindClass(Message, frozen=True):
     """The variant of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …});
     result: a function id. The same set gives the same id."""
 
-    function: str
-    parameters: bytes
+    function: Name
+    parameters: Annotated[bytes, Meta(max_length=MAX_PARAMETERS_BYTES)]
 
 
 class OverrideScale(Message, frozen=True):
     """Live override of a function's scale policy, until the next deploy; None leaves a field as it is. Result: null."""
 
-    function: str
+    function: Name
     min_containers: int | None = None
     max_containers: int | None = None
     buffer_containers: int | None = None
@@ -106,7 +119,7 @@ class OverrideScale(Message, frozen=True):
 class FunctionStats(Message, frozen=True):
     """Result: `{"backlog", "containers", "running_inputs", "input_headroom"}`."""
 
-    function: str
+    function: Name
 
 
 class PutSecret(Message, frozen=True):
@@ -114,7 +127,7 @@ class PutSecret(Message, frozen=True):
     id."""
 
     values: tuple[tuple[str, str], ...]
-    name: str = ""
+    name: Name = ""
     overwrite: bool = True
     environment: str = ""
 
@@ -122,7 +135,7 @@ class PutSecret(Message, frozen=True):
 class FindSecret(Message, frozen=True):
     """Result: id of a named secret; `required` keys must be in it."""
 
-    name: str
+    name: Name
     required: tuple[str, ...] = ()
     environment: str = ""
 
@@ -130,7 +143,7 @@ class FindSecret(Message, frozen=True):
 class OpenDict(Message, frozen=True):
     """Result: id of a named Dict."""
 
-    name: str
+    name: Name
     create: bool = False
     environment: str = ""
 
@@ -141,17 +154,17 @@ class DictOp(Message, frozen=True):
     len() → int; items(cursor in keys[0] or none) → {"pairs": [[key, value], …], "next": bytes | null}; clear() →
     null. Writes are acknowledged after their commit."""
 
-    dict: str
-    op: str
-    keys: tuple[bytes, ...] = ()
-    pairs: tuple[tuple[bytes, bytes], ...] = ()
+    dict: Id
+    op: Id
+    keys: Annotated[tuple[bytes, ...], Meta(max_length=MAX_PAIRS)] = ()
+    pairs: Annotated[tuple[Pair, ...], Meta(max_length=MAX_PAIRS)] = ()
     if_absent: bool = False
 
 
 class DeleteDict(Message, frozen=True):
     """Result: null."""
 
-    name: str
+    name: Name
     environment: str = ""
 
 
@@ -165,7 +178,7 @@ class FollowLogs(Message, frozen=True):
     """Lines of an app (id or name) as `Log` messages, tagged with `rid`, until `Unfollow(rid)`. With `backlog` the
     last n lines first."""
 
-    app: str
+    app: Name
     backlog: int = 0
     follow: bool = True
     environment: str = ""
@@ -174,14 +187,14 @@ class FollowLogs(Message, frozen=True):
 class FollowStates(Message, frozen=True):
     """What is going on in an app, for a progress display: `State` messages tagged with `rid`, until `Unfollow(rid)`."""
 
-    app: str
+    app: Name
     environment: str = ""
 
 
 class FindCall(Message, frozen=True):
     """Result: `{"function": id, "kind": str, "inputs": n, "done": n}` of a durable call."""
 
-    call: str
+    call: Name
 
 
 Request = (
@@ -209,7 +222,7 @@ Request = (
 
 
 class Ask(Message, frozen=True):
-    rid: int
+    rid: Annotated[int, Meta(ge=0, lt=2**53)]
     body: Request
 
 

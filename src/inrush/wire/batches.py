@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -24,6 +24,12 @@ FRAME = struct.Struct("!I")
 FRAME_LIMIT_BYTES = 64 * 1024 * 1024
 """A longer frame is a protocol error, and the link is closed."""
 
+MAX_MESSAGES = 65_536
+"""Messages of one frame."""
+
+UNREADABLE = (msgspec.MsgspecError, RecursionError)
+"""What decoding a frame raises that is none: a message of another type, nested too deeply, or no msgpack at all."""
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -36,7 +42,7 @@ class BatchDecoder(Generic[T]):
 
     @functools.cached_property
     def decode(self) -> Callable[[bytes | memoryview], list[T]]:
-        of: Any = list[self._union]  # type: ignore[name-defined]
+        of: Any = Annotated[list[self._union], msgspec.Meta(max_length=MAX_MESSAGES)]  # type: ignore[name-defined]
         return msgspec.msgpack.Decoder(of).decode
 
 

@@ -5,7 +5,14 @@ Both sides know an input by (call, index), so that after a reconnect either may 
 
 from __future__ import annotations
 
-from inrush.wire.structs import Message
+from typing import Annotated
+
+from msgspec import Meta
+
+from inrush.wire.structs import Count, Id, Index, Kind, Message, Name, Payloads, Spans, Total
+
+MAX_CREDIT = 65_536
+"""Items of a generator that its consumer may have granted and not yet got."""
 
 
 class StartCall(Message, frozen=True):
@@ -14,35 +21,35 @@ class StartCall(Message, frozen=True):
     (`EndInputs` says it). Sending the same call again, after a reconnect, is harmless: inputs are known by (call,
     index)."""
 
-    call: str
-    function: str
-    kind: str = "remote"
-    method: str = ""
-    payloads: tuple[bytes, ...] = ()
-    first: int = 0
-    total: int = 1
-    parent: str = ""
+    call: Id
+    function: Id
+    kind: Kind = "remote"
+    method: Name = ""
+    payloads: Payloads = ()
+    first: Index = 0
+    total: Total = 1
+    parent: Id = ""
 
 
 class Inputs(Message, frozen=True):
     """More inputs of a map: indexes `first`, `first + 1`, …"""
 
-    call: str
-    first: int
-    payloads: tuple[bytes, ...]
+    call: Id
+    first: Index
+    payloads: Payloads
 
 
 class EndInputs(Message, frozen=True):
-    call: str
-    total: int
+    call: Id
+    total: Count
 
 
 class ResumeCall(Message, frozen=True):
     """After a reconnect: `have` are indexes (ranges [a, b)) whose results the client holds already. The server
     answers `Resend` with what it lost, and sends the results that it still holds."""
 
-    call: str
-    have: tuple[tuple[int, int], ...] = ()
+    call: Id
+    have: Spans = ()
 
 
 class AwaitCall(Message, frozen=True):
@@ -50,16 +57,16 @@ class AwaitCall(Message, frozen=True):
     `count` is 0. The client may not be the one who spawned it. Who wants many asks for them bit by bit, as it takes
     them."""
 
-    call: str
-    first: int = 0
-    count: int = 0
+    call: Id
+    first: Index = 0
+    count: Count = 0
 
 
 class CancelCall(Message, frozen=True):
     """Queued inputs are dropped, running ones cancelled; each ends with `CANCELLED`. `terminate` also ends their
     containers."""
 
-    call: str
+    call: Id
     terminate: bool = False
 
 
@@ -67,14 +74,14 @@ class ForgetCall(Message, frozen=True):
     """The client has all it wants of a call it owns (or leaves a durable one alone): the server may drop it. Cancels
     what still runs."""
 
-    call: str
+    call: Id
 
 
 class Grant(Message, frozen=True):
     """The consumer of a generator takes `credit` more items."""
 
-    call: str
-    credit: int
+    call: Id
+    credit: Annotated[int, Meta(ge=0, le=MAX_CREDIT)]
 
 
 class Accepted(Message, frozen=True):

@@ -9,9 +9,9 @@ import enum
 
 import msgspec
 
-from inrush.wire.structs import Struct
+from inrush.wire.structs import MAX_INLINE_BYTES, Struct
 
-INLINE_LIMIT_BYTES = 256 * 1024
+INLINE_LIMIT_BYTES = MAX_INLINE_BYTES
 """A larger payload travels as a blob, and the message carries its id."""
 
 

@@ -54,11 +54,12 @@ class Prepare(Message, frozen=True):
 
 class StopContainer(Message, frozen=True):
     """No new inputs; running ones may end within `grace_s`, then exit hooks have their 30 s, then it is killed.
-    `kill`: at once."""
+    `kill`: at once. `broke` says what its guest did wrong: then it ends by that, as having crashed."""
 
     container: str
     grace_s: float = 30.0
     kill: bool = False
+    broke: str = ""
 
 
 class Run(Message, frozen=True):

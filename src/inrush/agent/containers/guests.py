@@ -34,6 +34,9 @@ MAX_UNREAD_BYTES = 256 * 1024 * 1024
 FRAME_S = 60.0
 """A frame whose first byte has come is whole within this time, or its container is killed."""
 
+LINK_COST = 4
+"""A frame of the SDK has the server decode up to sixteen messages: it counts as so many more frames."""
+
 _SPLIT_BYTES = 4 * 1024 * 1024
 """A run with more payload than this is cut into several frames."""
 
@@ -356,6 +359,7 @@ class Guest(asyncio.Protocol):
         self._inbound.piece(blob.id, payloads[0], blob.last)
 
     def _link(self, link: headers.Link, payloads: list[bytes]) -> None:
+        self._pace.spend(LINK_COST)
         self._listener.linked(payloads[0])
 
     def _ready(self, ready: headers.Ready, payloads: list[bytes]) -> None:

@@ -31,10 +31,14 @@ class Pace:
         self._tokens -= count
         return True
 
+    def spend(self, more: int) -> None:
+        """A frame that was handled costs so many more."""
+        self._tokens -= more
+
     def take(self) -> int:
         """Takes what may be handled now."""
         self._refill()
-        taken = min(int(self._tokens), MAX_FRAMES_AT_ONCE)
+        taken = max(0, min(int(self._tokens), MAX_FRAMES_AT_ONCE))
         self._tokens -= taken
         return taken
 

@@ -73,7 +73,10 @@ class Containers:
             del self._table[container.order.container]
 
     def stop(self, order: wire.StopContainer) -> None:
-        if container := self._table.get(order.container):
+        container = self._table.get(order.container)
+        if container is not None and order.broke:
+            container.broken(order.broke)
+        elif container is not None:
             container.stop(order.grace_s, order.kill, "stopped")
 
     def run(self, order: wire.Run) -> None:

@@ -54,6 +54,8 @@ class Owner(Protocol):
     """Calls that it owns."""
     awaits: set[str]
     """Durable calls whose results it waits for."""
+    payer: str
+    """The app that pays for what a container has the server hold; empty for those outside."""
 
     def send(self, message: Any) -> None: ...
 
@@ -82,6 +84,7 @@ class Call:
         "kind",
         "method",
         "owner",
+        "payer",
         "resumed",
         "seen",
         "settled",
@@ -89,9 +92,9 @@ class Call:
         "waiting",
     )  # fmt: skip
 
-    def __init__(self, message: wire.StartCall, function: Function, owner: Owner | None) -> None:
+    def __init__(self, message: wire.StartCall, function: Function, owner: Owner | None, payer: str = "") -> None:
         self.id, self.kind, self.method = message.call, message.kind, message.method
-        self.function, self.owner = function, owner
+        self.function, self.owner, self.payer = function, owner, payer
         self.caller = ""
         """Name of the app whose code made it; empty for a program outside."""
         self.resumed = message.kind == "map" and not message.payloads
@@ -165,21 +168,28 @@ class Call:
             self.base += TRIM_INPUTS
         return freed
 
-    def grant(self, credit: int) -> None:
-        """The consumer of a generator takes more: it has all but what its first grant allowed beyond this."""
+    def grant(self, credit: int) -> int:
+        """The consumer of a generator takes more: it has all but what its first grant allowed beyond this. How many
+        more may be yielded; of what a program grants, what is beyond `MAX_CREDIT` at once is not."""
+        if self.kind == "gen":
+            credit = min(credit, wire.MAX_CREDIT - self.credit)
         self.credit += credit
         self.granted += credit
         self.first_grant = self.first_grant or credit
         while self.items and self.items[0].first + len(self.items[0].payloads) <= self.granted - self.first_grant:
             self.items.popleft()
+        return credit
 
     def yielded(self, items: wire.Items) -> None:
-        """Remembers what a generator yielded, for a client that lost its link."""
+        """Remembers what a generator yielded, for a client that lost its link; a container loses none."""
         self.credit -= len(items.payloads)
-        self.items.append(items)
+        if not self.payer:
+            self.items.append(items)
 
     def keep(self, message: Results) -> None:
-        """Remembers results for a client that lost its link."""
+        """Remembers results for a client that lost its link; a container loses none."""
+        if self.payer:
+            return
         self.kept.append(message)
         self.kept_inputs += len(message.indexes)
         size = sum(map(len, message.payloads))

@@ -18,6 +18,7 @@ from inrush.errors import Error, NotFoundError, PermissionDeniedError, ResourceE
 from inrush.server.apps.functions import Functions
 from inrush.server.calls.call import WINDOW_INPUTS, Begun, Call, Owner, filled, split_results, unknown_ranges
 from inrush.server.payloads.blobs import Blobs, referred_ids
+from inrush.server.shares import Shares
 from inrush.server.trust.principal import Principal
 from inrush.wire import CallRefused
 
@@ -29,6 +30,10 @@ FINISHED_BYTES = 64 * 1024 * 1024
 """The same, in bytes."""
 HELD_BYTES = 2 * 1024 * 1024 * 1024
 """Payloads in memory, of all calls; more are refused."""
+HELD_FOR_CONTAINERS_BYTES = 1024 * 1024 * 1024
+"""The same of calls that containers made; those of one app may hold half."""
+MAX_CALLS_OF_CONTAINERS = 200_000
+"""Calls under way that containers made; those of one app may be half."""
 MAX_GAP_INPUTS = 16 * 1024 * 1024
 """Inputs that a resent map may skip, because the client has their results."""
 
@@ -54,6 +59,8 @@ class Calls:
         self._calls: dict[str, Call] = {}
         self._finished: dict[str, int] = {}
         self._held = self._finished_held = 0
+        self._held_for = Shares(HELD_FOR_CONTAINERS_BYTES, "arguments and results of their calls")
+        self._made_by = Shares(MAX_CALLS_OF_CONTAINERS, "calls under way, each counted as one")
         self.resolve_durable: Callable[[Call, effects.Resolve, tuple[bytes, ...]], None] = (
             lambda call, effect, payloads: None
         )
@@ -104,7 +111,11 @@ class Calls:
                 f"{function.queued} inputs wait for {function.title!r} already, of at most {self.max_queued} "
                 "(setting max_queued_inputs); try again later"
             )
-        call = Call(message, function, None if message.kind == "spawn" else owner)
+        payer = owner.payer
+        if payer:
+            self._held_for.check(payer)
+            self._made_by.take(payer, 1)
+        call = Call(message, function, None if message.kind == "spawn" else owner, payer)
         call.caller = owner.principal.app
         self._calls[call.id] = call
         if not call.durable:
@@ -128,7 +139,14 @@ class Calls:
 
     def _add(self, call: Call, first: int, payloads: Sequence[bytes]) -> Call | None:
         over = len(call.waiting) + len(payloads) > 2 * WINDOW_INPUTS and not call.durable
-        far = bool(call.seen) and first - call.base > len(call.seen) + MAX_GAP_INPUTS
+        gap = 0 if call.payer else MAX_GAP_INPUTS  # a container's link does not break, so it has nothing to resend
+        far = bool(call.seen) and first - call.base > len(call.seen) + gap
+        if call.payer:
+            try:
+                self._held_for.check(call.payer)
+            except ResourceExhaustedError as error:
+                self._refuse(call, str(error))
+                return None
         if over or far or first < 0:
             self._refuse(
                 call, f"more than {2 * WINDOW_INPUTS} inputs without a result in call {call.id}; keep to the window"
@@ -144,9 +162,15 @@ class Calls:
         if not call.add(first, payloads):
             return False
         call.function.queued += len(call.waiting) - waiting
-        self._held += call.held - held
+        self._hold(call, call.held - held)
         self._hold_blobs(call, payloads)
         return True
+
+    def _hold(self, call: Call, more: int) -> None:
+        """So many bytes more are held for it."""
+        self._held += more
+        if call.payer:
+            self._held_for.add(call.payer, more)
 
     def _refuse(self, call: Call, why: str) -> None:
         owner = call.owner
@@ -207,9 +231,9 @@ class Calls:
         call = self._calls.get(message.call)
         if call is None or call.owner is not owner:
             return
-        call.grant(message.credit)
-        if call.container:
-            self._to_container(call.container, wire.GrantRun(call.container, call.id, 0, message.credit))
+        credit = call.grant(message.credit)
+        if call.container and credit > 0:
+            self._to_container(call.container, wire.GrantRun(call.container, call.id, 0, credit))
 
     def feed(self, call: Call, data: bytes, last: bool = False, gone: bool = False) -> None:
         """A further piece of a web request's body."""
@@ -243,7 +267,7 @@ class Calls:
         if call is None:
             return
         payloads = effect.refs if None not in effect.refs else filled(effect)
-        self._held -= call.held
+        held = call.held
         call.settle(effect.indexes)
         call.function.queued -= len(effect.indexes)
         if call.durable:
@@ -251,7 +275,7 @@ class Calls:
             self.resolve_durable(call, effect, payloads)
         else:
             self._answer(call, effect, payloads)
-        self._held += call.held
+        self._hold(call, call.held - held)
         if call.finished and not call.durable:
             self._finish(call)
 
@@ -284,6 +308,9 @@ class Calls:
     def _finish(self, call: Call) -> None:
         if call.resumed:
             self.post(events.CallForgotten(call.id))
+        if call.payer and not call.blobs:
+            self._drop(call)  # its container lost no result
+            return
         self._finished[call.id] = call.held
         self._finished_held += call.held
         while len(self._finished) > FINISHED_CALLS or self._finished_held > FINISHED_BYTES:
@@ -306,7 +333,9 @@ class Calls:
         if call.owner is not None:
             call.owner.calls.discard(call.id)
         call.function.queued -= len(call.waiting)
-        self._held -= call.held
+        self._hold(call, -call.held)
+        if call.payer:
+            self._made_by.give(call.payer, 1)
         if call.blobs and not call.durable:
             self.blobs.release(call.blobs)
 

@@ -51,7 +51,7 @@ class Exchange:
     ) -> None:
         self.calls: set[str] = set()
         self.awaits: set[str] = set()
-        self.container = ""
+        self.container = self.payer = ""
         self.principal = OWNER  # it may call what its label names, and nothing else is asked of it
         self.pending = 0
         self._gateway, self._calls, self._logs, self._turn = gateway, calls, logs, turn

@@ -129,19 +129,23 @@ class Asks:
 
     async def _put(self, session: Session, rid: int, ask: wire.PutBlob) -> str:
         if not ask.upload and ask.last:
-            return await asyncio.to_thread(self._blobs.put, ask.data, ask.digest)
+            id = await asyncio.to_thread(self._blobs.put, ask.data, ask.digest, session.payer)
+            session.made(id)
+            return id
         key = (session.client, ask.upload or f"up-{rid}")
         upload = self._uploads.get(key)
         if upload is None:
             if sum(client == session.client for client, _ in self._uploads) >= MAX_UPLOADS:
                 self._abandon(session.client)
-            upload = self._uploads[key] = Upload(self._blobs.create(ask.digest))
+            upload = self._uploads[key] = Upload(self._blobs.create(ask.digest, session.payer))
         try:
             async with upload.lock:
                 await asyncio.to_thread(upload.writer.write, ask.data)
                 if not ask.last:
                     return key[1]
-                return await asyncio.to_thread(upload.writer.commit)
+                id = await asyncio.to_thread(upload.writer.commit)
+                session.made(id)
+                return id
         except Error:
             self._uploads.pop(key, None)
             raise
@@ -160,12 +164,13 @@ class Asks:
             self._uploads.pop(key).writer.abort()
 
     async def _has_blobs(self, session: Session, rid: int, ask: wire.HasBlobs) -> list[str]:
+        if session.container:
+            raise PermissionDeniedError("user code in a container may not look for blobs")
         has, exists = self._possession.has, self._blobs.exists
         return [id for id in ask.ids if not (has(session.principal, id) and exists(id))]
 
     async def _get_blob(self, session: Session, rid: int, ask: wire.GetBlob) -> bytes:
-        if session.container and ask.id.startswith("sha256-"):
-            raise PermissionDeniedError("sources are not for user code in a container")
+        session.check_read(ask.id)
         if not self._possession.has(session.principal, ask.id):
             raise NotFoundError(f"there is no blob {ask.id!r}")
         limit = min(max(ask.limit, 1), 32 * 1024 * 1024)

@@ -1,12 +1,16 @@
 """Sessions of the SDK inside containers. They ride the agent's link, which vouches for the container; there is no
 token.
 
-User code has the right `call` in its environment, and no other; with `restrict_access` it has none.
+User code has the right `call` in its environment, and no other; with `restrict_access` it has none. What comes from a
+container is hostile until shown otherwise: a frame holds few messages, only kinds that carry data are large, what waits
+for answers is bounded for each app, and a container reads only blobs that it made or that results for it refer to. A
+frame that is none ends its container.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +20,95 @@ from inrush import wire
 from inrush.errors import PermissionDeniedError
 from inrush.server.fleet.containers import Container, Containers
 from inrush.server.links.sessions import Session, Sessions
+from inrush.server.payloads.blobs import referred_ids
+from inrush.server.shares import Shares
 from inrush.server.trust.principal import in_container
 from inrush.server.writes import Writes
 
 log = logging.getLogger(__name__)
+
+MAX_MESSAGES = 16
+"""Messages in one frame of a container; the SDK sends twelve."""
+MAX_SMALL_BYTES = 256 * 1024
+"""In a longer frame only messages that carry data may be longer than this."""
+MAX_ASKED_BYTES = 1024 * 1024 * 1024
+"""Asks of all containers whose answers are on their way; those of one app may be half."""
+MAX_READABLE = 16_384
+"""Blobs that one container may read; the right to the oldest is forgotten."""
+_SMALL_ASK_BYTES = 1024
+
+
+class _LargeAsk(wire.Message, frozen=True, tag="Ask"):
+    """The asks that carry data."""
+
+    rid: int
+    body: wire.PutBlob | wire.DictOp
+
+
+_split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_large: Callable[[msgspec.Raw], Any] = msgspec.msgpack.Decoder(wire.StartCall | wire.Inputs | _LargeAsk).decode
+
+
+def decode(frame: bytes) -> list[Any]:
+    """A frame of a container. Raises one of `wire.UNREADABLE` for what is none."""
+    if len(frame) <= MAX_SMALL_BYTES:
+        batch: list[Any] = wire.from_client_decoder.decode(frame)
+    else:
+        batch = [_message(raw) for raw in _split(frame)[: MAX_MESSAGES + 1]]
+    if len(batch) > MAX_MESSAGES:
+        raise msgspec.ValidationError(f"more than {MAX_MESSAGES} messages in a frame")
+    return batch
+
+
+def _message(raw: msgspec.Raw) -> Any:
+    if len(memoryview(raw)) <= MAX_SMALL_BYTES:
+        (message,) = wire.from_client_decoder.decode(b"\x91" + bytes(raw))
+        return message
+    message = _large(raw)
+    return wire.Ask(message.rid, message.body) if isinstance(message, _LargeAsk) else message
+
+
+class GuestSession(Session):
+    """That of one container. `payer` is its app, which pays for what it has the server hold."""
+
+    def __init__(self, container: Container, asked: Shares) -> None:
+        function = container.function
+        who = in_container(container.id, function.environment, function.app_name, function.spec.restrict_access)
+        super().__init__(container.id, who, function.environment, container.id, function.app)
+        self.payer = function.app_key
+        self._asked = asked
+        self._readable: OrderedDict[str, None] = OrderedDict()
+
+    def claim(self, body: wire.Request) -> int:
+        """Room for an ask until it is answered. Raises `ResourceExhaustedError`."""
+        size = _SMALL_ASK_BYTES
+        if isinstance(body, wire.PutBlob):
+            size += len(body.data)
+        elif isinstance(body, wire.DictOp):
+            size += sum(map(len, body.keys)) + sum(len(key) + len(value) for key, value in body.pairs)
+        self._asked.take(self.payer, size)
+        return size
+
+    def unclaim(self, size: int) -> None:
+        self._asked.give(self.payer, size)
+
+    def made(self, blob: str) -> None:
+        """It put this blob, and may read it and pass it on."""
+        self._readable[blob] = None
+        if len(self._readable) > MAX_READABLE:
+            self._readable.popitem(last=False)
+
+    def check_read(self, blob: str) -> None:
+        """Raises `PermissionDeniedError` unless it made the blob, or was told of it by a result for it."""
+        if blob not in self._readable:
+            raise PermissionDeniedError(
+                "a container reads only payloads that it made, or that are results of its calls"
+            )
+
+    def check_refer(self, payloads: tuple[bytes, ...]) -> None:
+        """The same for blobs that are to be arguments."""
+        for blob in referred_ids(payloads):
+            self.check_read(blob)
 
 
 class GuestLink:
@@ -27,12 +116,16 @@ class GuestLink:
 
     trusted = True
 
-    def __init__(self, container: str, to_container: Callable[[str, Any], None], writes: Writes) -> None:
-        self._container, self._to_container, self._writes = container, to_container, writes
+    def __init__(self, session: GuestSession, to_container: Callable[[str, Any], None], writes: Writes) -> None:
+        self._session, self._to_container, self._writes = session, to_container, writes
+        self._container = session.container
         self._out: list[Any] = []
 
     def send(self, message: Any) -> None:
         """Queues for this turn's frame."""
+        if isinstance(message, wire.Results | wire.Items):
+            for blob in referred_ids(message.payloads):
+                self._session.made(blob)
         if not self._out:
             self._writes.add(self._flush)
         self._out.append(message)
@@ -61,7 +154,8 @@ class Guests:
     ) -> None:
         self._containers, self._sessions, self._to_container = containers, sessions, to_container
         self._writes = writes
-        self._by_container: dict[str, Session] = {}
+        self._by_container: dict[str, GuestSession] = {}
+        self._asked = Shares(MAX_ASKED_BYTES, "asks that wait for their answers")
 
     def frame(self, message: wire.FromGuestLink) -> None:
         """A frame from a container."""
@@ -69,29 +163,36 @@ class Guests:
         if container is None:
             return
         try:
-            batch = wire.from_client_decoder.decode(message.frame)
-        except msgspec.DecodeError as error:
-            log.warning("container %s sent a frame that is none: %s", message.container, error)
+            batch = decode(message.frame)
+        except wire.UNREADABLE as error:
+            why = f"its code broke the protocol of the SDK: {error}"
+            self._to_container(container.id, wire.StopContainer(container.id, 0.0, kill=True, broke=why))
             return
         session = self._session(container)
-        rest = []
-        for one in batch:
-            if type(one) is not wire.Hello:
-                rest.append(one)
-            elif session.link is not None:
-                self._sessions.hello(session.link, one, session)
+        rest = [one for one in batch if self._is_for_session(session, one)]
         if container.function.spec.restrict_access:
             _refuse_all(session, rest)
         else:
             self._sessions.receive(session, rest)
 
-    def _session(self, container: Container) -> Session:
+    def _is_for_session(self, session: GuestSession, message: Any) -> bool:
+        if isinstance(message, wire.StartCall | wire.Inputs):
+            try:
+                session.check_refer(message.payloads)
+            except PermissionDeniedError as error:
+                session.send(wire.CallRefused(message.call, type(error).__name__, str(error)))
+                return False
+        elif type(message) is wire.Hello:
+            if session.link is not None:
+                self._sessions.hello(session.link, message, session)
+            return False
+        return True
+
+    def _session(self, container: Container) -> GuestSession:
         session = self._by_container.get(container.id)
         if session is None:
-            function = container.function
-            who = in_container(container.id, function.environment, function.app_name, function.spec.restrict_access)
-            session = Session(container.id, who, function.environment, container.id, function.app)
-            session.link = GuestLink(container.id, self._to_container, self._writes)
+            session = GuestSession(container, self._asked)
+            session.link = GuestLink(session, self._to_container, self._writes)
             self._by_container[container.id] = session
         return session
 

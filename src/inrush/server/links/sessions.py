@@ -38,6 +38,8 @@ RESTART_GRACE_S = 30.0
 """The same for a client that the server knew before its own restart."""
 MAX_ASKS = 1024
 """Asks of one client in flight."""
+MAX_AWAITS = 100_000
+"""Durable calls whose results one client waits for."""
 MAX_CLIENTS = 10_000
 MAX_CLIENT_CHARACTERS = 64
 """Of the id that a client chooses for itself."""
@@ -89,6 +91,21 @@ class Session:
         self.asking: set[int] = set()
         """Asks in flight. One that is sent again over a new link is answered there, and not done twice."""
         self.expiry: asyncio.TimerHandle | None = None
+        self.payer = ""
+        """The app that pays for what a container has the server hold."""
+
+    def claim(self, body: wire.Request) -> int:
+        """Room for an ask until it is answered; what to give back then. Raises `ResourceExhaustedError`."""
+        return 0
+
+    def unclaim(self, size: int) -> None:
+        """An ask is answered."""
+
+    def made(self, blob: str) -> None:
+        """It put a blob."""
+
+    def check_read(self, blob: str) -> None:
+        """Raises `PermissionDeniedError` unless it may read a blob; whoever is no container may read all."""
 
     def send(self, message: Any) -> None:
         """To the client, if it is there."""
@@ -304,7 +321,10 @@ class Sessions:
             self._durable.total_known(ended)
 
     def _await_call(self, session: Session, message: wire.AwaitCall) -> None:
-        if self._durable.wait(session, message):
+        if len(session.tasks) >= MAX_ASKS or len(session.awaits) >= MAX_AWAITS:
+            why = f"{MAX_AWAITS} calls are awaited, or {MAX_ASKS} requests in flight; wait for answers"
+            session.send(wire.CallRefused(message.call, ResourceExhaustedError.__name__, why))
+        elif self._durable.wait(session, message):
             self._run(session, self._durable.send_stored(session, message))
 
     def _forget(self, session: Session, message: wire.ForgetCall) -> None:
@@ -322,13 +342,20 @@ class Sessions:
             session.send(wire.Refused(ask.rid, type(error).__name__, str(error)))
             return
         if ask.rid not in session.asking:
+            try:
+                claimed = session.claim(ask.body)
+            except ResourceExhaustedError as error:
+                session.send(wire.Refused(ask.rid, type(error).__name__, str(error)))
+                return
             session.asking.add(ask.rid)
-            self._run(session, self._answer(session, ask))
+            self._run(session, self._answer(session, ask), claimed)
 
-    def _run(self, session: Session, work: Any) -> None:
+    def _run(self, session: Session, work: Any, claimed: int = 0) -> None:
         task = asyncio.ensure_future(work)
         session.tasks.add(task)
         task.add_done_callback(session.tasks.discard)
+        if claimed:
+            task.add_done_callback(lambda _: session.unclaim(claimed))
 
     async def _answer(self, session: Session, ask: wire.Ask) -> None:
         try:

@@ -14,8 +14,6 @@ import socket
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
 from inrush import wire
 from inrush.errors import InvalidError
 from inrush.server.links.guests import frames_of
@@ -84,7 +82,7 @@ class SocketLink(asyncio.Protocol):
     def _take(self, frame: bytes | memoryview) -> None:
         try:
             batch = wire.from_client_decoder.decode(frame)
-        except msgspec.MsgspecError as error:
+        except wire.UNREADABLE as error:
             self._break(str(error))
             return
         if self._session is None:
