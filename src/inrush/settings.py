@@ -6,8 +6,10 @@ with dashes). `load` tells each value and where it came from; `inrush config` pr
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,6 +101,48 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("INRUSH_HOME") or Path.home() / ".inrush").absolute()
 
 
+def open_in_home(path: str, flags: int, environ: Mapping[str, str] = os.environ) -> int:
+    """A descriptor of a file of the home (a relative path), made where `flags` say so and it is missing. No symbolic
+    link is followed: of a server that root started, what is in the home belongs to a user without rights, who must not
+    lead root's commands elsewhere. Raises `OSError`.
+    """
+    *folders, name = path.split("/")
+    at = os.open(home(environ), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = inner
+        return _opened(at, name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(at)
+
+
+def read_in_home(path: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The text of a file of the home, under the same care."""
+    with open(open_in_home(path, os.O_RDONLY, environ), errors="replace") as file:
+        return file.read()
+
+
+def _opened(directory: int, name: str, flags: int) -> int:
+    """What is there, or what is made: kernels refuse root to do both in one call where a directory is sticky."""
+    for _ in range(3):  # another command may make or remove it in between
+        try:
+            fd = os.open(name, flags & ~os.O_CREAT, dir_fd=directory)
+            break
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+        with contextlib.suppress(FileExistsError):
+            return os.open(name, flags | os.O_EXCL, 0o600, dir_fd=directory)
+    else:
+        raise FileNotFoundError(f"{name} in the home comes and goes")
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(f"{name} in the home is no file")
+    return fd
+
+
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, Value]:
     """All settings by name. Raises `InvalidError` for an unknown name in the file, or a value of the wrong type."""
     values = {s.name: Value(s.default, "default") for s in SETTINGS}
@@ -140,7 +184,11 @@ def networks(value: str, name: str = "blocked_addresses") -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        with path.open("rb") as file:
+            owner = os.fstat(file.fileno()).st_uid
+            if owner and hasattr(os, "geteuid") and os.geteuid() == 0:
+                raise InvalidError(f"{path} belongs to user {owner}: root takes no settings from others; chown it")
+            return tomllib.load(file)
     except FileNotFoundError:
         return {}
     except (OSError, tomllib.TOMLDecodeError) as error:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from deadline import DEADLINE_S
 from inrush import settings, wire
 from inrush.agent.declared import declared
+from inrush.agent.images.inherited import Inherited
 from inrush.agent.link.node import Node
 from inrush.launcher.process import Given, start_launcher
 from inrush.server.payloads.blobs import Blobs
@@ -32,7 +33,7 @@ class Desk:
         self.blobs = Blobs(home / "blobs", 1 << 30, 1 << 28, 3600.0)
         self.said: list[Any] = []
         self.lost: list[str] = []
-        self.handle = start_launcher(home, Given(declared()))
+        self.handle = start_launcher(home, Given(declared(Inherited.read())))
         self.node = Node(home, self.handle, self.blobs, self.settings, self.lost.append)
         self._news = asyncio.Event()
 

@@ -8,14 +8,20 @@ from __future__ import annotations
 import sys
 
 from inrush.agent.devices import cdi
-from inrush.agent.images import apt, host, node, packages, runtime
+from inrush.agent.images import host, node, runtime
+from inrush.agent.images.inherited import Inherited
 from inrush.launcher.places import Declared
 
 
-def declared() -> Declared:
+def declared(inherited: Inherited) -> Declared:
     """The sources and devices of this machine."""
     devices, drivers = cdi.declared()
-    settings = [bind.src for bind in (*packages.inherit().binds, *apt.inherit().binds)]
     own = [*runtime.sources(), node.uv(), sys.base_prefix]
-    sources = ["/usr", *host.SHARED_ETC, *own, *settings, *drivers]
+    sources = ["/usr", *host.SHARED_ETC, *own, *inherited.sources(), *drivers]
     return Declared(tuple(dict.fromkeys(sources)), tuple(devices))
+
+
+def needed() -> list[str]:
+    """What the server's own process reads of this machine: its interpreter and all that this imports from."""
+    prefixes = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, sys.executable, node.uv()]
+    return [*prefixes, *runtime.sources(), *filter(None, sys.path)]

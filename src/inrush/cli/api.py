@@ -28,7 +28,7 @@ class Address(NamedTuple):
 def local_server() -> dict[str, Any] | None:
     """What the local server said of itself at its start (`pid`, `url`, `boot`, `version`); it may have died since."""
     try:
-        told: dict[str, Any] = json.loads((settings.home() / "run" / "server.json").read_text())
+        told: dict[str, Any] = json.loads(settings.read_in_home("run/server.json"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -55,7 +55,7 @@ def address() -> Address:
     if local is None:
         raise _nobody_there("no server runs on this machine")
     try:
-        token = token or (settings.home() / "token").read_text().strip()
+        token = token or settings.read_in_home("token").strip()
     except OSError as error:
         raise _nobody_there(f"the local server's token cannot be read ({error})") from None
     return Address(local["url"].rstrip("/"), token)

@@ -1,10 +1,11 @@
 """The server process, built by hand: launcher first, then privileges dropped, then server and agent on one loop.
 
-    lock the home ─▶ start the launcher ─▶ drop privileges ─▶ server ─▶ agent, attached in memory ─▶ pools ─▶ until told
-    to stop
+    lock the home ─▶ read the node's package settings ─▶ start the launcher ─▶ drop privileges ─▶ server ─▶ agent,
+    attached in memory ─▶ pools ─▶ until told to stop
 
-The order matters: the launcher is forked while this process has one thread and all its rights, and nothing that
-speaks with the network comes into being before the rights are gone.
+The order matters: the launcher is forked while this process has one thread and all its rights, and nothing that speaks
+with the network comes into being before the rights are gone. What only root may read is read before, and what the
+server makes in the home it makes afterwards, as a user of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import gc
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inrush import settings
-from inrush.errors import AlreadyExistsError, Error
+from inrush.errors import AlreadyExistsError, Error, InvalidError
 
 if TYPE_CHECKING:
+    from inrush.agent.images.inherited import Inherited
     from inrush.launcher.process import LauncherHandle
 
 log = logging.getLogger("inrush")
@@ -42,11 +45,10 @@ def serve(values: Mapping[str, settings.Value], background: bool = False) -> int
     home = settings.home()
     plain = {name: value.value for name, value in values.items()}
     try:
-        for directory in (home, home / "run", home / "node"):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _log_to(home, plain["log_level"], background)
+        _log_to(logging.StreamHandler(sys.stderr), plain["log_level"])
+        uid = _settle(home)
         with _locked(home):
-            return run_server(home, plain, foreground=not background)
+            return run_server(home, plain, uid, foreground=not background)
     except Error as error:
         log.error("%s", error)
         return 1
@@ -55,20 +57,64 @@ def serve(values: Mapping[str, settings.Value], background: bool = False) -> int
         return 1
 
 
-def run_server(home: Path, plain: Mapping[str, Any], foreground: bool) -> int:
-    """Everything between lock and unlock."""
+def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool) -> int:
+    """Everything between lock and unlock. `uid` is the user that the server becomes, 0 where it stays who it is."""
     from inrush.agent.declared import declared
-    from inrush.launcher.process import Given, drop_privileges, start_launcher
+    from inrush.agent.images.inherited import Inherited
+    from inrush.launcher.process import Given, start_launcher
 
+    inherited = Inherited.read()
     blocked = tuple(settings.networks(plain["blocked_addresses"]))
-    handle = start_launcher(home, Given(declared(), plain["reserve_memory_mib"], blocked=blocked))
-    log.info("%s", drop_privileges(home))
+    handle = start_launcher(home, Given(declared(inherited), plain["reserve_memory_mib"], uid, blocked))
+    if plain["pools"]:
+        plain = {**plain, "pools": str(home / Path(plain["pools"]).expanduser())}
+    said = _drop_privileges(home, plain, uid)
+    if not foreground:
+        from logging.handlers import RotatingFileHandler
+
+        _log_to(RotatingFileHandler(home / "server.log", maxBytes=LOG_BYTES, backupCount=1), plain["log_level"])
+    log.info("%s", said)
     import uvloop
 
-    return uvloop.run(_serve(home, plain, handle, foreground))
+    return uvloop.run(_serve(home, plain, handle, inherited, foreground))
 
 
-async def _serve(home: Path, plain: Mapping[str, Any], handle: LauncherHandle, foreground: bool) -> int:
+def _settle(home: Path) -> int:
+    """Make the home ready; returns the user id that the server is to have, 0 where it stays who it is."""
+    if os.geteuid() == 0:
+        from inrush.launcher.home import settle
+
+        return settle(home)
+    shutil.rmtree(home / "tmp", ignore_errors=True)
+    for directory in (home, home / "run", home / "node", home / "tmp"):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return 0
+
+
+def _drop_privileges(home: Path, plain: Mapping[str, Any], uid: int) -> str:
+    """Become `uid`, with a home and a directory for temporary files where that user may write."""
+    from inrush.agent.declared import needed
+    from inrush.agent.images import runtime
+    from inrush.launcher.rights import drop_privileges, unreadable
+
+    elsewhere = ("/tmp", "/var/tmp") if plain["isolation"] == "process" else ()  # noqa: S108 (user code writes there)
+    said = drop_privileges(home, uid, filter(None, [*needed(), plain["pools"]]), elsewhere)
+    os.environ.update(INRUSH_HOME=str(home), TMPDIR=str(home / "tmp"))
+    if uid:
+        os.environ["HOME"] = str(home)
+        for name in [name for name in os.environ if name.startswith("XDG_")]:
+            del os.environ[name]
+    if lost := unreadable([sys.executable, os.__file__, *runtime.sources()]):
+        raise InvalidError(
+            f"the server runs as user {uid}, who may not read {lost[0]}: let others read it (chmod -R o+rX), or start "
+            "the server by a Python that all users of this machine may use"
+        )
+    return said
+
+
+async def _serve(
+    home: Path, plain: Mapping[str, Any], handle: LauncherHandle, inherited: Inherited, foreground: bool
+) -> int:
     from inrush.agent.link.node import Node
     from inrush.server.serve import Server
 
@@ -79,7 +125,7 @@ async def _serve(home: Path, plain: Mapping[str, Any], handle: LauncherHandle, f
         failures.append(why)
         server.ask_to_end(why)
 
-    node = Node(home, handle, server.blobs, plain, launcher_lost)
+    node = Node(home, handle, server.blobs, plain, launcher_lost, inherited)
     _end_on_signals(server.ask_to_end)
     try:
         await node.start()
@@ -124,7 +170,7 @@ def _end_on_signals(ask_to_end: Callable[[str], None]) -> None:
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """One server a home. Raises `AlreadyExistsError` naming the process that has it."""
-    fd = os.open(home / "run" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = settings.open_in_home("run/lock", os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,7 +183,7 @@ def _locked(home: Path) -> Iterator[None]:
 
 def _holder(home: Path) -> str:
     try:
-        told = json.loads((home / "run" / "server.json").read_bytes())
+        told = json.loads(settings.read_in_home("run/server.json"))
         who = f"process {told['pid']} at {told['url']}"
     except (OSError, ValueError, KeyError):
         who = "it is just starting"
@@ -146,14 +192,9 @@ def _holder(home: Path) -> str:
     )
 
 
-def _log_to(home: Path, level: str, background: bool) -> None:
-    """The terminal in the foreground; `server.log`, begun anew when it has grown too long, in the background."""
-    handler: logging.Handler
-    if background:
-        from logging.handlers import RotatingFileHandler
-
-        handler = RotatingFileHandler(home / "server.log", maxBytes=LOG_BYTES, backupCount=1)
-    else:
-        handler = logging.StreamHandler(sys.stderr)
+def _log_to(handler: logging.Handler, level: str) -> None:
+    """To standard error at first; in the background to `server.log`, begun anew when it has grown too long, from when
+    this process is the user to whom the file belongs.
+    """
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=level.upper(), handlers=[handler], format=form)
+    logging.basicConfig(level=level.upper(), handlers=[handler], format=form, force=True)

@@ -78,7 +78,7 @@ def _starting(home: Path) -> Iterator[None]:
 
     for folder in (home, home / "run"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home / "run" / "starting").open("w") as lock:
+    with open(settings.open_in_home("run/starting", os.O_WRONLY | os.O_CREAT), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -87,7 +87,7 @@ def _start(home: Path, socket: Path) -> UnixTransport:
     log = home / "server.log"
     if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
         log.replace(home / "server.log.1")
-    with log.open("ab") as output:
+    with open(settings.open_in_home("server.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as output:
         before = output.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "inrush", "server", "--background"],
@@ -122,7 +122,7 @@ def _is_locked(lock: Path) -> bool:
     import fcntl
 
     try:
-        with lock.open() as file:
+        with open(settings.open_in_home(f"run/{lock.name}", os.O_RDONLY)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -133,7 +133,8 @@ def _is_locked(lock: Path) -> bool:
 
 def _tail(log: Path, before: int) -> str:
     """The last lines of a log that came after so many bytes."""
-    lines = log.read_bytes()[before:].decode(errors="replace").splitlines()[-_TAIL_LINES:]
+    with open(settings.open_in_home(log.name, os.O_RDONLY), "rb") as file:
+        lines = file.read()[before:].decode(errors="replace").splitlines()[-_TAIL_LINES:]
     return (
         f" The end of {log}:\n" + "\n".join(f"  {line}" for line in lines) if lines else f" It wrote nothing to {log}."
     )

@@ -1,4 +1,4 @@
-"""Starting the launcher, and giving up what only the launcher needs.
+"""Starting the launcher.
 
 Call `start_launcher` first of all, before threads and event loops exist, and `drop_privileges` right after it.
 """
@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inrush.launcher.places import Declared
-from inrush.linux import caps, landlock, messages, process
+from inrush.launcher.rights import drop_privileges
+from inrush.linux import messages, process
+
+__all__ = ["Given", "LauncherHandle", "drop_privileges", "start_launcher"]
 
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from inrush.launcher.main import main; main(sys.argv[1:])"
 
@@ -86,21 +89,3 @@ def _become_launcher(end: socket.socket, state: Path, rootless: bool, given: Giv
         os.execve(sys.executable, arguments, kept)  # noqa: S606 (no shell is wanted)
     finally:
         os._exit(127)
-
-
-def drop_privileges(home: Path) -> str:
-    """Give up, in this process and all its threads to come, every capability and the ways to new ones, and the right
-    to write outside `home` and the places for temporary files. Returns what was done, as a sentence.
-    """
-    dropped = os.geteuid() == 0
-    if dropped:
-        caps.keep_only()
-    process.no_new_privileges()
-    confined = landlock.confine_writes([str(home), "/tmp", "/var/tmp", "/dev", "/proc/self"])  # noqa: S108
-    first = "runs without capabilities" if dropped else "runs as an ordinary user"
-    second = (
-        f"writes only below {home} and temporary directories"
-        if confined
-        else "is not confined in what it writes (no Landlock 2)"
-    )
-    return f"the server {first}, cannot gain privileges, and {second}"

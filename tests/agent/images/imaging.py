@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from inrush.agent.containers.processes import Exits
 from inrush.agent.declared import declared
+from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.store import BuiltImage, ImageStore
 from inrush.core.images import layers
 from inrush.errors import NotFoundError
@@ -127,7 +128,7 @@ class Images:
 async def images(state: Path, **limits: Any) -> AsyncIterator[Images]:
     """A store in `state`, with its launcher."""
     exits = Exits()
-    launcher = Launcher(start_launcher(state, Given(declared())), exits)
+    launcher = Launcher(start_launcher(state, Given(declared(Inherited.read()))), exits)
     try:
         await launcher.connect()
         store = ImageStore(state / "node", launcher, exits, lambda: UID + 9 * 65536, **limits)

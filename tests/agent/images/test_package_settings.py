@@ -11,6 +11,7 @@ import pytest
 
 from agent.images.imaging import Images, pip, run, step
 from inrush.agent.images import apt, packages
+from inrush.agent.images.inherited import Inherited
 from inrush.launcher.specs import Bind
 
 GLOBAL = """
@@ -239,3 +240,20 @@ async def test_nothing_of_the_nodes_settings_ends_in_a_layer_or_in_an_image(shar
     found = subprocess.run(["grep", "-rlF", *patterns, *image.layers[:-1]], capture_output=True, text=True)
     assert found.stdout == ""
     assert not [name for name in image.env if name.startswith(("PIP_", "UV_", "SSL_", "APT_"))]
+
+
+def test_settings_that_only_root_may_read_are_read_before_and_builds_see_copies(node: Path, tmp_path: Path) -> None:
+    (node / "etc/corp/ca.pem").chmod(0o600)
+    read = packages.inherit({"HOME": "/root"}, node)
+    apt_settings = apt.AptSettings(binds=(Bind(str(node / "etc/corp/ca.pem"), "/opt/inrush/build/apt-files/0"),))
+    certificate = str(node / "etc/corp/ca.pem")
+    inherited = Inherited(read, apt_settings, {certificate: b"certificate"})
+    assert set(inherited.sources()) == {b.src for b in read.binds} - {certificate}
+    settled, settled_apt = inherited.settled(tmp_path / "copies")
+    places = {bind.dst: Path(bind.src) for bind in settled.binds}
+    copy = places[settled.env["SSL_CERT_FILE"]]
+    assert copy.parent == tmp_path / "copies"
+    assert copy.read_text() == "certificate"
+    assert copy.stat().st_mode & 0o777 == 0o644
+    assert settled_apt.binds[0].src == str(copy)
+    assert settled.env == read.env

@@ -20,6 +20,7 @@ from inrush.agent.images.base import Base
 from inrush.agent.images.bases import Bases
 from inrush.agent.images.build import Builder, Exits, Launcher
 from inrush.agent.images.chain import BuiltImage, Chain
+from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.layerstore import Fill, LayerStore
 from inrush.agent.images.once import Progress, silent
 from inrush.agent.images.stepbuild import Order, StepBuilder, unpack_blobs
@@ -47,12 +48,15 @@ class ImageStore:
         *,
         budget_gib: float = 50,
         free_floor_mib: int = 512,
+        inherited: Inherited | None = None,
     ) -> None:
-        """`platform_uid` tells the first uid of the range that the platform's own builds run in."""
+        """`platform_uid` tells the first uid of the range that the platform's own builds run in. `inherited` are the
+        node's package settings, where this process could not read them itself.
+        """
         budget, floor = int(budget_gib * _GIB), free_floor_mib * _MIB
         self._layers = LayerStore(root / "layers", launcher, budget_bytes=budget, floor_bytes=floor)
         self._platform_uid = platform_uid
-        self._workshop = Workshop(root / "cache", launcher)
+        self._workshop = Workshop(root / "cache", launcher, inherited or Inherited.read())
         self._builder = Builder(launcher, exits)
         self._bases = Bases(self._layers, self._workshop, self._builder)
         self._steps = StepBuilder(self._layers, self._workshop, self._builder, self.runtime)

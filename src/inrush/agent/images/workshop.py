@@ -6,6 +6,7 @@ other build's.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from inrush.agent.images import apt, node, packages
+from inrush.agent.images import apt, node
 from inrush.agent.images.build import Launcher
+from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.steps import CACHE, UV
 from inrush.agent.payloads.blobs import BlobReader
 from inrush.launcher.specs import Bind
@@ -56,8 +58,10 @@ class Supplies:
 class Workshop:
     """Gives builds their supplies. `root` is a directory of its own on the node."""
 
-    def __init__(self, root: Path, launcher: Launcher) -> None:
+    def __init__(self, root: Path, launcher: Launcher, inherited: Inherited) -> None:
         self.work = root / "work"
+        self._inherited = inherited
+        self._settings = inherited.packages, inherited.apt
         self._root = root
         self._launcher = launcher
         self._numbers = 0
@@ -67,11 +71,11 @@ class Workshop:
         if self._root.exists():
             await self._launcher.remove_tree(str(self._root))
         self.work.mkdir(parents=True)
+        self._settings = await asyncio.to_thread(self._inherited.settled, self._root / "inherited")
 
     def supplies(self, release: str) -> Supplies:
         """What a build on this release of Debian ("" for none) is given."""
-        settings = packages.inherit()
-        apt_settings = apt.inherit()
+        settings, apt_settings = self._settings
         binds = [*settings.binds, Bind(node.uv(), UV)]
         env = {**settings.env, **_ENV}
         if release:

@@ -19,6 +19,7 @@ from inrush.agent.containers.table import Containers
 from inrush.agent.containers.uids import PLATFORM, UidRanges
 from inrush.agent.devices import gpus
 from inrush.agent.images.builds import Builds
+from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.store import ImageStore
 from inrush.agent.link.condition import Condition, labels
 from inrush.agent.link.outbox import Deliver, Outbox
@@ -45,6 +46,7 @@ class Node:
         blobs: Blobs,
         settings: Mapping[str, Any],
         lost: Callable[[str], None],
+        inherited: Inherited | None = None,
     ) -> None:
         self.id = "no-local"
         self._home = home
@@ -52,6 +54,7 @@ class Node:
         self._blobs = blobs
         self._settings = settings
         self._lost = lost
+        self._inherited = inherited
         self._exits = Exits()
         self._launcher = Launcher(handle, self._exits)
         self._outbox = Outbox()
@@ -71,6 +74,7 @@ class Node:
             self._exits,
             lambda: uids.first_uid(PLATFORM),
             budget_gib=float(self._settings["layers_gib"]),
+            inherited=self._inherited,
         )
         await images.start()
         templates = Templates(self._launcher, images, float(self._settings["snapshot_memory_mib"]))

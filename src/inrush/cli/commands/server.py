@@ -65,10 +65,12 @@ def stop() -> None:
 @click.option("--lines", "-n", default=100, show_default=True, help="How many of the last lines to begin with.")
 def logs(follow: bool, lines: int) -> None:
     """The local server's own log."""
-    path = settings.home() / "server.log"
-    if not path.exists():
-        raise click.UsageError(f"there is no {path}: no local server has run in the background")
-    with path.open(errors="replace") as file:
+    try:
+        found = settings.open_in_home("server.log", os.O_RDONLY)
+    except FileNotFoundError:
+        path = settings.home() / "server.log"
+        raise click.UsageError(f"there is no {path}: no local server has run in the background") from None
+    with open(found, errors="replace") as file:
         for line in deque(file, maxlen=lines):
             click.echo(line, nl=False)
         while follow:

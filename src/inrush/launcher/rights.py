@@ -1,0 +1,83 @@
+"""What the server's process gives up, once the launcher has been started.
+
+Started as root, it becomes a user that nobody else is, sees of directories that this user may not enter only what it
+needs, loses every capability, and writes nowhere but in its home.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from inrush.linux import caps, landlock, mounts, namespaces, process
+
+_DEVICES = ("null", "zero", "full", "tty", "ptmx", "pts")
+
+
+def drop_privileges(home: Path, uid: int = 0, needed: Iterable[str] = (), elsewhere: Iterable[str] = ()) -> str:
+    """Give up, in this process and all its threads to come, every capability and the ways to new ones, and the right
+    to write outside `home` (and `elsewhere`). Returns what was done, as a sentence.
+
+    With `uid`, it becomes this user; `needed` are paths that it must go on seeing, wherever they are.
+    """
+    root = os.geteuid() == 0
+    if root:
+        if uid:
+            show_only([str(home), *needed], uid)
+        os.chdir(home)
+        caps.drop_bounds()
+        if uid:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        caps.use_only()
+    process.no_new_privileges()
+    process.hide_memory()
+    devices = [f"/dev/{name}" for name in _DEVICES] + [str(path) for path in sorted(Path("/dev").glob("nvidia*"))]
+    confined = landlock.confine_writes([str(home), *elsewhere, *devices, "/proc/self"])
+    who = f"runs as user {uid}, without capabilities" if uid else "runs without capabilities"
+    first = who if root else "runs as an ordinary user"
+    second = f"writes only below {home}" if confined else "is not confined in what it writes (no Landlock 2)"
+    return f"the server {first}, cannot gain privileges, and {second}"
+
+
+def show_only(wanted: Iterable[str], uid: int) -> None:
+    """Go to a mount namespace in which every directory on the way to `wanted` that `uid` may not enter, such as root's
+    home, is covered by an empty one with nothing but the wanted in it.
+    """
+    every = sorted({path for each in wanted for path in (os.path.abspath(each), os.path.realpath(each))})
+    shown = {path: top for path in every if os.path.exists(path) and (top := _barred(path, uid))}
+    if not shown:
+        return
+    namespaces.unshare(namespaces.NEWNS)
+    mounts.mount("", "/", "", mounts.REC | mounts.SLAVE)
+    taken = {path: (mounts.clone_tree(os.path.realpath(path), recursive=True), os.path.isdir(path)) for path in shown}
+    for top in sorted(set(shown.values())):
+        cover = mounts.detached("tmpfs", [("mode", "755"), ("size", "1m")], mounts.ATTR_NOSUID | mounts.ATTR_NODEV)
+        mounts.attach(cover, top)
+        os.close(cover)
+    for path, (fd, is_directory) in sorted(taken.items()):
+        if not os.path.exists(path):  # else it is in something that was shown before it
+            os.makedirs(path if is_directory else os.path.dirname(path), mode=0o755, exist_ok=True)
+            if not is_directory:
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+            mounts.attach(fd, path)
+        os.close(fd)
+
+
+def unreadable(wanted: Iterable[str]) -> list[str]:
+    """Those of these paths that this process may not read."""
+    return [path for path in wanted if not os.access(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0))]
+
+
+def _barred(path: str, uid: int) -> str:
+    """The topmost directory on the way to `path` that `uid` may not enter, or nothing."""
+    names = path.strip("/").split("/")
+    for count in range(len(names)):
+        above = "/" + "/".join(names[:count])
+        info = os.stat(above)
+        bit = 0o100 if info.st_uid == uid else 0o010 if info.st_gid == uid else 0o001
+        if not info.st_mode & bit:
+            return above
+    return ""
