@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from inrush.client import _urls
 from inrush.errors import InvalidError, NotFoundError
 from inrush.wire import FindFunction, FunctionSpec
 
@@ -26,17 +27,18 @@ class Reference:
         self.name = name
         self.id = ""
         self.urls: dict[str, str] = {}
-        """URL of each endpoint, by method; `""` for a plain function."""
+        self.pages: dict[str, str] = {}
+        """Each endpoint's address by path, and by host name: by method; `""` for a plain function."""
         self.spec: FunctionSpec | None = None
         self._foreign = foreign
 
-    def bind(self, id: str, urls: dict[str, str], spec: FunctionSpec) -> None:
+    def bind(self, id: str, urls: dict[str, str], pages: dict[str, str], spec: FunctionSpec) -> None:
         """Its app runs now."""
-        self.id, self.urls, self.spec = id, urls, spec
+        self.id, self.urls, self.pages, self.spec = id, urls, pages, spec
 
     def unbind(self) -> None:
         """Its app has ended."""
-        self.id, self.urls = "", {}
+        self.id, self.urls, self.pages = "", {}, {}
 
     async def find(self, link: Link) -> str:
         """Its id. Raises `NotFoundError`, or `InvalidError` where its app does not run."""
@@ -44,7 +46,7 @@ class Reference:
             answer = await self._ask(link)
             self.id = answer["function"]
             self.spec = msgspec.convert(answer["spec"], FunctionSpec)
-            self.urls = dict(answer.get("urls") or {})
+            self.urls, self.pages = _urls.by_path(answer), dict(answer["pages"])
         return self.id
 
     async def _ask(self, link: Link) -> Any:

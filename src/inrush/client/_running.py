@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from inrush import settings
-from inrush.client import _output, _spec
+from inrush.client import _output, _spec, _urls
 from inrush.client._connection import Link
 from inrush.client._dual import Waiter
 from inrush.client._payload import main_name
@@ -28,14 +28,16 @@ class Running:
         self.app = app
         self.id = str(answer["app"])
         self.functions: dict[str, str] = dict(answer["functions"])
-        self.urls: dict[str, str] = dict(answer.get("urls") or {})
+        self.urls = _urls.by_path(answer)
+        self.pages: dict[str, str] = dict(answer["pages"])
         self._link = link
         self._follows: list[int] = []
         self._alive: set[str] = set()
         self._gone: Waiter[None] | None = None
         specs = {function.name: function for function in spec.functions}
         for thing in _things(self.app):
-            thing.reference.bind(self.functions[thing.name], self._urls_of(thing.name), specs[thing.name])
+            urls, pages = (_urls.of_function(thing.name, kind) for kind in (self.urls, self.pages))
+            thing.reference.bind(self.functions[thing.name], urls, pages, specs[thing.name])
 
     def show(self, output: _output.Output) -> None:
         """Log lines, and what goes on, until the end."""
@@ -75,14 +77,6 @@ class Running:
         if not self._alive:
             self._gone.set(None)
         await self._gone
-
-    def _urls_of(self, name: str) -> dict[str, str]:
-        return {
-            method: url
-            for full, url in self.urls.items()
-            for function, _, method in [full.partition(".")]
-            if function == name
-        }
 
 
 def _things(app: Declared) -> list[Any]:

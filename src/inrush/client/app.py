@@ -42,13 +42,10 @@ class _FunctionDecorator:
 
     @overload
     def __call__(self, function: Method[P, R, O]) -> Function[P, R, O]: ...
-
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
-
     @overload
     def __call__(self, function: Callable[P, R]) -> Function[P, R, R]: ...
-
     def __call__(self, function: Any) -> Function[..., Any, Any]:
         return self._register(function)
 
@@ -76,9 +73,7 @@ class App:
                 f"an app's name has up to 64 letters, digits, dashes, dots and underscores, not {name!r}"
             )
         if volumes:
-            raise UnimplementedError(
-                "App(volumes=…) is not built yet: put files into the image, or share values by a Dict"
-            )
+            raise UnimplementedError("App(volumes=…) is not built yet: put files into the image, or use a Dict")
         if image is not None and not isinstance(image, Image):
             raise InvalidError(f"App(image=…) takes an inrush.Image, not {image!r}")
         if isinstance(secrets, Secret) or not all(isinstance(secret, Secret) for secret in secrets):
@@ -298,6 +293,11 @@ class App:
     def urls(self) -> dict[str, str]:
         """URLs of its endpoints by `function` or `Class.method`, while it runs here or was deployed from here."""
         return dict(self._running.urls) if self._running is not None else {}
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The same by host name: in browsers each endpoint has an origin of its own."""
+        return dict(self._running.pages) if self._running is not None else {}
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mappi
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
 
-from inrush.client import _checks
+from inrush.client import _checks, _urls
 from inrush.client._dual import dual, dual_iter
 from inrush.client._link import current
 from inrush.client._marks import Mark, is_generator
@@ -231,9 +231,14 @@ class Function(Generic[P, R, O]):
 
     @dual
     async def get_web_url(self) -> str | None:
-        """Its URL, if it is an endpoint; else None."""
+        """Its URL, if it is an endpoint; else None. It is the one by host name where the server has a domain for apps
+        (setting `apps_domain`) that resolves here; else the one by path, at the address where this program has its
+        server."""
         await self.target(await current())
-        return self.reference.urls.get(self.name.partition(".")[2])
+        method = self.name.partition(".")[2]
+        if method not in self.reference.urls:
+            return None
+        return await _urls.resolved(self.reference.urls[method], self.reference.pages[method])
 
     @dual
     async def get_current_stats(self) -> Stats:

@@ -40,6 +40,7 @@ from inrush.server.links.sessions import Sessions
 from inrush.server.logs import Line, Logs
 from inrush.server.loop import Loop
 from inrush.server.payloads.blobs import Blobs
+from inrush.server.port.names import domain
 from inrush.server.rows.store import Store
 from inrush.server.things.dicts import Dicts
 from inrush.server.things.secrets import Secrets
@@ -83,7 +84,11 @@ class ControlPlane:
             self.home / "blobs", given["blobs_gib"] * 1024 * MIB, given["max_payload_mib"] * MIB, given["result_ttl_s"]
         )
         self.logs = Logs(self.home / "logs", given["logs_mib"] * MIB)
-        self.functions, self.containers, self.endpoints = Functions(), Containers(), Endpoints()
+        self.functions, self.containers, self.endpoints = (
+            Functions(),
+            Containers(),
+            Endpoints(domain(given["apps_domain"])),
+        )
         self.loop = Loop(Cluster(secrets.token_hex(16), quotas=quotas.parse(given["quotas"])), self._apply)
         post = self.loop.post
         self.nodes = Nodes(self.loop, self.functions, self.containers, self.variables)

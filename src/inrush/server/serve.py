@@ -55,6 +55,7 @@ class Server(ControlPlane):
         self._keep_port(port)
         shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host  # noqa: S104
         self.url = self.endpoints.base = f"http://{shown}:{port}"
+        self.endpoints.port = port
         added = self.apps.restore()
         self.loop.post(events.Restored(added, tuple(self.durable.restore())))
         for app in self.apps.running():

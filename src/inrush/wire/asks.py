@@ -66,7 +66,7 @@ class BuildImage(Message, frozen=True):
 class StartApp(Message, frozen=True):
     """Registers an app in the environment of the ask, or else of its spec. It is ephemeral (it ends with this client,
     unless `detach`) or deployed (it stays; a new version replaces the old one). Result: `{"app": id, "version": id,
-    "functions": {name: id}, "urls": {function or function.method: url}}`."""
+    "functions": {name: id}, "urls": {function or function.method: url}, "pages": {the same: url by host name}}`."""
 
     spec: AppSpec
     deploy: bool = False
@@ -90,8 +90,9 @@ class StopApp(Message, frozen=True):
 
 
 class FindFunction(Message, frozen=True):
-    """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}}` of a function or class of a deployed
-    app (or of the caller's own app). Of the spec only what a caller needs is told: name, methods and parameters."""
+    """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}, "pages": {method: url by host name}}` of a
+    function or class of a deployed app (or of the caller's own app). Of the spec only what a caller needs is told:
+    name, methods and parameters."""
 
     app: Name
     name: Name

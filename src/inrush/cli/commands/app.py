@@ -24,8 +24,8 @@ def list_(as_json: bool) -> None:
     screen.listing(apps, as_json, ("name", "id", "state", "version", "functions", "containers", "created"))
     if not as_json:
         for app in apps:
-            for function, url in app["urls"].items():
-                click.echo(f"{app['name']}: {function} is at {url}")
+            for line in screen.located(app["urls"], app["pages"]):
+                click.echo(f"{app['name']}: {line}")
 
 
 @command.command("logs")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,9 +62,15 @@ def note(text: str) -> None:
 
 
 def endpoints(app: App) -> Iterator[str]:
-    """A line for each URL of a running or deployed app."""
-    for name, url in app.urls.items():
+    """Lines for each endpoint of a running or deployed app."""
+    yield from located(app.urls, app.pages)
+
+
+def located(urls: Mapping[str, str], pages: Mapping[str, str]) -> Iterator[str]:
+    """Where endpoints are: by path, for programs, and by host name, for browsers."""
+    for name, url in urls.items():
         yield f"{name} is at {url}"
+        yield f"{name} is in browsers at {pages[name]}"
 
 
 def warn(text: str) -> None:

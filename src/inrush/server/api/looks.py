@@ -191,7 +191,8 @@ class Looks:
             containers=sum(c.function.app == app.id for c in self._server.containers.all()),
             created=app.created,
             ended=app.ended,
-            urls=app.urls,
+            urls=app.urls.paths,
+            pages=app.urls.pages,
         )
 
     def _function(self, function: functions.Function) -> schema.Function:

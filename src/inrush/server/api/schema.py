@@ -39,7 +39,8 @@ class Status(Body):
 
 
 class App(Body):
-    """An app. `state` is `deployed`, `running` (ephemeral), `detached` or `stopped`."""
+    """An app. `state` is `deployed`, `running` (ephemeral), `detached` or `stopped`. `urls` are its endpoints by
+    path, for programs; `pages` the same by host name, for browsers."""
 
     name: str
     id: str
@@ -51,6 +52,7 @@ class App(Body):
     created: float
     ended: float
     urls: dict[str, str]
+    pages: dict[str, str]
 
 
 class Function(Body):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from inrush import wire
+from inrush.server.apps.endpoints import Urls
 from inrush.server.apps.functions import Function, Functions, same_containers
 
 
@@ -42,7 +43,7 @@ class App:
         self.created, self.ended = created, 0.0
         self.version, self.number = "", 0
         self.functions: dict[str, str] = {}
-        self.urls: dict[str, str] = {}
+        self.urls = Urls({}, {})
         self.words: dict[str, list[str]] = {}
         """Of one that has ended: why each function had the containers it had."""
 
@@ -63,7 +64,13 @@ class App:
 
     def answer(self) -> dict[str, Any]:
         """What `StartApp` is answered."""
-        return {"app": self.id, "version": self.version, "functions": self.functions, "urls": self.urls}
+        return {
+            "app": self.id,
+            "version": self.version,
+            "functions": self.functions,
+            "urls": self.urls.paths,
+            "pages": self.urls.pages,
+        }
 
 
 class Plan:

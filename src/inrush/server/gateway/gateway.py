@@ -1,6 +1,6 @@
 """The gateway: web functions over HTTP, from zero containers, streamed both ways.
 
-An endpoint is served at `/w/<label>/…` and at a host name of its own. A request becomes a call of kind `web`
+An endpoint is served at `/w/<label>/…` and at a host name of its own (`apart`). A request becomes a call of kind `web`
 (`exchange`), and waits as long as its function needs to start. A client that goes away cancels its call; a container
 that dies under it is a 502, a full queue a 429. When the server ends, what is under way has a grace to be answered;
 what is not by then, and what comes meanwhile, gets a 503.
@@ -20,6 +20,7 @@ from inrush.server.apps.endpoints import Endpoints
 from inrush.server.apps.functions import Functions
 from inrush.server.calls.table import Calls
 from inrush.server.gateway import asgi, refusals
+from inrush.server.gateway.apart import apart, browser_asks
 from inrush.server.gateway.exchange import Exchange
 from inrush.server.gateway.inflow import Inflow, window
 from inrush.server.logs import Logs
@@ -71,9 +72,18 @@ class Gateway:
         if endpoint is None or self._ending:
             await refusals.refuse(scope, send, 503 if endpoint is not None else 404, refusals.new_id())
             return
+        if root_path:
+            for_worker, for_page = browser_asks(scope)
+            if for_worker:
+                await refusals.refuse(scope, send, 403, refusals.new_id())
+                return
+            if for_page and (page := self._endpoints.page_from(label, scope)):
+                await refusals.redirect(send, page, scope)
+                return
+        send = apart(scope, root_path, send)
         function = self._functions.get(endpoint.function)
-        large = self._large.setdefault(label, asyncio.Lock())
-        inflow = Inflow(window(function.spec.scale.max_inputs if function is not None else 1), large)
+        slots = function.spec.scale.max_inputs if function is not None else 1
+        inflow = Inflow(window(slots), lambda: self._large.setdefault(label, asyncio.Lock()))
         exchange = Exchange(self, self._calls, self._logs, self._turn, endpoint, inflow, self._limit)
         self._exchanges.add(exchange)
         try:

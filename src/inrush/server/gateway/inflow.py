@@ -9,6 +9,7 @@ than a window passes alone, one at a time for an endpoint.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from inrush import frames
 
@@ -25,20 +26,22 @@ def window(slots: int) -> int:
 
 
 class Inflow:
-    """What was fed to one request and not taken. `large` is held by the one large message of its endpoint."""
+    """What was fed to one request and not taken. `large` gives the lock that the one large message of its endpoint
+    holds."""
 
-    def __init__(self, window_bytes: int, large: asyncio.Lock) -> None:
+    def __init__(self, window_bytes: int, large: Callable[[], asyncio.Lock]) -> None:
         self._window, self._large = window_bytes, large
         self._waiting = 0
         self._taken = asyncio.Event()
-        self._holds = False
+        self._holds: asyncio.Lock | None = None
 
     async def room(self, size: int) -> None:
         """Returns when a piece of this size may pass, and counts it."""
         cost = size + frames.FEED_COST_BYTES
-        if cost > self._window and not self._holds:
-            await self._large.acquire()
-            self._holds = True
+        if cost > self._window and self._holds is None:
+            lock = self._large()
+            await lock.acquire()
+            self._holds = lock
         while self._waiting and self._waiting + cost > self._window:
             self._taken.clear()
             await self._taken.wait()
@@ -56,6 +59,6 @@ class Inflow:
         self._release()
 
     def _release(self) -> None:
-        if self._holds:
-            self._holds = False
-            self._large.release()
+        if self._holds is not None:
+            self._holds.release()
+            self._holds = None

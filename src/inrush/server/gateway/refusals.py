@@ -27,6 +27,7 @@ _REFUSED = {
     ENDING: 503,
 }
 _SAYS = {
+    403: ("PermissionDeniedError", "service workers are served at the app's own host name only"),
     404: ("NotFoundError", "nothing is served at this address"),
     413: ("RequestSizeError", "the body is too large"),
     429: ("ResourceExhaustedError", "too many requests wait for this app; try again later"),
@@ -89,6 +90,16 @@ async def refuse(scope: Any, send: Any, status: int, id: str) -> None:
         headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
     await send({"type": f"{kind}.start", "status": status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
+
+
+async def redirect(send: Any, page: str, scope: Any) -> None:
+    """To the app's own host name."""
+    below = (scope.get("raw_path") or b"").split(b"/", 3)[3:]
+    query = scope.get("query_string", b"")
+    location = page.encode() + b"/" + (below[0] if below else b"") + (b"?" + query if query else b"")
+    headers = [(b"location", location), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 307, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def closing(status: int, id: str) -> dict[str, Any]:

@@ -206,9 +206,8 @@ class Asks:
 
     async def _find_function(self, session: Session, rid: int, ask: wire.FindFunction) -> dict[str, Any]:
         app, function = self._apps.function(ask.app, ask.name, self._scope(session, ask.environment), session.app)
-        parts = [(full.partition("."), url) for full, url in app.urls.items()]
-        urls = {method: url for (name, _, method), url in parts if name == function.name}
-        return {"function": function.id, "spec": face(function.spec), "urls": urls}
+        urls, pages = (_of_function(function.name, kind) for kind in app.urls)
+        return {"function": function.id, "spec": face(function.spec), "urls": urls, "pages": pages}
 
     async def _bind_class(self, session: Session, rid: int, ask: wire.BindClass) -> str:
         function = self._functions.need(ask.function, session.principal)
@@ -303,3 +302,9 @@ class LogFollower:
 
     def line(self, line: Line) -> None:
         self._session.send(wire.Log(self._rid, *line))
+
+
+def _of_function(name: str, urls: dict[str, str]) -> dict[str, str]:
+    """Of an app's endpoints those of one function or class, by method."""
+    parts = [(full.partition("."), url) for full, url in urls.items()]
+    return {method: url for (function, _, method), url in parts if function == name}

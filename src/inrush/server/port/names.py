@@ -29,6 +29,11 @@ class Domain(NamedTuple):
     scheme: str = ""
     port: str = ""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether names below it are those of whichever machine asks."""
+        return self.name == "localhost"
+
     def url(self, label: str, server_port: int) -> str:
         """An endpoint's address for browsers."""
         port = self.port if self.scheme else self.port or str(server_port)
@@ -121,3 +126,9 @@ def host_of(scope: Any) -> str:
     """The host that the client named, without its port and brackets; empty for what is none."""
     found = _HOST.fullmatch(header(scope, b"host").lower())
     return found[1].strip("[]") if found is not None else ""
+
+
+def port_of(scope: Any) -> int:
+    """The port that the client named; 0 where it named none."""
+    found = _HOST.fullmatch(header(scope, b"host").lower())
+    return int(found[2]) if found is not None and found[2] else 0
