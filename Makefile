@@ -4,13 +4,14 @@ SEED ?= 7
 SCENARIO ?= spike
 SEEDS ?= 1000
 FIRST ?= 0
+TIMES ?= 100
 WORKERS ?= 4
 PROMPT ?= What is the capital of France?
 
 # The program asks for an A10G. Without a driver the node declares what is not there; with one, the first card answers to that name.
 GPUS := $(if $(wildcard /proc/driver/nvidia/version),A10G=0,A10G:8,A100:8)
 
-.PHONY: run test lint bench sim compare fuzz lock sbom test-ranges setup setup-dev clean
+.PHONY: run test lint bench sim compare fuzz fuzz-wire lock sbom test-ranges setup setup-dev clean
 
 run: setup
 	INRUSH_GPUS="$${INRUSH_GPUS:-$(GPUS)}" .venv/bin/inrush run examples/llm.py --prompt "$(PROMPT)"
@@ -38,6 +39,12 @@ sim: setup
 # Every night with SEEDS=1000, from another FIRST.
 fuzz: setup
 	.venv/bin/inrush sim fuzz --seeds $(SEEDS) --first $(FIRST)
+
+# What parses bytes of strangers: frames, the schema, tars. TIMES as many examples as in the suite, from other ones each time;
+# with TIMES=100 half an hour in four workers.
+fuzz-wire: setup-dev
+	INRUSH_FUZZ_TIMES=$(TIMES) .venv/bin/python -m pytest -n $(WORKERS) --timeout 0 \
+		tests/properties/test_frames.py tests/properties/test_wire.py tests/properties/test_tar.py
 
 compare: setup
 	.venv/bin/python benchmarks/compare_autoscalers.py

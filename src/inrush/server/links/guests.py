@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -45,7 +45,7 @@ class _LargeAsk(wire.Message, frozen=True, tag="Ask"):
     body: wire.PutBlob | wire.DictOp
 
 
-_split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_split = msgspec.msgpack.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_MESSAGES)]).decode
 _large: Callable[[msgspec.Raw], Any] = msgspec.msgpack.Decoder(wire.StartCall | wire.Inputs | _LargeAsk).decode
 
 
@@ -54,7 +54,7 @@ def decode(frame: bytes) -> list[Any]:
     if len(frame) <= MAX_SMALL_BYTES:
         batch: list[Any] = wire.from_client_decoder.decode(frame)
     else:
-        batch = [_message(raw) for raw in _split(frame)[: MAX_MESSAGES + 1]]
+        batch = [_message(raw) for raw in _split(frame)]
     if len(batch) > MAX_MESSAGES:
         raise msgspec.ValidationError(f"more than {MAX_MESSAGES} messages in a frame")
     return batch

@@ -90,7 +90,7 @@ class Tokens:
         if len(self._by_id) >= MAX_TOKENS:
             raise ResourceExhaustedError(f"there are {MAX_TOKENS} tokens; revoke some first")
         now = time.time()
-        id, until = f"to-{secrets.token_hex(8)}", now + lasts_s if lasts_s else by.expires
+        id, until = f"to-{secrets.token_hex(16)}", now + lasts_s if lasts_s else by.expires
         until = min(until, by.expires) if by.expires else until
         text = f"it-{id[3:]}-{secrets.token_urlsafe(32)}"
         who = Principal(id, name, frozenset(rights), environment, "", until)
