@@ -134,6 +134,15 @@ class Function:
     """What its calls wait for, as last told."""
 
     @property
+    def environment(self) -> str:
+        """Of its app's key; empty for `main`."""
+        return self.app.rpartition("/")[0]
+
+    def named_to(self, other: Function) -> str:
+        """Its name, for the people of another function: those of another environment are told none."""
+        return self.spec.name if self.environment == other.environment else "a function of another environment"
+
+    @property
     def live(self) -> int:
         """Containers that serve or soon will."""
         return self.counts["starting"] + self.counts["ready"]

@@ -67,7 +67,7 @@ def _no_gpu(state: State, function: Function, request: GpuRequest, nodes: list[N
     total = sum(n * count for kind, n in kinds.items() for t, count in kind[-1] if accepts(request, t))
     types = {t for kind in kinds for t, _ in kind[-1] if accepts(request, t)}
     held = ((c, len(c.gpus) * c.share_milli / WHOLE) for c in _seated(nodes) if c.gpu_type in types and c.gpus)
-    busy, holders = _holders(state, held)
+    busy, holders = _holders(state, function, held)
     text = f"no {name(request)} free: {busy:g} of {total} busy with {holders}"
     scattered = total - busy >= request.count > 1
     kept = sum(c.devices for n in nodes if n.claims for owner, c in n.claims.items() if owner != function.id)
@@ -81,9 +81,9 @@ def _kept_warm(state: State, function: Function, types: set[str]) -> Iterator[st
         kept = (c for c in owner.idle.values() if c.gpu_type in types and state.now - c.idle_since >= KEPT_S)
         idle = sum(len(c.gpus) * c.share_milli for c in kept) / WHOLE
         if idle and owner.spec.priority > function.spec.priority:
-            yield f"{owner.spec.name} keeps {idle:g} idle, by its higher priority"
+            yield f"{owner.named_to(function)} keeps {idle:g} idle, by its higher priority"
         elif idle and owner.live <= owner.policy.min_containers:
-            yield f"{owner.spec.name} keeps {idle:g} idle, by its min_containers"
+            yield f"{owner.named_to(function)} keeps {idle:g} idle, by its min_containers"
 
 
 def _no_room(state: State, function: Function, nodes: list[Node]) -> str:
@@ -95,11 +95,11 @@ def _no_room(state: State, function: Function, nodes: list[Node]) -> str:
     if all(node.cpu_milli < cpu_milli(resources) for node in nodes):
         total = sum(cpu_to_give(node.inventory) for node in nodes) / 1000
         used = total - sum(node.cpu_milli for node in nodes) / 1000
-        _, holders = _holders(state, ((c, c.cpu_held_milli / 1000) for c in seated if c.cpu_held_milli))
+        _, holders = _holders(state, function, ((c, c.cpu_held_milli / 1000) for c in seated if c.cpu_held_milli))
         return f"no {resources.cpu:g} cpu free: {used:g} of {total:g} held by {holders}"
     total = sum(node.inventory.memory_mib for node in nodes)
     used = total - sum(node.memory_mib for node in nodes)
-    _, holders = _holders(state, ((c, c.memory_mib) for c in seated))
+    _, holders = _holders(state, function, ((c, c.memory_mib) for c in seated))
     templates = sum(node.held_mib for node in nodes)
     beside = f" and {templates} MiB by the snapshots and zygotes behind them" if templates else ""
     return f"no {resources.memory_mib} MiB of memory free: {used:g} of {total} held by {holders}{beside}"
@@ -115,14 +115,14 @@ def _seated(nodes: list[Node]) -> Iterator[Container]:
     return (container for node in nodes for container in node.containers.values())
 
 
-def _holders(state: State, held: Iterable[tuple[Container, float]]) -> tuple[float, str]:
+def _holders(state: State, function: Function, held: Iterable[tuple[Container, float]]) -> tuple[float, str]:
     """How much these hold together, and who how much, most first: `eval (8), other (2)`."""
     per_function: dict[str, float] = {}
     for container, amount in held:
         per_function[container.function] = per_function.get(container.function, 0) + amount
     amounts: dict[str, float] = {}
     for function_id, amount in per_function.items():
-        holder = state.functions[function_id].spec.name
+        holder = state.functions[function_id].named_to(function)
         amounts[holder] = amounts.get(holder, 0) + amount
     ranked = sorted(amounts.items(), key=lambda item: (-item[1], item[0]))
     named = [f"{holder} ({amount:g})" for holder, amount in ranked[:HOLDERS_NAMED]]

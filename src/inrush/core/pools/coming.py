@@ -56,7 +56,8 @@ def told(state: State, function: Function) -> list[str]:
     pools = _pools(state, function)
     if not function.refusal and function.trend is None:
         pools = [pool for pool in pools if any(node in pool.nodes for node in function.seats)]
-    return [line for pool in pools for line in _lines(pool, outlook(pool, state.now))]
+    alone = all(other.environment == function.environment for other in state.functions.values())
+    return [line for pool in pools for line in _lines(pool, outlook(pool, state.now), alone)]
 
 
 def _pools(state: State, function: Function) -> list[Pool]:
@@ -64,10 +65,16 @@ def _pools(state: State, function: Function) -> list[Pool]:
     return [pool for pool, _ in islice(serving(function.spec, state.pools.values()), POOLS_NAMED)]
 
 
-def _lines(pool: Pool, now: Outlook) -> list[str]:
+def _lines(pool: Pool, now: Outlook, alone: bool) -> list[str]:
+    """Orders name the function that they are for, which only those of its environment may read: `alone` says that there
+    are no others."""
     line = f"pool {pool.id}, a node for {pool.price:g} an hour: {len(pool.nodes)} there, at most {pool.nodes_max}"
     if now.coming:
         line += f", {now.coming} on the way for {now.coming_s:.3g} s (one takes {pool.node_s:.3g} s)"
     if now.closed:
         line += f"; it {now.closed}" + (f", asked again in {now.closed_s:.3g} s" if now.closed_s else "")
-    return [line, *(f"pool {pool.id}, {ago:.3g} s ago: {text}" for ago, text in now.told)]
+    lines = [line]
+    for ago, text in now.told:
+        shown = text if alone or not text.startswith("ordered") else text.partition(":")[0]
+        lines.append(f"pool {pool.id}, {ago:.3g} s ago: {shown}")
+    return lines

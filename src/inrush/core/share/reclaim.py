@@ -40,13 +40,13 @@ def _reclaim(state: State, function: Function, most: int) -> int:
     found = rooms(state, function, idle)
     size = max(1, function.spec.cluster_size)
     starves = starves_for_minimums(state, function)
-    name = f"{function.spec.name}, which has none," if starves else function.spec.name
+    what = ", which has none, waits for its place" if starves else " waits for its place"
     lacking = size * (1 if starves else function.wanted - function.live) - len(function.places)
     coming, gone = promised(function, found, lacking), 0
     while coming < lacking and gone < most:
         taken = enough(function, found, idle)
         for container in taken:
-            stop(state, container, f"idle, and {name} waits for its place", 0.0)
+            stop(state, container, f"idle, and {function.named_to(state.functions[container.function])}{what}", 0.0)
         gone += len(taken)
         if not taken:
             if not needs_claim(function) or may_claim(state, function):

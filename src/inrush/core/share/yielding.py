@@ -99,7 +99,8 @@ def _preempt(state: State, function: Function, coming: int, lacking: int) -> boo
         if not taken:
             break
         for container in taken:
-            preempt(state, container, f"{function.spec.name} has a higher priority and waits", PREEMPT_GRACE_S)
+            name_there = function.named_to(state.functions[container.function])
+            preempt(state, container, f"{name_there} has a higher priority and waits", PREEMPT_GRACE_S)
         keep(state, function, taken)
         any_gone = True
     return any_gone
@@ -129,7 +130,7 @@ def _ask_to_yield(state: State, function: Function, coming: int) -> bool:
     promised(function, found, coming)
     taken = enough(function, found, candidates)
     for container in taken:
-        drain(state, container, f"{function.spec.name} waits for its share")
+        drain(state, container, f"{function.named_to(state.functions[container.function])} waits for its share")
     if taken:
         keep(state, function, taken)
     return bool(taken)
@@ -171,7 +172,8 @@ def _move(state: State, function: Function) -> None:
                 taken = enough(function, rooms(state, function, {node.id: [], **candidates}), candidates)
                 if taken:
                     for container in taken:
-                        drain(state, container, f"it moves: {function.spec.name} wants {name(request)} on one node")
+                        mover = function.named_to(state.functions[container.function])
+                        drain(state, container, f"it moves: {mover} wants {name(request)} on one node")
                     keep(state, function, taken)
                     return
 
