@@ -96,3 +96,12 @@ def test_links_between_pages_lead_somewhere(page: Path):
 def test_every_decision_is_in_the_list_of_decisions():
     listed = (DOCS / "adr" / "README.md").read_text()
     assert not [path.name for path in (DOCS / "adr").glob("0*.md") if path.name not in listed]
+
+
+def test_every_test_that_the_guide_of_security_names_is_there():
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "guides" / "security.md").read_text()))
+    there = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert named
+    assert named <= there, named - there
