@@ -10,7 +10,7 @@ force every fallback by it, and an operator can step around a broken feature.
 | pidfd | 5.4 | processes are watched by their parent's word and by looking at /proc |
 | cgroup_kill | 5.14, cgroup v2 | the freezer holds a container while its processes are killed one by one |
 | cgroups | a writable tree | no limits, no accounting |
-| nat | root, nft, veth | containers have only loopback |
+| nat | nft, veth; without root pasta or slirp4netns | containers have only loopback |
 | templates | | nothing is forked: each container executes an interpreter of its own |
 """
 
@@ -41,17 +41,23 @@ class Features:
     why: Mapping[str, str]
 
 
-def find(staging: str, userns_fd: int, rootless: bool, environ: Mapping[str, str] = os.environ) -> Features:
+def without(environ: Mapping[str, str] = os.environ) -> set[str]:
+    """What is switched off by hand."""
+    return {name for name in environ.get("INRUSH_WITHOUT", "").split(",") if name}
+
+
+def find(
+    staging: str, userns_fd: int, rootless: bool, no_way_out: str = "", environ: Mapping[str, str] = os.environ
+) -> Features:
     """Try each feature. `staging` is an empty directory on a private tmpfs, `userns_fd` some user namespace to map
-    into.
+    into. `no_way_out` says why an ordinary user's launcher has no network, if so.
     """
-    without = {n for n in environ.get("INRUSH_WITHOUT", "").split(",") if n}
-    why = dict.fromkeys(without & set(NAMES), "switched off by INRUSH_WITHOUT")
+    why = dict.fromkeys(without(environ) & set(NAMES), "switched off by INRUSH_WITHOUT")
     probes: dict[str, Callable[[], str]] = {
         "pidfd": _pidfd,
         "idmap": lambda: _idmap(staging, userns_fd, rootless),
         "overlay_fd": lambda: _overlay_fd(staging, rootless),
-        "nat": lambda: _nat(rootless),
+        "nat": lambda: _nat(no_way_out),
     }
     for name, probe in probes.items():
         if name not in why and (reason := probe()):
@@ -94,9 +100,9 @@ def _overlay_fd(staging: str, rootless: bool) -> str:
     return ""
 
 
-def _nat(rootless: bool) -> str:
-    if rootless:
-        return "without root, no network device can be made outside the user's own namespace"
+def _nat(no_way_out: str) -> str:
+    if no_way_out:
+        return no_way_out
     if not caps.has("net_admin", caps.read_status()):
         return "no CAP_NET_ADMIN"
     if not shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):

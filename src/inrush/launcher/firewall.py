@@ -37,6 +37,7 @@ _TABLE = """
 table inet {table} {{}}
 delete table inet {table}
 table inet {table} {{
+  set node {{ type ipv4_addr; flags interval; auto-merge; }}
   set blocked {{ type ipv4_addr; flags interval; auto-merge; {blocked} }}
   set resolvers {{ type ipv4_addr; {resolvers} }}
   chain prerouting {{ type filter hook prerouting priority raw; policy accept
@@ -47,6 +48,7 @@ table inet {table} {{
     fib daddr type local reject
     fib daddr type {{ broadcast, multicast, anycast }} drop
     ip daddr {subnet} drop
+    ip daddr @node reject
     meta l4proto {{ tcp, udp }} th dport 53 ip daddr @resolvers accept
     ip daddr @blocked reject with icmp type admin-prohibited
   }}
@@ -69,14 +71,19 @@ table inet {table} {{
 }}
 """
 """`fib saddr . iif oif`: a route of the source that leads out by the link of which the packet came, so only its own.
+`node` is filled where the launcher lives in a network of its own, to which the node's addresses are foreign.
 Bridges hold other containers or machines of this node (Docker's, libvirt's), unless one is the node's way out.
 """
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """No other launcher of this node changes its network meanwhile."""
-    fd = os.open(_LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    """No other launcher of this network changes it meanwhile. Who may not write in /run has a network of his own."""
+    try:
+        fd = os.open(_LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        yield
+        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -102,8 +109,15 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
         for rule in _exceptions(device):
             _iptables("-I", "FORWARD", *rule)
     if _FORWARD.read_text().strip() == "0":
-        _CHANGED.touch()
+        with contextlib.suppress(PermissionError):  # then the network is this launcher's own, and goes with it
+            _CHANGED.touch()
         _FORWARD.write_text("1")
+
+
+def forbid(table: str, networks: Sequence[str]) -> None:
+    """The networks that are the node's own, from now on. Raises `OSError` where the kernel refuses."""
+    added = f"add element inet {table} node {{ {', '.join(networks)} }}\n" if networks else ""
+    nft(f"flush set inet {table} node\n{added}")
 
 
 def _elements(addresses: Iterable[str]) -> str:

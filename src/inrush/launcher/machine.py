@@ -11,7 +11,7 @@ import os
 import secrets
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from inrush.launcher.places import OWN, Places
 from inrush.launcher.process import Given
 from inrush.launcher.seals import Seals
 from inrush.launcher.specs import FIRST_UID, Limits, RootSpec
+from inrush.launcher.usernet import UserNetwork
 from inrush.launcher.userns import UserNamespaces
 from inrush.linux import landlock, messages, mounts, seccomp
 
@@ -81,7 +82,10 @@ class Held:
 class Machine:
     """One launcher's means. Built inside the launcher's own mount namespace."""
 
-    def __init__(self, state: Path, tag: str, loop: Loop, rootless: bool, lost: str, given: Given) -> None:
+    def __init__(
+        self, state: Path, tag: str, loop: Loop, rootless: bool, lost: str, given: Given, wayout: UserNetwork | str = ""
+    ) -> None:
+        """`wayout` is that of an ordinary user's launcher, or why there is none."""
         self.state = state.resolve()
         self.loop = loop
         self.rootless = rootless
@@ -98,16 +102,31 @@ class Machine:
         staging = own / "uppers"
         staging.mkdir(exist_ok=True)
         mounts.attach(mounts.detached("tmpfs", [("mode", "700"), ("size", "16m")]), str(staging))
-        self.features = features.find(str(staging), self.users.get(FIRST_UID), rootless)
+        no_way_out, usernet = (wayout, None) if isinstance(wayout, str) else ("", wayout)
+        self.features = features.find(str(staging), self.users.get(FIRST_UID), rootless, no_way_out)
         self.why = dict(self.features.why)
         self.cgroups = self._find_cgroups()
         self._makers: dict[int, Maker] = {}
         self._numbers = itertools.count(1)
-        self.network = Network(self.tag, self._maker, given.blocked) if self.features.nat else None
+        self.network = self._find_network(given.blocked, usernet)
         self.idlers: list[Callable[[], bool]] = []
         """What else there is to do when there is nothing to do."""
         self.seals = Seals(loop)
         self.overlays = Overlays(self.places, self.store_uid, staging, own / "shifted", self.features, rootless)
+
+    def _find_network(self, blocked: Sequence[str], usernet: UserNetwork | None) -> Network | None:
+        if not self.features.nat:
+            return None
+        network = Network(self.tag, self._maker, blocked, usernet)
+        if usernet is not None:
+            self.loop.watch(usernet.fileno(), network.addresses_changed)
+            self.loop.watch(usernet.keeper.fileno(), lambda: self._cut_off(usernet))
+        return network
+
+    def _cut_off(self, usernet: UserNetwork) -> None:
+        self.loop.unwatch(usernet.keeper.fileno())
+        words = f"{usernet.program} has ended: {usernet.last_words()}; start the server anew"
+        sys.stderr.write(f"inrush: containers have no way out any more: {words}\n")
 
     def _find_cgroups(self) -> Cgroups | None:
         if not self.features.cgroups:

@@ -23,7 +23,7 @@ import sys
 import time
 from pathlib import Path
 
-from inrush.launcher import orders, spawn, userns
+from inrush.launcher import features, orders, spawn, usernet, userns
 from inrush.launcher.loop import Loop
 from inrush.launcher.machine import Machine, tag_of
 from inrush.launcher.places import OWN, STORE
@@ -102,12 +102,13 @@ def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, given
         loop = Loop()
         signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "running", False))
         lost = userns.enter_own() if rootless else ""
+        wayout = usernet.enter() if rootless and "nat" not in features.without() else ""
         process.die_with_parent(signal.SIGTERM)
         if os.getppid() == 1:
             raise OSError("the janitor died")
         namespaces.unshare(namespaces.NEWNS)
         mounts.make_private()
-        machine = Machine(state, tag, loop, rootless, lost, given)
+        machine = Machine(state, tag, loop, rootless, lost, given, wayout)
         messages.send(agent, {"hello": machine.report()})
         Service(agent, machine)
         gc.freeze()  # every init is a fork of this process

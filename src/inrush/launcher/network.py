@@ -29,6 +29,7 @@ from pathlib import Path
 
 from inrush.launcher import firewall, routes
 from inrush.launcher.maker import Maker
+from inrush.launcher.usernet import UserNetwork
 from inrush.linux import links, messages, namespaces
 
 _AT_ONCE, _SOON_S = 8, 0.1
@@ -52,12 +53,20 @@ class Net:
 
 class Network:
     """The links and the table of one launcher; nothing is made before the first container asks. `blocked` are the
-    networks that containers may not reach."""
+    networks that containers may not reach. `usernet` is the way out where the launcher's own network is not the node's.
+    """
 
-    def __init__(self, tag: str, maker: Callable[[int], Maker], blocked: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        tag: str,
+        maker: Callable[[int], Maker],
+        blocked: Sequence[str] = (),
+        usernet: UserNetwork | None = None,
+    ) -> None:
         self.device = f"inrush{tag}"
         self.table = f"inrush_{tag}"
         self._blocked = blocked
+        self._usernet = usernet
         self._ready: dict[int, deque[Net]] = {}
         self._maker = maker
         self._bare: dict[int, deque[int]] = {}
@@ -162,19 +171,30 @@ class Network:
         return Net(fd, address, link)
 
     def _set_up(self) -> links.Netlink:
-        self._mtu = routes.outbound_mtu()
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         outside = links.Netlink()
+        self._mtu = routes.outbound_mtu(outside)
+        taken = self._usernet.taken if self._usernet else []
         with firewall.alone():
             outside.delete(self.device)
-            subnet = routes.free_subnet(self.device, routes.taken(), routes.resolvers())
+            subnet = routes.free_subnet(self.device, [*routes.taken(), *taken], routes.resolvers())
             self._gateway = str(subnet.network_address + 1)
             outside.add_bridge(self.device, _LOCAL_MAC + zlib.crc32(self.device.encode()).to_bytes(4))
             firewall.set_up(self.table, self.device, str(subnet), self._blocked)
             outside.add_address(outside.index(self.device), self._gateway, 16)
+        self._forbid()
         self._addresses = map(str, itertools.islice(subnet.hosts(), 1, None))
         self._netlink = outside
         return outside
+
+    def addresses_changed(self) -> None:
+        """The node has other addresses than before."""
+        if self._netlink is not None:
+            self._forbid()
+
+    def _forbid(self) -> None:
+        if self._usernet is not None:
+            firewall.forbid(self.table, self._usernet.forbidden())
 
 
 def _without_ipv6(link: str) -> None:

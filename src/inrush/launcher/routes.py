@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from inrush.launcher import overlay
+from inrush.linux import links
 
 _DEFAULT_MTU = 1500
 
@@ -37,11 +38,9 @@ def ways_out() -> list[str]:
     return sorted({link for link, network, _ in _routes() if network == "0.0.0.0/0"})
 
 
-def outbound_mtu() -> int:
+def outbound_mtu(outside: links.Netlink) -> int:
     """That of the link of the default route: a larger one inside would make packets that must be cut on their way."""
-    for link in ways_out():
-        return int(Path(f"/sys/class/net/{link}/mtu").read_text())
-    return _DEFAULT_MTU
+    return min(map(outside.mtu, ways_out()), default=_DEFAULT_MTU)
 
 
 def resolvers() -> list[str]:

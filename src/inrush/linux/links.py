@@ -17,9 +17,9 @@ _DST, _OIF, _GATEWAY, _PREFSRC = 1, 4, 5, 7
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _UP, _NOARP, _MULTICAST = 1, 0x80, 0x1000
 _MAIN_TABLE, _STATIC, _UNIVERSE, _LINK_SCOPE, _UNICAST, _ONLINK = 254, 4, 0, 253, 1, 4
-_GET_INDEX = 0x8933
-IPV4_ADDRESSES = 0x10
-"""The multicast group of netlink that tells of IPv4 addresses which come and go."""
+_GET_MTU, _GET_INDEX = 0x8921, 0x8933
+IPV4_ADDRESSES, IPV4_ROUTES = 0x10, 0x40
+"""The multicast groups of netlink that tell of IPv4 addresses and routes which come and go."""
 
 
 def loopback_up() -> None:
@@ -71,6 +71,11 @@ class Netlink:
     def index(self, name: str) -> int:
         """The number of a link of this namespace."""
         answer = fcntl.ioctl(self._socket, _GET_INDEX, struct.pack("16si20x", name.encode(), 0))
+        return int(struct.unpack_from("i", answer, 16)[0])
+
+    def mtu(self, name: str) -> int:
+        """The largest packet that a link of this namespace takes."""
+        answer = fcntl.ioctl(self._socket, _GET_MTU, struct.pack("16si20x", name.encode(), 0))
         return int(struct.unpack_from("i", answer, 16)[0])
 
     def add_address(self, index: int, address: str, prefix: int) -> None:
