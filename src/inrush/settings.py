@@ -69,6 +69,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("max_payload_mib", 4096, "Largest argument or result"),
     Setting("reserve_memory_mib", 512, "Memory of the node that containers may not take"),
+    Setting("reserve_processes", 4_096, "Processes and threads of the node that containers may not take"),
     Setting("snapshot_memory_mib", 4096, "Memory that snapshots may hold; the least used goes first"),
     Setting("snapshot_ttl_s", 3600, "A snapshot unused for this long is let go"),
     Setting("zygote_ttl_s", 600, "An idle zygote is let go after this long"),

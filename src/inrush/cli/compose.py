@@ -65,7 +65,8 @@ def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool)
 
     inherited = Inherited.read()
     blocked = tuple(settings.networks(plain["blocked_addresses"]))
-    handle = start_launcher(home, Given(declared(inherited), plain["reserve_memory_mib"], uid, blocked))
+    reserves = plain["reserve_memory_mib"], plain["reserve_processes"]
+    handle = start_launcher(home, Given(declared(inherited), reserves[0], uid, blocked, reserves[1]))
     if plain["pools"]:
         plain = {**plain, "pools": str(home / Path(plain["pools"]).expanduser())}
     said = _drop_privileges(home, plain, uid)

@@ -6,7 +6,8 @@ that waits for an RCU grace period (12 ms here), where v1's `tasks` file takes n
 `cgroup.kill` would.
 
 A container has a group of its name in each tree, below one group per state directory, so that what a crash left is
-found and swept.
+found and swept. That group bounds all containers together: they leave memory and processes for the server and the
+machine, and weigh less than the server does when the processor is short.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from inrush.launcher.specs import Limits, Usage
 _V1_WANTED = ("cpu", "cpuacct", "memory", "pids", "freezer")
 _MIB = 1 << 20
 _PERIOD_US = 100_000
+_ALONE_SHARES, _ALONE_WEIGHT = 1024, 100
+"""What the kernel gives a group, or a process outside of groups, when nobody says otherwise (v1, v2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +160,39 @@ class Cgroups:
         self._can_kill = can_kill
         for base in self._distinct():
             os.makedirs(base, exist_ok=True)
-        cores = os.cpu_count() or 1
         if where.pure:
             for path in (where.v2, self._bases["v2"]):
                 _write(f"{path}/cgroup.subtree_control", "+cpu +memory +pids")
-            _write(f"{self._bases['v2']}/cpu.weight", str(min(10_000, 100 * cores)))
-        elif "cpu" in self._bases:  # all containers together weigh as much as a process for each core would
-            _write(f"{self._bases['cpu']}/cpu.shares", str(1024 * cores))
+
+    def bound(self, memory_mib: int, pids: int, own: str) -> None:
+        """Bound all containers together. `own` is the text of /proc/self/cgroup: where this process is, the server is.
+
+        Half of what the server weighs: as a group, or, where it is in none, as a process on each core.
+        """
+        if base := self._bases.get("v2"):
+            knobs = {
+                "memory.max": str(memory_mib * _MIB),
+                "memory.swap.max": "0",
+                "pids.max": str(pids),
+                "cpu.weight": str(_ALONE_WEIGHT // 2),
+            }
+            for name, value in knobs.items():
+                _write(f"{base}/{name}", value)
+            return
+        if "memory" in self._bases:
+            with contextlib.suppress(OSError):  # it is so already where there are groups inside
+                _write(f"{self._bases['memory']}/memory.use_hierarchy", "1")
+        alone = any(line.endswith(":/") and "cpu" in line.split(":")[1].split(",") for line in own.splitlines())
+        bytes_ = str(memory_mib * _MIB)
+        for controller, name, value in (
+            ("cpu", "cpu.shares", str(_ALONE_SHARES // 2 * ((os.cpu_count() or 1) if alone else 1))),
+            ("memory", "memory.memsw.limit_in_bytes", "-1"),  # it is never below the other
+            ("memory", "memory.limit_in_bytes", bytes_),
+            ("memory", "memory.memsw.limit_in_bytes", bytes_),
+            ("pids", "pids.max", str(pids)),
+        ):
+            if controller in self._bases:
+                _write(f"{self._bases[controller]}/{name}", value)
 
     def _distinct(self) -> list[str]:
         return list(dict.fromkeys(self._bases.values()))  # cpu and cpuacct are often one tree

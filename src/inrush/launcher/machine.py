@@ -31,6 +31,8 @@ from inrush.launcher.userns import UserNamespaces
 from inrush.linux import landlock, messages, mounts, seccomp
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 2.0
+_LEAST_MIB, _LEAST_PIDS = 256, 256
+"""What all containers together have at least, whatever is reserved."""
 _SIGNS = string.digits + string.ascii_letters
 
 
@@ -92,7 +94,8 @@ class Machine:
         self.lost = lost
         self.tag = tag
         self.users = UserNamespaces(rootless)
-        self.memory_mib = max(256, _memory_mib() - given.reserve_mib)
+        self.memory_mib = max(_LEAST_MIB, _memory_mib() - given.reserve_mib)
+        self.pids = max(_LEAST_PIDS, _processes() - given.reserve_processes)
         self.filter_code = seccomp.program()
         self.template_filter_code = seccomp.program(allowed=seccomp.TEMPLATE)
         self.build_filter_code = seccomp.program(allowed=("chroot",))
@@ -133,7 +136,9 @@ class Machine:
             return None
         try:
             where = layout(Path("/proc/self/mountinfo").read_text())
-            return Cgroups(where, f"inrush-{self.tag}", self.features.cgroup_kill)
+            cgroups = Cgroups(where, f"inrush-{self.tag}", self.features.cgroup_kill)
+            cgroups.bound(self.memory_mib, self.pids, Path("/proc/self/cgroup").read_text())
+            return cgroups
         except OSError as error:
             self.why["cgroups"] = f"no limits and no accounting: {error}"
             return None
@@ -269,6 +274,11 @@ class Machine:
             "resolver_on_loopback": overlay.loopback_resolver(text),
             "resolver": overlay.resolv_conf(),
         }
+
+
+def _processes() -> int:
+    """How many processes and threads the kernel has room for."""
+    return min(int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("pid_max", "threads-max"))
 
 
 def _memory_mib() -> int:

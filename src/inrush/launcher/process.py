@@ -36,15 +36,16 @@ NOTHING = Declared()
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a launcher knows from its start, and believes of nobody later. `reserve_mib` is memory of the node that
-    containers may not take; `store_uid` is whose the store is: the first of the ids that layers on disk have. `blocked`
-    are networks that containers may not reach.
+    """What a launcher knows from its start, and believes of nobody later. `reserve_mib` and `reserve_processes` are
+    what containers may not take of the node. `store_uid` is whose the store is: the first of the ids that layers on
+    disk have. `blocked` are networks that containers may not reach.
     """
 
     declared: Declared = NOTHING
     reserve_mib: int = 512
     store_uid: int = 0
     blocked: tuple[str, ...] = ()
+    reserve_processes: int = 4_096
 
 
 def start_launcher(state: Path, given: Given | None = None, *, rootless: bool | None = None) -> LauncherHandle:
