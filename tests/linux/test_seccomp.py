@@ -20,9 +20,9 @@ UNSHARE = {"x86_64": 272, "aarch64": 97}
 machines = pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 
 
-def answer(code: bytes, arch: int, number: int, first: int = 0) -> int:
-    """What the filter returns for a call with this first argument."""
-    data = struct.pack("<iIQ6Q", number, arch, 0, first, 0, 0, 0, 0, 0)
+def answer(code: bytes, arch: int, number: int, first: int = 0, second: int = 0, third: int = 0) -> int:
+    """What the filter returns for a call with these arguments."""
+    data = struct.pack("<iIQ6Q", number, arch, 0, first, second, third, 0, 0, 0)
     at, value = 0, 0
     while True:
         operation, if_true, if_false, operand = struct.unpack_from("HBBI", code, at * 8)
@@ -102,3 +102,11 @@ def test_a_template_may_make_all_namespaces_but_those_of_users(monkeypatch: pyte
 def test_a_machine_whose_numbers_are_not_known_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp, "MACHINE", "riscv64")
     assert seccomp.program() == b""
+
+
+@machines
+def test_sockets_do_not_linger(code: bytes, machine: str) -> None:
+    number = {"x86_64": 54, "aarch64": 208}[machine]
+    assert answer(code, ARCH[machine], number, 3, 1, 13) == 0x50000, "it succeeds, and nothing is done"
+    for level, option in ((1, 2), (1, 8), (6, 13), (0, 13)):
+        assert answer(code, ARCH[machine], number, 3, level, option) == ALLOW

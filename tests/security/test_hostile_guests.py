@@ -136,6 +136,35 @@ def test_who_breaks_the_protocol_ends_alone_and_costs_nothing(hostile: RunningSe
     assert "defect" not in hostile.log()
 
 
+LINGER = """
+listener = socket.create_server(("127.0.0.1", 0))
+talker = socket.create_connection(listener.getsockname())
+talker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 600))
+talker.setblocking(False)
+try:
+    while talker.send(bytes(1 << 20)):
+        pass
+except BlockingIOError:
+    pass
+stream, side = ends()
+rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [talker.fileno()]))]
+for end in (side, stream):
+    try:
+        end.sendmsg([frame({"t": "log", "c": "", "s": "stdout", "n": [1]}, b"x")], rights)
+    except PermissionError:
+        pass
+talker.close()
+time.sleep(1)
+"""
+
+
+def test_nobody_waits_for_a_socket_that_lingers_and_was_passed(hostile: RunningServer) -> None:
+    """The kernel closes what a message brings and nobody takes, in the process that reads."""
+    done = hostile.run(PROGRAM.replace("CODE", repr(SOCKETS + LINGER)), timeout_s=60.0)
+    said = [line for line in done.stdout.splitlines() if line.startswith(("ATTACK", "BESIDE"))]
+    assert said == ["BESIDE 2", "ATTACK nobody ended it", "BESIDE 3"]
+
+
 TEMPLATE = '''
 import inrush
 HOOK = """

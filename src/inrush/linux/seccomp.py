@@ -3,7 +3,9 @@
 Refused is what only matters to who administers a machine, what has a history of holes, and what the namespaces have
 already made useless: mounting, namespaces, modules, tracing, keys, io_uring, bpf, clocks. `clone3` answers ENOSYS,
 so that libc uses `clone`, whose flags the filter can read: a clone into new namespaces is refused. Sockets of kinds
-that no namespace confines are refused too.
+that no namespace confines are refused too. Setting SO_LINGER succeeds and changes nothing: whoever closes the last
+descriptor of a TCP socket waits for as long as it says, and that may be a process to which the descriptor was passed,
+even one that never asked for descriptors and only reads.
 
 A template is under a wider one: it may mount and make namespaces, for its children, but no user namespaces.
 """
@@ -43,15 +45,18 @@ _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _UNSHARE = {"x86_64": 272, "aarch64": 97}
+_SETSOCKOPT = {"x86_64": 54, "aarch64": 208}
 _CLONE3 = 435
 _X32 = 0x40000000
 _NEW_NAMESPACES, _NEW_USER_NAMESPACE = 0x7E020000, 0x10000000
 _AF_ALG, _AF_VSOCK = 38, 40
+_SOL_SOCKET, _SO_LINGER = 1, 13
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
 _FIRST_ARGUMENT = 16  # offset in struct seccomp_data; both machines are little-endian
+_SECOND_ARGUMENT, _THIRD_ARGUMENT = 24, 32
 
 TEMPLATE = (
     *("mount", "umount2", "pivot_root", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "mount_setattr"),
@@ -86,6 +91,14 @@ def program(allowed: tuple[str, ...] = ()) -> bytes:
         (_JUMP_EQUAL, 1, 0, _AF_VSOCK),
         (_JUMP_EQUAL, 0, 1, _AF_ALG),
         (_RETURN, 0, 0, _ERRNO | _EAFNOSUPPORT),
+        *_PASS,
+    ]
+    answers[_SETSOCKOPT[MACHINE]] = [
+        (_LOAD, 0, 0, _SECOND_ARGUMENT),
+        (_JUMP_EQUAL, 0, 3, _SOL_SOCKET),
+        (_LOAD, 0, 0, _THIRD_ARGUMENT),
+        (_JUMP_EQUAL, 0, 1, _SO_LINGER),
+        (_RETURN, 0, 0, _ERRNO),  # of no error
         *_PASS,
     ]
     if MACHINE == "x86_64":  # the x32 numbers, another door to the same calls

@@ -28,6 +28,7 @@ from inrush.agent.containers.held import Held
 from inrush.agent.containers.output import Collected, OutputLimit, PipeReader, read_pipe
 from inrush.agent.containers.processes import Begun, End, Stdio, failure, of_exit, traceback_of
 from inrush.errors import Error
+from inrush.linux import messages
 from inrush.wire import Status
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class Container:
         ours, theirs = socket.socketpair()
         out, err = os.pipe(), os.pipe()
         ours.setblocking(False)
+        messages.refuse_descriptors(ours)  # the event loop only reads, and so would close what came along
         self._socket = ours
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: self.guest, sock=ours)
