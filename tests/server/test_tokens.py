@@ -363,3 +363,58 @@ async def test_the_audit_log_tells_who_did_what(server: Server, prod: Prod, clie
     assert (server.home / "audit.log").stat().st_mode & 0o777 == 0o600
     stage = (await server.tokens.create(OWNER, "s", ("admin",), "stage", 0.0))[0].principal
     assert server.audit.latest(100, stage) == []
+
+
+# ── ids of calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("total", [1, 3, -1])
+async def test_the_id_of_a_call_that_was_saved_is_of_no_use_to_another(
+    server: Server, prod: Prod, client: Client, total: int
+) -> None:
+    """Neither to read its results, nor to put others beside them."""
+    spec = AppSpec(name="mine", functions=(F,))
+    mine = (await client.ask(wire.StartApp(spec, deploy=True, environment="stage")))["functions"]["f"]
+    async with Far(server, await token(server, "call", environment="stage")) as far:
+        forged = (b"P7",) * max(total, 1)
+        await far.send(
+            wire.StartCall("ca-prod", mine, "spawn", payloads=forged, total=total),
+            wire.AwaitCall("ca-prod"),
+            wire.Inputs("ca-prod", 3, (b"P8",)),
+            wire.EndInputs("ca-prod", 4),
+        )
+        refused = await far.next()
+        while not isinstance(refused, wire.CallRefused):
+            assert not isinstance(refused, wire.Accepted)
+            assert not isinstance(refused, wire.Results) or b"P1" not in refused.payloads
+            refused = await far.next()
+        assert isinstance(await far.ask(wire.FindCall("ca-prod")), wire.Refused)
+    await server.store.flush()
+    assert (await client.ask(wire.FindCall("ca-prod"))) | {"function": ""} == {
+        "function": "", "kind": "spawn", "inputs": 1, "done": 1,
+    }  # fmt: skip
+    client.send(wire.AwaitCall("ca-prod"))
+    assert await client.results("ca-prod", 1) == {0: (0, b"P1")}
+
+
+async def test_a_call_that_is_under_way_is_not_joined_by_another(server: Server, prod: Prod, client: Client) -> None:
+    agent = Agent(server, lambda method, payload: payload, node="no-slow")
+    agent.hold = True
+    spec = AppSpec(name="slow", functions=(F,))
+    slow = (await client.ask(wire.StartApp(spec, deploy=True, environment="prod")))["functions"]["f"]
+    client.send(wire.StartCall("ca-slow", slow, "spawn", payloads=(b"P1",), total=-1))
+    async with Far(server, await token(server, "call", environment="stage")) as far:
+        messages = [
+            wire.StartCall("ca-slow", slow, "spawn", payloads=(b"P2",)),
+            wire.AwaitCall("ca-slow"),
+            wire.ResumeCall("ca-slow"),
+            wire.Inputs("ca-slow", 1, (b"P2",)),
+        ]
+        for message in messages:
+            await far.send(message)
+            assert isinstance(await far.next(), wire.CallRefused | wire.Resend)
+        await far.send(wire.EndInputs("ca-slow", 2), wire.CancelCall("ca-slow", True), wire.ForgetCall("ca-slow"))
+        assert (await far.ask(wire.FindCall("ca-slow"))).code == "NotFoundError"
+    client.send(wire.EndInputs("ca-slow", 1), wire.AwaitCall("ca-slow"))
+    agent.release()
+    assert (await client.results("ca-slow", 1))[0][1] in (b"P1",)

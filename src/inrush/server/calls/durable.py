@@ -29,6 +29,7 @@ from inrush.server.calls.saved import Columns
 from inrush.server.calls.table import Calls, not_found
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.rows import tables
+from inrush.server.rows.inserts import Insert
 from inrush.server.rows.store import Operation, Store
 from inrush.server.trust.principal import Principal, owns_call
 from inrush.wire import Status
@@ -77,9 +78,12 @@ class _Live:
     def row(self, ended: float) -> tuple[Any, ...]:
         """Of `tables.calls`."""
         call = self.call
-        function = call.function
-        whose = (function.environment, function.app_name, call.caller)
-        return (call.id, function.id, call.kind, call.method, call.total, self.created, ended, *whose)
+        return (call.id, call.function.id, call.kind, call.method, call.total, self.created, ended, *self.whose())
+
+    def whose(self) -> tuple[str, str, str]:
+        """The columns `_WHOSE` of that row."""
+        function = self.call.function
+        return function.environment, function.app_name, self.call.caller
 
     def tell(self, columns: Columns) -> None:
         """Results are saved: whoever waits for some of them gets those."""
@@ -93,15 +97,18 @@ class Durable:
     def __init__(self, store: Store, calls: Calls, functions: Functions, result_ttl_s: float) -> None:
         self._store, self._calls, self._functions, self._ttl_s = store, calls, functions, result_ttl_s
         self._live: dict[str, _Live] = {}
-        self._insert_call = store.insert(tables.calls)
+        self._insert_call = store.insert(tables.calls, fixed=_WHOSE)
         self._replace_call = store.insert(tables.calls, replace=True, fixed=_WHOSE)
         self._insert_inputs = store.insert(tables.call_inputs)
         self._insert_results = store.insert(tables.results)
         self._end_call = (
             sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("call")).values(ended=sa.bindparam("at"))
         )
+        its = [tables.calls.c[name] == sa.bindparam(f"its_{name}") for name in _WHOSE]
         self._set_total = (
-            sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("call")).values(total=sa.bindparam("n"))
+            sa.update(tables.calls)
+            .where(tables.calls.c.id == sa.bindparam("call"), *its)
+            .values(total=sa.bindparam("n"))
         )
         self._sweeper: asyncio.Task[None] | None = None
         calls.resolve_durable = self.resolved
@@ -136,15 +143,20 @@ class Durable:
         live = self._live.get(call.id)
         if live is None:
             return
-        row = (call.id, first, _encode(payloads))
-        self._store.put([(self._insert_inputs, row)], lambda _, error: self._saved(live, len(payloads), error))
+        rows = [*self._claim(live), (self._insert_inputs, (call.id, first, _encode(payloads)))]
+        self._store.put(rows, lambda _, error: self._saved(live, len(payloads), error))
 
     def total_known(self, call: Call) -> None:
         """A spawned map has said how many inputs it has."""
         live = self._live.get(call.id)
         if live is not None:
-            rows = [{"call": call.id, "n": call.total}]
+            its = {f"its_{name}": value for name, value in zip(_WHOSE, live.whose(), strict=True)}
+            rows = [{"call": call.id, "n": call.total, **its}]
             self._store.execute(self._set_total, rows, lambda _, error: self._saved(live, 0, error))
+
+    def _claim(self, live: _Live) -> list[tuple[Insert, tuple[Any, ...]]]:
+        """Until it is committed that the call is there, nothing of it may be written under an id that is another's."""
+        return [(self._insert_call, live.row(0.0))] if live.start is not None else []
 
     def _started(self, live: _Live, inputs: int, error: Error | None) -> None:
         self._saved(live, inputs, error)
@@ -194,7 +206,7 @@ class Durable:
             else:
                 start.inserts.append(results)
             return
-        rows = [results, (self._replace_call, live.row(time.time()))] if live.ended else [results]
+        rows = [results, (self._replace_call, live.row(time.time()))] if live.ended else [*self._claim(live), results]
         self._store.put(rows, lambda _, error: self._results_saved(live, columns, error))
 
     def _results_saved(self, live: _Live, columns: Columns, error: Error | None) -> None:
@@ -234,7 +246,8 @@ class Durable:
         try:
             row = await self._store.read(partial(saved.call_of, id=id))
             live = self._live.get(id)
-            if not (live.call.owned_by(owner.principal) if live is not None else _owned(row, owner.principal)):
+            fresh = row is None and live is not None and live.call.owned_by(owner.principal)
+            if not fresh and not _owned(row, owner.principal):
                 raise not_found(id)
             self._check_kept(row)
             at = wanted.start - wanted.start % saved.SPAN_INPUTS

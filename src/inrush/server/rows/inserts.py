@@ -22,16 +22,17 @@ LARGE_BYTES = 1024 * 1024
 
 class Insert:
     """Inserts whole rows of a table, values in the order of its columns. A row whose key is there already is left as
-    it is, or with `replace` replaced."""
+    it is, or with `replace` replaced. With `fixed`, names of columns, the one that is there has to have the same values
+    in them; if it has not, all that is written together with the row fails."""
 
     def __init__(self, engine: sa.Engine, table: sa.Table, replace: bool = False, fixed: Sequence[str] = ()) -> None:
-        """A row whose `fixed` columns differ from the one that is there is not replaced."""
         text = re.sub(r"%\(\w+\)s", "%s", str(upsert(engine.dialect.name, table, replace, fixed).compile(engine)))
         self._head, _, rest = text.partition(" VALUES ")
         self._row, _, tail = rest.partition(" ON CONFLICT ")
         self._tail = f" ON CONFLICT {tail}"
         self._texts = {size: self._text(size) for size in SIZES}
-        self._keys = [i for i, column in enumerate(table.columns) if column.primary_key] if replace else []
+        keyed = replace or fixed
+        self._keys = [i for i, column in enumerate(table.columns) if column.primary_key] if keyed else []
 
     def _text(self, rows: int) -> str:
         return f"{self._head} VALUES {', '.join([self._row] * rows)}{self._tail}"
@@ -54,7 +55,7 @@ class Insert:
 
 
 def upsert(dialect: str, table: sa.Table, replace: bool, fixed: Sequence[str] = ()) -> Any:
-    """An insert that leaves a row of the same key as it is, or replaces it."""
+    """An insert that leaves a row of the same key as it is, or replaces it; `fixed` as in `Insert`."""
     keys = [column.name for column in table.primary_key]
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
@@ -64,8 +65,11 @@ def upsert(dialect: str, table: sa.Table, replace: bool, fixed: Sequence[str] = 
         from sqlalchemy.dialects import sqlite
 
         insert = sqlite.insert(table)
-    if not replace:
+    if not replace and not fixed:
         return insert.on_conflict_do_nothing(index_elements=keys)
-    values = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in (*keys, *fixed)}
-    same = sa.and_(*[table.c[name] == insert.excluded[name] for name in fixed]) if fixed else None
-    return insert.on_conflict_do_update(index_elements=keys, set_=values, where=same)
+    kept = (*keys, *fixed) if replace else [c.name for c in table.columns]
+    values: dict[str, Any] = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in kept}
+    if fixed:
+        same = sa.and_(*[table.c[name] == insert.excluded[name] for name in fixed])
+        values[keys[0]] = sa.case((same, table.c[keys[0]]))  # else null, which a key may not be
+    return insert.on_conflict_do_update(index_elements=keys, set_=values)

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import os
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from inrush.errors import Error, InternalError, ResourceExhaustedError
+from inrush.errors import Error, InternalError, PermissionDeniedError, ResourceExhaustedError
 from inrush.server.rows import tables
 from inrush.server.rows.inserts import Insert, upsert
 from inrush.server.rows.inserts import Row as Values
@@ -253,6 +254,8 @@ def _explain(error: Exception) -> Error:
     text = str(getattr(error, "orig", error))
     if "full" in text or "No space" in text:
         return ResourceExhaustedError(f"the store could not be written: {text}; free some disk and try again")
+    if isinstance(getattr(error, "orig", error), sqlite3.IntegrityError) or type(error).__name__ == "NotNullViolation":
+        return PermissionDeniedError("what is there under this id belongs to somebody else")
     log.error("store operation failed", exc_info=error)
     return InternalError(f"the store failed: {text}; see server.log")
 
