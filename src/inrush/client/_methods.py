@@ -34,6 +34,22 @@ class Method(Marked, Generic[P, R, O]):
         return bound_method(instance, self)
 
 
+class FunctionDecorator:
+    """The result of `@app.function(…)`, typed so that `f.remote(3)` has the parameters and the result of `f`."""
+
+    def __init__(self, register: Callable[[Any], Function[..., Any, Any]]) -> None:
+        self._register = register
+
+    @overload
+    def __call__(self, function: Method[P, R, O]) -> Function[P, R, O]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Function[P, R, R]: ...
+    def __call__(self, function: Any) -> Function[..., Any, Any]:
+        return self._register(function)
+
+
 class _MethodDecorator:
     """Typed so that `obj.generate.remote(…)` has the method's own parameters and result."""
 

@@ -1,17 +1,18 @@
-"""App: a named bundle of functions and classes, run for the time of a block or deployed for good."""
+"""App: a named bundle of functions and classes, which runs for the time of a block or is deployed to stay."""
 
 from __future__ import annotations
 
 import functools
 import types
 import warnings
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, dataclass_transform, overload
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, dataclass_transform
 
 from inrush.client import _checks
 from inrush.client._dual import dual, dual_scope
 from inrush.client._link import current
 from inrush.client._marks import mark_of, raw_of
+from inrush.client._methods import FunctionDecorator
 from inrush.client._parameter import parameter
 from inrush.client._unbuilt import refuse
 from inrush.client.image import Image
@@ -19,7 +20,6 @@ from inrush.client.secret import Secret
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
-    from inrush.client._methods import Method
     from inrush.client._options import FunctionOptions
     from inrush.client._running import Running
     from inrush.client.cls import Cls
@@ -28,34 +28,17 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-O = TypeVar("O")  # noqa: E741 - the type as written, before a coroutine is awaited
 C = TypeVar("C", bound=type)
 
 STRATEGIES = ("rolling", "recreate")
 
 
-class _FunctionDecorator:
-    """Typed so that `f.remote(3)` has the function's own parameters and result."""
-
-    def __init__(self, register: Callable[[Any], Function[..., Any, Any]]) -> None:
-        self._register = register
-
-    @overload
-    def __call__(self, function: Method[P, R, O]) -> Function[P, R, O]: ...
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R]) -> Function[P, R, R]: ...
-    def __call__(self, function: Any) -> Function[..., Any, Any]:
-        return self._register(function)
-
-
 class App:
-    """`app = inrush.App("name")`, then `@app.function()` and `@app.cls()`.
+    """A named bundle of functions and classes: `app = inrush.App("name")`, then `@app.function()` and `@app.cls()`.
 
-    `tags` are labels for people. `image` is for functions that name none, `secrets` are for all functions, before their
-    own. With `include_source=False` the program's files are not sent: the image has to hold them. An app without a name
-    is called after its program.
+    `tags` are labels for people. `image` is used by functions that name none, and `secrets` are given to all functions,
+    before their own. With `include_source=False` the program's files are not sent, so the image has to hold them. An
+    app without a name takes the name of its program.
     """
 
     def __init__(
@@ -103,7 +86,7 @@ class App:
         is_generator: bool | None = None,
         schedule: Any = None,
         **options: Unpack[FunctionOptions],
-    ) -> _FunctionDecorator:
+    ) -> FunctionDecorator:
         """Makes a function one that runs in containers: `f.remote(…)`, `f.map(…)`, `f.spawn(…)`.
 
         What it runs in: `image` (default: the app's, else `Image.host()`), `env` (variables), `secrets`, `gpu`
@@ -130,15 +113,15 @@ class App:
         if _used_bare is not None:
             raise InvalidError("write @app.function() with parentheses")
         given: dict[str, Any] = {**options, "schedule": schedule}
-        return _FunctionDecorator(functools.partial(self._add_function, name, is_generator, given))
+        return FunctionDecorator(functools.partial(self._add_function, name, is_generator, given))
 
     @dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
     def cls(self, _used_bare: object = None, /, **options: Unpack[FunctionOptions]) -> Callable[[C], C]:
         """Makes a class one whose objects live in containers: `Model().generate.remote(…)`.
 
-        Takes what `function` takes. Methods to be called carry `@inrush.method()`, what runs once in each container
-        `@inrush.enter()`, and values that tell its containers apart are `inrush.parameter()`. `__init__` takes no
-        arguments.
+        It takes what `function` takes. Methods that are called from outside carry `@inrush.method()`, a method that
+        runs once in each container carries `@inrush.enter()`, and `inrush.parameter()` declares the values by which
+        variants of the class differ. `__init__` takes no arguments.
         """
         if _used_bare is not None:
             raise InvalidError("write @app.cls() with parentheses")
@@ -147,8 +130,7 @@ class App:
     def local_entrypoint(
         self, _used_bare: object = None, /, *, name: str | None = None
     ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
-        """Marks the function that `inrush run FILE` calls, here, while the app runs. Its parameters become options
-        of the command."""
+        """Marks the function that `inrush run FILE` calls here while the app runs; its parameters become options."""
         if _used_bare is not None:
             raise InvalidError("write @app.local_entrypoint() with parentheses")
 
@@ -162,8 +144,8 @@ class App:
         return add
 
     def include(self, other_app: App, /, inherit_tags: bool = True) -> App:
-        """Adds another app's functions and classes to this one; a name that both have is warned of, and the other's
-        taken."""
+        """Adds another app's functions and classes; of a name that both have, the other app's is taken, with a
+        warning."""
         for name in {**other_app._functions, **other_app._classes}:
             mine = self._functions.pop(name, None) or self._classes.pop(name, None)
             if mine is not None and mine not in (other_app._functions.get(name), other_app._classes.get(name)):
@@ -186,11 +168,12 @@ class App:
         interactive: bool = False,
         environment_name: str | None = None,
     ) -> AsyncGenerator[App, None]:
-        """`with app.run():` runs the app for the time of the block; `async with app.run():` does too.
+        """Runs the app for the time of a block: `with app.run():`, or `async with app.run():`.
 
-        It runs in that environment, by default the settings' or the token's, else `main`. Builds its images and sends
-        its code; at the end its calls are cancelled and its containers stopped, unless `detach`. It also ends with this
-        process. Raises `ImageBuildError` for an image that does not build, `InvalidError` for what no node can run.
+        The app runs in the environment that is named here, else in the one of the settings or the token, else in
+        `main`. Running builds the app's images and sends its code. At the end of the block, or of this process, its
+        calls are cancelled and its containers stopped, unless `detach` is given. Raises `ImageBuildError` for an image
+        that does not build, and `InvalidError` for what no node can run.
         """
         refuse(client)
         if interactive:
@@ -224,9 +207,10 @@ class App:
         client: Any = None,
         strategy: str = "rolling",
     ) -> App:
-        """Deploys it under its name into an environment, in the place of an older version there, and returns itself.
+        """Deploys the app under its name into an environment, where it replaces an older version, and returns it.
 
-        `strategy`: `"rolling"` lets containers of the old version finish what they run, `"recreate"` stops them.
+        With the strategy `"rolling"` containers of the old version finish what they run; with `"recreate"` they are
+        stopped.
         """
         refuse(client)
         if tag:
@@ -246,8 +230,7 @@ class App:
     def lookup(
         name: str, *, client: Any = None, environment_name: str | None = None, create_if_missing: bool = False
     ) -> App:
-        """The app of this name (or id) that runs or is deployed, for `stop()`. Its functions: `Function.from_name`.
-        Raises `NotFoundError`."""
+        """The running or deployed app of this name (or id), to stop it. Raises `NotFoundError`."""
         refuse(client)
         if create_if_missing:
             raise UnimplementedError("App.lookup(create_if_missing=True) is not built yet: deploy an app of that name")
@@ -264,7 +247,7 @@ class App:
 
     @dual
     async def stop(self, *, client: Any = None) -> None:
-        """Ends it: its calls are cancelled, its containers get their grace. A deployed one is deployed no more."""
+        """Ends the app, deployed or not: cancels its calls and lets its containers finish within their grace."""
         refuse(client)
         from inrush.wire import StopApp
 
@@ -281,17 +264,17 @@ class App:
 
     @property
     def app_id(self) -> str | None:
-        """Its id (`ap-…`) while it runs here, or was deployed from here."""
+        """The app's id (`ap-…`) while it runs here, or after it was deployed from here; else None."""
         return self._running.id if self._running is not None else None
 
     @property
     def description(self) -> str | None:
-        """Its name."""
+        """The app's name."""
         return self.name
 
     @property
     def urls(self) -> dict[str, str]:
-        """URLs of its endpoints by `function` or `Class.method`, while it runs here or was deployed from here."""
+        """URLs of the app's endpoints by `function` or `Class.method`, once it runs here or was deployed from here."""
         return dict(self._running.urls) if self._running is not None else {}
 
     @property
@@ -301,22 +284,22 @@ class App:
 
     @property
     def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
-        """Its functions by name."""
+        """The app's functions by name."""
         return dict(self._functions)
 
     @property
     def registered_classes(self) -> dict[str, Cls]:
-        """Its classes by name."""
+        """The app's classes by name."""
         return dict(self._classes)
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
-        """Its local entrypoints by name."""
+        """The app's local entrypoints by name."""
         return dict(self._entrypoints)
 
     @property
     def registered_web_endpoints(self) -> list[str]:
-        """Its endpoints: `function`, or `Class.method`."""
+        """Names of the app's endpoints: `function`, or `Class.method`."""
         functions = [name for name, f in self._functions.items() if f.mark.web]
         return functions + [
             f"{c.name}.{m}" for c in self._classes.values() for m, mark in c.methods.items() if mark.web
@@ -391,7 +374,7 @@ class App:
 
 
 def _is_method(raw: Any) -> bool:
-    """Defined in the body of a class, and taking self."""
+    """Whether a function is defined in the body of a class and takes self."""
     nested = "." in raw.__qualname__.rpartition("<locals>.")[2]
     return nested and isinstance(raw, types.FunctionType) and raw.__code__.co_varnames[:1] == ("self",)
 

@@ -1,4 +1,4 @@
-"""A call that was spawned: the server owns it, and anybody who knows its id can have its result."""
+"""Spawned calls: the server owns them, and any program of the environment that knows a call's id has its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ KEPT_RESULTS = 1024
 
 
 class FunctionCall(Generic[R]):
-    """What `Function.spawn` returns. Results are kept on the server for 7 days (setting `result_ttl_s`)."""
+    """A spawned call, returned by `Function.spawn`. Its results are kept on the server for 7 days (setting
+    `result_ttl_s`)."""
 
     def __init__(self, object_id: str) -> None:
         self.object_id = object_id
@@ -37,8 +38,8 @@ class FunctionCall(Generic[R]):
 
     @staticmethod
     def from_id(function_call_id: str, client: Any = None) -> FunctionCall[Any]:
-        """The call of this id (`ca-…`), from any process that uses the same server. Its existence is checked by the
-        first question."""
+        """The call of this id (`ca-…`), from any process that uses the same server. The first question to it tells
+        whether it exists."""
         refuse(client)
         if not isinstance(function_call_id, str) or not function_call_id.startswith("ca-"):
             raise InvalidError(f"a call's id starts with ca-, not {function_call_id!r}")
@@ -46,11 +47,11 @@ class FunctionCall(Generic[R]):
 
     @dual
     async def get(self, timeout: float | None = None, *, index: int = 0) -> R:
-        """The result of input `index`, or the exception that it raised.
+        """The result of the input `index`; an exception that the input raised is raised here.
 
-        Waits up to `timeout` seconds, without end by default; 0 only looks. Raises `TimeoutError` when there is no
-        result by then, `OutputExpiredError` when it was there and its time is over, `NotFoundError` for an unknown
-        call.
+        It waits up to `timeout` seconds, without end by default; 0 only looks. Raises `TimeoutError` when there is no
+        result by then, `OutputExpiredError` when the result was kept for its time and is gone, and `NotFoundError` for
+        an unknown call.
         """
         if index < 0 or (timeout is not None and timeout < 0):
             raise InvalidError(f"get: index and timeout are not negative, unlike {min(index, timeout or 0)}")
@@ -70,8 +71,8 @@ class FunctionCall(Generic[R]):
 
     @dual_iter
     async def iter(self, *, start: int = 0, end: int | None = None) -> AsyncGenerator[R, None]:
-        """Results of a `spawn_map` in the order of its inputs, from `start` on, before `end`, as they become
-        available. They are fetched up to 256 ahead of the caller."""
+        """Results of a `spawn_map` in the order of its inputs, from `start` until before `end`, as they become
+        available. Up to 256 of them are fetched ahead of the caller."""
         link = await current()
         last = end if end is not None else await self._count(link)
         if start >= last:
@@ -98,17 +99,15 @@ class FunctionCall(Generic[R]):
 
     @dual
     async def cancel(self, terminate_containers: bool = False) -> None:
-        """Cancels what has not ended, and the calls that it made. `get` then raises `CancelledError`.
-
-        With `terminate_containers` the containers that run it are ended too.
-        """
+        """Cancels what has not ended, and the calls that this call made; `get` then raises `CancelledError`. With
+        `terminate_containers` the containers that run it are ended too."""
         link = await current()
         await link.ask(FindCall(self.object_id))
         link.post(CancelCall(self.object_id, terminate_containers))
 
     @dual
     async def hydrate(self, client: Any = None) -> FunctionCall[R]:
-        """Asks whether the call exists; raises `NotFoundError` if it does not."""
+        """Asks the server whether the call exists. Raises `NotFoundError` if it does not."""
         refuse(client)
         await self._count(await current())
         return self
@@ -129,18 +128,18 @@ class FunctionCall(Generic[R]):
 
     @staticmethod
     async def _gather(*function_calls: FunctionCall[T]) -> list[T]:
-        """Results of several calls, in the order given. The first exception is raised."""
+        """Results of several calls in the order given. Raises the first exception."""
         return [await call.get._function() for call in function_calls]
 
     gather = Dual(_gather)
 
 
 _LOOK_S = 0.5
-"""How long a look without waiting waits for a result that the server has."""
+"""How long a look without waiting allows for a result that the server has to arrive."""
 
 
 class _Listener:
-    """Takes results of some inputs of one durable call from the link."""
+    """Receives results of some inputs of one durable call from the link."""
 
     def __init__(self, link: Link, call: str, wanted: range) -> None:
         self._link = link
@@ -157,7 +156,8 @@ class _Listener:
         return self
 
     def want(self, wanted: range) -> None:
-        """From here on these; what lies before the end of those it wanted so far is on its way already."""
+        """Asks for a range of results. Those before the end of an earlier range are on their way already and are not
+        asked for again."""
         assert self._awaited is not None
         more = range(max(wanted.start, self._wanted.stop), wanted.stop)
         self._wanted = wanted
@@ -171,7 +171,7 @@ class _Listener:
             self._link.close(self._awaited, at_once=True)
 
     async def rows(self, deadline: float | None, late: str) -> AsyncIterator[tuple[int, Result]]:
-        """Indexes and results as they come; `TimeoutError` at the deadline."""
+        """Indexes and results as they come. Raises `TimeoutError` at the deadline."""
         while True:
             try:
                 chunk = await self._box.get(None if deadline is None else max(0.0, deadline - time.monotonic()))

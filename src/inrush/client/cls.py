@@ -1,8 +1,8 @@
-"""Classes that run elsewhere: their methods, hooks and parameters.
+"""Classes that run in containers: their methods, hooks and parameters.
 
-`@app.cls` turns a class into a `Cls`. Calling that makes an `Obj`, a handle whose methods have `.remote` and the rest;
-the class itself (`Cls.raw`) is made only in containers (`instantiate`), or here by `.local`. Each set of parameters is
-a variant of the class, with containers of its own.
+`@app.cls` turns a class into a `Cls`. Calling that makes an `Obj`, a handle whose methods have `.remote` and the rest.
+Objects of the class itself (`Cls.raw`) are made only in containers (`instantiate`), or here by `.local`. Each set of
+parameters is a variant of the class, with containers of its own.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ _HANDLE = "__inrush_cls__"
 
 
 def members_of(raw: type) -> dict[str, Any]:
-    """Everything in the class that carries marks, base classes first; an override takes the place of what it
-    overrides."""
+    """All members of the class that carry marks, base classes first. An override replaces what it overrides."""
     found: dict[str, Any] = {}
     for base in reversed(raw.__mro__):
         for name, value in vars(base).items():
@@ -47,7 +46,7 @@ def members_of(raw: type) -> dict[str, Any]:
 
 
 def instantiate(raw: type, values: dict[str, Any]) -> Any:
-    """The user's object with its parameters set, before any hook."""
+    """An object of the user's class with its parameters set. No hook has run yet."""
     made = raw()
     for name, value in values.items():
         setattr(made, name, value)
@@ -64,7 +63,7 @@ def decode_parameters(text: bytes | str) -> dict[str, Any]:
 
 
 def encode_parameters(values: dict[str, Any]) -> bytes:
-    """The canonical JSON object of some values. Raises `InvalidError` over 16 KiB."""
+    """The canonical JSON object of a set of parameters. Raises `InvalidError` over 16 KiB."""
     import base64
     import json
 
@@ -79,12 +78,12 @@ def encode_parameters(values: dict[str, Any]) -> bytes:
 
 
 def _own(raw: type) -> dict[str, Any]:
-    """Attributes of the class and its bases, without those of object."""
+    """Attributes of the class and its bases, except those of `object`."""
     return {name: value for base in reversed(raw.__mro__[:-1]) for name, value in vars(base).items()}
 
 
 class Cls:
-    """A class of an app. Made by `@app.cls` or `Cls.from_name`; call it, with its parameters, to have an instance."""
+    """A class of an app, made by `@app.cls` or `Cls.from_name`. Calling it with its parameters gives an instance."""
 
     raw: type | None
     """The class as the user wrote it; None for one that was looked up by name."""
@@ -124,8 +123,11 @@ class Cls:
     def from_name(
         app_name: str, name: str, *, version: int | None = None, environment_name: str | None = None, client: Any = None
     ) -> Cls:
-        """A class of a deployed app, by name; looked up when it is used first (`hydrate` does it at once), in the
-        environment of this program or container unless another is named."""
+        """A class of a deployed app, by name.
+
+        The server is asked when the class is first used, or at once by `hydrate`. The class is looked for in the
+        environment of this program or container, unless another is named.
+        """
         refuse(client)
         if version is not None:
             raise UnimplementedError("Cls.from_name(version=…) is not built yet: calls go to the newest version")
@@ -134,14 +136,14 @@ class Cls:
 
     @dual
     async def hydrate(self, client: Any = None) -> Cls:
-        """Looks it up now. Raises `NotFoundError` if it is not there."""
+        """Looks the class up now. Raises `NotFoundError` if it is not there."""
         refuse(client)
         await self.reference.find(await current())
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Obj:
-        """An instance, with the values of its parameters. Raises `InvalidError` for unknown, missing or wrongly
-        typed ones."""
+        """An instance with these parameters. Raises `InvalidError` for a parameter that is unknown, missing or of the
+        wrong type."""
         if args:
             named = ", ".join(f"{name}=…" for name in self._parameters)
             how = f"by name: {self.name}({named})" if named else "declared with inrush.parameter(), and has none"
@@ -150,8 +152,8 @@ class Cls:
 
     @property
     def settable(self) -> dict[str, Any]:
-        """Parameters that an instance is made with, and their defaults: `inspect.Parameter.empty` where there is
-        none."""
+        """The parameters that an instance takes, with their defaults (`inspect.Parameter.empty` where there is
+        none)."""
         import inspect
 
         found = {name: parameter.default for name, parameter in self._parameters.items() if parameter.init}
@@ -188,7 +190,7 @@ class Cls:
         raise UnimplementedError("Cls.with_batching is not built yet: pass lists of inputs")
 
     def wire_parameters(self) -> tuple[wire.Parameter, ...]:
-        """For its spec."""
+        """The parameters as the function's spec describes them."""
         return tuple(
             wire.Parameter(name=n, type=_type_of(self.raw, n).__name__, required=p.default is NOTHING)
             for n, p in self._parameters.items()
@@ -197,7 +199,7 @@ class Cls:
 
 
 class Obj:
-    """An instance of a `Cls`: a handle, no object of the class. Its methods are `Function`s."""
+    """An instance of a `Cls`: a handle whose methods are `Function`s, not an object of the user's class."""
 
     def __init__(self, cls: Cls, values: dict[str, Any]) -> None:
         self._cls = cls
@@ -236,7 +238,7 @@ class Obj:
         return Target(self._variant.partition("/")[2], method)
 
     def _run_local(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Calls the method here, on an object that is made, and whose enter hooks run, at the first such call."""
+        """Calls the method in this process. The first such call makes the user's object and runs its enter hooks."""
         raw = self._cls.raw
         assert raw is not None
         if self._local is None:
@@ -252,15 +254,15 @@ def _again(cls: Cls, values: dict[str, Any]) -> Obj:
 
 
 def hooks(raw: type, wanted: Callable[[Mark], bool]) -> list[Callable[[Any], Any]]:
-    """Hooks of a class in the order in which they run: base classes first, then as written; those before the
-    snapshot before the rest."""
+    """Hooks of a class in the order in which they run: those before the snapshot first, then base classes before
+    derived ones, then as written."""
     found = [member for member in members_of(raw).values() if wanted(mark_of(member))]
     return sorted((raw_of(member) for member in found), key=lambda hook: not mark_of(hook).snap)
 
 
 def bound_method(instance: object, method: Marked) -> Function[Any, Any, Any]:
-    """`self.method` inside the class: calls itself, and offers `.remote` and the rest on the variant of this instance's
-    parameters."""
+    """What `self.method` gives inside the class: it can be called like the method, and offers `.remote` and the rest on
+    this instance's variant."""
     cls: Cls | None = getattr(type(instance), _HANDLE, None)
     run = functools.partial(method.raw, instance)
     if cls is None:
@@ -272,7 +274,7 @@ def bound_method(instance: object, method: Marked) -> Function[Any, Any, Any]:
 
 
 class _OwnMethod(Function[Any, Any, Any]):
-    """A method seen from inside its class, where it can be called as such."""
+    """A method as code inside its class sees it; calling it runs the method itself."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.local(*args, **kwargs)
@@ -300,7 +302,7 @@ def _type_of(raw: type | None, name: str) -> type:
 
 
 def _check(raw: type, members: dict[str, Any], parameters: dict[str, Parameter]) -> None:
-    """Refuses what cannot work in a container."""
+    """Refuses a class that cannot work in a container. Raises `InvalidError`."""
     import inspect
 
     init = _own(raw).get("__init__")

@@ -1,4 +1,4 @@
-"""Where this code runs, and for which call."""
+"""Whether code runs in a container, and for which call and input."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ _input: Callable[[], str | None] = _nothing
 
 
 def provide(call: Callable[[], str | None], input: Callable[[], str | None]) -> None:
-    """In a container the guest says which call and which input the calling thread or task runs for."""
+    """Called by the guest in a container: takes functions that tell which call and input the calling thread or task
+    runs for."""
     global _call, _input
     _call, _input = call, input
 
 
 def is_local() -> bool:
-    """False inside a container, True everywhere else."""
+    """False in a container, True everywhere else."""
     return not os.environ.get("INRUSH_IS_REMOTE")
 
 
 def current_input_id() -> str | None:
-    """The id of the input that this code runs for; None outside of a call."""
+    """The id of the input that the calling code runs for; None outside of a call."""
     return _input()
 
 
 def current_function_call_id() -> str | None:
-    """The id of the call that this code runs for; None outside of one. The same for all inputs of a `.map`."""
+    """The id of the call that the calling code runs for, the same for all inputs of a map; None outside of a call."""
     return _call()

@@ -1,4 +1,4 @@
-"""Dict: a named, durable map on the server, shared by all who know its name."""
+"""Dict: a named, durable map on the server, shared by all apps of an environment that know its name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOTHING: Any = object()
 
 
 class _Delete:
-    """`d.delete()` removes the Dict, with all that it holds; `Dict.delete("name")` does it by name."""
+    """`d.delete()` removes the Dict with everything in it; `Dict.delete("name")` does so by name."""
 
     def __init__(self) -> None:
         self.__doc__ = type(self).__doc__
@@ -46,16 +46,17 @@ class _Delete:
 
 
 class Dict:
-    """Keys and values are anything that pickles; a value takes up to 32 MiB. Writes are on disk when they return.
+    """A named, durable map. Keys and values are anything that pickles; a value takes up to 32 MiB. Writes are on disk
+    when they return.
 
     `d[key]`, `d[key] = value`, `key in d`, `del d[key]` and `len(d)` block; the methods have async twins (`await
-    d.get.aio(key)`). Keys are the same when they pickle to the same bytes: 1 and 1.0 are two keys.
+    d.get.aio(key)`). Two keys are the same when they pickle to the same bytes, so 1 and 1.0 are two keys.
     """
 
     def __init__(self, name: str, create: bool = False, environment: str = "") -> None:
         self.name = name
         self.environment = environment
-        """Where it is looked up; empty for the environment that is used by default."""
+        """The environment in which the Dict is looked up; empty for the default one."""
         self._create = create
         self._id = ""
 
@@ -69,8 +70,8 @@ class Dict:
     def from_name(
         name: str, *, environment_name: str | None = None, create_if_missing: bool = False, client: Any = None
     ) -> Dict:
-        """The Dict of this name, looked up when it is used first. Raises `NotFoundError` then, unless
-        `create_if_missing`."""
+        """The Dict of this name. It is looked up when it is first used, which raises `NotFoundError` if it is not
+        there, unless `create_if_missing`."""
         refuse(client)
         if not isinstance(name, str) or not name:
             raise InvalidError(f"a Dict has a name, not {name!r}")
@@ -94,29 +95,30 @@ class Dict:
 
     @dual
     async def hydrate(self, client: Any = None) -> Dict:
-        """Looks it up, or makes it, now."""
+        """Looks the Dict up now, or makes it."""
         refuse(client)
         await self._open(await current())
         return self
 
     @dual
     async def get(self, key: Any, default: Any = None) -> Any:
-        """The value of a key, or `default`."""
+        """The value of a key, or `default` if the key is not there."""
         return await self._get(key, default)
 
     @dual
     async def contains(self, key: Any) -> bool:
-        """Is the key there?"""
+        """Whether the key is there."""
         return bool(await self._do("contains", keys=(_key(key),)))
 
     @dual
     async def put(self, key: Any, value: Any, *, skip_if_exists: bool = False) -> bool:
-        """Sets a value. With `skip_if_exists` only where the key is not there; returns whether it was set."""
+        """Sets a value and returns True. With `skip_if_exists` a key that is there keeps its value, and False is
+        returned."""
         return bool(await self._do("put", pairs=((_key(key), _value(key, value)),), if_absent=skip_if_exists))
 
     @dual
     async def update(self, other: Mapping[Any, Any] | None = None, /, **kwargs: Any) -> None:
-        """Sets many values, in messages of about 8 MiB, each of which is set whole or not at all."""
+        """Sets many values, in messages of about 8 MiB. Each message is stored as a whole or not at all."""
         pairs: list[tuple[bytes, bytes]] = []
         size = 0
         for key, value in {**(other or {}), **kwargs}.items():
@@ -131,7 +133,8 @@ class Dict:
 
     @dual
     async def pop(self, key: Any, default: Any = _NOTHING) -> Any:
-        """Takes a value out; `default` where there is none, else `KeyError`."""
+        """Removes a key and returns its value. Without one it returns `default`, or raises `KeyError` where none is
+        given."""
         data = await self._do("pop", keys=(_key(key),))
         if data is None and default is _NOTHING:
             raise KeyError(key)
@@ -139,7 +142,7 @@ class Dict:
 
     @dual
     async def len(self) -> int:
-        """How many keys there are."""
+        """The number of keys."""
         return int(await self._do("len"))
 
     @dual
@@ -149,19 +152,19 @@ class Dict:
 
     @dual_iter
     async def items(self) -> AsyncGenerator[tuple[Any, Any], None]:
-        """Keys and values, page by page; what is changed meanwhile may or may not be seen."""
+        """All keys and values, page by page. A change made meanwhile may or may not be seen."""
         async for key, value in self._pairs():
             yield pickle.loads(key), load(value)  # noqa: S301 - the user's own data
 
     @dual_iter
     async def keys(self) -> AsyncGenerator[Any, None]:
-        """Keys, page by page."""
+        """All keys, page by page."""
         async for key, _ in self._pairs():
             yield pickle.loads(key)  # noqa: S301
 
     @dual_iter
     async def values(self) -> AsyncGenerator[Any, None]:
-        """Values, page by page."""
+        """All values, page by page."""
         async for _, value in self._pairs():
             yield load(value)
 
@@ -227,7 +230,8 @@ class Dict:
 
 
 def _key(key: Any) -> bytes:
-    """The same bytes for equal keys: without pickle's memo, which tells apart what is one object from what is equal."""
+    """Pickles a key to the same bytes for equal keys: without pickle's memo, which tells identical objects from equal
+    ones."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, 5)
     pickler.fast = True

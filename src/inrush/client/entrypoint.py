@@ -1,4 +1,4 @@
-"""The function of a program that `inrush run` calls on this machine."""
+"""Local entrypoints: the functions of a program that `inrush run` calls on this machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ R = TypeVar("R")
 
 
 class LocalEntrypoint(Generic[P, R]):
-    """Made by `@app.local_entrypoint()`; calling it calls the function. `raw` is the function, `app` what must run
-    meanwhile."""
+    """Made by `@app.local_entrypoint()`; calling it calls the function. `raw` is the function, and `app` is what must
+    run meanwhile."""
 
     def __init__(self, raw: Callable[P, R], app: Declared, name: str | None = None) -> None:
         if not callable(raw) or not hasattr(raw, "__name__"):

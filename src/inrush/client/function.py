@@ -1,4 +1,4 @@
-"""Functions that run elsewhere: `f.remote(…)`, `f.map(…)`, `f.spawn(…)` and their like."""
+"""Functions that run in containers: `f.remote(…)`, `f.map(…)`, `f.spawn(…)` and their like."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ O = TypeVar("O", covariant=True)  # noqa: E741 - the result as written: for an `
 
 
 class Stats(NamedTuple):
-    """What `Function.get_current_stats` tells, now."""
+    """What `Function.get_current_stats` returns: counts of this moment."""
 
     backlog: int
-    """Inputs that wait."""
+    """Inputs that wait for a slot."""
     num_total_runners: int
-    """Containers."""
+    """Containers that start or run."""
     num_running_inputs: int
     input_headroom: int
     """Inputs that could start at once."""
 
 
 class Function(Generic[P, R, O]):
-    """A function of an app, or a method of a class of one. Made by `@app.function`, `Function.from_name`, or
-    `obj.method`.
+    """A function of an app, or a method of one of its classes. `@app.function`, `Function.from_name` and `obj.method`
+    make it.
 
     Every method that talks to the server blocks, and has an async twin: `await f.remote.aio(3)`, `async for x in
     f.map.aio(xs)`.
@@ -88,9 +88,12 @@ class Function(Generic[P, R, O]):
     def from_name(
         app_name: str, name: str, *, version: int | None = None, environment_name: str | None = None, client: Any = None
     ) -> Function[..., Any, Any]:
-        """A function of a deployed app, by name. It is looked up when it is used first (`hydrate` does it at once),
-        and not finding it raises `NotFoundError` then. `environment_name` is where its app is, by default where this
-        program or container is. A method of a class: `Cls.from_name`."""
+        """A function of a deployed app, by name.
+
+        The server is asked when the function is first used, or at once by `hydrate`; `NotFoundError` is raised then if
+        it has no such function. `environment_name` says in which environment the app is; the default is the environment
+        of this program or container. For a method of a class use `Cls.from_name`.
+        """
         refuse(client)
         if version is not None:
             raise UnimplementedError("Function.from_name(version=…) is not built yet: calls go to the newest version")
@@ -103,12 +106,12 @@ class Function(Generic[P, R, O]):
 
     @dual
     async def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs it in a container and returns its result, or raises what it raised, with the traceback from there as its
-        cause.
+        """Runs the function in a container and returns its result. An exception of the function is raised here, with
+        the remote traceback as its cause.
 
-        Raises `SerializationError` for an argument that cannot be pickled, `RequestSizeError` for one too large,
-        `FunctionTimeoutError` after the function's timeout, `ExecutionError` when its container died, `InvalidError`
-        when its app does not run.
+        Raises `SerializationError` for an argument that cannot be pickled, `RequestSizeError` for one that is too
+        large, `FunctionTimeoutError` after the function's timeout, `ExecutionError` when its container died, and
+        `InvalidError` when its app does not run.
         """
         if self.mark.is_generator:
             raise InvalidError(f"{self.name} yields; iterate over {self.name}.remote_gen(…)")
@@ -118,9 +121,10 @@ class Function(Generic[P, R, O]):
 
     @dual_iter
     async def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
-        """Runs a generator function in a container, and yields what it yields, as it does. Not retried.
+        """Runs a generator function in a container and yields its items as they come.
 
-        Leaving the loop early cancels it. It runs at most 64 items ahead of the caller.
+        The container runs at most 64 items ahead of the caller. Leaving the loop early cancels the call. A generator is
+        never retried.
         """
         from inrush.client import _calling
 
@@ -129,7 +133,8 @@ class Function(Generic[P, R, O]):
                 yield item
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
-        """Calls it in this process, as a plain function. Raises `InvalidError` for one that was looked up by name."""
+        """Calls the function in this process, without a container. Raises `InvalidError` for one that was looked up by
+        name."""
         if self.raw is None:
             raise InvalidError(f"{self.name} was looked up by name, so its code is not here; use .remote(…)")
         return cast(O, self.raw(*args, **kwargs))
@@ -143,13 +148,13 @@ class Function(Generic[P, R, O]):
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
     ) -> AsyncGenerator[R, None]:
-        """Runs it for each element of the iterators (one a parameter, the shortest ends it), in parallel; yields the
-        results.
+        """Runs the function for each element of the iterators, in parallel, and yields the results.
 
-        `kwargs` are further arguments, the same for all. Results come in the order of the inputs, or with
-        `order_outputs=False` as they are ready. The first exception is raised here and cancels the rest; with
-        `return_exceptions=True` it takes the place of its result. The iterators are read no further than the server's
-        window (2,048 without a result) allows; `.map.aio` takes async ones too. Each input is retried on its own.
+        Give one iterator for each parameter; the shortest ends the map. `kwargs` are further arguments, the same for
+        all inputs. Results come in the order of the inputs, or with `order_outputs=False` as they are ready. The first
+        exception is raised here and cancels the rest; with `return_exceptions=True` exceptions take the place of
+        results instead. Each input is retried on its own. The iterators are read only as far as the server's window
+        allows (2,048 inputs without a result); `.map.aio` takes async iterators too.
         """
         if not input_iterators:
             raise InvalidError(f"{self.name}.map needs something to iterate over")
@@ -172,7 +177,7 @@ class Function(Generic[P, R, O]):
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
     ) -> AsyncGenerator[R, None]:
-        """Like `map`, over an iterator of argument tuples."""
+        """Like `map`, over one iterator of argument tuples."""
         if wrap_returned_exceptions:
             raise UnimplementedError("starmap(wrap_returned_exceptions=True) is not built: exceptions come as they are")
         async with aclosing(self._fan(input_iterator, kwargs, order_outputs, return_exceptions)) as results:
@@ -183,8 +188,8 @@ class Function(Generic[P, R, O]):
     async def for_each(
         self, *input_iterators: Any, kwargs: Mapping[str, Any] | None = None, ignore_exceptions: bool = False
     ) -> None:
-        """Like `map`, for functions whose results do not matter. The first exception is raised, unless
-        `ignore_exceptions`."""
+        """Like `map`, for functions whose results do not matter. Raises the first exception, unless `ignore_exceptions`
+        is given."""
         from inrush.client._map import zipped
 
         async with aclosing(self._fan(zipped(input_iterators), kwargs, False, ignore_exceptions)) as results:
@@ -193,8 +198,11 @@ class Function(Generic[P, R, O]):
 
     @dual
     async def spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> FunctionCall[R]:
-        """Starts it and returns at once. The server owns the call from then on: it runs to its end whatever becomes
-        of the caller, and its result is kept for 7 days (setting `result_ttl_s`)."""
+        """Starts the function and returns its call at once.
+
+        The server owns the call from then on: it runs to its end whatever becomes of the caller, and its result is kept
+        for 7 days (setting `result_ttl_s`).
+        """
         self._no_generator("spawn")
         from inrush.client import _calling
 
@@ -204,8 +212,8 @@ class Function(Generic[P, R, O]):
     async def spawn_map(
         self, *input_iterators: Iterable[Any], kwargs: Mapping[str, Any] | None = None
     ) -> FunctionCall[R]:
-        """Starts it for each element of the iterators and returns at once; `get(index=…)` and `iter()` of the call
-        give the results."""
+        """Starts the function for each element of the iterators and returns one call at once; `get(index=…)` and
+        `iter()` of the call give the results."""
         self._no_generator("spawn_map")
         from inrush.client import _calling
 
@@ -217,14 +225,14 @@ class Function(Generic[P, R, O]):
 
     @dual
     async def hydrate(self, client: Any = None) -> Function[P, R, O]:
-        """Looks it up now. Raises `NotFoundError` if it is not there."""
+        """Looks the function up now. Raises `NotFoundError` if it is not there."""
         refuse(client)
         await self.target(await current())
         return self
 
     @property
     def object_id(self) -> str:
-        """Its id (`fn-…`), once it is known: while its app runs, or after `hydrate`."""
+        """The function's id (`fn-…`) while its app runs, or after `hydrate`. Raises `InvalidError` before."""
         if not self.reference.id:
             raise InvalidError(f"{self.name} has no id yet: its app does not run here, or hydrate() was not called")
         return self.reference.id
@@ -242,7 +250,7 @@ class Function(Generic[P, R, O]):
 
     @dual
     async def get_current_stats(self) -> Stats:
-        """Waiting inputs, containers and running inputs, now."""
+        """Counts of waiting inputs, containers and running inputs at this moment."""
         link = await current()
         answer = await link.ask(FunctionStats((await self.target(link)).function))
         return Stats(answer["backlog"], answer["containers"], answer["running_inputs"], answer["input_headroom"])
@@ -256,8 +264,8 @@ class Function(Generic[P, R, O]):
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
     ) -> None:
-        """Changes its scaling at once, until the next deploy. None leaves a value as it is. `scaledown_window` is in
-        seconds."""
+        """Changes the function's scaling at once and until the next deploy. None leaves a value as it is.
+        `scaledown_window` is in seconds."""
         for name, value, least in (
             ("min_containers", min_containers, 0),
             ("max_containers", max_containers, 1),
@@ -310,5 +318,5 @@ class Function(Generic[P, R, O]):
 
 
 def mark_generator(mark: Mark, raw: Callable[..., Any], said: bool | None) -> Mark:
-    """The mark, knowing whether the function yields."""
+    """The mark, completed by whether the function yields."""
     return mark._replace(is_generator=is_generator(raw) if said is None else said)

@@ -1,7 +1,7 @@
 """Images: a base and a list of steps, each of which is built once and kept.
 
-An `Image` is a value: each method returns a new one. Local files are read when an app that uses the image starts, not
-before, so that the same lines also run in the container, where those files are not.
+An `Image` is a value: each method returns a new one. Local files are read when an app that uses the image starts. So
+the same lines also run in the container, where those files do not exist.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Image(UnbuiltSteps):
-    """For `@app.function(image=…)` and `App(image=…)`. Begin with `Image.debian_slim()` or `Image.host()`.
+    """What a function runs in, given to `@app.function(image=…)` or `App(image=…)`. Begin with `Image.debian_slim()` or
+    `Image.host()`.
 
-    Steps that take `env` or `secrets` see those variables while they run; neither stays in the image.
-    `force_build=True` builds the step, and all that follow, anew. A step that fails raises `ImageBuildError` with the
-    end of its output.
+    Steps that take `env` or `secrets` see those variables while they run, and the image keeps neither.
+    `force_build=True` rebuilds the step and all that follow. A step that fails raises `ImageBuildError` with the end of
+    its output.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Image(UnbuiltSteps):
         self._steps = steps
         self._mounts = mounts
         self.missing_import: ImportError | None = None
-        """In a container: what `imports` passed over. It fails the start of functions of this image."""
+        """In a container: the error that `imports` passed over. It fails the start of functions of this image."""
 
     def __repr__(self) -> str:
         return f"Image({self._base}{''.join(f', {step.kind}' for step in self._steps)})"
@@ -67,8 +68,8 @@ class Image(UnbuiltSteps):
 
     @staticmethod
     def debian_slim(python_version: str | None = None, force_build: bool = False) -> Image:
-        """A small Debian with Python of this minor version (`"3.12"`), by default the version of this program. A
-        version that cannot be had is an error of the build, which names those that can."""
+        """A small Debian with Python of this minor version (`"3.12"`), by default the version of this program. The
+        build fails for a version that is not offered, and names those that are."""
         version = MINOR if python_version is None else python_version
         if (
             not isinstance(version, str)
@@ -81,8 +82,8 @@ class Image(UnbuiltSteps):
 
     @staticmethod
     def host() -> Image:
-        """The node's own system and Python, read-only, without its installed Python packages. Needs no build; what
-        functions without an image run in."""
+        """The node's own system and Python, read-only, without the Python packages installed there. It needs no build,
+        and functions without an image run in it."""
         return Image("host", "")
 
     # -- packages --
@@ -100,8 +101,11 @@ class Image(UnbuiltSteps):
         secrets: Collection[Secret] | None = None,
         gpu: Any = None,
     ) -> Image:
-        """Installs Python packages, as pip would: `pip_install("torch==2.4.0", "numpy")`. `extra_options` is added
-        to the command line, `pre` allows pre-releases, the others name where packages come from."""
+        """Installs Python packages, as pip would: `pip_install("torch==2.4.0", "numpy")`.
+
+        `extra_options` is added to the command line, and `pre` allows pre-releases. `find_links`, `index_url` and
+        `extra_index_url` say where packages come from.
+        """
         options = pip_options(find_links, index_url, extra_index_url, pre, extra_options)
         names = flat("pip_install", packages)
         return self._with("pip", env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names, **options)
@@ -121,7 +125,8 @@ class Image(UnbuiltSteps):
         secrets: Collection[Secret] | None = None,
         gpu: Any = None,
     ) -> Image:
-        """The same with uv's own options in `extra_options`; `requirements` are paths of local requirements files."""
+        """Installs Python packages with uv, whose own options go into `extra_options`. `requirements` are paths of
+        local requirements files."""
         if uv_version is not None:
             raise UnimplementedError("uv_pip_install(uv_version=…) is not built: the node's uv is used")
         options = pip_options(find_links, index_url, extra_index_url, pre, extra_options)
@@ -145,7 +150,7 @@ class Image(UnbuiltSteps):
         secrets: Collection[Secret] | None = None,
         gpu: Any = None,
     ) -> Image:
-        """Installs what a local requirements file names."""
+        """Installs the Python packages that a local requirements file names."""
         options = pip_options(find_links, index_url, extra_index_url, pre, extra_options)
         files = requirement_files([requirements_txt])
         return self._with("pip", files, env=env, secrets=secrets, gpu=gpu, force=force_build, **options)
@@ -173,7 +178,7 @@ class Image(UnbuiltSteps):
         gpu: Any = None,
         force_build: bool = False,
     ) -> Image:
-        """Runs shell commands, in order, as one step; the first that fails ends it."""
+        """Runs shell commands in order, as one step. The first command that fails ends it."""
         refuse_volumes("run_commands", volumes)
         lines = flat("run_commands", commands)
         return self._with("run", env=env, secrets=secrets, gpu=gpu, force=force_build, commands=lines)
@@ -198,7 +203,9 @@ class Image(UnbuiltSteps):
         include_source: bool = True,
     ) -> Image:
         """Runs a Python function in the image and keeps what it leaves on disk, such as downloaded weights.
-        `timeout` is in seconds. It runs again when its code, its arguments, or the steps before it change."""
+
+        `timeout` is in seconds. The function runs again when its code, its arguments or the steps before it change.
+        """
         _checks.seconds("Image.run_function: timeout", timeout)
         refuse_volumes("run_function", volumes or network_file_systems)
         for name, value in {"cpu": cpu, "memory": memory, "cloud": cloud, "region": region}.items():
@@ -227,14 +234,14 @@ class Image(UnbuiltSteps):
         )
 
     def env(self, vars: Mapping[str, str]) -> Image:
-        """Sets environment variables, for later steps and for containers."""
+        """Sets environment variables for later steps and for containers."""
         for key, value in vars.items():
             if not isinstance(key, str) or not isinstance(value, str):
                 raise InvalidError(f"Image.env maps names to strings, not {key!r} to {value!r}")
         return self._with("env", variables=dict(vars))
 
     def workdir(self, path: str | PurePosixPath) -> Image:
-        """Sets the working directory, for later steps and for containers; an absolute path."""
+        """Sets the working directory, an absolute path, for later steps and for containers."""
         if not PurePosixPath(path).is_absolute():
             raise InvalidError(f"Image.workdir takes an absolute path, not {str(path)!r}")
         return self._with("workdir", path=str(path))
@@ -242,10 +249,10 @@ class Image(UnbuiltSteps):
     # -- local files --
 
     def add_local_file(self, local_path: str | Path, remote_path: str, *, copy: bool = False) -> Image:
-        """Puts a local file at an absolute path (one that ends with / is a folder for it).
+        """Puts a local file at an absolute path; a path that ends with / is a folder for it.
 
-        By default it is laid over the image when a container starts, so that changing it builds nothing; steps cannot
-        follow then. With `copy=True` it is a step of the image.
+        By default the file is laid over the image when a container starts, so that changing it rebuilds nothing, and no
+        step can follow. With `copy=True` it becomes a step of the image.
         """
         target = remote_path + Path(local_path).name if remote_path.endswith("/") else remote_path
         need_absolute("add_local_file", target)
@@ -254,8 +261,8 @@ class Image(UnbuiltSteps):
     def add_local_dir(
         self, local_path: str | Path, remote_path: str, *, copy: bool = False, ignore: _ignore.Pattern = ()
     ) -> Image:
-        """Puts what is in a local folder at an absolute path. `ignore` are patterns as in a .dockerignore file, or a
-        function of the path; `copy` as for `add_local_file`."""
+        """Puts the contents of a local folder at an absolute path. `ignore` holds patterns as in a .dockerignore file,
+        or is a function of the path; `copy` is as for `add_local_file`."""
         need_absolute("add_local_dir", remote_path)
         skip = _ignore.ignore(ignore)
 
@@ -269,8 +276,11 @@ class Image(UnbuiltSteps):
     def add_local_python_source(
         self, *modules: str, copy: bool = False, ignore: _ignore.Pattern = _ignore.not_python
     ) -> Image:
-        """Makes local modules or packages, by name, importable in the container. What the program itself imports
-        goes along without it. `ignore` and `copy` as for `add_local_dir`; only .py files by default."""
+        """Makes local modules or packages, by name, importable in the container. Modules that the program itself
+        imports are sent without it.
+
+        Only .py files are sent by default; `ignore` and `copy` are as for `add_local_dir`.
+        """
         if not modules or not all(isinstance(m, str) for m in modules):
             raise InvalidError("add_local_python_source takes names of modules")
         skip = _ignore.ignore(ignore)
@@ -286,9 +296,11 @@ class Image(UnbuiltSteps):
 
     @contextlib.contextmanager
     def imports(self) -> Iterator[None]:
-        """`with image.imports(): import torch` at the top of a program: imports that only the image can do. Here an
-        ImportError in it is passed over, and so it is in containers of other images; in one of this image it is an
-        error."""
+        """Guards imports at the top of a program that only the image can do: `with image.imports(): import torch`.
+
+        An ImportError in the block is passed over here and in containers of other images. In a container of this image
+        it is an error.
+        """
         try:
             yield
         except ImportError as error:
@@ -296,12 +308,12 @@ class Image(UnbuiltSteps):
                 self.missing_import = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
 
     def pipe(self, func: Callable[Concatenate[Image, P], Image], *args: P.args, **kwargs: P.kwargs) -> Image:
-        """`image.pipe(f, x)` is `f(image, x)`, for chains."""
+        """Calls a function on the image, for chains: `image.pipe(f, x)` is `f(image, x)`."""
         return func(self, *args, **kwargs)
 
     def definition(self) -> Definition:
-        """Reads the local files, and tells what the server has to know. Raises `InvalidError` for a file that is not
-        there."""
+        """Reads the image's local files and returns what the server has to know. Raises `InvalidError` for a file that
+        is not there."""
         from inrush.wire import Recipe, Step
 
         steps: list[Step] = []

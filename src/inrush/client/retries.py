@@ -1,4 +1,4 @@
-"""How often a failed input is tried again. The server does it, so it goes on when the client has left."""
+"""How often a failed input is tried again. The server retries, so retries go on after the client has left."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from inrush.errors import InvalidError
 
 
 class Retries:
-    """For `@app.function(retries=…)`. The n-th retry waits `initial_delay · backoff_coefficient ** (n - 1)`, at most
-    `max_delay`.
+    """When failed inputs are tried again, for `@app.function(retries=…)`.
 
-    `max_retries`: tries after the first one, 0 or more. `backoff_coefficient`: 1.0 to 10.0, default 2.0.
-    `initial_delay` and `max_delay`: seconds or a `timedelta`, 0 to 60 s (default 1) and 1 s to 24 h (default 60). Only
-    what user code raises, a timeout and a crash count; a lost machine does not. Raises `InvalidError` outside of these
+    The n-th retry waits `initial_delay · backoff_coefficient ** (n - 1)`, at most `max_delay`. `max_retries` is the
+    number of tries after the first one, 0 or more. `backoff_coefficient` is between 1.0 and 10.0, by default 2.0.
+    `initial_delay` (0 to 60 s, default 1) and `max_delay` (1 s to 24 h, default 60) are seconds or a `timedelta`.
+    Exceptions of user code, timeouts and crashes count; a lost machine does not. Raises `InvalidError` outside of these
     limits.
     """
 
@@ -47,7 +47,7 @@ class Retries:
 
 
 def to_wire(retries: int | Retries | None) -> wire.Retries:
-    """A number means that many, one second apart."""
+    """The retry policy for the server. A plain number means that many retries, one second apart."""
     if retries is None:
         return wire.Retries()
     if isinstance(retries, Retries):

@@ -1,4 +1,4 @@
-"""Secrets: environment variables that the server keeps sealed, and gives to the containers that are to have them."""
+"""Secrets: environment variables that the server stores sealed and gives to the containers that ask for them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 
 class Secret:
-    """For `@app.function(secrets=[…])`. Of several, the later one wins. Made by one of its `from_…`."""
+    """Environment variables for `@app.function(secrets=[…])`, made by one of the `from_…` methods. Where several set a
+    variable, the last one wins."""
 
     def __init__(
         self, values: Mapping[str, str], name: str = "", required: Sequence[str] = (), environment: str = ""
     ) -> None:
         self.environment = environment
-        """Where a named one is looked up; empty for the environment of the app that uses it."""
+        """The environment in which a named secret is looked up; empty for that of the app that uses it."""
         self.name = name
-        """Empty for an anonymous one."""
+        """The secret's name; empty for an anonymous one."""
         self.keys = tuple(sorted(values)) or tuple(required)
         self._values = dict(values)
         self._required = tuple(required)
@@ -36,7 +37,7 @@ class Secret:
 
     @staticmethod
     def from_dict(env_dict: Mapping[str, str | None] | None = None) -> Secret:
-        """An anonymous secret of these variables; those that are None are left out."""
+        """An anonymous secret of these variables. Variables whose value is None are left out."""
         for key, value in (env_dict or {}).items():
             if not isinstance(key, str) or not key or "=" in key or not (value is None or isinstance(value, str)):
                 raise InvalidError(f"Secret.from_dict maps names of variables to strings; {key!r} is not such a pair")
@@ -44,8 +45,8 @@ class Secret:
 
     @staticmethod
     def from_local_environ(env_keys: Sequence[str]) -> Secret:
-        """An anonymous secret of variables of this process. Raises `InvalidError` for one that is not set. Empty in
-        a container."""
+        """An anonymous secret of variables of this process. Raises `InvalidError` for one that is not set; in a
+        container it is empty instead."""
         from inrush.client.context import is_local
 
         missing = [key for key in env_keys if key not in os.environ]
@@ -55,8 +56,11 @@ class Secret:
 
     @staticmethod
     def from_dotenv(path: str | Path | None = None, *, filename: str = ".env", client: Any = None) -> Secret:
-        """An anonymous secret of the variables of a `.env` file: `path` itself, or the first `filename` in the
-        folder `path` (default: the working directory) or above it. Raises `NotFoundError` if there is none."""
+        """An anonymous secret of the variables of a `.env` file. Raises `NotFoundError` if there is none.
+
+        The file is `path` itself, or the first `filename` in the folder `path` (default: the working directory) or
+        above it.
+        """
         refuse(client)
         from inrush.client.context import is_local
 
@@ -73,8 +77,11 @@ class Secret:
     def from_name(
         name: str, *, environment_name: str | None = None, required_keys: Sequence[str] = (), client: Any = None
     ) -> Secret:
-        """A secret that the server has, as made by `inrush secret create`; looked up when the app starts. Raises
-        `NotFoundError` then if it is not there, or lacks one of `required_keys`."""
+        """A secret that the server has, as made by `inrush secret create`.
+
+        It is looked up when the app starts, which raises `NotFoundError` if the secret is not there or lacks one of
+        `required_keys`.
+        """
         refuse(client)
         return Secret(
             {}, _checks.name("Secret.from_name: name", name), required_keys, _checks.environment_of(environment_name)
@@ -82,14 +89,14 @@ class Secret:
 
     @dual
     async def hydrate(self, client: Any = None) -> Secret:
-        """Looks it up, or sends it, now."""
+        """Looks a named secret up now, or sends an anonymous one."""
         refuse(client)
         await self.resolve(await current())
         return self
 
     @dual
     async def update(self, env_dict: Mapping[str, str]) -> None:
-        """Replaces the variables of a named secret by these. Containers that start from now on have them."""
+        """Replaces the variables of a named secret by these. Containers that start afterwards have them."""
         if not self.name:
             raise InvalidError("only a named secret can be updated: Secret.from_name(…)")
         from inrush.wire import PutSecret
@@ -102,8 +109,8 @@ class Secret:
         raise UnimplementedError("Secret.info is not built yet; `inrush secret list` shows names and keys")
 
     async def resolve(self, link: Link, environment: str = "") -> str:
-        """Its id on the server, for an app of this environment. An anonymous one is sent each time: it goes with the
-        app that it was sent for."""
+        """The secret's id on the server, for an app of this environment. An anonymous secret is sent each time, because
+        it goes with its app."""
         from inrush.wire import FindSecret, PutSecret
 
         if self.name:
@@ -112,8 +119,8 @@ class Secret:
 
 
 def parse_dotenv(text: str, where: str) -> dict[str, str]:
-    """`NAME=value` lines; `export` before, quotes around and comments behind are left out. Raises `InvalidError`
-    with the line's number."""
+    """The variables of `NAME=value` lines, without a leading `export`, quotes and trailing comments. Raises
+    `InvalidError` with the number of a line that is none."""
     values = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip().removeprefix("export ").strip()
