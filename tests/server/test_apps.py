@@ -9,9 +9,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from inrush import wire
+from inrush.errors import InvalidError
 from inrush.server.links import sessions
+from inrush.server.rows import tables
 from inrush.server.serve import Server
 from inrush.server.trust.principal import OWNER, Scope
 from inrush.wire import FunctionSpec, Gpu, GpuRequest, Parameter, Resources, ScalePolicy, Status, Web
@@ -81,7 +84,7 @@ async def test_deployed_apps_are_there_after_a_restart(opened: Opened) -> None:
         client = await Client(server.home / "run" / "server.sock").connect()
         found = await client.ask(wire.FindFunction("app", "f"))
         assert found["function"] == before["functions"]["f"]
-        assert server.apps.find("app", OWN).urls == before["urls"]
+        assert server.apps.find("app", OWN).urls == (before["urls"], before["pages"])
         client.send(wire.StartCall("ca-1", found["function"], payloads=(b"P",)))
         await client.results("ca-1", 1)
         await client.close()
@@ -205,3 +208,24 @@ async def test_what_goes_on_in_an_app_is_told_to_those_who_follow(server: Server
     agent.say(wire.ContainerLog(container.subject, "ca-1", "stdout", 1.0, "unheard\n"))
     await client.ask(wire.FunctionStats(app["functions"]["f"]))
     assert not [m for m in client.messages if isinstance(m, wire.Log)]
+
+
+async def test_specs_are_sealed_in_the_store_and_those_of_before_are_read(home: Path, opened: Opened) -> None:
+    spec = FunctionSpec(name="f", module="m", qualname="f", env=(("DB_PASSWORD", "hunter2-in-the-store"),))
+    async with opened() as server:
+        client = await Client(home / "run" / "server.sock").connect()
+        await client.start_app(spec, deploy=True)
+        await client.close()
+        f = tables.functions.c
+        rows = server.store.read_now(lambda connection: connection.execute(sa.select(f.id, f.spec)).all())
+        (id, sealed), *_ = rows
+        assert b"hunter2" not in sealed
+        plain = server.secrets.opened(f"spec of {id}", sealed)
+        with pytest.raises(InvalidError):
+            server.secrets.opened("spec of another", sealed)
+        before = sa.update(tables.functions).where(f.id == id).values(spec=plain)
+        await server.store.transact(lambda connection: connection.execute(before))
+    async with opened() as server:
+        (function,) = server.functions.all()
+        assert function.spec.env == spec.env
+        assert function.added().spec.env == ()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from inrush import settings
@@ -19,6 +20,11 @@ from inrush.client._transport import Transport, UnixTransport, WebSocketTranspor
 from inrush.errors import AuthError, ConnectionError
 
 _START_S = 60.0
+_PASSED_ON = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM|XDG_\w+|PYTHON\w+|VIRTUAL_ENV"
+    r"|LD_LIBRARY_PATH|CUDA_\w+|NVIDIA_\w+|(?:HTTP|HTTPS|ALL|NO)_PROXY|(?:http|https|all|no)_proxy|SSL_CERT_\w+|REQUESTS_CA_BUNDLE"
+    r"|CURL_CA_BUNDLE|PIP_\w+|UV_\w+|INRUSH_(?!TOKEN$)\w+"
+)
 _TAIL_LINES = 15
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -87,6 +93,9 @@ def _start(home: Path, socket: Path) -> UnixTransport:
     log = home / "server.log"
     if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
         log.replace(home / "server.log.1")
+    if token := os.environ.get("INRUSH_TOKEN"):  # it is the server's; in its environment others would see it
+        with open(settings.open_in_home("token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
+            file.write(token)
     with open(settings.open_in_home("server.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as output:
         before = output.tell()
         process = subprocess.Popen(
@@ -96,9 +105,15 @@ def _start(home: Path, socket: Path) -> UnixTransport:
             stderr=output,
             start_new_session=True,
             cwd=home,
-            env={**os.environ, "INRUSH_HOME": str(home)},
+            env={**_environment_of_server(os.environ), "INRUSH_HOME": str(home)},
         )
     return _wait(process, socket, log, before)
+
+
+def _environment_of_server(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a server in the background has of its first client's environment: how programs run here, and its settings.
+    The rest is that client's own (passwords that it makes Secrets of, say), and the server outlives it."""
+    return {name: value for name, value in environ.items() if _PASSED_ON.fullmatch(name)}
 
 
 def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path, before: int) -> UnixTransport:

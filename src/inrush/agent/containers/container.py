@@ -95,7 +95,7 @@ class Container:
         self._turn("ended")
         end = self._end or exited_end
         if end.status != Status.OK:
-            log.info("container %s: %s", self.order.container, end.why)
+            log.info("container %s ended: %s", self.order.container, end.status.name)  # why is for its app's log alone
             self._tell(end)
         self._put(wire.ContainerEnded(self.order.container, int(end.status), end.why, end.payload))
 

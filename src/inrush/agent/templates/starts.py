@@ -28,7 +28,7 @@ from inrush.agent.templates import specs
 from inrush.agent.templates.specs import kind, lacks_parameters, limits, network
 from inrush.agent.templates.table import Room, Template, Templates, Told
 from inrush.agent.templates.zygotes import Zygotes, listed
-from inrush.errors import Error
+from inrush.errors import Error, StartupError
 from inrush.launcher.client import Launcher
 from inrush.launcher.specs import ForkSpec, RootSpec, RunSpec, Started, TemplateSpec
 
@@ -139,7 +139,9 @@ class Starts:
                 async with self._templates.use(template, self._ttl_s(template)):
                     self.prepared(order, kind(template) == "snapshot")
             except (Error, OSError) as error:
-                log.info("%s could not be prepared: %s", order.spec.name, error)
+                # what user code said when it failed is not for this log
+                why = type(error).__name__ if isinstance(error, StartupError) else error
+                log.info("%s could not be prepared: %s", order.spec.name, why)
 
     async def shell(self, order: wire.ExecIn, streams: tuple[int, int, int]) -> None:
         """A fresh container of a function, known as the exec's id, that runs the order's command."""

@@ -229,15 +229,26 @@ class Apps:
             "environment": spec.environment,
         }
         connection.execute(self._upsert_app, row)
-        values = {"id": version, "app": app.id, "number": number, "created": time.time(), "spec": _encode(spec)}
+        values = {
+            "id": version,
+            "app": app.id,
+            "number": number,
+            "created": time.time(),
+            "spec": self._secrets.seal(f"spec of {version}", _encode(spec)),
+        }
         connection.execute(sa.insert(tables.versions), values)
         connection.execute(sa.delete(tables.versions).where(v.app == app.id, v.number <= number - KEPT_VERSIONS))
         if plan.added:
-            connection.execute(self._upsert_function, [function.row() for function in plan.added])
+            connection.execute(self._upsert_function, [self._row(function) for function in plan.added])
         for old, new in plan.replaced:
             connection.execute(sa.update(tables.functions).where(f.id == old.id).values(successor=new.id))
         if plan.removed:
             connection.execute(sa.delete(tables.functions).where(f.id.in_([function.id for function in plan.removed])))
+
+    def _row(self, function: Function) -> dict[str, Any]:
+        """A function's row. Specs have the values of `env=`, so they are sealed like secrets."""
+        row = function.row()
+        return {**row, "spec": self._secrets.seal(f"spec of {function.id}", row["spec"])}
 
     def _announce(self, plan: Plan, recreate: bool) -> None:
         for function in plan.added:
@@ -269,7 +280,7 @@ class Apps:
         """The variant of a class for one parameter set. Raises `InvalidError`."""
         variant, new = self._functions.variant(base, parameters)
         if new:
-            self._store.execute(self._upsert_function, [variant.row()])
+            self._store.execute(self._upsert_function, [self._row(variant)])
             self._post(variant.added())
             self._prepare(variant)
         return variant.id
@@ -333,7 +344,7 @@ class Apps:
         for row in self._store.read_now(lambda connection: connection.execute(query).all()):
             app = App(
                 row.id,
-                _decode_spec(row.spec),
+                _decode_spec(self._secrets.opened(f"spec of {row.version}", row.spec)),
                 deployed=row.deployed,
                 detached=row.detached,
                 client=row.client,
@@ -347,7 +358,8 @@ class Apps:
             if row.successor:
                 self._functions.replaced(row.id, row.successor)
             elif owner is not None:
-                function = from_row(row, owner.name, owner.deployed, owner.environment)
+                spec = self._secrets.opened(f"spec of {row.id}", row.spec)
+                function = from_row(row, spec, owner.name, owner.deployed, owner.environment)
                 self._functions.add(function)
                 if not function.base:
                     owner.functions[function.name] = function.id

@@ -85,7 +85,7 @@ class Function:
     def added(self) -> FunctionAdded:
         """The event that tells the core. A class that cannot be made without parameters has no containers of its
         own."""
-        spec = self.spec
+        spec = msgspec.structs.replace(self.spec, env=())  # the core, and so its journal, need not know values
         if not self.base and any(parameter.required for parameter in spec.parameters):
             scale = msgspec.structs.replace(spec.scale, min_containers=0, buffer_containers=0)
             spec = msgspec.structs.replace(spec, scale=scale)
@@ -105,14 +105,14 @@ class Function:
         }
 
 
-def from_row(row: Any, app_name: str, durable: bool, environment: str) -> Function:
-    """The function of a row."""
+def from_row(row: Any, spec: bytes, app_name: str, durable: bool, environment: str) -> Function:
+    """The function of a row, whose spec has been opened."""
     return Function(
         row.id,
         row.app,
         app_name,
         row.name,
-        _decode(row.spec),
+        _decode(spec),
         durable=durable,
         base=row.base,
         parameters=row.parameters,

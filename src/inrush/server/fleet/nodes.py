@@ -171,7 +171,7 @@ class Nodes:
             return
         if message.text not in function.notes:
             function.notes = [*function.notes[1 - KEPT_NOTES :], message.text]
-        log.info("%s: %s", function.title, message.text)
+        log.info("%s: its node has a note, which `inrush why` shows", function.name)
 
     # ── to nodes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -64,7 +64,8 @@ class Store:
     def __init__(self, home: Path, url: str = "") -> None:
         if not url:
             os.close(os.open(home / "store.db", os.O_RDWR | os.O_CREAT, 0o600))
-        self._engine = sa.create_engine(url or f"sqlite:///{home / 'store.db'}", pool_size=2, max_overflow=0)
+        where = url or f"sqlite:///{home / 'store.db'}"
+        self._engine = sa.create_engine(where, pool_size=2, max_overflow=0, hide_parameters=True)
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _tune_sqlite)
         tables.metadata.create_all(self._engine)

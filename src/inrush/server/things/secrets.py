@@ -26,6 +26,7 @@ from inrush.wire import MAIN
 MAX_BYTES = 64 * 1024
 """Of one secret, all values."""
 
+_SEALED = b"\0"  # no msgpack of a struct begins so
 _Values = tuple[tuple[str, str], ...]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Values).decode
@@ -141,6 +142,27 @@ class Secrets:
         """An HMAC that tells these values from others, under a key that comes from the home's, one per environment."""
         key = hmac.new(self._key, f"image steps of {environment}".encode(), hashlib.sha256).digest()
         return hmac.new(key, _encode(sorted(values.items())), hashlib.sha256).hexdigest()
+
+    def seal(self, what: str, data: bytes) -> bytes:
+        """Bytes as they may stand in the store; `what` they are has to be said again to open them."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        nonce = os.urandom(12)
+        return _SEALED + nonce + AESGCM(self._key).encrypt(nonce, data, what.encode())
+
+    def opened(self, what: str, data: bytes) -> bytes:
+        """What was sealed; what an earlier version has stored open is returned as it is. Raises `InvalidError`."""
+        if data[:1] != _SEALED:
+            return data
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        try:
+            return AESGCM(self._key).decrypt(data[1:13], data[13:], what.encode())
+        except InvalidTag:
+            raise InvalidError(
+                f"the {what} cannot be opened: it was sealed with another `key` than the home's; put that one back"
+            ) from None
 
     def _named(self, name: str, environment: str) -> Secret | None:
         key = (name, environment)
