@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -179,6 +180,13 @@ def test_the_running_server_and_nobody_but_the_launcher_has_rights(own_server: R
     assert own_server.process.wait(60) == 0
     own_server.start()
     assert own_server.home.stat().st_gid == uid, "the same user after a restart"
+
+
+def test_nothing_that_an_earlier_server_left_behind_runs_on(own_server: RunningServer) -> None:
+    uid = settle(own_server.home)
+    left = subprocess.Popen(["sleep", "600"], user=uid, group=uid, extra_groups=[])
+    own_server.start()
+    assert left.wait(60) == -signal.SIGKILL
 
 
 def test_a_home_from_before_is_given_to_the_server_and_nothing_that_is_linked_from_it(

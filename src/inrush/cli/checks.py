@@ -60,7 +60,7 @@ def _kernel() -> Check:
 
 def _privileges() -> Check:
     if os.geteuid() == 0:
-        return Check("privileges", "ok", "root: the launcher keeps it, server and agent give it up")
+        return Check("privileges", "ok", "root: the launcher keeps it, the server becomes a user of its own")
     if shutil.which("newuidmap"):
         return Check(
             "privileges", "less", "ordinary user: containers have no network, and no limits without cgroup delegation"

@@ -61,8 +61,11 @@ def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool)
     """Everything between lock and unlock. `uid` is the user that the server becomes, 0 where it stays who it is."""
     from inrush.agent.declared import declared
     from inrush.agent.images.inherited import Inherited
+    from inrush.launcher.home import end_leftovers
     from inrush.launcher.process import Given, start_launcher
 
+    if uid:
+        end_leftovers(uid)
     inherited = Inherited.read()
     blocked = tuple(settings.networks(plain["blocked_addresses"]))
     reserves = plain["reserve_memory_mib"], plain["reserve_processes"]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,21 @@ def settle(home: Path) -> int:
         return uid
     finally:
         os.close(top)
+
+
+def end_leftovers(uid: int) -> None:
+    """End every process that runs as the server's user, before a server does: nobody else has this user id, and who had
+    taken an earlier server over must not outlive it. Call it while the home is locked.
+    """
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(OSError):
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            os.kill(-1, signal.SIGKILL)  # all that this user may signal, but not this process
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def _is_store(uid: int) -> bool:

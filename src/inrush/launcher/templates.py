@@ -12,6 +12,8 @@ from inrush.launcher.sandboxes import MAX_READY
 from inrush.launcher.specs import Exited, TemplateSpec
 from inrush.launcher.template import Answer, Template
 
+MAX_OPEN = 4_096
+"""Templates that one launcher keeps open."""
 _QUIET_S = 0.02
 """Without a start; more sandboxes than a few are made only then."""
 _LOOK_S, _SHRINK_S = 5.0, 0.02
@@ -36,6 +38,9 @@ class Templates:
         """Start one. Raises `OSError` where it cannot even begin."""
         if spec.key in self._open:
             answer(Failure("busy", f"template {spec.key!r} is open already"))
+            return
+        if len(self._open) >= MAX_OPEN:
+            answer(Failure("busy", f"{MAX_OPEN} templates are open already"))
             return
         self._numbers += 1
         group = f"template-{spec.key}-{self._numbers}"  # an earlier one of the key may still be on its way out
