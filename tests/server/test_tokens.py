@@ -418,3 +418,54 @@ async def test_a_call_that_is_under_way_is_not_joined_by_another(server: Server,
     client.send(wire.EndInputs("ca-slow", 1), wire.AwaitCall("ca-slow"))
     agent.release()
     assert (await client.results("ca-slow", 1))[0][1] in (b"P1",)
+
+
+# ── blobs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def reference(blob: str, size: int) -> bytes:
+    return b"B" + msgspec.json.encode({"id": blob, "bytes": size})
+
+
+async def test_the_id_of_a_blob_is_of_no_use_in_another_environment(server: Server, prod: Prod, client: Client) -> None:
+    """Neither to read it, nor to have a function of one's own read it; that of a result is, to whoever it is for."""
+    made = await client.ask(wire.PutBlob(b"of the owner"))
+    async with Far(server, await token(server, "call", environment="prod"), "cl-prod") as theirs:
+        large = await theirs.ask(wire.PutBlob(b"of prod"))
+        parts = await theirs.ask(wire.PutBlob(b"in ", last=False))
+        parts = await theirs.ask(wire.PutBlob(b"parts", upload=parts))
+        assert await theirs.ask(wire.GetBlob(large)) == b"of prod"
+        assert await theirs.ask(wire.GetBlob(parts)) == b"in parts"
+        await theirs.send(wire.StartCall("ca-large", prod.function, payloads=(reference(large, 7),)))
+        assert (await theirs.next()).payloads == (reference(large, 7),)
+    spec = AppSpec(name="mine", functions=(F,))
+    mine = (await client.ask(wire.StartApp(spec, deploy=True, environment="stage")))["functions"]["f"]
+    async with Far(server, await token(server, "admin", environment="stage")) as far:
+        for blob in (made, large, parts, prod.source, large[:35], large[:-1] + ("0" if large[-1] != "0" else "1")):
+            assert (await far.ask(wire.GetBlob(blob))).code == "NotFoundError"
+            for message in (
+                wire.StartCall("ca-mine", mine, payloads=(reference(blob, 7),)),
+                wire.Inputs("ca-mine", 0, (reference(blob, 7),)),
+            ):
+                await far.send(message)
+                assert (await far.next()).code == "PermissionDeniedError"
+            pickled = msgspec.structs.replace(F, pickled=blob)
+            assert (await far.ask(wire.StartApp(AppSpec(name="other", functions=(pickled,))))).code == "NotFoundError"
+    async with Far(server, await token(server, "call", environment="prod"), "cl-owner") as theirs:
+        client.send(wire.StartCall("ca-gift", prod.function, "spawn", payloads=(reference(made, 12),)))
+        await client.until(wire.Accepted)
+        assert (await theirs.ask(wire.GetBlob(made))).code == "NotFoundError"
+        await theirs.send(wire.AwaitCall("ca-gift"))
+        assert (await theirs.next()).payloads == (reference(made, 12),)
+        assert await theirs.ask(wire.GetBlob(made)) == b"of the owner"
+
+
+async def test_a_blob_that_a_token_put_is_its_environments_after_a_restart(opened: Any, home: Any) -> None:
+    async with opened() as server:
+        await server.environments.create("prod")
+        text = await token(server, "call", environment="prod")
+        async with Far(server, text) as far:
+            blob = await far.ask(wire.PutBlob(b"lasting"))
+    async with opened() as server:
+        async with Far(server, text) as far:
+            assert await far.ask(wire.GetBlob(blob)) == b"lasting"

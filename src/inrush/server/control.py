@@ -35,8 +35,9 @@ from inrush.server.fleet.pools import Pools
 from inrush.server.fleet.watch import Watch
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links.asks import Asks
+from inrush.server.links.bound import BoundSession
 from inrush.server.links.guests import Guests
-from inrush.server.links.sessions import Sessions
+from inrush.server.links.sessions import Session, Sessions
 from inrush.server.logs import Line, Logs
 from inrush.server.loop import Loop
 from inrush.server.payloads.blobs import Blobs
@@ -47,6 +48,7 @@ from inrush.server.things.secrets import Secrets
 from inrush.server.trust.audit import Audit
 from inrush.server.trust.environments import Environments, check_deletable
 from inrush.server.trust.possession import Possession
+from inrush.server.trust.principal import Principal
 from inrush.server.trust.tokens import Tokens
 
 log = logging.getLogger(__name__)
@@ -77,8 +79,8 @@ class ControlPlane:
         pools = pools_file.read(self.home / Path(given["pools"]).expanduser()) if given["pools"] else ()
         self.store = Store(self.home, given["database_url"])
         self.environments, self.tokens = Environments(self.store), Tokens(self.store, self.token)
-        self.possession, self.audit = Possession(), Audit(self.home / "audit.log")
         self.secrets = Secrets(self.home, self.store)
+        self.possession, self.audit = Possession(self.secrets.derived("ids of blobs")), Audit(self.home / "audit.log")
         self.dicts = Dicts(self.store)
         self.blobs = Blobs(
             self.home / "blobs", given["blobs_gib"] * 1024 * MIB, given["max_payload_mib"] * MIB, given["result_ttl_s"]
@@ -141,6 +143,7 @@ class ControlPlane:
             boot=self.boot,
             tokens=self.tokens,
             environments=self.environments,
+            make=self._session,
             version=self.version,
         )
         self.gateway = Gateway(
@@ -215,6 +218,12 @@ class ControlPlane:
     async def _client_gone(self, client: str) -> None:
         self.asks.client_gone(client)
         await self.apps.client_gone(client)
+
+    def _session(self, client: str, principal: Principal, environment: str) -> Session:
+        """That of a client outside."""
+        if principal.environment:
+            return BoundSession(client, principal, environment, possession=self.possession)
+        return Session(client, principal, environment)
 
     async def delete_environment(self, name: str) -> None:
         """An environment goes, with its apps, Dicts, secrets, tokens and calls. Raises `NotFoundError`,

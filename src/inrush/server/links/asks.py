@@ -128,8 +128,9 @@ class Asks:
         return id
 
     async def _put(self, session: Session, rid: int, ask: wire.PutBlob) -> str:
+        new = self._possession.new_id(session.principal)
         if not ask.upload and ask.last:
-            id = await asyncio.to_thread(self._blobs.put, ask.data, ask.digest, session.payer)
+            id = await asyncio.to_thread(self._blobs.put, ask.data, ask.digest, session.payer, new)
             session.made(id)
             return id
         key = (session.client, ask.upload or f"up-{rid}")
@@ -137,7 +138,7 @@ class Asks:
         if upload is None:
             if sum(client == session.client for client, _ in self._uploads) >= MAX_UPLOADS:
                 self._abandon(session.client)
-            upload = self._uploads[key] = Upload(self._blobs.create(ask.digest, session.payer))
+            upload = self._uploads[key] = Upload(self._blobs.create(ask.digest, session.payer, new))
         try:
             async with upload.lock:
                 await asyncio.to_thread(upload.writer.write, ask.data)
@@ -170,9 +171,12 @@ class Asks:
         return [id for id in ask.ids if not (has(session.principal, id) and exists(id))]
 
     async def _get_blob(self, session: Session, rid: int, ask: wire.GetBlob) -> bytes:
-        session.check_read(ask.id)
-        if not self._possession.has(session.principal, ask.id):
-            raise NotFoundError(f"there is no blob {ask.id!r}")
+        try:
+            session.check_read(ask.id)
+        except PermissionDeniedError:
+            if session.container:
+                raise
+            raise NotFoundError(f"there is no blob {ask.id!r}") from None
         limit = min(max(ask.limit, 1), 32 * 1024 * 1024)
         return await asyncio.to_thread(self._blobs.read, ask.id, max(ask.offset, 0), limit)
 

@@ -10,7 +10,6 @@ frame that is none ends its container.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -19,8 +18,8 @@ import msgspec
 from inrush import wire
 from inrush.errors import PermissionDeniedError
 from inrush.server.fleet.containers import Container, Containers
+from inrush.server.links.bound import BoundSession
 from inrush.server.links.sessions import Session, Sessions
-from inrush.server.payloads.blobs import referred_ids
 from inrush.server.shares import Shares
 from inrush.server.trust.principal import in_container
 from inrush.server.writes import Writes
@@ -33,8 +32,6 @@ MAX_SMALL_BYTES = 256 * 1024
 """In a longer frame only messages that carry data may be longer than this."""
 MAX_ASKED_BYTES = 1024 * 1024 * 1024
 """Asks of all containers whose answers are on their way; those of one app may be half."""
-MAX_READABLE = 16_384
-"""Blobs that one container may read; the right to the oldest is forgotten."""
 _SMALL_ASK_BYTES = 1024
 
 
@@ -68,7 +65,7 @@ def _message(raw: msgspec.Raw) -> Any:
     return wire.Ask(message.rid, message.body) if isinstance(message, _LargeAsk) else message
 
 
-class GuestSession(Session):
+class GuestSession(BoundSession):
     """That of one container. `payer` is its app, which pays for what it has the server hold."""
 
     def __init__(self, container: Container, asked: Shares) -> None:
@@ -77,7 +74,6 @@ class GuestSession(Session):
         super().__init__(container.id, who, function.environment, container.id, function.app)
         self.payer = function.app_key
         self._asked = asked
-        self._readable: OrderedDict[str, None] = OrderedDict()
 
     def claim(self, body: wire.Request) -> int:
         """Room for an ask until it is answered. Raises `ResourceExhaustedError`."""
@@ -92,24 +88,6 @@ class GuestSession(Session):
     def unclaim(self, size: int) -> None:
         self._asked.give(self.payer, size)
 
-    def made(self, blob: str) -> None:
-        """It put this blob, and may read it and pass it on."""
-        self._readable[blob] = None
-        if len(self._readable) > MAX_READABLE:
-            self._readable.popitem(last=False)
-
-    def check_read(self, blob: str) -> None:
-        """Raises `PermissionDeniedError` unless it made the blob, or was told of it by a result for it."""
-        if blob not in self._readable:
-            raise PermissionDeniedError(
-                "a container reads only payloads that it made, or that are results of its calls"
-            )
-
-    def check_refer(self, payloads: tuple[bytes, ...]) -> None:
-        """The same for blobs that are to be arguments."""
-        for blob in referred_ids(payloads):
-            self.check_read(blob)
-
 
 class GuestLink:
     """The way to the SDK in one container."""
@@ -123,9 +101,6 @@ class GuestLink:
 
     def send(self, message: Any) -> None:
         """Queues for this turn's frame."""
-        if isinstance(message, wire.Results | wire.Items):
-            for blob in referred_ids(message.payloads):
-                self._session.made(blob)
         if not self._out:
             self._writes.add(self._flush)
         self._out.append(message)
@@ -169,23 +144,17 @@ class Guests:
             self._to_container(container.id, wire.StopContainer(container.id, 0.0, kill=True, broke=why))
             return
         session = self._session(container)
-        rest = [one for one in batch if self._is_for_session(session, one)]
+        rest = [one for one in batch if not self._greets(session, one)]
         if container.function.spec.restrict_access:
             _refuse_all(session, rest)
         else:
             self._sessions.receive(session, rest)
 
-    def _is_for_session(self, session: GuestSession, message: Any) -> bool:
-        if isinstance(message, wire.StartCall | wire.Inputs):
-            try:
-                session.check_refer(message.payloads)
-            except PermissionDeniedError as error:
-                session.send(wire.CallRefused(message.call, type(error).__name__, str(error)))
-                return False
-        elif type(message) is wire.Hello:
-            if session.link is not None:
-                self._sessions.hello(session.link, message, session)
+    def _greets(self, session: GuestSession, message: Any) -> bool:
+        if type(message) is not wire.Hello:
             return False
+        if session.link is not None:
+            self._sessions.hello(session.link, message, session)
         return True
 
     def _session(self, container: Container) -> GuestSession:

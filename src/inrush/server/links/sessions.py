@@ -105,7 +105,10 @@ class Session:
         """It put a blob."""
 
     def check_read(self, blob: str) -> None:
-        """Raises `PermissionDeniedError` unless it may read a blob; whoever is no container may read all."""
+        """Raises `PermissionDeniedError` unless it may read a blob; whoever is bound to no environment may read all."""
+
+    def check_refer(self, payloads: tuple[bytes, ...]) -> None:
+        """The same for blobs that are to be arguments."""
 
     def send(self, message: Any) -> None:
         """To the client, if it is there."""
@@ -148,11 +151,12 @@ class Sessions:
         tokens: Tokens,
         environments: Environments,
         version: str,
+        make: Callable[[str, Principal, str], Session],
     ) -> None:
         self._calls, self._durable, self._asks, self._loop, self._expired = calls, durable, asks, loop, expired
         self.writes = loop.writes
         self._boot, self._version = boot, version
-        self._tokens, self._environments = tokens, environments
+        self._tokens, self._environments, self._make = tokens, environments, make
         tokens.ended.append(self.cut_off)
         self._clients: dict[str, Session] = {}
         self._background: set[asyncio.Task[Any]] = set()
@@ -227,9 +231,11 @@ class Sessions:
         if session is None:
             if len(self._clients) >= MAX_CLIENTS:
                 raise ResourceExhaustedError(f"{MAX_CLIENTS} clients are connected already")
-            session = self._clients[hello.client] = Session(hello.client, principal, environment)
+            session = self._clients[hello.client] = self._make(hello.client, principal, environment)
         elif session.expected and principal.reaches(session.environment):
-            session.principal, session.may_call, session.expected = principal, principal.may("call"), False
+            if session.expiry is not None:
+                session.expiry.cancel()
+            session = self._clients[hello.client] = self._make(hello.client, principal, environment)
         elif session.principal.id != principal.id:
             raise PermissionDeniedError(f"the client {hello.client} is somebody else's")
         session.environment = environment
@@ -305,11 +311,23 @@ class Sessions:
         take(session, message)
 
     def _start_call(self, session: Session, message: wire.StartCall) -> None:
+        if not self._may_refer(session, message):
+            return
         call = self._calls.start(session, message)
         if call is not None and call.durable:
             self._durable.accepted(session, call, message)
 
+    def _may_refer(self, session: Session, message: wire.StartCall | wire.Inputs) -> bool:
+        try:
+            session.check_refer(message.payloads)
+        except PermissionDeniedError as error:
+            session.send(wire.CallRefused(message.call, type(error).__name__, str(error)))
+            return False
+        return True
+
     def _inputs(self, session: Session, message: wire.Inputs) -> None:
+        if not self._may_refer(session, message):
+            return
         fresh = self._calls.inputs(session, message.call, message.first, message.payloads)
         if fresh is not None and fresh.durable:
             self._durable.more(fresh, message.first, message.payloads)

@@ -142,14 +142,14 @@ class Blobs:
             file.seek(offset)
             return file.read(limit)
 
-    def create(self, digest: str = "", owner: str = "") -> Writer:
+    def create(self, digest: str = "", owner: str = "", id: str = "") -> Writer:
         """A new blob; with `digest` (sha256, hex) the content is checked against it at the end. `owner` is the app in
-        whose containers it is made."""
-        return Writer(self, f"sha256-{digest}" if digest else new_id(), digest, owner)
+        whose containers it is made, `id` a random id to take."""
+        return Writer(self, f"sha256-{digest}" if digest else id or new_id(), digest, owner)
 
-    def put(self, data: bytes, digest: str = "", owner: str = "") -> str:
+    def put(self, data: bytes, digest: str = "", owner: str = "", id: str = "") -> str:
         """A whole blob at once; its id."""
-        writer = self.create(digest, owner)
+        writer = self.create(digest, owner, id)
         writer.write(data)
         return writer.commit()
 

@@ -138,9 +138,13 @@ class Secrets:
             merged.update(_decode(self._open(secret)))
         return merged
 
+    def derived(self, purpose: str) -> bytes:
+        """A key for something else, which comes from the home's."""
+        return hmac.new(self._key, purpose.encode(), hashlib.sha256).digest()
+
     def mark(self, environment: str, values: Mapping[str, str]) -> str:
         """An HMAC that tells these values from others, under a key that comes from the home's, one per environment."""
-        key = hmac.new(self._key, f"image steps of {environment}".encode(), hashlib.sha256).digest()
+        key = self.derived(f"image steps of {environment}")
         return hmac.new(key, _encode(sorted(values.items())), hashlib.sha256).hexdigest()
 
     def seal(self, what: str, data: bytes) -> bytes:

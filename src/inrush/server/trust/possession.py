@@ -2,10 +2,16 @@
 
 Sources and build files are kept once, by their content. Whoever is bound to an environment may use those that somebody
 of that environment has put since the server started, and puts the others again. The owner may use all.
+
+Other blobs have random ids. One that the holder of a token for an environment puts has an id that proves it: random
+bits, and behind them their HMAC for this environment.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -19,7 +25,8 @@ MAX_KNOWN_SOURCES = 100_000
 class Possession:
     """By environment."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
         self._put: dict[str, OrderedDict[str, None]] = {}
 
     def put(self, who: Principal, id: str) -> None:
@@ -31,9 +38,23 @@ class Possession:
             if len(known) > MAX_KNOWN_SOURCES:
                 known.popitem(last=False)
 
+    def new_id(self, who: Principal) -> str:
+        """Of a blob that the holder of a token for an environment puts; empty for the others."""
+        if not who.environment or who.app:
+            return ""
+        chance = secrets.token_hex(16)
+        return f"bl-{chance}{self._proof(who, chance)}"
+
+    def _proof(self, who: Principal, chance: str) -> str:
+        return hmac.new(self._key, f"{who.environment}/{chance}".encode(), hashlib.sha256).hexdigest()[:32]
+
     def has(self, who: Principal, id: str) -> bool:
-        """Whether it is theirs to use. A random id is a right by itself."""
-        return not who.environment or id.startswith("bl-") or id in self._put.get(who.environment, ())
+        """Whether it is theirs to use. (What code in a container may read is known to its session.)"""
+        if not who.environment:
+            return True
+        if id.startswith("bl-"):
+            return hmac.compare_digest(id[35:].encode(), self._proof(who, id[3:35]).encode())
+        return id in self._put.get(who.environment, ())
 
     def need(self, who: Principal, ids: Iterable[str]) -> None:
         """Raises `NotFoundError` for the first that is not."""
