@@ -1,1 +1,2 @@
-"""The pure part: it decides, and does nothing else. No IO, no clock, no chance; see `cluster.Cluster.step`."""
+"""The scheduler's pure part: it takes events and returns what has to be done, without IO, clock or chance. Begin at
+`cluster.Cluster.step`."""

@@ -1,12 +1,13 @@
-"""The core's face: `Cluster.step(event, now)` takes what happened and returns what has to be done. It is the only
-mutator.
+"""The core's face: `Cluster.step(event, now)` takes what happened and returns what has to be done. Nothing else changes
+the state.
 
 A step has four parts, always in this order:
 
-1. the event's handler changes the state (`intake`, `outcome`, `startup`, `registry`, `fleet`);
-2. timers that are due fire (a retry, a review);
-3. for each function touched: inputs are routed to free slots and, where something calls for it, its scale is reviewed;
-4. functions that want more containers are served, fairly, as far as there is room.
+1. The event's handler changes the state (`calls`, `changes`).
+2. Timers that are due fire, such as a retry or a review.
+3. For each function that was touched, inputs are routed to free slots, and its scale is reviewed where something calls
+   for it.
+4. Functions that want more containers get them in turn, as far as there is room.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ from inrush.core.share.provision import look_at_pools, provision
 
 
 def _tick(state: State, event: events.Tick) -> None:
-    """Only time passed: timers do the rest, and the shell, whose alarm may have rung, is told the next one anew."""
+    """Time has passed. Timers do the rest, and the shell, whose alarm may have rung, is told again when to wake the
+    core."""
     state.told = math.inf
 
 
@@ -82,8 +84,8 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
 }
 
 REST_S_PER_NODE = 0.0002
-"""More work for a function without a place has scale and places looked at no more often than this for each node: what a
-look costs grows with them."""
+"""For each node, more work for a function without a place causes a review no more often than this, because the cost of
+a review grows with the nodes."""
 
 
 class Cluster:
@@ -99,8 +101,7 @@ class Cluster:
 
     @classmethod
     def restored(cls, plain: Plain, tuning: Tuning = TUNING) -> Cluster:
-        """One that goes on where another stood when this `checkpoint` of it was taken. Raises `InvalidError` when it
-        is none."""
+        """A Cluster that continues from a `checkpoint`. Raises `InvalidError` when the data is none."""
         cluster = cls.__new__(cls)
         cluster._hold(checkpoint.restore(plain, tuning))
         return cluster
@@ -115,7 +116,7 @@ class Cluster:
         self.calls: Mapping[str, Call] = MappingProxyType(self._state.calls)
 
     def step(self, event: events.Event, now: float) -> list[Effect]:
-        """Take an event at `now` (seconds, of any epoch; a clock that goes back is held still) and return what to do,
+        """Takes an event at `now` (seconds, of any epoch; a clock that goes back is held still) and returns what to do,
         in order."""
         state = self._state
         if now > state.now:
@@ -138,18 +139,18 @@ class Cluster:
         return explain.explain(self._state, function)
 
     def explain_pool(self, pool: str) -> coming.Outlook:
-        """How it stands with a pool: what is on its way, why none is to be had, what was done last. KeyError when it is
-        not known."""
+        """The state of a pool: nodes on their way, why none can be ordered, and its last orders. Raises KeyError for an
+        unknown pool."""
         return coming.outlook(self._state.pools[pool], self._state.now)
 
     def stats(self, function: str) -> dict[str, int]:
-        """`backlog`, `containers`, `running_inputs` and `input_headroom` of a function; KeyError when it is not
-        known."""
+        """`backlog`, `containers`, `running_inputs` and `input_headroom` of a function. Raises KeyError for an unknown
+        function."""
         return explain.stats(self._state.functions[function])
 
     def share(self, function: str) -> float:
-        """The part of all cpu, memory or devices that the containers of a function hold, where it is largest; KeyError
-        when it is not known."""
+        """The dominant share of a function's containers: the largest part that they hold of all cpu, memory or devices.
+        Raises KeyError for an unknown function."""
         found = self._state.functions[function]
         return found.live * self._state.share_of_one(found)
 
@@ -158,12 +159,12 @@ class Cluster:
         return checkpoint.capture(self._state, values_max)
 
     def violations(self) -> list[str]:
-        """Sentences about what in the state contradicts itself; always empty, or the core has a defect."""
+        """Sentences about what in the state contradicts itself. Anything but an empty list is a defect of the core."""
         return invariants.violations(self._state)
 
 
 def _settle(state: State) -> None:
-    """Route for every function that was touched, and review the scale of those that were poked."""
+    """Routes inputs for every function that was touched, and reviews the scale of those that were poked."""
     touched, state.touched = state.touched, {}
     for function in touched.values():
         route(state, function)
@@ -178,7 +179,7 @@ def _settle(state: State) -> None:
 
 
 def _matters(state: State, function: Function) -> bool:
-    """Whether more work is a reason to think about scale: while there is room, or no place for more containers, only
+    """Whether more work is a reason for a review now. A function that has no place for more containers is reviewed only
     now and then."""
     if not function.queued:
         return bool(function.policy.buffer_containers) or state.now >= function.look_at
@@ -187,7 +188,7 @@ def _matters(state: State, function: Function) -> bool:
 
 
 def _fire(state: State) -> None:
-    """Everything whose time has come."""
+    """Fires every timer whose time has come."""
     while state.timers and state.timers[0].at <= state.now:
         timer = heappop(state.timers)
         if timer.kind == "retry":

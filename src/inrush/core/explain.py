@@ -1,4 +1,4 @@
-"""What people may ask: why do the calls of a function wait, and why does it have the containers it has."""
+"""What `inrush why` tells people: why the calls of a function wait, and why it has the containers that it has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inrush.core.scale.waiting import times, waiting_for
 
 
 def explain(state: State, function_id: str) -> list[str]:
-    """Sentences about a function, from what was asked for to what is the matter."""
+    """Sentences about a function, from what its code asks for to what goes wrong."""
     function = state.functions.get(function_id)
     if function is None:
         return [f"no function {function_id} is known"]

@@ -1,4 +1,2 @@
-"""What the scheduler knows and says.
-
-State, events, effects, specs, and the small values that decisions are made of. It imports nothing else of core.
-"""
+"""What the scheduler knows and says: state, events, effects, and the small values that decisions are made of. It
+imports nothing else of core."""

@@ -1,11 +1,12 @@
-"""Calls, their inputs and attempts: what they are, and the tables of what may happen to them.
+"""Calls, their inputs and attempts: what they are, and the tables of how they may change.
 
-An input is no object: ten thousand of them arrive in a few events and leave in a few. Where an input stands is told
-by the collection of its call that holds its index: `queue` or `suspects` (ranges, so that a million waiting inputs
-are a few entries), `running` (index → the attempt at it), `delayed` (waits for its next try); an index that is
-`known` and in none of them is done. `INPUT` says how an index may move; the property tests hold every step to it.
+An input is not an object, because ten thousand of them arrive in a few events and leave in a few. The collection of the
+call that holds an input's index says where it stands: `queue` or `suspects` (ranges, so that a million waiting inputs
+are a few entries), `running` (index → the attempt at it), or `delayed` (it waits for its next try). An index that is
+`known` and in none of them is done. `INPUT` says how an index may move, and the property tests check every step against
+it.
 
-An `Attempt` is shared by all inputs of one dispatch: they went to one container at one time.
+All inputs of one dispatch share an `Attempt`, because they went to one container at one time.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ CALL: Table = {
     ("forgotten", "forget"): "forgotten",
     ("forgotten", "finish"): "done",
 }
-"""`open`: its number of inputs is not known yet; `closed`: it is. A call that is done is dropped from memory."""
+"""A call is `open` while its number of inputs is unknown, and `closed` afterwards. A call that is done is dropped from
+memory."""
 
 INPUT: Table = {
     ("unknown", "arrive"): "queued",
@@ -49,12 +51,12 @@ INPUT: Table = {
     ("delayed", "due"): "queued",
     ("delayed", "resolve"): "done",
 }
-"""`done` has no way out: at most one result of an input is accepted."""
+"""No event leads out of `done`, so at most one result of an input is accepted."""
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One dispatch: a try of each of its inputs, in one container, since `at`."""
+    """One dispatch at the time `at`: a try of each of its inputs, in one container."""
 
     container: Container
     at: float
@@ -62,7 +64,8 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One `.remote()`, `.map()`, `.spawn()`, …; `function` is where its inputs go (a rolling deploy changes it)."""
+    """One `.remote()`, `.map()`, `.spawn()` or web request. Its inputs go to `function`, which a rolling deploy
+    changes."""
 
     id: str
     function: str
@@ -70,29 +73,29 @@ class Call:
     total: int
     durable: bool
     caller: str = ""
-    """The container that waits for it, if one does."""
+    """The container that made this call and waits for it; empty when no container does."""
     state: str = "open"
     why: str = ""
-    """Of a cancelled call: by whom or what."""
+    """Why the call was cancelled."""
     known: Ranges = field(default_factory=Ranges)
     queue: list[range] = field(default_factory=list)
-    """The next to be run stand last."""
+    """Ranges of waiting inputs; the next to be run stand last."""
     suspects: list[int] = field(default_factory=list)
-    """Queued, to be run alone: containers died under them while others ran beside them."""
+    """Queued inputs that must run alone, because containers died while they and others ran."""
     queued: int = 0
-    """Of `queue` and of `suspects`."""
+    """The number of inputs in `queue` and `suspects`."""
     running: dict[int, Attempt] = field(default_factory=dict)
     delayed: dict[int, float] = field(default_factory=dict)
     tries: dict[int, Tries] = field(default_factory=dict)
-    """Only of inputs that failed before and are not done."""
+    """What failed inputs that are not done have been through."""
     done: int = 0
 
     def turn(self, event: str) -> None:
-        """Follow the table."""
+        """Changes the state as the table says."""
         self.state = follow(CALL, "call", self.id, self.state, event)
 
     def push(self, span: range) -> None:
-        """More inputs, at the end of the queue."""
+        """Adds inputs to the end of the queue."""
         self.queued += len(span)
         if self.queue and self.queue[0].stop == span.start:
             self.queue[0] = range(self.queue[0].start, span.stop)
@@ -100,12 +103,12 @@ class Call:
             self.queue.insert(0, span)
 
     def push_front(self, span: range) -> None:
-        """Inputs that come back: they waited before all others."""
+        """Puts inputs back at the head of the queue, because they waited before all others."""
         self.queue.append(span)
         self.queued += len(span)
 
     def take(self, most: int) -> range:
-        """Up to `most` contiguous inputs from the head of the queue, which must not be empty."""
+        """Takes up to `most` contiguous inputs from the head of the queue, which must not be empty."""
         head = self.queue[-1]
         if len(head) <= most:
             self.queue.pop()
@@ -116,7 +119,7 @@ class Call:
         return head
 
     def drop_waiting(self) -> list[int]:
-        """Take all queued and delayed inputs out; returns their indexes in order."""
+        """Takes out all queued and delayed inputs and returns their indexes in order."""
         indexes = sorted([*(index for span in self.queue for index in span), *self.suspects, *self.delayed])
         self.queue.clear()
         self.suspects.clear()
@@ -137,7 +140,7 @@ class Call:
 
 
 class Tries(NamedTuple):
-    """What an input has been through."""
+    """How often an input was retried, and how often its container crashed or its node was lost."""
 
     retries: int = 0
     crashes: int = 0

@@ -1,10 +1,10 @@
-"""Containers: what they are, and the table of what may happen to them.
+"""Containers: what they are, and the table of how they may change.
 
     starting ──ready──▶ ready ──drain──▶ draining ──stop──▶ stopping ──ended──▶ ended
         └──────stop / ended       └──stop──────────────────────▲
 
-Only a `ready` container takes inputs. A `draining` one finishes what it runs and is then stopped by us; a `stopping`
-one was told to go. Its share of the node is held until it has ended.
+Only a `ready` container takes inputs. A `draining` container finishes what it runs and is then stopped by the core. A
+`stopping` container was told to stop. A container holds its share of the node until it has ended.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CONTAINER: Table = {
 }
 
 WHOLE = 1000
-"""Thousandths of a device."""
+"""A whole device, in thousandths."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,51 +48,52 @@ class Container:
     why: str = ""
     state: str = "starting"
     how: str = ""
-    """Tier of its start, once ready."""
+    """The tier of its start (such as `fork`), once it is ready."""
     ready_at: float = 0.0
     idle_since: float = 0.0
-    """Since when it is ready and runs nothing; means nothing while it runs something."""
+    """When it last became ready or ran out of inputs; it means nothing while the container runs some."""
     busy: int = 0
-    """Inputs that it runs, and those leased to it, which it runs next."""
+    """The number of inputs that it runs, with those leased to it."""
     waits: int = 0
-    """Calls that it made and waits for."""
+    """The number of calls that it made and waits for."""
     served: int = 0
     progress_at: float = 0.0
-    """When it last ended an input, or was given one while it had none."""
+    """When it last ended an input, or got one while it had none."""
     recalled: bool = False
-    """It was told to give back what it has not begun, and has ended nothing since."""
+    """True from when it was told to give its leased inputs back until it next ends an input."""
     closed: bool = False
-    """It takes no more inputs until it is idle: it runs a suspect, or is to run one."""
+    """True while it takes no inputs until it is idle, because it runs a suspect or is about to."""
     calls: dict[str, int] = field(default_factory=dict)
-    """How many inputs it runs, by call; which ones is known to the call."""
+    """How many inputs of each call it runs. The call knows which ones."""
     leaving: str = ""
     """Why it is draining."""
     share_milli: int = WHOLE
-    """Of its device, when it has one alone or with others."""
+    """The part of its device that it may use, in thousandths."""
     leader: Container | None = None
-    """Of a cluster's other containers: its first one, which stands for all."""
+    """In a cluster, the first container, which stands for all; None for the first container itself."""
     followers: list[Container] = field(default_factory=list)
-    """Of a cluster's first container: the others, by rank."""
+    """For the first container of a cluster: the other containers, by rank."""
     well: bool = False
-    """It said that it is ready; a cluster is ready when all of it are."""
+    """Whether it reported that it is ready. A cluster is ready when all its containers are."""
     echoes: set[tuple[str, int]] = field(default_factory=set)
-    """Inputs that a follower runs beside its leader."""
+    """In a cluster's follower: inputs that it runs beside the leader."""
     preempted: bool = False
-    """It had to go for others: what it ran is tried again free of charge."""
+    """It was stopped to make room for others, so its inputs are tried again without spending a retry."""
     killed: bool = False
-    """We told it to go at once: what it ran says nothing about its inputs."""
+    """The core stopped it at once, so its end says nothing about its inputs."""
 
     @property
     def engaged(self) -> bool:
-        """Whether it, or one that follows it, runs something."""
+        """Whether it, or a follower of it, runs something."""
         return self.busy > 0 or (bool(self.followers) and any(follower.echoes for follower in self.followers))
 
     @property
     def cpu_held_milli(self) -> int:
-        """What it keeps from others: nothing while it waits for a call of its own, or functions that call functions
-        would hold the node and wait for one another for ever. Memory and devices cannot be lent."""
+        """The cpu that it keeps from others. A container that waits for a call of its own holds none, since functions
+        that call functions would otherwise hold a node and wait for one another for ever. Memory and devices cannot be
+        lent."""
         return 0 if self.waits else self.cpu_milli
 
     def turn(self, event: str) -> None:
-        """Follow the table."""
+        """Changes the state as the table says."""
         self.state = follow(CONTAINER, "container", self.id, self.state, event)

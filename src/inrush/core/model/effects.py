@@ -1,4 +1,5 @@
-"""What comes out of `Cluster.step`: things the shell has to do, in this order. Each says why where a person may ask."""
+"""What `Cluster.step` returns: things that the shell must do, in this order. Each carries its reason where a person may
+ask for it."""
 
 from __future__ import annotations
 
@@ -8,13 +9,13 @@ import msgspec
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False, tag=True, omit_defaults=True):
-    """Base of effects."""
+    """Base of all effects."""
 
 
 class StartContainer(Effect, frozen=True):
-    """`gpus` are device indexes of the node, held exclusively until the container has ended; with `gpu_share` below 1
-    it is one index, shared with others. `cluster` is the first container of its cluster, if it is in one, and `rank`
-    its number there."""
+    """Start a container on a node. `gpus` are device indexes of the node, held until the container has ended; with
+    `gpu_share` below 1 there is one index, shared with others. `cluster` is the first container of its cluster, and
+    `rank` its number there."""
 
     container: str
     function: str
@@ -59,7 +60,7 @@ class Recall(Effect, frozen=True):
 
 
 class NodesWanted(Effect, frozen=True):
-    """Order so many more nodes of the pool. Each joins, or is told of by `events.NodesFailed`."""
+    """Order more nodes of a pool. Each of them joins, or `events.NodesFailed` reports it."""
 
     pool: str
     count: int
@@ -75,8 +76,8 @@ class NodesReleased(Effect, frozen=True):
 
 
 class Resolve(Effect, frozen=True):
-    """Final results of inputs: tell the owner. `refs` are payloads as the events brought them, or bytes made by the
-    core's shell for ends that have none (then None, and `why` says what happened)."""
+    """Tell the owner of a call final results of inputs. `refs` are payloads as the events brought them. An end without
+    a payload has None, and `why` says what happened."""
 
     call: str
     indexes: tuple[int, ...]
@@ -86,21 +87,20 @@ class Resolve(Effect, frozen=True):
 
 
 class WakeAt(Effect, frozen=True):
-    """Send a `Tick` at this time, in seconds; replaces an earlier, later one. After each `Tick` it is asked for
-    anew."""
+    """Send a `Tick` at this time, in seconds. It replaces an earlier `WakeAt`, and is sent again after each `Tick`."""
 
     at: float
 
 
 class Waiting(Effect, frozen=True):
-    """Why the calls of a function wait now; empty when they no longer do. Sent on change only."""
+    """Why the calls of a function wait now; empty when they no longer wait. Sent only when it changes."""
 
     function: str
     why: str
 
 
 class Decided(Effect, frozen=True):
-    """A decision of scaling, for `why` and for history. Sent on change only."""
+    """A decision of scaling, for `why` and for history. Sent only when it changes."""
 
     function: str
     wanted: int

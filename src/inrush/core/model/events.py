@@ -1,7 +1,7 @@
-"""What comes into `Cluster.step`: things that happened, in the order in which the shell learned of them.
+"""What `Cluster.step` takes: things that happened, in the order in which the shell learned of them.
 
-Events are facts with ids, never payloads: `refs` are opaque objects that the core hands back untouched in
-`effects.Resolve` (the journal leaves them out). Events about inputs are columnar, one for many inputs of one call.
+Events are facts with ids and carry no payloads: `refs` are opaque objects that the core hands back in
+`effects.Resolve`, and the journal leaves them out. An event about inputs covers many inputs of one call, in columns.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from inrush.wire import FunctionSpec, Inventory
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, omit_defaults=True):
-    """Base of events; tagged, so that a journal can be read back."""
+    """Base of all events. Each has a tag, so that a journal can be read back."""
 
 
 class FunctionAdded(Event, frozen=True):
-    """A function of an app version, or the pool of one parameter set of a class, may take calls from now on. The same
-    id again replaces its spec (policies), and keeps its queue."""
+    """A function of an app version, or a variant of a class, may take calls from now on. The same id again replaces its
+    spec (policies) and keeps its queue."""
 
     function: str
     app: str
     spec: FunctionSpec
     durable: bool = False
-    """Deployed: crash loops back off instead of failing what waits."""
+    """True for a deployed function: a crash loop slows its starts down instead of failing what waits."""
 
 
 class FunctionRemoved(Event, frozen=True):
-    """Its inputs end as cancelled, its containers are stopped with grace (`drain`: first they finish what they run)."""
+    """A function takes no more calls: its inputs end as cancelled, and its containers stop with grace; with `drain`
+    they first finish what they run."""
 
     function: str
     why: str
@@ -37,7 +38,7 @@ class FunctionRemoved(Event, frozen=True):
 
 
 class FunctionReplaced(Event, frozen=True):
-    """A rolling deploy: queued inputs of `old` move to `new`; `old`'s containers finish what they run and go."""
+    """A rolling deploy: queued inputs of `old` move to `new`, and containers of `old` finish what they run and stop."""
 
     old: str
     new: str
@@ -52,8 +53,9 @@ class ScaleOverridden(Event, frozen=True):
 
 
 class CallArrived(Event, frozen=True):
-    """`total` is -1 while unknown. `durable` calls are owned by the server. `caller` is the container that made the
-    call and waits for it, if one did. Its first inputs may come with it: `first` … `first + count - 1`."""
+    """A call began. `total` is -1 while its number of inputs is unknown. The server owns `durable` calls. `caller` is
+    the container that made the call and waits for it, if one did. The first inputs may come with it: `first` … `first +
+    count - 1`."""
 
     call: str
     function: str
@@ -66,7 +68,7 @@ class CallArrived(Event, frozen=True):
 
 
 class InputsArrived(Event, frozen=True):
-    """Inputs `first` … `first + count - 1` of a call. Those already known are passed over."""
+    """Inputs `first` … `first + count - 1` of a call arrived. Inputs that are known already are passed over."""
 
     call: str
     first: int
@@ -74,7 +76,7 @@ class InputsArrived(Event, frozen=True):
 
 
 class CallEnded(Event, frozen=True):
-    """No more inputs will come: `total` is known now."""
+    """A call gets no more inputs, so its `total` is known now."""
 
     call: str
     total: int
@@ -87,23 +89,23 @@ class CallCancelled(Event, frozen=True):
 
 
 class CallForgotten(Event, frozen=True):
-    """Nobody waits for it: cancel what runs, drop the rest, resolve nothing."""
+    """Nobody waits for a call: what runs is cancelled, and nothing is resolved."""
 
     call: str
 
 
 class NodeJoined(Event, frozen=True):
-    """A new link to an agent. `containers` still run there; those the core does not know are stopped."""
+    """An agent has a new link. `containers` still run there; the core has those stopped that it does not know."""
 
     node: str
     inventory: Inventory
     containers: tuple[str, ...] = ()
     pool: str = ""
-    """Of which pool it is a node, if of any that was told of by `PoolJoined`."""
+    """The pool that the node belongs to, as told by `PoolJoined`; empty for none."""
 
 
 class NodeHeld(Event, frozen=True):
-    """Of the node's memory, so much is held by what its containers were forked from."""
+    """Templates on a node hold this much of its memory."""
 
     node: str
     memory_mib: int
@@ -115,22 +117,22 @@ class NodeLeft(Event, frozen=True):
 
 
 class PoolJoined(Event, frozen=True):
-    """Nodes may be ordered here, each with this `inventory`; the same id again replaces what was told."""
+    """Nodes may be ordered from a pool, each with this `inventory`. The same id again replaces what was told."""
 
     pool: str
     inventory: Inventory
     nodes_max: int
     price: float = 1.0
-    """Of a node, for an hour; whatever the currency, the same in all pools."""
+    """The price of a node for an hour, in one currency for all pools."""
     node_s: float = 90.0
-    """From an order until the node joins; what is measured soon counts more."""
+    """The seconds from an order until the node joins. Measured times soon count more than this."""
     keep_s: float | None = None
-    """How long an empty node is kept; None: as long as one takes to come."""
+    """How long an empty node is kept; None for as long as a node takes to come."""
     nodes_min: int = 0
 
 
 class NodesFailed(Event, frozen=True):
-    """So many of the nodes ordered will not come. For `retry_s` none is ordered there."""
+    """So many of the ordered nodes will not come. For `retry_s` none is ordered from that pool."""
 
     pool: str
     count: int
@@ -139,8 +141,8 @@ class NodesFailed(Event, frozen=True):
 
 
 class NodeChanged(Event, frozen=True):
-    """What a node holds (images by digest, snapshots by function), and why nothing more is to be placed on it (empty:
-    it is fit). `drain`: what runs there is to end too."""
+    """A node reports what it holds (images by digest, snapshots by function), and why nothing more may be placed on it;
+    an empty reason means that it is fit. With `drain` its containers finish what they run and stop."""
 
     node: str
     holds: tuple[str, ...] = ()
@@ -155,8 +157,8 @@ class ContainerReady(Event, frozen=True):
 
 
 class ContainerEnded(Event, frozen=True):
-    """`status` is a `wire.Status`; OK is an ordinary end. `ref`, when not None, is the failure that waiting inputs
-    get if the function cannot start at all."""
+    """A container has ended. `status` is a `wire.Status`, and OK is an ordinary end. Waiting inputs get `ref` as their
+    failure if the function cannot start at all."""
 
     container: str
     status: int
@@ -165,7 +167,7 @@ class ContainerEnded(Event, frozen=True):
 
 
 class AttemptsEnded(Event, frozen=True):
-    """Columns: `indexes[i]` of `call` ended in `container` with `statuses[i]`; `refs[i]` is its payload."""
+    """Inputs of a call ended in a container: `indexes[i]` with `statuses[i]` and the payload `refs[i]`."""
 
     container: str
     call: str
@@ -173,11 +175,11 @@ class AttemptsEnded(Event, frozen=True):
     statuses: tuple[int, ...]
     refs: tuple[Any, ...]
     spent_s: float = -1.0
-    """How long they ran, together, as their container says; negative when it does not."""
+    """The seconds that they ran together, as their container reports; negative when it does not."""
 
 
 class InputsReturned(Event, frozen=True):
-    """Inputs that were sent to `container` and that it has not begun and will not."""
+    """A container gave back inputs that it had not begun."""
 
     container: str
     call: str
@@ -185,12 +187,12 @@ class InputsReturned(Event, frozen=True):
 
 
 class Tick(Event, frozen=True):
-    """Time passed; sent when a `WakeAt` is due, and about once a second."""
+    """Time has passed: a `WakeAt` is due, or about a second has gone by."""
 
 
 class Restored(Event, frozen=True):
-    """First event after a restart: what rows say. Functions, then durable calls with the ranges [a, b) of inputs that
-    have no result yet."""
+    """The first event after a restart, from the database: functions, then durable calls with the ranges [a, b) of
+    inputs that have no result yet."""
 
     functions: tuple[FunctionAdded, ...]
     calls: tuple[tuple[CallArrived, tuple[tuple[int, int], ...]], ...]

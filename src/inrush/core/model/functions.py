@@ -1,10 +1,10 @@
-"""Functions as the core knows them: a spec, the calls that wait in turn, the containers, and on which shelf each
-stands.
+"""Functions as the core knows them: a spec, the calls that wait in turn, the containers, and the shelf on which each
+container stands.
 
-The shelves make routing O(1): `below_target` and `below_max` hold the ready containers with room, the last used at
-the end, which is the one to take next, so that those no longer needed fall idle and are let go. `below_lease` holds
-those without a free slot that may be sent inputs ahead (`lease`). `idle` holds those that run nothing, the longest idle
-first.
+Shelves make routing O(1). `below_target` and `below_max` hold ready containers with room. The one used last stands at
+the end and is taken next, so that containers which are no longer needed fall idle and are stopped. `below_lease` holds
+containers without a free slot that may be sent inputs ahead (`lease`). `idle` holds containers that run nothing, the
+longest idle first.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ DEPARTURES_KEPT = 4
 
 @dataclass(slots=True, eq=False)
 class Trouble:
-    """Containers that ended before they were ready, one after the other."""
+    """Starts of a function that failed one after the other."""
 
     failures: int = 0
     last_at: float = -math.inf
     blocked_until: float = 0.0
     nodes: dict[str, None] = field(default_factory=dict)
-    """On which nodes."""
+    """Nodes on which they failed."""
     given_up: bool = False
-    """What waited was failed; an ephemeral function tries again as soon as new work comes."""
+    """What waited was failed. An ephemeral function tries again as soon as new work comes."""
     why: str = ""
 
 
@@ -47,81 +47,82 @@ class Function:
     spec: FunctionSpec
     durable: bool
     policy: ScalePolicy
-    """The spec's, as overridden by people."""
+    """The scaling policy of the spec, with what people have overridden."""
     order: int
     slots: int = 1
-    """Inputs at once in one container."""
+    """The most inputs that one container runs at once."""
     slots_most: int = 1
-    """The most that `slots` has been; a container may still run so many."""
+    """The most that `slots` has ever been, since a container may still run that many."""
     target: int = 1
-    """Inputs at once in one container that scaling aims at."""
+    """The inputs at once in one container that scaling aims at."""
     removed: str = ""
-    """Why it takes no more calls; it stays known until its containers have ended."""
+    """Why it takes no more calls. A removed function stays known until its containers have ended."""
     calls: dict[str, Call] = field(default_factory=dict)
     turns: deque[Call] = field(default_factory=deque)
-    """Calls with queued inputs, the next to be served first."""
+    """Calls with queued inputs; the next to be served stands first."""
     suspects: deque[Call] = field(default_factory=deque)
-    """Calls with inputs to be run alone, one entry each input."""
+    """Calls with inputs that must run alone, one entry for each input."""
     queued: int = 0
     delayed: int = 0
     running: int = 0
-    """With those that are leased."""
+    """Inputs sent to containers, with those that are leased."""
     leased: int = 0
-    """Inputs that were sent to containers beyond their slots, and have not begun."""
+    """Inputs sent to containers beyond their slots, which have not begun."""
     lease: int = 0
-    """How many of them a container is sent now."""
+    """How many inputs beyond its slots a container is sent now."""
     leasing: dict[str, Container] = field(default_factory=dict)
-    """Containers that have some."""
+    """Containers that have leased inputs."""
     wary_until: float = -math.inf
     watched: bool = False
-    """A timer looks after them."""
+    """Whether a timer looks after leased inputs."""
     containers: dict[str, Container] = field(default_factory=dict)
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("starting", "ready", "draining", "stopping"), 0)
     )
     started_at_sum: float = 0.0
-    """When those that start were told to, added up."""
+    """The sum of the start times of all containers that are starting."""
     below_target: dict[str, Container] = field(default_factory=dict)
     below_max: dict[str, Container] = field(default_factory=dict)
     below_lease: dict[str, Container] = field(default_factory=dict)
     idle: dict[str, Container] = field(default_factory=dict)
     leaving: dict[str, Container] = field(default_factory=dict)
-    """Those that drain or stop."""
+    """Containers that drain or stop."""
     followers: dict[str, Container] = field(default_factory=dict)
-    """Of clusters: all containers but the first of each, which stands for all."""
+    """In clusters: all containers but the first of each, which stands for all."""
     seats: dict[str, int] = field(default_factory=dict)
-    """How many containers it has on each node."""
+    """The number of its containers on each node."""
     want: Wanted | None = None
-    """What its containers ask of a node."""
+    """What one of its containers asks of a node."""
     measured: Measured = field(default_factory=Measured)
     memo: Memo = field(default_factory=Memo)
     trouble: Trouble = field(default_factory=Trouble)
     trend: Trend | None = None
-    """Of its queue, while it waits for nodes."""
+    """The growth of its queue while it waits for nodes; None while it does not."""
     ever_ready: bool = False
     poked: bool = False
-    """Its scale is to be reviewed at the end of this step."""
+    """Whether its scale is reviewed at the end of this step."""
     pressed: bool = False
-    """Work arrived in this step: a reason to review its scale unless there was a free slot for all of it."""
+    """Whether work arrived in this step; its scale is then reviewed unless free slots took all of it."""
     review_at: float = math.inf
     queued_since: float = math.inf
-    """Since when inputs have been waiting without a break; infinite while none does."""
+    """Since when inputs have been waiting without a break; infinite while none waits."""
     look_at: float = 0.0
-    """Arrivals are a reason to review its scale from then on, even where there is a free slot for all of them."""
+    """From this time on, arrivals cause a review even where free slots took all of them."""
     wanted: int = 0
     decisions: deque[tuple[float, Decision]] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
     departures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=DEPARTURES_KEPT))
-    """When and why containers were told to go, the latest."""
+    """When and why containers were last told to stop."""
     refusal: str = ""
     """What the last container that could not be placed lacked; empty when none is refused now."""
     refusal_words: str = ""
-    """The same as last put into words, which is dear,"""
+    """Cached text of the last refusal; building it costs about a millisecond."""
     refusal_due: float = -math.inf
-    """and is not done anew before."""
+    """The time from which the cached text of a refusal may be built again."""
     refused_at: float = -math.inf
-    """When that was last found out."""
+    """When a container was last refused a place."""
     freed_read: int = -1
-    """How far the index's log of freed nodes had come when the last one could not be placed; -1: look everywhere."""
+    """How far the index's log of freed nodes had come when a container last found no place; -1 has all nodes
+    searched."""
     places: list[Placement] = field(default_factory=list)
     """Of a cluster that found no place as a whole: those of its containers for which there was one."""
     claim_due: float = -math.inf

@@ -1,8 +1,8 @@
 """Quotas: how many devices of a type the containers of an app may hold at once.
 
-The setting `quotas` is a list such as `chat=A100:4,eval=ANY:16,eval=H100:2`: each entry holds by itself. A type
-stands for its family as in a request (`A100` counts A100-80GB too), `ANY` for all devices. A part of a device counts
-as that part.
+The setting `quotas` is a list such as `chat=A100:4,eval=ANY:16,eval=H100:2`, in which each entry holds by itself. A
+type stands for its family as in a request (`A100` counts A100-80GB too), and `ANY` for all devices. A part of a device
+counts as that part.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from inrush.errors import InvalidError
 from inrush.wire import FunctionSpec, GpuRequest
 
 Quotas = Mapping[str, tuple[tuple[str, int], ...]]
-"""By app: types, and thousandths of devices."""
+"""For each app: types, and thousandths of devices."""
 
 _ENTRY = re.compile(r"(?P<app>[^=,:]+)=(?P<type>[A-Za-z0-9_+.-]+):(?P<count>\d+(\.\d+)?)")
 
 
 def parse(setting: str) -> Quotas:
-    """The setting as the core takes it. Raises `InvalidError` for what is no quota."""
+    """The quotas that the setting describes. Raises `InvalidError` for an entry that is no quota."""
     found: dict[str, tuple[tuple[str, int], ...]] = {}
     for part in filter(None, (part.strip() for part in setting.split(","))):
         match = _ENTRY.fullmatch(part)
@@ -34,7 +34,7 @@ def parse(setting: str) -> Quotas:
 
 
 def exceeded(quotas: Quotas, app: str, used: Mapping[str, int], gpu_type: str, milli: int) -> str:
-    """Which quota of the app `milli` more of this type would exceed, in words; empty when none."""
+    """A sentence about the app's quota that `milli` more of this type would exceed; empty when none would be."""
     for kind, most in quotas.get(app, ()):
         if accepts(GpuRequest(type=kind), gpu_type):
             held = sum(amount for other, amount in used.items() if accepts(GpuRequest(type=kind), other))
@@ -45,6 +45,6 @@ def exceeded(quotas: Quotas, app: str, used: Mapping[str, int], gpu_type: str, m
 
 
 def asks_for_more(quotas: Quotas, app: str, spec: FunctionSpec) -> str:
-    """Why the quotas of the app never let such a container be; empty when they do."""
+    """Why the app's quotas can never admit such a container; empty when they can."""
     reasons = [exceeded(quotas, app, {}, request.type, milli_of(request)) for request in spec.resources.gpu]
     return reasons[0] if reasons and all(reasons) else ""

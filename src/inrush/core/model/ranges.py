@@ -1,4 +1,4 @@
-"""Sets of whole numbers that mostly come in long runs: a million indexes of a map are one pair, not a million
+"""Sets of whole numbers that mostly come in long runs: a million indexes of a map are one pair instead of a million
 entries."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True, eq=False)
 class Ranges:
-    """A set of integers, kept as sorted, disjoint, non-touching ranges [start, stop)."""
+    """A set of integers, kept as sorted, disjoint ranges [start, stop) that do not touch."""
 
     _starts: list[int] = field(default_factory=list, init=False)
     _stops: list[int] = field(default_factory=list, init=False)
@@ -23,7 +23,7 @@ class Ranges:
         return sum(self._stops) - sum(self._starts)
 
     def add(self, start: int, stop: int) -> list[range]:
-        """Put [start, stop) in; returns the parts of it that were not there yet, in order."""
+        """Adds [start, stop) and returns the parts of it that were not there yet, in order."""
         stops = self._stops
         if stop <= start:
             return []
@@ -57,7 +57,7 @@ class Ranges:
 
 
 def runs(indexes: Iterable[int]) -> list[range]:
-    """Ascending indexes as ranges, each as long as it can be."""
+    """Ascending indexes as the longest possible ranges."""
     found: list[range] = []
     start = stop = -1
     for index in indexes:

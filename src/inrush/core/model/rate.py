@@ -23,16 +23,16 @@ from inrush.core.model.gaps import Gaps
 from inrush.core.model.trend import Line
 
 WINDOWS_S = (0.5, 2.0, 8.0, 32.0)
-"""Seconds, the shortest first."""
+"""Lengths of the windows in seconds, the shortest first."""
 
 CERTAIN = (4.5, 4.0, 3.0)
-"""Standard deviations of each of the shorter windows from which on it is believed."""
+"""For each shorter window: the standard deviations from which on it is believed."""
 
 BATCH_S = 0.02
-"""Seconds within which inputs count as come together."""
+"""Inputs that arrive within so many seconds count as one batch."""
 
 STEP_S = 0.001
-"""Seconds below which nothing fades: many inputs in a millisecond cost one exponential."""
+"""Averages fade only in steps of so many seconds, so that many inputs in a millisecond cost one exponential."""
 
 
 def _zeros() -> list[float]:
@@ -41,21 +41,21 @@ def _zeros() -> list[float]:
 
 @dataclass(slots=True, eq=False)
 class Rate:
-    """Averages over each window, faded up to `at`; and the gaps between what came."""
+    """Averages over each window, faded up to `at`, and the gaps between inputs."""
 
     at: float = 0.0
     batch_at: float = -math.inf
     batch: int = 0
-    """Inputs that have come since `batch_at`."""
+    """Inputs that arrived since `batch_at`."""
     rates: list[float] = field(default_factory=_zeros)
     squares: list[float] = field(default_factory=_zeros)
-    """The sums of squares of what came together, a second."""
+    """For each window: the sum of squared batch sizes per second."""
     gaps: Gaps = field(default_factory=Gaps)
     line: Line = field(default_factory=Line)
-    """Through what came since the last change."""
+    """The line through what arrived since the last change."""
 
     def arrived(self, count: int, now: float) -> None:
-        """So many inputs arrived."""
+        """Counts inputs that arrived at this time."""
         if now - self.at >= STEP_S:
             self._fade(now)
         if now - self.batch_at > BATCH_S:
@@ -71,7 +71,7 @@ class Rate:
         self.line.arrived(count, square)
 
     def now(self, now: float) -> tuple[float, float]:
-        """Inputs a second, and by how many a second that grows."""
+        """Inputs per second, and by how many per second that grows."""
         self._fade(now)
         rates, line, last = self.rates, self.line, len(WINDOWS_S) - 1
         level, slope = (rates[last], 0.0) if line.is_young else line.fit()
@@ -90,7 +90,7 @@ class Rate:
         return max(0.0, level - (self._doubt() if line.is_young else line.doubt())), slope
 
     def _noise(self, k: int) -> float:
-        """The standard deviation of the root of a window's average."""
+        """The standard deviation of the square root of a window's average."""
         rate = self.rates[k]
         together = max(1.0, self.squares[k] / rate) if rate else 1.0
         return 0.5 * math.sqrt(together / (2 * WINDOWS_S[k]))
@@ -101,7 +101,7 @@ class Rate:
         self.rates[k] = rate
 
     def _doubt(self) -> float:
-        """Of the longest window: by how much what came together makes it noisier than inputs that come one by one."""
+        """By how much batches make the longest window noisier than inputs that arrive one by one."""
         twice_s = 2 * WINDOWS_S[-1]
         return max(0.0, math.sqrt(self.squares[-1] / twice_s) - math.sqrt(self.rates[-1] / twice_s))
 
@@ -119,5 +119,5 @@ class Rate:
 
 
 def _towards(before: float, root: float, noise: float) -> float:
-    """The rate nearest to `before` within the noise of a shorter window."""
+    """The rate nearest to `before` that lies within the noise of a shorter window."""
     return max(0.0, root - noise if before < root * root else root + noise) ** 2

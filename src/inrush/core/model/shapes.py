@@ -1,7 +1,8 @@
-"""Which classes may be written as plain data and read back, by name: what each one's fields are, what stands in for a
-field that is missing, and what a field may hold.
+"""Which classes may be written as plain data and read back by name: their fields, what stands in for a missing field,
+and what a field may hold.
 
-A name that is not among them is refused when it is read. So a file says what there was, and never what to call.
+A name that is not in this list is refused when it is read. So a file can describe a state, but cannot name code to
+call.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ class Shape:
 
     of: type
     fields: tuple[str, ...] = ()
-    """Those that are written, in order."""
+    """Fields that are written, in order."""
     defaults: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
-    """What stands in for one that is not there; also for those that are never written."""
+    """What stands in for a field that is missing or is never written."""
     types: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
     """What a field may hold, where its annotation says so plainly."""
 
 
 def shapes(classes: Iterable[type], unwritten: Mapping[type, Mapping[str, Callable[[], Any]]]) -> dict[str, Shape]:
-    """The shapes of classes by name. Fields that are `unwritten` are
-    made by what stands there, and whoever reads sees to them."""
+    """The shapes of classes by name. A field that is `unwritten` is filled by the given function, and the reader
+    corrects it."""
     classes = tuple(classes)
     names = _BUILTINS | {cls.__name__: (cls,) for cls in classes}
     return {cls.__name__: _shape(cls, unwritten.get(cls, {}), names) for cls in classes}
@@ -68,6 +69,7 @@ def _same(value: Any) -> Callable[[], Any]:
 
 
 def _types(annotation: str, names: Mapping[str, tuple[type, ...]]) -> tuple[type, ...]:
-    """Of `float`, `dict[str, Call]`, `Trend | None`; anything at all where a name is not known."""
+    """The types that an annotation such as `float`, `dict[str, Call]` or `Trend | None` allows; `object` for a name
+    that is not known."""
     parts = _SUBSCRIPT.sub("", annotation).split(" | ")
     return tuple(of for part in parts for of in names.get(part, (object,)))

@@ -1,4 +1,4 @@
-"""The whole state of a Cluster, and the few things every handler needs: to tell, to mark, to set a timer."""
+"""The whole state of a Cluster, and the few operations that every handler needs: report, mark, set a timer."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ from inrush.wire import GpuRequest, Inventory
 
 
 class Timer(NamedTuple):
-    """Something to look at again; `serial` keeps equal times in order of setting. `kind` is `review` (a function),
-    `lease` (a function too), `retry`
-    (an `input` of a call) or `provision`."""
+    """A time at which something is looked at again. `serial` keeps equal times in order of setting. `kind` is `review`
+    or `lease` (of a function), `retry` (of a call's `input`) or `provision`."""
 
     at: float
     serial: int
@@ -71,12 +70,12 @@ class NodeIndex(Protocol):
 
 @dataclass(slots=True, eq=False)
 class State:
-    """Everything the core knows. Dicts keep their order of insertion, and nothing is decided by any other order. What
-    it is made of is listed in `checkpoint`, which writes all of it."""
+    """Everything the core knows. Dicts keep their order of insertion, and no decision depends on any other order.
+    `checkpoint` lists the classes that a state is made of, and writes all of it."""
 
     seed: str
     index: NodeIndex
-    """Of nodes, for placing."""
+    """The index of nodes that placing searches."""
     tuning: Tuning = TUNING
     now: float = 0.0
     functions: dict[str, Function] = field(default_factory=dict)
@@ -84,44 +83,45 @@ class State:
     containers: dict[str, Container] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     flaps: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """How often each node left lately, and when last."""
+    """How often each node has left lately, and when it last did."""
     capacity: Amount = field(default_factory=Amount)
-    """What all nodes have to give."""
+    """The cpu, memory and devices of all nodes together."""
     held: dict[str, Amount] = field(default_factory=dict)
-    """What containers that have not ended take of it, by app."""
+    """For each app: what its containers hold until they have ended."""
     claimant: str = ""
-    """The function that devices are kept for,"""
+    """The function for which devices are kept free; empty when there is none."""
     claim_until: float = 0.0
-    """until then at the latest,"""
+    """When the claim on these devices lapses at the latest."""
     claimed: dict[str, None] = field(default_factory=dict)
-    """on these nodes."""
+    """The nodes on which devices are claimed."""
     quotas: Quotas = field(default_factory=dict)
     used: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Thousandths of devices held, by app and type."""
+    """Thousandths of devices that each app holds, by type."""
     touched: dict[str, Function] = field(default_factory=dict)
-    """Functions to route for at the end of this step."""
+    """Functions whose inputs are routed at the end of this step."""
     hungry: dict[str, Function] = field(default_factory=dict)
     """Functions that want more containers than they have."""
     reclaim_due: float = -math.inf
-    """Idle containers are not looked through for the sake of others before."""
+    """The time before which idle containers are not searched again on behalf of others."""
     provision_at: float = math.inf
-    """When a timer has the hungry served."""
+    """When the next `provision` timer fires."""
     provision_due: bool = False
-    """Capacity or wants changed since the hungry were last served."""
+    """Whether capacity or demand has changed since hungry functions were last served."""
     pools: dict[str, Pool] = field(default_factory=dict)
-    """Where nodes may be ordered."""
+    """Pools from which nodes may be ordered."""
     pools_due: float = -math.inf
-    """Pools are not looked at before."""
+    """The time before which pools are not looked at again."""
     pools_look: float = -math.inf
-    """When a timer has them looked at."""
+    """When the next timer has pools looked at."""
     timers: list[Timer] = field(default_factory=list)
     told: float = math.inf
-    """When the shell was last asked to wake us."""
+    """The time at which the shell was last asked to wake the core."""
     serial: int = 0
     out: list[Effect] = field(default_factory=list)
 
     def resize(self, inventory: Inventory, sign: int) -> None:
-        """A node with this has come or gone."""
+        """Adds the inventory of a node that has come to the capacity; with `sign=-1` takes that of one that left
+        away."""
         self.capacity = self.capacity.plus(given_by(inventory), sign)
 
     def share_of(self, app: str) -> float:
@@ -133,7 +133,7 @@ class State:
         return asked_by(function.want).share_of(self.capacity) if function.want else 0.0
 
     def touch(self, function: Function, poke: bool = False) -> None:
-        """Route for it at the end of the step; with `poke`, also think about its scale."""
+        """Has inputs of the function routed at the end of the step; with `poke`, its scale is reviewed too."""
         self.touched[function.id] = function
         if poke:
             function.poked = True
@@ -150,17 +150,17 @@ class State:
         return "co-" + b32encode(digest).decode().lower().rstrip("=")
 
     def timer(self, at: float, kind: str, key: str = "", input: int = 0) -> None:
-        """Look at this again at `at`."""
+        """Sets a timer for the time `at`."""
         heappush(self.timers, Timer(at, self.next_serial(), kind, key, input))
 
     def provision_by(self, at: float) -> None:
-        """Serve the hungry at `at`, or earlier if that was already planned."""
+        """Has hungry functions served at `at`, unless an earlier time is planned."""
         if at < self.provision_at:
             self.provision_at = at
             self.timer(at, "provision")
 
     def review_by(self, function: Function, at: float) -> None:
-        """Think about its scale at `at`, or earlier if that was already planned."""
+        """Has the function's scale reviewed at `at`, unless an earlier time is planned."""
         if at < function.review_at:
             function.review_at = at
             self.timer(at, "review", function.id)

@@ -1,5 +1,4 @@
-"""Following a state table: tables are data, `dict[(state, event)] -> state`, and what is not in the table must not
-happen."""
+"""State tables: `dict[(state, event)] -> state`. A change that is not in the table must not happen."""
 
 from __future__ import annotations
 
@@ -11,11 +10,13 @@ Table = Mapping[tuple[str, str], str]
 
 
 class IllegalTransitionError(InternalError):
-    """A state machine met an event that its table does not allow in that state: a bug of ours, never of the user's."""
+    """A state machine met an event that its table does not allow in that state. This is always a defect of inrush,
+    never of user code."""
 
 
 def follow(table: Table, kind: str, id: str, state: str, event: str) -> str:
-    """The state after `event`. Raises `IllegalTransitionError` naming kind and id of what it is, state and event."""
+    """The state after `event`. Raises `IllegalTransitionError`, which names the kind, the id, the state and the
+    event."""
     after = table.get((state, event))
     if after is None:
         raise IllegalTransitionError(f"{kind} {id} is {state}, where {event!r} cannot happen")
@@ -23,5 +24,5 @@ def follow(table: Table, kind: str, id: str, state: str, event: str) -> str:
 
 
 def states(table: Table) -> tuple[str, ...]:
-    """Every state of a table, in the order of first mention."""
+    """Every state of a table, in the order in which they are first mentioned."""
     return tuple(dict.fromkeys(state for (before, _), after in table.items() for state in (before, after)))

@@ -19,45 +19,45 @@ import math
 from dataclasses import dataclass
 
 FADE_S = 64.0
-"""Seconds over which what arrived is forgotten."""
+"""The seconds in which the weight of what arrived falls by a factor of e."""
 
 YOUNG_S = 8.0
-"""Seconds after a change before which there is no line: a few inputs point anywhere."""
+"""For so many seconds after a change there is no line, since a few inputs can point anywhere."""
 
 CERTAIN = 1.2
-"""Standard deviations that are taken off a slope."""
+"""Standard deviations that are subtracted from a slope."""
 
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """The sums, as of `at`."""
+    """The weighted sums that the line is fitted from, as of `at`."""
 
     since: float = 0.0
     """When traffic last changed."""
     at: float = 0.0
     count: float = 0.0
-    """N0"""
+    """N0 of the formula above."""
     moment: float = 0.0
-    """N1"""
+    """N1 of the formula above."""
     square: float = 0.0
-    """As `count`, but what came together counts with its square: the variance of `count`, but for the weights."""
+    """As `count`, but a batch counts with the square of its size; it estimates the variance of `count`."""
 
     @property
     def is_young(self) -> bool:
-        """Whether it says nothing yet."""
+        """Whether there is too little to fit a line to."""
         return self.at - self.since < YOUNG_S
 
     def begin(self) -> None:
-        """Traffic has changed just now."""
+        """Starts over, because traffic has changed."""
         self.since, self.count, self.moment, self.square = self.at, 0.0, 0.0, 0.0
 
     def arrived(self, count: int, square: float) -> None:
-        """So many inputs came just now."""
+        """Adds inputs that arrived at this time."""
         self.count += count
         self.square += square
 
     def fade(self, now: float) -> None:
-        """Time passes."""
+        """Lets the sums fade up to `now`."""
         passed = now - self.at
         left = math.exp(-passed / FADE_S)
         self.at = now
@@ -66,7 +66,7 @@ class Line:
         self.square *= left
 
     def fit(self) -> tuple[float, float]:
-        """Inputs a second now, and by how many a second that grows."""
+        """Inputs per second now, and by how many per second that grows."""
         w0, w1, w2 = _integrals(self.at - self.since, FADE_S)
         spread = w0 * w2 - w1 * w1
         slope = (w0 * self.moment - w1 * self.count) / spread
@@ -76,13 +76,13 @@ class Line:
         return max(0.0, (self.count - slope * w1) / w0), slope
 
     def doubt(self) -> float:
-        """By how much what came together makes the level noisier than inputs that come one by one."""
+        """By how much batches make the level noisier than inputs that arrive one by one."""
         weight = _integrals(self.at - self.since, FADE_S)[0] * 2 * FADE_S
         return max(0.0, math.sqrt(self.square / weight) - math.sqrt(self.count / weight))
 
 
 def _integrals(age_s: float, fade_s: float) -> tuple[float, float, float]:
-    """Of e^(x / fade), of that times x, and times x², from -age to 0."""
+    """The integrals of e^(x / fade), of that times x and of that times x², from -age to 0."""
     ages = age_s / fade_s
     left = math.exp(-ages)
     return (

@@ -12,11 +12,11 @@ from inrush.core.model.nodes import Node
 from inrush.wire import FunctionSpec, GpuRequest, Inventory, Recipe, Resources
 
 FAMILIES = {"A100": ("A100", "A100-40GB", "A100-80GB")}
-"""Types of request that more than the type of that name satisfies, the nearest first. `ANY` is satisfied by all."""
+"""Requests that several types of device satisfy, the nearest type first. Every type satisfies `ANY`."""
 
 
 class Placement(NamedTuple):
-    """A place for one container."""
+    """A place for one container: a node, its devices, and the reason."""
 
     node: str
     gpu_type: str
@@ -33,19 +33,19 @@ class Wanted(NamedTuple):
     cpu_milli: int
     memory_mib: int
     image: str = ""
-    """Key of its image."""
+    """The key of its image."""
     seats: dict[str, int] = {}  # noqa: RUF012  (read only)
-    """Containers that the function has already, by node."""
+    """The number of containers that the function already has on each node."""
 
 
 def wanted(function: str, spec: FunctionSpec, seats: dict[str, int] | None = None) -> Wanted:
-    """What containers of this function ask for; `seats` may change as they come and go."""
+    """What containers of this function ask for. The caller may go on changing `seats` as containers come and go."""
     resources, own = spec.resources, {} if seats is None else seats
     return Wanted(function, spec, cpu_milli(resources), resources.memory_mib, image_key(spec.image), own)
 
 
 def image_key(recipe: Recipe) -> str:
-    """By what a node says that it holds an image."""
+    """The key by which nodes report that they hold an image."""
     return blake2b(msgspec.msgpack.encode(recipe), digest_size=12).hexdigest()
 
 
@@ -55,17 +55,17 @@ def accepts(request: GpuRequest, gpu_type: str) -> bool:
 
 
 def cpu_milli(resources: Resources) -> int:
-    """The share of cpu a container holds, in thousandths of a core."""
+    """The cpu that a container holds, in thousandths of a core."""
     return round(resources.cpu * 1000)
 
 
 def share_milli(request: GpuRequest) -> int:
-    """The part of each device that is asked for, in thousandths."""
+    """The part of each device that a request asks for, in thousandths."""
     return min(WHOLE, max(1, round(request.share * WHOLE)))
 
 
 def name(request: GpuRequest, gpu_type: str = "") -> str:
-    """A request as users write it, or as it is met with devices of a type."""
+    """A request as users write it, or as devices of a type meet it."""
     kind = gpu_type or ("GPU" if request.type == "ANY" else request.type)
     if request.share < 1:
         return f"{request.share:g} {kind}"
@@ -73,12 +73,12 @@ def name(request: GpuRequest, gpu_type: str = "") -> str:
 
 
 def in_bounds(spec: FunctionSpec, node: Node) -> bool:
-    """Whether the node is where the function may run at all."""
+    """Whether the function may run on the node at all, by cloud, region and labels."""
     return inventory_in_bounds(spec, node.inventory)
 
 
 def inventory_in_bounds(spec: FunctionSpec, inventory: Inventory) -> bool:
-    """The same of a node that is not there yet, or of all nodes of a kind."""
+    """Whether the function may run on nodes with this inventory, by cloud, region and labels."""
     return (
         (not spec.cloud or spec.cloud == inventory.cloud)
         and (not spec.region or inventory.region in spec.region)
@@ -87,5 +87,5 @@ def inventory_in_bounds(spec: FunctionSpec, inventory: Inventory) -> bool:
 
 
 def milli_of(request: GpuRequest) -> int:
-    """What one container takes of devices, in thousandths."""
+    """The devices that one container takes, in thousandths."""
     return share_milli(request) if request.share < 1 else request.count * WHOLE
