@@ -1,1 +1,1 @@
-"""The way of a call's inputs: taken in, routed to slots, leased, retried, ended."""
+"""The way of a call's inputs: how they arrive, are routed to slots, leased, retried and resolved."""

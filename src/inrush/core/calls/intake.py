@@ -1,4 +1,4 @@
-"""Calls as they arrive, end, are cancelled or forgotten."""
+"""What follows when a call arrives, ends, is cancelled or forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inrush.wire import Status
 
 
 def call_arrived(state: State, event: CallArrived) -> None:
-    """A call is known from now on; the same call again changes nothing, but that its inputs are taken."""
+    """Takes in a call and the inputs that come with it. A call that is known already only gets its inputs."""
     if event.call not in state.calls:
         _begin(state, event)
     call = state.calls.get(event.call)
@@ -39,8 +39,7 @@ def _begin(state: State, event: CallArrived) -> None:
 
 
 def inputs_arrived(state: State, event: InputsArrived) -> None:
-    """Inputs of a call; those already known are passed over, and so are those of a call that is not known (any
-    more)."""
+    """Takes in inputs of a call. Inputs that are known, and those of a call that is not known, are passed over."""
     call = state.calls.get(event.call)
     if call is not None:
         _take(state, call, event.first, event.count)
@@ -61,7 +60,7 @@ def _take(state: State, call: Call, first: int, count: int) -> None:
 
 
 def call_ended(state: State, event: CallEnded) -> None:
-    """The number of its inputs is known now."""
+    """Notes the number of a call's inputs."""
     call = state.calls.get(event.call)
     if call is not None and call.total < 0:
         call.total = event.total
@@ -70,7 +69,8 @@ def call_ended(state: State, event: CallEnded) -> None:
 
 
 def call_cancelled(state: State, event: CallCancelled) -> None:
-    """What waits of it ends now, what runs is told to; with `terminate` the containers it runs in are killed."""
+    """Cancels a call: what waits ends now, and what runs is told to. With `terminate` the containers that run it are
+    killed."""
     call = state.calls.get(event.call)
     if call is None:
         return
@@ -82,7 +82,7 @@ def call_cancelled(state: State, event: CallCancelled) -> None:
 
 
 def call_forgotten(state: State, event: CallForgotten) -> None:
-    """Nobody waits for it: as cancelled, but nobody is told."""
+    """Cancels a call that nobody waits for, without telling anybody."""
     call = state.calls.get(event.call)
     if call is None:
         return
@@ -93,7 +93,7 @@ def call_forgotten(state: State, event: CallForgotten) -> None:
 
 
 def _new_work(state: State, function: Function) -> None:
-    """Work arrived: an ephemeral function that had given up starting tries again."""
+    """Marks a function for routing. An ephemeral function that had given up starting tries again."""
     trouble = function.trouble
     if trouble.given_up and not function.durable:
         trouble.failures, trouble.blocked_until = 0, 0.0

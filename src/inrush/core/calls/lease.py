@@ -27,16 +27,16 @@ SHORT_S = 0.001
 """Inputs that take longer are not leased."""
 
 AHEAD_S = 0.008
-"""About so much work a container has ahead of it."""
+"""A container is given about so much work ahead of what it runs."""
 
 LEAST, MOST = 8, 64
-"""Inputs leased to one container."""
+"""Bounds of the inputs leased to one container."""
 
 STALE_S = 0.005
-"""A container with leased inputs that has ended none for this long is stuck with a long one."""
+"""A container with leased inputs that has ended none for this long is stuck with a long input."""
 
 WARY_S = 1.0
-"""After a crash nothing is leased for so long."""
+"""For so long after a crash nothing is leased."""
 
 
 def depth(function: Function, now: float) -> int:
@@ -56,14 +56,14 @@ def depth(function: Function, now: float) -> int:
 
 
 def watch(state: State, function: Function) -> None:
-    """While inputs are leased, look after them."""
+    """Sets a timer that looks after leased inputs."""
     if function.leased and not function.watched:
         function.watched = True
         state.timer(state.now + STALE_S, "lease", function.id)
 
 
 def look(state: State, function: Function) -> None:
-    """Have back what is stuck, if it can go elsewhere."""
+    """Recalls leased inputs from containers that are stuck, if another container can run them."""
     function.watched = False
     stale = [c for c in function.leasing.values() if state.now - c.progress_at >= STALE_S]
     if len(stale) < len(function.leasing):
@@ -75,14 +75,14 @@ def look(state: State, function: Function) -> None:
 
 
 def recall(state: State, function: Function, container: Container) -> None:
-    """Ask for what it has not begun; until it ends something it is sent nothing ahead."""
+    """Asks a container to give back what it has not begun. Until it ends an input, it is leased nothing."""
     container.recalled = True
     function.shelve(container)
     state.out.append(Recall(container.id, container.node))
 
 
 def _others(state: State, function: Function) -> bool:
-    """Whether any container has room, or gets on."""
+    """Whether any other container has room or makes progress."""
     if function.below_target or function.below_max:
         return True
     return any(c.state == "ready" and state.now - c.progress_at < STALE_S for c in function.containers.values())

@@ -20,7 +20,7 @@ _UNTRIED = Tries()
 
 
 class _Columns:
-    """Results of one call that share a `why`."""
+    """Results of one call that share a `why`, in columns."""
 
     __slots__ = ("indexes", "refs", "statuses")
 
@@ -31,7 +31,7 @@ class _Columns:
 
 
 def attempts_ended(state: State, event: AttemptsEnded) -> None:
-    """Results from a container. Those of attempts that are not running there (any more) are passed over."""
+    """Takes results from a container. Results of attempts that do not run there are passed over."""
     call, container = state.calls.get(event.call), state.containers.get(event.container)
     if container is not None and container.leader is not None:
         _follower_ended(state, container, container.leader, event)
@@ -54,7 +54,8 @@ def attempts_ended(state: State, event: AttemptsEnded) -> None:
 
 
 def _taken_back(call: Call, container: Container, indexes: tuple[int, ...], now: float) -> tuple[list[int], float]:
-    """The positions of those that ran there, which run no more, and for how long they did, together."""
+    """Takes attempts off what the container runs. Returns their positions in the event, and the seconds that they ran
+    together."""
     running, mine, spent_s = call.running, [], 0.0
     for position, index in enumerate(indexes):
         attempt = running.get(index)
@@ -66,7 +67,8 @@ def _taken_back(call: Call, container: Container, indexes: tuple[int, ...], now:
 
 
 def _follower_ended(state: State, container: Container, leader: Container, event: AttemptsEnded) -> None:
-    """What another than the first of a cluster makes of an input counts only when it failed: the first would wait."""
+    """Handles the end of an input in a cluster's follower, which counts only when it failed, because the leader would
+    then wait for it."""
     container.echoes -= {(event.call, index) for index in event.indexes}
     call = state.calls.get(event.call)
     for index, status, ref in zip(
@@ -81,7 +83,7 @@ def _follower_ended(state: State, container: Container, leader: Container, event
 
 
 def inputs_returned(state: State, event: InputsReturned) -> None:
-    """Leased inputs that a container has not begun: they wait again, as if they had never been sent."""
+    """Queues leased inputs again that a container gave back without having begun them."""
     call, container = state.calls.get(event.call), state.containers.get(event.container)
     if container is not None and container.leader is not None:
         lost = (int(Status.LOST),) * len(event.indexes)
@@ -108,7 +110,7 @@ def inputs_returned(state: State, event: InputsReturned) -> None:
 
 
 def died(state: State, container: Container, status: int, ref: Any, why: str) -> None:
-    """A container ended: so did every attempt in it."""
+    """Ends every attempt in a container that has ended."""
     if container.busy > 1 and status in (Status.CRASHED, Status.OUT_OF_MEMORY):
         _be_wary(state, state.functions[container.function])
     like = End(status, container.busy == 1, container.preempted)
@@ -122,14 +124,15 @@ def died(state: State, container: Container, status: int, ref: Any, why: str) ->
 
 
 def _be_wary(state: State, function: Function) -> None:
-    """One of many inputs crashed a container: nothing is leased for a while, so that the next crash tells which."""
+    """Leases nothing for a while after a crash with several inputs, so that the next crash shows which one caused
+    it."""
     function.wary_until, function.lease = state.now + WARY_S, 0
     for container in list(function.below_lease.values()):
         function.shelve(container)
 
 
 def fail_waiting(state: State, function: Function, status: int, ref: Any, why: str) -> None:
-    """The function cannot start: everything that waits for it ends so."""
+    """Ends everything that waits for a function which cannot start."""
     for call in list(function.calls.values()):
         indexes = function.withdraw(call)
         resolve(state, call, indexes, status, ref, why)
@@ -137,7 +140,7 @@ def fail_waiting(state: State, function: Function, status: int, ref: Any, why: s
 
 
 def resolve(state: State, call: Call, indexes: list[int], status: int, ref: Any, why: str) -> None:
-    """Final, alike for all of these inputs, which were taken out of the queue before."""
+    """Ends inputs for good, all alike. The caller has taken them out of the queue."""
     if not indexes:
         return
     call.done += len(indexes)
@@ -149,7 +152,7 @@ def resolve(state: State, call: Call, indexes: list[int], status: int, ref: Any,
 
 
 def finish_if_done(state: State, call: Call) -> None:
-    """A call of which every input has its result is dropped from memory; so is a forgotten one that runs nowhere."""
+    """Drops a call from memory when every input has its result, or when it is forgotten and runs nowhere."""
     over = call.done == call.total if call.state != "forgotten" else not call.running
     if not over or call.state == "done":
         return
@@ -165,7 +168,7 @@ def finish_if_done(state: State, call: Call) -> None:
 
 
 def retry_due(state: State, call_id: str, index: int) -> None:
-    """The delay of a retry has passed."""
+    """Queues an input whose retry delay has passed."""
     call = state.calls.get(call_id)
     if call is None or call.delayed.get(index, state.now + 1) > state.now:
         return
@@ -177,7 +180,7 @@ def retry_due(state: State, call_id: str, index: int) -> None:
 
 
 def _come_back(function: Function, call: Call, indexes: list[int]) -> None:
-    """Inputs are tried again: suspects alone, the others from the head of the queue."""
+    """Queues inputs for another try: suspects to run alone, the others at the head of the queue."""
     suspects = {index for index in indexes if call.tries.get(index, _UNTRIED).crashes >= SUSPECT_AFTER}
     for index in sorted(suspects):
         function.suspect(call, index)
@@ -186,7 +189,7 @@ def _come_back(function: Function, call: Call, indexes: list[int]) -> None:
 
 
 def _free(state: State, call: Call, container: Container, count: int, spent_s: float) -> None:
-    """Give slots back, and learn from how long they were used."""
+    """Gives slots back, and learns from how long they were used."""
     function, now = state.functions[container.function], state.now
     function.measured.served(spent_s / count, count, now)
     function.lease = depth(function, now)
@@ -196,7 +199,7 @@ def _free(state: State, call: Call, container: Container, count: int, spent_s: f
 
 
 def _vacate(state: State, function: Function, call: Call, container: Container, count: int) -> None:
-    """So many inputs of a call are no longer there."""
+    """Takes inputs of a call off what a container runs."""
     function.occupy(container, -count)
     left = container.calls[call.id] - count
     if left:
@@ -216,7 +219,7 @@ def _settle_ok(state: State, call: Call, event: AttemptsEnded) -> None:
 
 
 def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], like: End, why: str) -> None:
-    """Ends of any kind: each input is resolved, or tried again now or later."""
+    """Resolves each input, or has it tried again now or later."""
     function = state.functions.get(call.function)
     final: dict[str, _Columns] = {}
     again: list[int] = []
@@ -239,7 +242,7 @@ def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], like: En
 
 
 def _again(state: State, call: Call, function: Function | None, index: int, end: End, again: list[int]) -> str | None:
-    """None when the input is tried again, now (it is added to `again`) or later; else why it is not."""
+    """None when the input is tried again, now (it is added to `again`) or later; else the reason why it is not."""
     if end.status == Status.OK or call.state in ("cancelled", "forgotten"):
         return ""
     if function is None or function.removed:
@@ -259,7 +262,7 @@ def _again(state: State, call: Call, function: Function | None, index: int, end:
 
 
 def _told(call: Call, status: int) -> int:
-    """What the owner of a cancelled call hears of an input that did not come to an end of its own."""
+    """The status that the owner of a cancelled call is told for an input that did not end by itself."""
     own = (Status.OK, Status.ERROR, Status.TIMEOUT)
     return int(Status.CANCELLED) if call.state == "cancelled" and status not in own else int(status)
 

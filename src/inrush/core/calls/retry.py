@@ -1,15 +1,15 @@
-"""Again when, or give up: what follows from how an attempt ended.
+"""When an input is tried again, and when it is given up.
 
-- User code failed (ERROR, TIMEOUT, …): the user's `Retries` decide; the n-th retry waits
-  `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`.
-- The node or the link went away (LOST): tried again at once, and no retry is spent, for it says nothing about the
-  input. Yet an input during which node after node disappears is given up at last.
-- Its container had to go for others (preempted): tried again at once, and nothing is counted, however often.
-- The container died (CRASHED, OUT_OF_MEMORY): if the input was alone in it, it is charged like any failure of user
-  code. If others ran beside it nobody knows who did it: all are tried again at once, free of charge; who was there
-  twice is a suspect, and is run alone.
-- What yields to somebody (a generator, a web request) is never tried again once it was started: half of it may have
-  been seen.
+- User code failed (ERROR, TIMEOUT, …): the user's `Retries` decide. The n-th retry waits `min(initial_delay_s *
+  backoff_coefficient ** (n - 1), max_delay_s)`.
+- The node or the link went away (LOST): the input is tried again at once and no retry is spent, since this says nothing
+  about the input. An input during which node after node disappears is given up in the end.
+- The container was preempted: the input is tried again at once, and nothing is counted, however often this happens.
+- The container died (CRASHED, OUT_OF_MEMORY): an input that was alone in it is charged as for a failure of user code.
+  Where others ran beside it, nobody knows which one caused the crash, so all are tried again at once, free of charge.
+  An input that was there twice is a suspect, and runs alone.
+- A call that yields to somebody (a generator, a web request) is never tried again once it was started, since half of it
+  may have been seen.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ ONCE_ONLY = frozenset({"gen", "web"})
 """Kinds of calls whose inputs are never tried twice."""
 
 SUSPECT_AFTER = 2
-"""After so many of them it is run in a container of its own, so that the next one tells who it was."""
+"""After so many crashes an input runs in a container of its own, so that the next crash shows whether it is the
+cause."""
 
 SHARED_CRASHES_MAX = 8
-"""So often may a container die under an input that was not alone in it, before the input is charged all the same."""
+"""After so many crashes beside other inputs, an input is charged for a crash like any other failure."""
 
 LOSSES_MAX = 16
-"""So often may an input lose its node before it is given up."""
+"""After so many lost nodes an input is given up."""
 
 
 class End(NamedTuple):
-    """How an attempt ended. `alone`: nothing else ran in its container at the time."""
+    """How an attempt ended. `alone` is True when nothing else ran in its container at the time."""
 
     status: int
     alone: bool = True
     preempted: bool = False
-    """Its container had to go for others, or was told to go for another reason of ours."""
+    """The container had to stop for others, or for another reason of the scheduler's."""
 
 
 class Verdict(NamedTuple):
-    """`delay_s` until the next try, or None to give up; `why` is empty where user code's own error says all."""
+    """`delay_s` until the next try, or None to give up. `why` is empty where the error of user code says everything."""
 
     delay_s: float | None
     tries: Tries
@@ -70,7 +71,7 @@ def next_try(policy: Retries, kind: str, tries: Tries, end: End) -> Verdict:
 
 
 def delay_s(policy: Retries, nth: int) -> float:
-    """How long the n-th retry (from 1) waits; however large n is, the result is finite."""
+    """The delay before the n-th retry (from 1). However large n is, it is finite."""
     try:
         return min(policy.initial_delay_s * policy.backoff_coefficient ** (nth - 1), policy.max_delay_s)
     except OverflowError:

@@ -1,9 +1,9 @@
 """Which container takes which inputs, in O(1) each.
 
-Calls of a function take turns, so that a map of a million does not starve a single `.remote()`. A container with room
-is taken from the end of its shelf: the one used last, so that the others fall idle and can go; those below the target
-come before those that would burst to their maximum, and those before what is leased to containers without a free slot.
-A batch is spread evenly over all that have room.
+Calls of a function take turns, so that a map of a million inputs does not starve a single `.remote()`. Among containers
+with room, the one used last is taken first, so that the others fall idle and can stop. Containers below the target come
+before those that would burst to their maximum, and these before containers without a free slot, which are leased
+inputs. A batch is spread evenly over all that have room.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from inrush.core.model.state import State
 
 
 def route(state: State, function: Function) -> None:
-    """Dispatch what waits, as far as there is room: up to the target everywhere first, then up to the maximum."""
+    """Dispatches what waits, as far as there is room: up to the target in all containers first, then up to the
+    maximum."""
     if function.suspects:
         _route_suspects(state, function)
     while function.turns and function.below_target:
@@ -34,7 +35,7 @@ def route(state: State, function: Function) -> None:
 
 
 def _round(state: State, function: Function, shelf: dict[str, Container], limit: int) -> None:
-    """Each container on the shelf gets its share once; only then do they come back to a shelf, so that a batch
+    """Gives each container on the shelf its share once; only then do they return to a shelf, so that a batch
     spreads."""
     turns = function.turns
     served: list[Container] = []
@@ -55,7 +56,8 @@ def _round(state: State, function: Function, shelf: dict[str, Container], limit:
 
 
 def _route_suspects(state: State, function: Function) -> None:
-    """Each goes alone into an idle container; if there is none, one takes no more inputs until it is."""
+    """Sends each suspect alone into an idle container. Where there is none, one container takes no more inputs until it
+    is idle."""
     while function.suspects and function.idle:
         container = next(iter(function.idle.values()))
         call = function.suspects.popleft()
@@ -72,7 +74,7 @@ def _route_suspects(state: State, function: Function) -> None:
 
 
 def pick(shelf: dict[str, Container], waiting: int) -> tuple[Container, int]:
-    """The container used last, off its shelf, and its share of what waits."""
+    """Takes the container used last off its shelf, with its share of what waits."""
     share = -(-waiting // len(shelf))
     return shelf.popitem()[1], share
 
@@ -102,7 +104,7 @@ def _dispatch(state: State, function: Function, container: Container, call: Call
 
 
 def _note_queue(state: State, function: Function) -> None:
-    """Since when inputs wait; and that they no longer do."""
+    """Notes since when inputs have been waiting, or that none waits."""
     if function.queued:
         if function.queued_since > state.now:
             function.queued_since = state.now

@@ -1,5 +1,4 @@
-"""What containers tell of themselves: that they are ready, that they ended; and what a start that failed means for
-what waits."""
+"""What follows when a container becomes ready or ends, and what a failed start means for the inputs that wait."""
 
 from __future__ import annotations
 
@@ -14,15 +13,15 @@ from inrush.core.place.health import absolve, blame
 from inrush.wire import Status
 
 START_RETRIES = 3
-"""So often is a start that crashed tried again before what waits is failed."""
+"""A start that crashed is tried again so often before what waits is failed."""
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 60.0
-"""The wait before the n-th start after a failed one doubles from the first to the second."""
+"""The wait after a failed start doubles with each failure, from BACKOFF_FIRST_S up to this."""
 
 
 def container_ready(state: State, event: ContainerReady) -> None:
-    """Its enter hooks have run: it takes inputs now."""
+    """A container's enter hooks have run, so it takes inputs."""
     container = state.containers.get(event.container)
     if container is None or container.state not in ("starting", "stopping"):
         return
@@ -44,7 +43,7 @@ def container_ready(state: State, event: ContainerReady) -> None:
 
 
 def container_ended(state: State, event: ContainerEnded) -> None:
-    """A container is gone. What it ran is tried again or given up; a failed start may mean that what waits cannot
+    """A container has ended. What it ran is tried again or given up; a failed start may mean that what waits cannot
     run."""
     container = state.containers.get(event.container)
     if container is None:
@@ -65,7 +64,8 @@ def container_ended(state: State, event: ContainerEnded) -> None:
 
 
 def failed_start(state: State, function: Function, container: Container, status: int, event: ContainerEnded) -> None:
-    """Count it, block further starts for a while, and fail what waits when another try would be no use."""
+    """Counts a failed start, blocks further starts for a while, and fails what waits when another try would be
+    useless."""
     trouble = function.trouble
     trouble.why = event.why
     if blame(state, function, container.node, event.why):
@@ -82,7 +82,8 @@ def failed_start(state: State, function: Function, container: Container, status:
 
 
 def _blame(status: int, container: Container, asked: bool) -> int:
-    """What to think of an end: one that we asked for is nobody's fault, one that nobody asked for is never in order."""
+    """What an end means: one that the core asked for is nobody's fault, and one that nobody asked for is never in
+    order."""
     if container.killed or container.preempted:
         return Status.LOST
     if status in (Status.OK, Status.CANCELLED):

@@ -1,4 +1,4 @@
-"""Functions as they are added, changed, replaced by a deploy, and removed; and what a restart finds in rows."""
+"""What follows when functions are added, overridden, replaced by a deploy or removed, and when a server restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inrush.wire import Status
 
 
 def function_added(state: State, event: FunctionAdded) -> None:
-    """A function may take calls; the same id again replaces its spec and keeps all else."""
+    """Has a function take calls. The same id again replaces its spec and keeps everything else."""
     function = state.functions.get(event.function)
     if function is None:
         policy = event.spec.scale
@@ -35,7 +35,8 @@ def function_added(state: State, event: FunctionAdded) -> None:
 
 
 def function_removed(state: State, event: FunctionRemoved) -> None:
-    """What waits ends as cancelled; with `drain` containers go after what they run, else that is cancelled too."""
+    """Ends what waits as cancelled. With `drain` containers finish what they run before they stop; otherwise that is
+    cancelled too."""
     function = state.functions.get(event.function)
     if function is None:
         return
@@ -50,7 +51,8 @@ def function_removed(state: State, event: FunctionRemoved) -> None:
 
 
 def function_replaced(state: State, event: FunctionReplaced) -> None:
-    """A rolling deploy: what waits of the old goes to the new, what runs is finished where it is."""
+    """Carries out a rolling deploy: what waits of the old function goes to the new one, and what runs finishes where it
+    is."""
     old, new = state.functions.get(event.old), state.functions.get(event.new)
     if old is None or old is new:
         return
@@ -65,7 +67,7 @@ def function_replaced(state: State, event: FunctionReplaced) -> None:
 
 
 def scale_overridden(state: State, event: ScaleOverridden) -> None:
-    """People know better, until the next deploy."""
+    """Sets scaling as a person asked, until the next deploy."""
     function = state.functions.get(event.function)
     if function is None:
         return
@@ -76,7 +78,7 @@ def scale_overridden(state: State, event: ScaleOverridden) -> None:
 
 
 def restored(state: State, event: Restored) -> None:
-    """First event after a restart: durable calls run on from where their rows say."""
+    """Continues after a restart: durable calls run on from where the database says."""
     for function in event.functions:
         function_added(state, function)
     for arrived, missing in event.calls:
@@ -101,7 +103,7 @@ def _restore(state: State, arrived: Any, missing: tuple[tuple[int, int], ...]) -
 
 
 def _move(old: Function, new: Function, call_id: str) -> None:
-    """A call, with what waits of it, from one function to another."""
+    """Moves a call with its waiting inputs from one function to another."""
     call = old.calls.pop(call_id)
     if call.queue:
         old.turns.remove(call)
@@ -118,7 +120,7 @@ def _move(old: Function, new: Function, call_id: str) -> None:
 
 
 def _dismiss(state: State, function: Function, drain_first: bool) -> None:
-    """Let all containers of a removed function go."""
+    """Stops all containers of a removed function."""
     state.hungry.pop(function.id, None)
     if function.waiting:
         function.waiting = ""

@@ -1,4 +1,4 @@
-"""Nodes as they come and go."""
+"""What follows when nodes come, change and go."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from inrush.wire import Status
 
 
 def node_joined(state: State, event: NodeJoined) -> None:
-    """A link to an agent, new or again. Both sides' containers are compared: what only one side knows has no future."""
+    """An agent has a link, for the first time or again. Both sides' containers are compared, and a container that only
+    one side knows is ended."""
     node = state.nodes.get(event.node)
     if node is None:
         node = state.nodes[event.node] = Node(event.node, state.next_serial(), event.inventory)
@@ -42,7 +43,7 @@ def node_joined(state: State, event: NodeJoined) -> None:
 
 
 def node_held(state: State, event: NodeHeld) -> None:
-    """An agent's templates took memory, or gave it back."""
+    """Templates on a node took memory or gave it back."""
     node = state.nodes.get(event.node)
     if node is not None:
         less = event.memory_mib < node.held_mib
@@ -52,7 +53,7 @@ def node_held(state: State, event: NodeHeld) -> None:
 
 
 def node_left(state: State, event: NodeLeft) -> None:
-    """Its containers are lost; what they ran is tried elsewhere."""
+    """A node is gone: its containers are lost, and what they ran is tried elsewhere."""
     node = state.nodes.pop(event.node, None)
     if node is None:
         return
@@ -66,7 +67,7 @@ def node_left(state: State, event: NodeLeft) -> None:
 
 
 def node_changed(state: State, event: NodeChanged) -> None:
-    """What it holds, and whether it is fit; with `drain`, what runs there finishes what it runs and goes."""
+    """A node reports what it holds and whether it is fit. With `drain` its containers finish what they run and stop."""
     node = state.nodes.get(event.node)
     if node is None:
         return
@@ -89,7 +90,7 @@ def _lose(state: State, container: Container, why: str) -> None:
 
 
 def _poke_all(state: State) -> None:
-    """Capacity is another: think again for all that have something to do or to keep."""
+    """Has the scale of every function with work or containers reviewed, because capacity has changed."""
     for function in state.functions.values():
         if function.queued or function.containers or function.policy.min_containers:
             state.touch(function, poke=True)

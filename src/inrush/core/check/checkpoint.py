@@ -39,7 +39,7 @@ CLASSES: tuple[type, ...] = (
     *(Timer, Amount, Claim, Decision, Memo, Trend, Tries, Placement, Standing),
     *(FunctionSpec, ScalePolicy, Inventory),
 )
-"""All that a state is made of."""
+"""All classes that a state is made of."""
 
 UNWRITTEN: dict[type, dict[str, Callable[[], Any]]] = {
     State: {"tuning": lambda: TUNING, "quotas": dict, "index": Index, "out": list},

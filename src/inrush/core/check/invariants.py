@@ -22,7 +22,7 @@ _CALL_STATES, _CONTAINER_STATES = frozenset(states(CALL)), frozenset(states(CONT
 
 
 def violations(state: State) -> list[str]:
-    """What is wrong with the state, in sentences; empty when nothing is."""
+    """Sentences about what is wrong with the state; empty when nothing is."""
     found: list[str] = []
     for call in state.calls.values():
         for text in _call(state, call):

@@ -1,10 +1,10 @@
-"""Clusters: functions whose inputs run in several containers at once, all of them or none.
+"""Clusters: functions whose inputs run in several containers at once, in all of them or in none.
 
-The first container of a cluster, its leader, stands for all: it is what scaling counts, what is idle, and what inputs
-are routed to. The others follow it: they are seated, started and stopped with it, and run each input beside it; only
-the leader's result counts. All are seated in one step, or none is and nothing is held: two clusters never wait for
-each other's halves. When one of a cluster is gone, the others have no future. An input that fails in a follower
-fails, since its leader would wait for it; its cluster is let go then.
+The first container of a cluster, its leader, stands for all: scaling counts it, it is idle or not, and inputs are
+routed to it. The others follow it: they are seated, started and stopped with it, and run each input beside it, but only
+the leader's result counts. Either all are seated in one step, or none is and nothing is held, so that two clusters
+never wait for each other's halves. When one container of a cluster is gone, the others are stopped. An input that fails
+in a follower fails, since the leader would wait for it, and the cluster is stopped.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Find = Callable[[], Placement | None]
 
 
 def members(container: Container) -> list[Container]:
-    """All of its cluster, the leader first."""
+    """All containers of the cluster, the leader first."""
     leader = container.leader or container
     return [leader, *leader.followers]
 
 
 def form(state: State, function: Function, seated: list[Container]) -> None:
-    """These containers are one cluster from now on, and start."""
+    """Makes these containers one cluster, and starts them."""
     leader, *others = seated
     leader.followers = others
     function.containers[leader.id] = leader
@@ -41,7 +41,7 @@ def form(state: State, function: Function, seated: list[Container]) -> None:
 
 
 def gather(state: State, function: Function, find: Find, why: str) -> tuple[list[Container], list[Placement]]:
-    """Seats for a whole cluster; none, and the places that there were, when there are too few."""
+    """Seats a whole cluster. Where there are too few places it seats none, and returns the places that there were."""
     size = function.spec.cluster_size
     due = state.provision_due
     seated: list[Container] = []
@@ -59,7 +59,8 @@ def gather(state: State, function: Function, find: Find, why: str) -> tuple[list
 
 
 def disband(state: State, container: Container, why: str) -> None:
-    """One of a cluster is gone: so are the others, but for those that were told to go and have their grace."""
+    """Stops the rest of a cluster of which a container is gone, except those that were told to stop and have their
+    grace time."""
     leader = container.leader or container
     if not leader.followers:
         return

@@ -1,4 +1,4 @@
-"""Containers from start to end: the few ways in which they change, each keeping all that counts them in step."""
+"""The few ways in which containers change between start and end, each of which keeps all counts in step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from inrush.core.model.state import State
 from inrush.core.model.wanted import Placement, cpu_milli
 
 STOP_GRACE_S = 30.0
-"""Time for running inputs when a container must go although it runs some."""
+"""Time for running inputs to end when a container has to stop."""
 
 
 def start(state: State, function: Function, placement: Placement, why: str) -> None:
-    """Start a container at its place; its share of the node is taken now."""
+    """Starts a container at its place, and takes its share of the node now."""
     container = seat(state, function, placement, why)
     function.containers[container.id] = container
     function.counts["starting"] += 1
@@ -23,7 +23,7 @@ def start(state: State, function: Function, placement: Placement, why: str) -> N
 
 
 def tell_start(state: State, container: Container, rank: int = 0) -> None:
-    """Have it started; what was kept for it there is needed no more."""
+    """Emits the start of a container, and uses up what was claimed for it."""
     state.nodes[container.node].fulfil(container.function, len(container.gpus))
     state.functions[container.function].placed_at = state.now
     cluster = container.leader or (container if container.followers else None)
@@ -43,7 +43,7 @@ def tell_start(state: State, container: Container, rank: int = 0) -> None:
 
 
 def seat(state: State, function: Function, placement: Placement, why: str) -> Container:
-    """A new container takes its share of a node."""
+    """Makes a container, which takes its share of a node."""
     container = Container(
         id=state.container_id(),
         function=function.id,
@@ -64,7 +64,7 @@ def seat(state: State, function: Function, placement: Placement, why: str) -> Co
 
 
 def unseat(state: State, function: Function, container: Container) -> None:
-    """A container gives back all that it holds, and is no longer known."""
+    """Forgets a container, and gives back all that it holds."""
     del state.containers[container.id]
     node = state.nodes.get(container.node)
     if node is not None:
@@ -74,7 +74,7 @@ def unseat(state: State, function: Function, container: Container) -> None:
 
 
 def _count(state: State, function: Function, container: Container, sign: int) -> None:
-    """Who has how much, and where."""
+    """Keeps count of what each app holds, and of where the function's containers are."""
     held = state.held.get(function.app, Amount()).plus(held_by(container), sign)
     state.held[function.app] = held
     if not any(held):
@@ -88,14 +88,14 @@ def _count(state: State, function: Function, container: Container, sign: int) ->
 
 
 def _add(counts: dict[str, int], key: str, more: int) -> None:
-    """Nothing is kept of what is zero."""
+    """Adds to a count, and drops it when it is zero."""
     counts[key] = counts.get(key, 0) + more
     if not counts[key]:
         del counts[key]
 
 
 def stop(state: State, container: Container, why: str, grace_s: float = STOP_GRACE_S, kill: bool = False) -> None:
-    """Tell a container to go, and those that follow it. It takes no more inputs; what it runs may end within `grace_s`,
+    """Tells a container and its followers to stop. It takes no more inputs, and what it runs may end within `grace_s`,
     unless `kill`."""
     if container.state == "stopping" and not (kill and not container.killed):
         return
@@ -110,13 +110,14 @@ def stop(state: State, container: Container, why: str, grace_s: float = STOP_GRA
 
 
 def preempt(state: State, container: Container, why: str, grace_s: float = STOP_GRACE_S) -> None:
-    """It goes for others: what does not end within the grace is tried again elsewhere, free of charge."""
+    """Stops a container in favour of others. What does not end within the grace is tried again elsewhere, free of
+    charge."""
     container.preempted = True
     stop(state, container, why, grace_s)
 
 
 def drain(state: State, container: Container, why: str) -> None:
-    """No more inputs for it; when what it runs has ended, it is stopped."""
+    """Sends a container no more inputs; it is stopped when what it runs has ended."""
     if container.state == "ready" and container.busy:
         turn(state, container, "drain")
         container.leaving = why
@@ -125,7 +126,7 @@ def drain(state: State, container: Container, why: str) -> None:
 
 
 def released(state: State, container: Container) -> None:
-    """Inputs of it ended: put it back on its shelf, or let it go when its time has come."""
+    """Shelves a container after inputs of it ended, or stops it when its time has come."""
     function = state.functions[container.function]
     if not container.engaged:
         container.idle_since = state.now
@@ -139,7 +140,8 @@ def released(state: State, container: Container) -> None:
 
 
 def waits(state: State, caller: str, more: int) -> None:
-    """A container, if `caller` is one that is still there, waits for so many more of its own calls than before."""
+    """Notes that a container waits for `more` calls of its own. Does nothing where `caller` is no container, or one
+    that is gone."""
     container = state.containers.get(caller)
     node = state.nodes.get(container.node) if container is not None else None
     if container is not None and node is not None:
@@ -151,7 +153,7 @@ def waits(state: State, caller: str, more: int) -> None:
 
 
 def remove(state: State, container: Container) -> None:
-    """Take a container out of everything that holds it; what it ran is still to be settled."""
+    """Takes a container out of everything that holds it. The caller settles what it ran."""
     function = state.functions[container.function]
     turn(state, container, "ended")
     if container.leader is not None:
@@ -165,7 +167,7 @@ def remove(state: State, container: Container) -> None:
 
 
 def forget_if_gone(state: State, function: Function) -> None:
-    """A removed function stays known until nothing of it is left."""
+    """Forgets a removed function of which nothing is left."""
     if function.removed and not function.containers and not function.followers:
         state.functions.pop(function.id, None)
         state.touched.pop(function.id, None)
@@ -173,7 +175,7 @@ def forget_if_gone(state: State, function: Function) -> None:
 
 
 def turn(state: State, container: Container, event: str) -> None:
-    """Follow the table, and keep the function's counts and shelves in step."""
+    """Changes a container's state as the table says, and keeps the function's counts and shelves in step."""
     if container.leader is not None:
         container.turn(event)
         return

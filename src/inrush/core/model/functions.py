@@ -124,15 +124,15 @@ class Function:
     """How far the index's log of freed nodes had come when a container last found no place; -1 has all nodes
     searched."""
     places: list[Placement] = field(default_factory=list)
-    """Of a cluster that found no place as a whole: those of its containers for which there was one."""
+    """Of a cluster that found no place as a whole: the places that some of its containers would have had."""
     claim_due: float = -math.inf
-    """It claims nothing before."""
+    """The time before which it may not claim devices again."""
     placed_at: float = -math.inf
     """When it last got a place."""
     yield_due: float = -math.inf
-    """Others are not asked to make room for it before."""
+    """The time before which others are not asked again to make room for it."""
     waiting: str = ""
-    """What its calls wait for, as last told."""
+    """What its calls wait for, as last reported."""
 
     @property
     def environment(self) -> str:
@@ -145,11 +145,11 @@ class Function:
 
     @property
     def live(self) -> int:
-        """Containers that serve or soon will."""
+        """The number of containers that serve or soon will."""
         return self.counts["starting"] + self.counts["ready"]
 
     def adopt(self, policy: ScalePolicy) -> None:
-        """Take over a policy, and put every container on its shelf anew."""
+        """Takes over a policy, and puts every container on the shelf where it belongs now."""
         self.policy = policy
         self.slots, self.target = slots_of(policy), target_of(policy)
         self.slots_most = max(self.slots_most, self.slots)
@@ -159,7 +159,7 @@ class Function:
         self.leased = sum(c.busy - self.slots for c in self.leasing.values())
 
     def occupy(self, container: Container, more: int) -> None:
-        """A container has so many more inputs (fewer, if negative). The caller shelves it."""
+        """Adds inputs to what a container runs, or takes them off if negative. The caller shelves the container."""
         ahead = container.busy - self.slots
         before = ahead if ahead > 0 else 0
         container.busy += more
@@ -173,7 +173,7 @@ class Function:
             del self.leasing[container.id]
 
     def shelve(self, container: Container) -> None:
-        """Put a container on the shelf where it belongs now."""
+        """Puts a container on the shelf where it belongs now."""
         key, busy = container.id, container.busy
         self.below_target.pop(key, None)
         self.below_max.pop(key, None)
@@ -195,28 +195,28 @@ class Function:
             self.below_lease[key] = container
 
     def enqueue(self, call: Call, span: range) -> None:
-        """New inputs of a call, at its end."""
+        """Adds new inputs at the end of their call's queue."""
         if not call.queue:
             self.turns.append(call)
         call.push(span)
         self.queued += len(span)
 
     def requeue(self, call: Call, span: range) -> None:
-        """Inputs that come back, at the head of their call."""
+        """Puts inputs back at the head of their call's queue."""
         if not call.queue:
             self.turns.appendleft(call)
         call.push_front(span)
         self.queued += len(span)
 
     def suspect(self, call: Call, index: int) -> None:
-        """An input that comes back, to be run alone."""
+        """Queues an input again, to be run alone."""
         call.suspects.append(index)
         call.queued += 1
         self.suspects.append(call)
         self.queued += 1
 
     def withdraw(self, call: Call) -> list[int]:
-        """Take all that waits of a call out; returns the indexes in order."""
+        """Takes out everything of a call that waits, and returns the indexes in order."""
         if call.queue:
             self.turns.remove(call)
         if call.suspects:

@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass, field
 
 SHORTEST_S = 0.25
-"""The first bucket holds all that is shorter; each of the others twice what the one before does."""
+"""The first bucket holds all shorter gaps; each further bucket reaches twice as far as the one before."""
 
 BUCKETS = 14
 COUNTS_MAX = 4096
-"""From so many on, all counts are halved."""
+"""All counts are halved when they add up to this."""
 
 
 def _zeros() -> list[float]:
@@ -24,14 +24,14 @@ def _zeros() -> list[float]:
 
 @dataclass(slots=True, eq=False)
 class Gaps:
-    """Pauses between inputs, or between maps."""
+    """A histogram of the gaps between inputs, or between maps."""
 
     total: float = 0.0
     counts: list[float] = field(default_factory=_zeros)
     sums_s: list[float] = field(default_factory=_zeros)
 
     def seen(self, gap_s: float) -> None:
-        """So long nothing arrived."""
+        """Counts a gap of so many seconds."""
         k = 0 if gap_s < SHORTEST_S else min(BUCKETS - 1, 1 + int(math.log2(gap_s / SHORTEST_S)))
         self.counts[k] += 1
         self.sums_s[k] += gap_s
@@ -42,8 +42,8 @@ class Gaps:
             self.sums_s = [gaps_s / 2 for gaps_s in self.sums_s]
 
     def keep_s(self, price_s: float, service_s: float, most_s: float) -> float:
-        """How long to wait, at most `most_s`: what costs least when an input takes `service_s` of each gap and whoever
-        comes later costs as much as `price_s` of a container."""
+        """How long to keep the last idle container, at most `most_s`: the time that would have cost least, when an
+        input takes `service_s` of each gap and a start costs a caller as much as `price_s` of a container."""
         best_s, least, waited, later = 0.0, price_s * self.total, 0.0, self.total
         for k in range(BUCKETS):
             if self.counts[k]:

@@ -38,13 +38,13 @@ _COLLECTIONS = frozenset({dict, list, deque, set})
 
 
 def written(root: object, shapes: Shapes, values_max: int) -> Plain | None:
-    """All that can be reached from `root`; None when it is more than so many values, which is found out before more
-    than that was looked at. Raises `InternalError` for an object of a class that has no shape."""
+    """Everything that can be reached from `root` as plain data; None when it is more than `values_max` values, which
+    costs no more than looking at so many. Raises `InternalError` for an object of a class that has no shape."""
     return _Writer(shapes, values_max).write(root)
 
 
 def read(plain: Plain, shapes: Shapes) -> Any:
-    """The root, and all that it refers to. Raises `InvalidError` where the data is not of this form."""
+    """The root and everything that it refers to. Raises `InvalidError` for data that is not of this form."""
     try:
         return _Reader(plain, shapes).read()
     except (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError) as error:
@@ -52,7 +52,7 @@ def read(plain: Plain, shapes: Shapes) -> Any:
 
 
 class _Writer:
-    """Looks at each object once: `_found` grows while it is gone through."""
+    """Looks at each object once. `_found` grows while it is being gone through."""
 
     def __init__(self, shapes: Shapes, values_max: int) -> None:
         self._left = values_max
@@ -122,7 +122,8 @@ class _Writer:
 
 
 class _Reader:
-    """Makes each object empty when it is first referred to, and fills it later; so circles need no care."""
+    """Makes each object empty when something first refers to it, and fills it later, so that circles need no special
+    care."""
 
     def __init__(self, plain: Plain, shapes: Shapes) -> None:
         self._shapes, self._fields = shapes, plain["fields"]

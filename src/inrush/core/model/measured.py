@@ -1,4 +1,4 @@
-"""What is learned of a function by watching it, and what was last decided about the number of its containers."""
+"""What the core measures of a function, and what it last decided about the number of its containers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inrush.wire import ScalePolicy
 
 
 class Decision(NamedTuple):
-    """`wanted` containers, against those that serve or start already; `why` is a sentence for people."""
+    """How many containers are `wanted`, and how many serve or start already; `why` is a sentence for people."""
 
     wanted: int
     have: int
@@ -19,8 +19,8 @@ class Decision(NamedTuple):
 
 
 class Memo(NamedTuple):
-    """What one decision tells the next while the service time is unknown: with how many ready containers the last
-    doubling was decided, and to how many."""
+    """What one decision tells the next while the service time is unknown: at how many ready containers it last doubled,
+    and to how many."""
 
     doubled_at: int = 0
     doubled_to: int = 0
@@ -28,24 +28,24 @@ class Memo(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Measured:
-    """What was learned of a function by watching it. None: not known yet."""
+    """Measurements of a function; None stands for what is not known yet."""
 
     start_s: float | None = None
     service_s: float | None = None
     served_count: int = 0
     progress_at: float = 0.0
-    """When an attempt last ended, a container last became ready, or the first input was dispatched after a pause."""
+    """When an attempt last ended, a container last became ready, or the first input after a pause was dispatched."""
     arrivals: Rate = field(default_factory=Rate)
     tuning: Tuning = TUNING
 
     def started(self, seconds: float, now: float) -> None:
-        """A container became ready, so long after it was placed."""
+        """Learns from a container that became ready `seconds` after it was placed."""
         weight = self.tuning.start_weight
         self.start_s = seconds if self.start_s is None else self.start_s + weight * (seconds - self.start_s)
         self.progress_at = now
 
     def served(self, seconds: float, count: int, now: float) -> None:
-        """`count` attempts ended, which took `seconds` each on average."""
+        """Learns from `count` attempts that ended and took `seconds` each on average."""
         self.served_count += count
         each = max(self.tuning.service_weight, min(1.0, self.tuning.service_recent / self.served_count))
         weight = each if count == 1 else 1.0 - (1.0 - each) ** min(count, 64)
@@ -54,11 +54,11 @@ class Measured:
 
 
 def target_of(policy: ScalePolicy) -> int:
-    """Inputs at once in one container that scaling aims at."""
+    """The inputs at once in one container that scaling aims at."""
     slots = slots_of(policy)
     return min(slots, max(1, policy.target_inputs or slots))
 
 
 def slots_of(policy: ScalePolicy) -> int:
-    """Inputs at once in one container, at most."""
+    """The most inputs at once in one container."""
     return 1 if policy.single_use else max(1, policy.max_inputs)

@@ -1,9 +1,9 @@
-"""Nodes: what each has to give, and what of it is free. Whole thousandths of a core and of a device, so that what is
-taken and given back adds up.
+"""Nodes: what each one gives, and what of it is free. Cores and devices are counted in whole thousandths, so that what
+is taken and given back adds up.
 
-A device is wholly free (`gpus`), held by one container, or in `parts`: shared by containers that asked for less than
-one. Cpu is a soft request: a node gives `cpu_overcommit` times what it has, since most containers wait most of the time
-and the kernel shares what there is by weight. Memory and devices are hard.
+A device is wholly free (`gpus`), held by one container, or in `parts`, which means that containers share it which asked
+for less than one. Cpu is a soft request: a node gives `cpu_overcommit` times what it has, since most containers wait
+most of the time and the kernel shares the processor by weight. Memory and devices are hard limits.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ Kind = tuple[str, str, tuple[tuple[str, str], ...], float, tuple[tuple[str, int]
 
 
 class Peers(Protocol):
-    """The nodes of one kind, as one of them knows them: a `Group` of the index, which it tells of every change."""
+    """The group of nodes of one kind, which each of its nodes tells of every change. The index's `Group` is one."""
 
     kind: Kind
 
     def changed(self, node: Node) -> None:
-        """It has more or less free than before."""
+        """Takes note that a node has more or less free than before."""
 
     def freed(self, node: Node) -> None:
-        """There may be room in it where there was none."""
+        """Takes note that there may be room on a node where there was none."""
 
     def drop(self, node: Node) -> None:
-        """It is not to be found any more."""
+        """Forgets a node."""
 
 
 class Claim(NamedTuple):
-    """Devices of a type kept free for one function that waits for several of them, but for those of higher priority."""
+    """Devices of a type kept free for one function that waits for several of them. Functions of higher priority pass
+    over it."""
 
     gpu_type: str
     devices: int
@@ -42,45 +43,46 @@ class Claim(NamedTuple):
 
 
 def cpu_to_give(inventory: Inventory) -> int:
-    """Thousandths of a core that containers may ask for together."""
+    """The cpu that containers of a node may ask for together, in thousandths of a core."""
     return round(inventory.cpu * inventory.cpu_overcommit * 1000)
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A machine with an agent. `gpus` are the wholly free device indexes by type, ascending."""
+    """A machine with an agent. `gpus` are its wholly free device indexes by type, ascending."""
 
     id: str
     order: int
-    """The n-th node to join; what else is equal is decided by it."""
+    """The node was the n-th to join; this decides between nodes that are otherwise equal."""
     inventory: Inventory
     cpu_milli: int = 0
     memory_mib: int = 0
     gpus: dict[str, list[int]] = field(default_factory=dict)
     parts: dict[str, dict[int, int]] = field(default_factory=dict)
-    """Thousandths free of devices that are shared, by type and index."""
+    """For each shared device, by type and index: the thousandths that are free."""
     gpus_free: int = 0
     held_mib: int = 0
-    """Memory of what its containers were forked from."""
+    """Memory that templates hold."""
     containers: dict[str, Container] = field(default_factory=dict)
     shrunk: bool = False
-    """It came back with less than before, so that what is held may be more than it has."""
+    """True once it came back with less than before, so that its containers may hold more than it has."""
     lent: bool = False
-    """Containers that wait lent their cpu to others. Taken back, there may be less of it than is held."""
+    """True once waiting containers lent their cpu to others, so that more may be held than it has when they take it
+    back."""
     holds: frozenset[str] = frozenset()
-    """Images by digest, and functions by id whose snapshot is there."""
+    """Digests of images that it holds, and ids of functions whose snapshot it holds."""
     claims: dict[str, Claim] = field(default_factory=dict)
-    """By function."""
+    """Devices kept free, by function."""
     blames: dict[str, int] = field(default_factory=dict)
-    """Starts that failed here since one succeeded, by function; of functions that start well elsewhere."""
+    """Starts that failed here since one succeeded, by function; only of functions that start well elsewhere."""
     unfit: str = ""
-    """What the node itself says against placing anything here."""
+    """Why the node itself wants nothing placed here; empty when it takes containers."""
     shunned: str = ""
-    """What we have against it, until `shunned_until`."""
+    """Why the core places nothing here until `shunned_until`."""
     shunned_until: float = 0.0
     times_shunned: int = 0
     pool: str = ""
-    """Of which it says that it is a node."""
+    """The pool that it says it belongs to."""
     group: Peers | None = None
     """Its place in the index."""
 
@@ -91,14 +93,14 @@ class Node:
 
     @property
     def failures(self) -> int:
-        """Starts that failed here, one after the other."""
+        """The number of starts that failed here one after the other."""
         return sum(self.blames.values()) if self.blames else 0
 
     def __post_init__(self) -> None:
         self.measure(self.inventory)
 
     def measure(self, inventory: Inventory) -> None:
-        """Take over an inventory, and count anew what the containers here leave free."""
+        """Takes over an inventory, and recounts what the containers here leave free."""
         self.shrunk = self.shrunk or (inventory != self.inventory and bool(self.containers))
         self.inventory = inventory
         self.cpu_milli = cpu_to_give(inventory)
@@ -111,20 +113,20 @@ class Node:
             self._take(container)
 
     def hold(self, memory_mib: int) -> None:
-        """So much is held by what its containers were forked from."""
+        """Sets the memory that templates hold."""
         self.memory_mib -= memory_mib - self.held_mib
         self.held_mib = memory_mib
         self.freed()
 
     def seat(self, container: Container) -> None:
-        """A container takes its share."""
+        """Takes the share of a container off what is free."""
         self.containers[container.id] = container
         self._take(container)
         if self.group is not None:
             self.group.changed(self)
 
     def leave(self, container: Container) -> None:
-        """A container gives its share back."""
+        """Gives the share of a container back."""
         del self.containers[container.id]
         self.cpu_milli += container.cpu_held_milli
         self.memory_mib += container.memory_mib
@@ -133,7 +135,7 @@ class Node:
         self.freed()
 
     def waits(self, container: Container, more: int) -> None:
-        """A container here waits for so many more of its own calls than before."""
+        """Changes by `more` the number of its own calls that a container waits for."""
         self.cpu_milli += container.cpu_held_milli
         container.waits += more
         self.cpu_milli -= container.cpu_held_milli
@@ -141,12 +143,12 @@ class Node:
         self.freed()
 
     def freed(self) -> None:
-        """There may be room here where there was none."""
+        """Reports that there may be room here where there was none."""
         if self.group is not None:
             self.group.freed(self)
 
     def whole_free(self, gpu_type: str, function: str, priority: int) -> int:
-        """Wholly free devices of a type, less those kept for others than this function."""
+        """The number of wholly free devices of a type, less those that are kept for other functions."""
         count = len(self.gpus.get(gpu_type, ()))
         for owner, claim in self.claims.items():
             if owner != function and claim.gpu_type == gpu_type and claim.priority >= priority:

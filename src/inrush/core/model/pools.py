@@ -10,11 +10,11 @@ from typing import NamedTuple
 from inrush.wire import Inventory
 
 KEEP_MIN_S = 30.0
-"""However fast nodes come, an empty one stays for this long, unless the pool says otherwise."""
+"""However fast nodes come, an empty node stays this long, unless the pool says otherwise."""
 
 
 TOLD_KEPT = 6
-"""Of a pool, what was ordered, given back and refused last."""
+"""The number of latest orders, releases and refusals that a pool remembers."""
 
 
 _ARRIVAL_WEIGHT = 0.2
@@ -22,7 +22,8 @@ _ARRIVAL_WEIGHT = 0.2
 
 @dataclass(slots=True, eq=False)
 class Pool:
-    """Nodes of one kind, cloud, region and price; how many there are, are on their way, and can be at most."""
+    """Where nodes of one kind, cloud, region and price come from: how many are there, are on their way, and can be at
+    most."""
 
     id: str
     order: int
@@ -30,18 +31,18 @@ class Pool:
     nodes_max: int
     price: float
     node_s: float
-    """As told, then as measured."""
+    """Seconds that a node takes to come, as told and then as measured."""
     keep_s: float | None
     nodes_min: int
     nodes: dict[str, float] = field(default_factory=dict)
-    """Those that joined, and since when each was seen to be empty; infinite while it is not."""
+    """Nodes that joined, and since when each has been empty; infinite while it is not."""
     orders: deque[tuple[float, int]] = field(default_factory=deque)
-    """(when, how many) of those on their way, oldest first."""
+    """(when, how many) of the orders on their way, oldest first."""
     ordered: int = 0
     blocked_until: float = -math.inf
     blocked_why: str = ""
     told: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=TOLD_KEPT))
-    """When and what was ordered, given back and refused, with the why."""
+    """When and what was ordered, given back and refused, with the reason."""
 
     def closed(self, now: float) -> str:
         """Why no node can be ordered now, as the end of a sentence about the pool; empty when some can."""
@@ -51,7 +52,7 @@ class Pool:
 
     @property
     def room(self) -> int:
-        """Nodes that may still be ordered."""
+        """The number of nodes that may still be ordered."""
         return max(0, self.nodes_max - len(self.nodes) - self.ordered)
 
     @property
@@ -60,20 +61,20 @@ class Pool:
         return max(KEEP_MIN_S, self.node_s) if self.keep_s is None else self.keep_s
 
     def expect(self, count: int, now: float, why: str = "") -> None:
-        """So many were ordered."""
+        """Notes an order of so many nodes."""
         self.told.append((now, f"ordered {count}: {why}"))
         self.orders.append((now, count))
         self.ordered += count
 
     def joined(self, node: str, now: float) -> None:
-        """One is there: new, or again. The oldest order is thought to be the one that it answers."""
+        """Notes a node that joined, for the first time or again. It is taken to answer the oldest order."""
         if node not in self.nodes and self.ordered:
             self.node_s += _ARRIVAL_WEIGHT * (now - self.orders[0][0] - self.node_s)
             self._settle(1)
         self.nodes[node] = now
 
     def failed(self, count: int) -> None:
-        """So many of those ordered will not come."""
+        """Notes that so many of the ordered nodes will not come."""
         self._settle(min(count, self.ordered))
 
     def _settle(self, count: int) -> None:
@@ -86,7 +87,7 @@ class Pool:
 
 
 class Trend(NamedTuple):
-    """How a function's queue grows: what it was, and inputs a second, averaged."""
+    """How a function's queue grows: its last length, and inputs per second, averaged."""
 
     at: float
     queued: int

@@ -1,1 +1,1 @@
-"""Placing: which node takes a container, and why the others do not."""
+"""Placing: which node takes a container, and why others do not."""

@@ -1,1 +1,1 @@
-"""Pools: which nodes to order, from whom, and when to give them back."""
+"""Pools: which nodes to order, from where, and when to give them back."""

@@ -1,5 +1,5 @@
-"""What people are told of pools: what a function may expect of them while it has no place, and what was ordered there,
-refused and given back, and why."""
+"""What people are told about pools: what a function without a place may expect of them, and what was ordered, refused
+and given back there."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from inrush.core.pools.orders import POOLS_NAMED, serving
 
 
 class Outlook(NamedTuple):
-    """How it stands with a pool; times are seconds ago, or from now on."""
+    """The state of a pool, for people. Times are seconds ago, or from now on."""
 
     coming: int
-    """Nodes on their way,"""
+    """The number of nodes on their way."""
     coming_s: float
-    """the first of them for so long."""
+    """How long the oldest order has been on its way."""
     closed: str
-    """Why none can be ordered now; empty when some can."""
+    """Why no node can be ordered now; empty when one can."""
     closed_s: float
-    """For so long; 0 where that is not told by time."""
+    """How long that lasts; 0 where time does not decide it."""
     told: tuple[tuple[float, str], ...]
     """What was done there last, the oldest first."""
 
 
 def outlook(pool: Pool, now: float) -> Outlook:
-    """Of one pool, at this time."""
+    """The state of a pool at this time."""
     return Outlook(
         pool.ordered,
         now - pool.orders[0][0] if pool.orders else 0.0,
@@ -39,7 +39,8 @@ def outlook(pool: Pool, now: float) -> Outlook:
 
 
 def coming(state: State, function: Function) -> str:
-    """What a function without a place may expect of pools; without times, so that it is news only when it changes."""
+    """What a function without a place may expect of pools. It names no times, so that it changes only when something
+    happens."""
     words = []
     for pool in _pools(state, function):
         if pool.ordered:
@@ -50,7 +51,7 @@ def coming(state: State, function: Function) -> str:
 
 
 def told(state: State, function: Function) -> list[str]:
-    """Sentences for `why`, about the pools that can serve a function; none while it has had no need of them."""
+    """Sentences for `why` about the pools that can serve a function; none while it has had no need of them."""
     if not state.pools:
         return []
     pools = _pools(state, function)
@@ -61,7 +62,7 @@ def told(state: State, function: Function) -> list[str]:
 
 
 def _pools(state: State, function: Function) -> list[Pool]:
-    """Those that can serve the function, in the order in which they are asked."""
+    """Pools that can serve the function, in the order in which they are asked."""
     return [pool for pool, _ in islice(serving(function.spec, state.pools.values()), POOLS_NAMED)]
 
 

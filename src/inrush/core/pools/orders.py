@@ -39,34 +39,34 @@ from inrush.core.model.wanted import accepts, cpu_milli, inventory_in_bounds, sh
 from inrush.wire import FunctionSpec, Inventory
 
 AHEAD = 1.25
-"""Containers ordered for, at most, over those that what waits now could fill."""
+"""At most so many times the containers that waiting inputs could fill are ordered for."""
 
 GROWTH_TAU_S = 15.0
-"""Over about this time the growth of a queue is averaged."""
+"""The growth of a queue is averaged over about this time."""
 
 UNKNOWN_FIRST = 1
-"""Containers for which nodes are ordered while nothing is known of a function."""
+"""Nodes are ordered for so many containers of a function of which nothing is known."""
 
 POOLS_NAMED = 8
-"""So many are named where there are more, the cheapest first."""
+"""At most so many pools are named to people, the cheapest first."""
 
 
 class Backlog(NamedTuple):
-    """What waits of a function, as nodes see it."""
+    """What waits of a function, as far as nodes are concerned."""
 
     queued: int
-    """Inputs, less those that containers which start will take."""
+    """Waiting inputs, less those that starting containers will take."""
     growth: float = 0.0
-    """Inputs a second, averaged."""
+    """Growth of the queue in inputs per second, averaged."""
     service_s: float = 0.0
-    """Of an input, or a guess at it; 0 when nothing is known."""
+    """Seconds that an input takes, or a guess; 0 when nothing is known."""
     waited_s: float = 0.0
     target: int = 1
     """Inputs at once in a container."""
 
 
 class Demand(NamedTuple):
-    """So many more containers of a function are worth nodes."""
+    """A function for which nodes should be ordered, and for how many containers."""
 
     function: str
     spec: FunctionSpec
@@ -75,7 +75,7 @@ class Demand(NamedTuple):
 
 
 class Order(NamedTuple):
-    """Order so many nodes."""
+    """An order of nodes from a pool."""
 
     pool: Pool
     nodes: int
@@ -83,7 +83,7 @@ class Order(NamedTuple):
 
 
 def deserved(backlog: Backlog, node_s: float) -> tuple[int, str]:
-    """How many containers a backlog is worth nodes for, and why."""
+    """For how many containers a backlog justifies nodes, and why."""
     fill = math.ceil(backlog.queued / backlog.target)
     waiting = f"{backlog.queued} waiting"
     if not backlog.queued:
@@ -99,13 +99,13 @@ def deserved(backlog: Backlog, node_s: float) -> tuple[int, str]:
 
 
 def lives_s(ran_s: float, timeout_s: float) -> float:
-    """What inputs take on average, in seconds, of which nothing is known but that they have run for `ran_s` and are
-    ended after `timeout_s`: the mean of Pareto's law with exponent 1, cut there; 0 when nothing has run."""
+    """The mean seconds that inputs take of which is known only that they have run for `ran_s` and end after
+    `timeout_s`: the mean of Pareto's law with exponent 1, cut there; 0 when nothing has run."""
     return ran_s * (1 + math.log(max(1.0, timeout_s / ran_s))) if ran_s > 0 else 0.0
 
 
 def plan(demands: Iterable[Demand], pools: Iterable[Pool], now: float) -> list[Order]:
-    """What to order where. Demands come in the order in which they are served."""
+    """What to order from which pool. Demands come in the order in which they are served."""
     found: dict[str, Order] = {}
     pools = list(pools)
     coming = {pool.id: float(pool.ordered) for pool in pools}
@@ -145,7 +145,7 @@ def serving(spec: FunctionSpec, pools: Iterable[Pool]) -> Iterator[tuple[Pool, i
 
 
 def _holds(spec: FunctionSpec, inventory: Inventory) -> tuple[int, int]:
-    """How many containers fit on an empty node, with the GPU request (by its place in the list) that is met first."""
+    """How many containers fit on an empty node, and which GPU request of the list is met first."""
     resources = spec.resources
     by_cpu = math.inf if not cpu_milli(resources) else inventory.cpu * 1000 // cpu_milli(resources)
     most = min(by_cpu, inventory.memory_mib // max(1, resources.memory_mib))
@@ -160,7 +160,7 @@ def _holds(spec: FunctionSpec, inventory: Inventory) -> tuple[int, int]:
 
 
 def empty_for_long(pool: Pool, empty: Iterable[str], now: float) -> list[str]:
-    """Nodes to give back, of those that are `empty` now; what is seen is remembered in the pool."""
+    """Nodes to give back, of those that are `empty` now. The pool remembers since when each was empty."""
     now_empty = set(empty)
     for node, since in pool.nodes.items():
         if node not in now_empty:

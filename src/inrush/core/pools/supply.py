@@ -1,7 +1,7 @@
-"""Applying `pools`: what cannot be placed becomes orders, and nodes that stand empty are given back.
+"""Orders nodes for what cannot be placed, and gives back nodes that stand empty.
 
-Pools are looked at when a function is refused a place, at most every `LOOK_S`, and every so often while they have nodes
-or orders.
+Pools are looked at when a function is refused a place, at most every `LOOK_S`, and regularly while they have nodes or
+orders.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from inrush.core.pools.orders import GROWTH_TAU_S, Backlog, Demand, deserved, em
 LOOK_S = 1.0
 
 NAMED = 4
-"""Nodes that are named where several are given back."""
+"""At most so many nodes are named where several are given back."""
 
 STARVED_S = 1.0
-"""A function without any container has inputs wait this long for others' before nodes are ordered for it."""
+"""Inputs of a function without any container wait this long for containers of others before nodes are ordered."""
 
 
 def pool_joined(state: State, event: PoolJoined) -> None:
-    """Nodes may be ordered there, or other terms hold now."""
+    """Takes note of a pool from which nodes may be ordered, or of its new terms."""
     pool = state.pools.get(event.pool)
     if pool is None:
         pool = state.pools[event.pool] = Pool(
@@ -49,7 +49,8 @@ def pool_joined(state: State, event: PoolJoined) -> None:
 
 
 def nodes_failed(state: State, event: NodesFailed) -> None:
-    """Others are asked at once."""
+    """Notes that ordered nodes will not come. If a pool is out of stock, the order goes to the next-cheapest pool
+    immediately."""
     pool = state.pools.get(event.pool)
     if pool is None:
         return
@@ -61,7 +62,7 @@ def nodes_failed(state: State, event: NodesFailed) -> None:
 
 
 def node_of_pool(state: State, node: str, pool_id: str) -> None:
-    """A node joined that says it is of this pool."""
+    """Notes that a node of this pool joined."""
     pool = state.pools.get(pool_id)
     if pool is not None:
         pool.joined(node, state.now)
@@ -69,13 +70,13 @@ def node_of_pool(state: State, node: str, pool_id: str) -> None:
 
 
 def node_gone(state: State, node: str) -> None:
-    """A node left, whatever pool it was of."""
+    """Notes that a node left, whichever pool it was of."""
     for pool in state.pools.values():
         pool.nodes.pop(node, None)
 
 
 def supply(state: State, refused: Iterable[Function]) -> None:
-    """Order nodes for functions without a place, and give back those that nobody needs."""
+    """Orders nodes for functions without a place, and gives back those that nobody needs."""
     if state.now < state.pools_due:
         return
     state.pools_due = state.now + LOOK_S
@@ -100,7 +101,7 @@ def _look_by(state: State, at: float) -> None:
 
 
 def _worth(state: State, function: Function) -> tuple[int, str]:
-    """How many more containers of the function are worth nodes."""
+    """For how many more containers of the function nodes should be ordered."""
     missing = function.wanted - function.live
     first = next(serving(function.spec, state.pools.values()), None)
     if first is None:

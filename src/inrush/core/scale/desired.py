@@ -23,11 +23,11 @@ from inrush.core.model.tuning import TUNING, Tuning
 from inrush.wire import ScalePolicy
 
 LOGISTIC = 1.702
-"""A normal deviate is about the logit of its probability over this (within 0.01 of probability)."""
+"""A normal deviate is about the logit of its probability divided by this (within 0.01 of probability)."""
 
 
 class Load(NamedTuple):
-    """What there is to do, and with what. Without `valid` nothing is known, which is not the same as nothing to do."""
+    """What there is to do, and with what. `valid` is False while nothing is known, which differs from nothing to do."""
 
     valid: bool = True
     queued: int = 0
@@ -38,15 +38,15 @@ class Load(NamedTuple):
     service_s: float | None = None
     start_s: float | None = None
     stall_s: float = 0.0
-    """For how long something has run and nothing has ended."""
+    """For how long something has run without anything having ended."""
     rate: float = 0.0
-    """Inputs that arrive in a second,"""
+    """Inputs that arrive per second."""
     slope: float = 0.0
-    """and by how many a second that grows."""
+    """By how many inputs per second the rate grows in a second."""
     starting_mean_s: float = 0.0
-    """For how long those that start have been starting, on average."""
+    """For how long starting containers have been starting, on average."""
     starting_s: float = 0.0
-    """For how long the first of those that start has been starting: a lower bound of `start_s`."""
+    """For how long the first of the starting containers has been starting: a lower bound of `start_s`."""
 
 
 def desired(load: Load, policy: ScalePolicy, memo: Memo, now: float, tuning: Tuning = TUNING) -> tuple[Decision, Memo]:
@@ -73,8 +73,8 @@ def horizon_s(start_s: float | None, tuning: Tuning = TUNING) -> float:
 
 
 def deviation(wanted: int, target: int, measured: Measured) -> float:
-    """Containers by which chance alone moves what is wanted while one starts: of inputs that are long against a start,
-    few begin or end in that time."""
+    """By how many containers chance alone moves the wanted number while one starts. Of inputs that are long against a
+    start, few begin or end in that time."""
     start_s, service_s = measured.start_s, measured.service_s
     changes = 1 - math.exp(-start_s / service_s) if start_s and service_s else 1.0
     return math.sqrt(max(0, wanted) * changes / target)
@@ -83,8 +83,8 @@ def deviation(wanted: int, target: int, measured: Measured) -> float:
 def keep_s(
     policy: ScalePolicy, measured: Measured, tuning: Tuning = TUNING, last: bool = True, far_above: bool = False
 ) -> float:
-    """How long an idle container stays, the last one or one of several, beyond what traffic asks for; `far_above`: so
-    far beyond that it will hardly be asked for by chance."""
+    """The idle timeout of a container that arrivals do not need: of the last one or of one of several. `far_above`
+    means that chance will hardly need it again."""
     window_s, start_s = policy.scaledown_window_s, measured.start_s
     if start_s is None:
         return window_s
@@ -98,7 +98,7 @@ def keep_s(
 
 
 def _need(load: Load, policy: ScalePolicy, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:
-    """Containers for the load alone, whatever the bounds of the policy."""
+    """The containers that the load alone needs, whatever bounds the policy sets."""
     target, inputs = target_of(policy), load.queued + load.running
     above = max(0, load.running - target * load.ready)
     start_s = load.starting_s if load.start_s is None else load.start_s
@@ -120,7 +120,7 @@ def _need(load: Load, policy: ScalePolicy, memo: Memo, tuning: Tuning) -> tuple[
 
 
 def _expected(load: Load, target: int, start_s: float, within_s: float, tuning: Tuning) -> float:
-    """Inputs at once to have slots for when a container that is started now is ready."""
+    """The number of inputs at once that will need slots when a container that is started now is ready."""
     service_s, inputs = load.service_s or 0.0, load.queued + load.running
     grows = load.slope * tuning.trend_fade_s * (1 - math.exp(-start_s / tuning.trend_fade_s))
     rate_then, rate_until = max(0.0, load.rate + grows), max(0.0, load.rate + grows / 2)
@@ -140,9 +140,9 @@ def _expected(load: Load, target: int, start_s: float, within_s: float, tuning: 
 
 
 def _unknown(load: Load, target: int, within_s: float, memo: Memo, tuning: Tuning) -> tuple[int, str, Memo]:
-    """Nothing is known, or what was known is no longer true: few first, and double while all that runs keeps silent.
-    Where starts are seen to be dear, that is no way to learn: an input is taken to last as long as a start, but with
-    less and less belief the longer that is."""
+    """The containers to have while the service time is unknown, or no longer what it was: few at first, doubled while
+    nothing that runs has ended. Where starts are long, that would cost callers too much, so an input is assumed to last
+    as long as a start, with less belief the longer the start is."""
     have, inputs = load.starting + load.ready, load.queued + load.running
     most = math.ceil(inputs / target)
     start_s = load.starting_s if load.start_s is None else load.start_s

@@ -1,5 +1,4 @@
-"""Applying `scale`: what a function has to do goes in, and its containers follow: more are asked for, idle ones are
-let go."""
+"""Applies scaling: the load of a function goes in, more containers are asked for, and idle ones are stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from inrush.core.scale.desired import Load, desired, deviation, horizon_s, keep_
 
 
 def review(state: State, function: Function) -> None:
-    """Decide how many containers the function should have, and act on it."""
+    """Decides how many containers the function should have, and acts on it."""
     function.poked, function.review_at = False, math.inf
     function.look_at = state.now + pause_s(state, function)
     if function.removed:
@@ -34,14 +33,14 @@ def review(state: State, function: Function) -> None:
 
 
 def pause_s(state: State, function: Function) -> float:
-    """While there is something to do, a function is looked at about this often."""
+    """How often a function that has something to do is reviewed."""
     tuning = state.tuning
     share_s = horizon_s(function.measured.start_s, tuning) * tuning.review_share
     return min(max(share_s, tuning.review_min_s), tuning.review_max_s)
 
 
 def load_of(state: State, function: Function) -> Load:
-    """What `scale` needs to know of a function now."""
+    """What scaling needs to know of a function now."""
     measured, now = function.measured, state.now
     rate, slope = measured.arrivals.now(now)
     running = function.running - function.leased  # what is leased has not begun: it waits
@@ -68,14 +67,14 @@ def _starting_mean_s(function: Function, now: float) -> float:
 
 
 def _starting_s(function: Function, now: float) -> float:
-    """For how long the first of those that start has been starting, where that is all there is to learn from."""
+    """For how long the first of the starting containers has been starting, while no start has been measured; else 0."""
     if not function.counts["starting"] or function.measured.start_s is not None:
         return 0.0
     return now - next(c.started_at for c in function.containers.values() if c.state == "starting")
 
 
 def plan_idle(state: State, function: Function) -> None:
-    """A container fell idle: see to it when its time is over."""
+    """Plans a review for when the idle timeout of the longest idle container is over."""
     if function.idle and function.review_at == math.inf and function.live > function.policy.min_containers:
         oldest = next(iter(function.idle.values()))
         due = oldest.idle_since + _keep_s(state, function)
@@ -91,8 +90,8 @@ def _record(state: State, function: Function, decision: Decision) -> None:
 
 
 def _shrink(state: State, function: Function) -> None:
-    """Let go what is idle for longer than its start is worth and not wanted for what arrives, and what is above the
-    maximum."""
+    """Stops containers that are idle for longer than their start is worth and that arrivals do not need, and those
+    above the maximum."""
     policy = function.policy
     least = max(policy.min_containers, function.wanted)
     if function.counts["starting"] and not function.queued:
@@ -108,7 +107,7 @@ def _shrink(state: State, function: Function) -> None:
 
 
 def _call_off(state: State, function: Function, least: int) -> None:
-    """What starts and is clearly no longer wanted is not waited for, the latest first, unless it is almost there."""
+    """Stops starting containers that are clearly no longer wanted, the latest first, unless they are almost ready."""
     tuning, start_s = state.tuning, function.measured.start_s
     surplus = min(function.counts["starting"], int(function.live - least - _chance(state, function)))
     if start_s is None or surplus <= 0:
@@ -120,19 +119,20 @@ def _call_off(state: State, function: Function, least: int) -> None:
 
 
 def _keep_s(state: State, function: Function) -> float:
-    """How long its longest idle container stays: the last one is worth more than one of several, and those that chance
-    may ask for again more than what a burst has left behind."""
+    """The idle timeout of its longest idle container. The last container is worth more than one of several, and those
+    that chance may need again more than those that a burst left over."""
     far_above = function.live - function.wanted > state.tuning.chance_least + _chance(state, function)
     return keep_s(function.policy, function.measured, state.tuning, last=function.live <= 1, far_above=far_above)
 
 
 def _chance(state: State, function: Function) -> float:
-    """Containers above what is wanted that may be wanted again without any change of traffic."""
+    """How many containers above the wanted number may be needed again without any change of traffic."""
     return state.tuning.chance_deviations * deviation(function.wanted, function.target, function.measured)
 
 
 def _trim(state: State, function: Function, surplus: int) -> None:
-    """The maximum was lowered: idle ones go first, then those that start, then the least busy after what they run."""
+    """Stops containers after the maximum was lowered: idle ones first, then starting ones, then the least busy, after
+    what they run."""
     live = [c for c in function.containers.values() if c.state in ("starting", "ready")]
     live.sort(key=lambda c: (c.state == "starting", c.busy))
     for container in live[:surplus] if surplus > 0 else []:
@@ -140,7 +140,7 @@ def _trim(state: State, function: Function, surplus: int) -> None:
 
 
 def _plan_next(state: State, function: Function, blocked: bool) -> None:
-    """When to look again."""
+    """Plans the next review."""
     if blocked and (function.queued or function.policy.min_containers):
         state.review_by(function, function.trouble.blocked_until)
     elif function.queued or function.running > function.target * function.live:

@@ -11,7 +11,7 @@ PATIENCE_S = 0.1
 
 
 def tell_waiting(state: State, function: Function) -> None:
-    """Say why calls wait, if that is news."""
+    """Tells callers why their inputs wait, if that has changed."""
     why = waiting_for(state, function)
     if why != function.waiting:
         function.waiting = why
@@ -19,7 +19,7 @@ def tell_waiting(state: State, function: Function) -> None:
 
 
 def waiting_for(state: State, function: Function) -> str:
-    """What the calls of a function wait for, empty when they do not wait."""
+    """What the calls of a function wait for; empty when they do not wait."""
     if not function.queued:
         return ""
     if not state.nodes:
@@ -39,7 +39,7 @@ def waiting_for(state: State, function: Function) -> str:
 
 
 def _busy(function: Function, starting: int) -> str:
-    """Without counts, so that it is no news with each container that comes."""
+    """Says that all containers are busy, without counts, so that the sentence changes only when something happens."""
     most = function.policy.max_containers
     if starting:
         return "all its containers are busy, more are starting"

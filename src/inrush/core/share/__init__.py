@@ -1,1 +1,1 @@
-"""Sharing: quotas, fair shares, priorities, devices kept for whoever needs several, and who must make room."""
+"""Sharing: fair shares, priorities, devices kept for functions that need several, and who must make room."""

@@ -1,9 +1,9 @@
 """Claims: devices kept free for a function that waits for several of them at once.
 
-Without them a stream of small containers takes each device as it comes free, and who needs eight on one node, or a
-whole cluster, waits for ever. One function at a time may claim, so that two never hold halves of what each needs; it
-keeps its claims until it is served, wants nothing any more, or `CLAIM_S` have passed, and then waits as long before it
-claims again. Those of higher priority pass over claims.
+Without claims a stream of small containers takes each device as it becomes free, and a function that needs eight on one
+node, or a whole cluster, waits for ever. One function at a time may claim, so that two never hold halves of what each
+needs. It keeps its claims until it is served, wants nothing any more, or `CLAIM_S` have passed; then it waits as long
+before it may claim again. Functions of higher priority pass over claims.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ CLAIM_S = 30.0
 
 
 def needs_claim(function: Function) -> bool:
-    """Whether it cannot take devices one by one as they come."""
+    """Whether the function cannot take devices one by one as they become free."""
     return function.spec.cluster_size > 1 or any(request.count > 1 for request in function.spec.resources.gpu)
 
 
 def may_claim(state: State, function: Function) -> bool:
-    """Whether it is, or may become, the one who claims."""
+    """Whether the function is the one that claims, or may become it."""
     return state.claimant in ("", function.id) and state.now >= function.claim_due
 
 
 def _claim(state: State, function: Function, node: Node, gpu_type: str, count: int) -> None:
-    """Keep so many more devices of the node for it."""
+    """Keeps `count` more devices of the node for the function."""
     if not state.claimant:
         state.claimant, state.claim_until = function.id, state.now + CLAIM_S
     before = node.claims.get(function.id)
@@ -40,8 +40,8 @@ def _claim(state: State, function: Function, node: Node, gpu_type: str, count: i
 
 
 def keep(state: State, function: Function, taken: list[Container]) -> None:
-    """Claim what these will leave, if the function needs more than one device; and where the rest of its cluster is to
-    be."""
+    """Claims the devices that these containers will leave, if the function needs more than one, and the places that its
+    cluster had found."""
     if not needs_claim(function) or not taken[0].gpus or not may_claim(state, function):
         return
     requests = function.spec.resources.gpu
@@ -55,7 +55,7 @@ def keep(state: State, function: Function, taken: list[Container]) -> None:
 
 
 def lapse(state: State) -> None:
-    """Let go what is claimed by who no longer needs it, or has claimed for long enough."""
+    """Drops the claims of a function that needs them no longer or has had them for long enough."""
     if not state.claimant or (state.claimant in state.hungry and state.now < state.claim_until):
         return
     function = state.functions.get(state.claimant)

@@ -1,7 +1,7 @@
-"""Serving the hungry: functions that want more containers than they have get them in turn, the app with least first.
+"""Serves functions that want more containers than they have, in turn: the app that holds least comes first.
 
-What cannot be placed is refused with a sentence, and what stands idle in its way is let go (`reclaim`). A step places
-a bounded number of containers; the rest is carried over to the next.
+A function that cannot be placed is refused with a sentence, and idle containers in its way are stopped (`reclaim`). A
+step places a bounded number of containers; the rest is carried over to the next.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ STARTS_PER_STEP = 64
 WORDS_S_PER_NODE = 0.01
 WORDS_MAX_S = 5.0
 FEW_NODES = 8
-"""A refusal names who holds what on all nodes: with more than a few, it is put into words anew only so often."""
+"""With more nodes than this, the text of a refusal, which names who holds what on all nodes, is rebuilt only now and
+then."""
 
 _Turn = tuple[int, float, int, float, int, Function]
 
 
 def provision(state: State) -> None:
-    """Place what is wanted, as far as there is room and this step may."""
+    """Places what is wanted, as far as there is room and this step may."""
     state.provision_due = False
     lapse(state)
     heap = [_turn(state, function) for function in state.hungry.values()]
@@ -58,7 +59,7 @@ def provision(state: State) -> None:
 
 
 def _place(state: State, function: Function) -> int:
-    """Start one more container, or one more cluster of them; returns how many, 0 when there is no room."""
+    """Starts one more container or cluster. Returns how many containers that are; 0 when there is no room."""
     index, want, seen = state.index, function.want, state.index.read
     assert want is not None
     among = None if function.app in state.quotas else index.freed_since(function.freed_read)
@@ -85,8 +86,8 @@ def _place(state: State, function: Function) -> int:
 
 
 def _turn(state: State, function: Function) -> _Turn:
-    """Priority first, then the app with the smallest share of the cluster, then the function with fewest containers,
-    then the one that got a place least lately; the older function when all is equal."""
+    """The order of service: priority, then the app with the smallest share, then the function with fewest containers,
+    then the one placed longest ago, then the older one."""
     app = state.share_of(function.app)
     return (-function.spec.priority, app, function.live, function.placed_at, function.order, function)
 
@@ -115,7 +116,7 @@ def _refuse(state: State, refused: list[Function]) -> None:
 
 
 def look_at_pools(state: State) -> None:
-    """Time has passed for those who wait for nodes, and for nodes that stand empty."""
+    """Looks at pools for functions that wait for nodes, and for nodes that stand empty."""
     refused = [function for function in state.hungry.values() if function.refusal and not over_quota(state, function)]
     _supply(state, refused)
     for function in refused:

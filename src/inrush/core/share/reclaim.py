@@ -1,9 +1,9 @@
-"""Making room for functions that wait for what others hold.
+"""Makes room for functions that wait for what others hold.
 
-Idle containers go first and at once: two functions that share the same few GPUs would else stand in each other's way
-until `scaledown_window` is over. Only those of higher priority keep what they keep warm. When none is idle, others
-make way (`yielding`). Nobody goes below its minimum, but for the first container of who starves. What leaving
-containers will give back is counted first, so that no more are let go than are needed.
+Idle containers are stopped first and at once; otherwise two functions that share a few GPUs would block each other
+until `scaledown_window` is over. Only functions of higher priority keep their idle containers. When none is idle, busy
+ones make way (`yielding`). No function goes below its minimum, except that a starving function gets its first
+container. What leaving containers will give back is counted first, so that no more are stopped than are needed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ RECLAIMS_PER_STEP = 32
 
 FEW = 100
 REST_S = 1.5e-5
-"""Looking through what is idle costs as much as there is: for each container past a few, it rests for so long."""
+"""Searching idle containers costs as much as there are, so for each container past a few the search rests this long."""
 
 
 def reclaim(state: State, refused: list[Function]) -> None:
-    """Make room for these functions, of which those with inputs waiting count."""
+    """Makes room for those of these functions that have inputs waiting."""
     if state.now < state.reclaim_due:
         return
     state.reclaim_due = state.now + REST_S * max(0, len(state.containers) - FEW)
@@ -35,7 +35,7 @@ def reclaim(state: State, refused: list[Function]) -> None:
 
 
 def _reclaim(state: State, function: Function, most: int) -> int:
-    """Make room for one; returns how many containers were let go."""
+    """Makes room for one function. Returns how many containers were stopped."""
     idle = _idle(state, function)
     found = rooms(state, function, idle)
     size = max(1, function.spec.cluster_size)

@@ -29,41 +29,43 @@ from inrush.core.place.rooms import by_node, enough, promised, rooms
 from inrush.core.share.claims import keep, needs_claim
 
 PREEMPT_AFTER_S = 0.05
-"""Inputs wait this long for something to fall idle before containers of lower priority are preempted."""
+"""Inputs wait this long for a container to fall idle before containers of lower priority are preempted."""
 
 YIELD_AFTER_S = 0.5
 """Inputs wait this long before busy containers of others are asked to yield."""
 
 TURN_S = 5.0
 TURN_STARTS = 5.0
-"""Where there are more functions than places, who has none gets that of an equal that has had its turn: so long, or so
-many of its starts, so that changing costs little against what runs."""
+"""Where there are more functions than places, a function without one gets the place of an equal that has had it for so
+long, or for so many of its starts, so that changing costs little against what runs."""
 
 STARVES_S = 10.0
-"""Inputs of a function without any container wait this long before nobody's minimum stands in the way of its first."""
+"""Inputs of a function without any container wait this long before other functions' minimums no longer stand in the way
+of its first."""
 
 LOOK_S = 0.25
-"""Equals are asked no more often,"""
+"""Functions of equal priority are asked to yield no more often than this."""
 
 PREEMPT_LOOK_S = 0.05
 PREEMPT_LOOK_S_EACH = 2e-5
-"""and those of lower priority than this, and so much for each container there is: a look costs as much as there is."""
+"""For each container there is, functions of lower priority are asked no more often than this, since a look costs as
+much as there is."""
 
 PREEMPT_GRACE_S = 1.0
-"""For what runs in a container that is preempted to come to its end: whoever preempts waits as long."""
+"""The grace time of a preempted container, for which the preempting function waits."""
 
 PREEMPTS_PER_STEP = 32
 
 _EQUAL = 1e-9
-"""Shares that differ by no more are equal."""
+"""Shares that differ by no more than this are equal."""
 
 FRAGMENTS_COMPARED = 16
-"""Nodes that are looked at for one on which few have to move."""
+"""So many nodes are compared to find one on which few containers have to move."""
 
 
 def make_way(state: State, function: Function, coming: int, lacking: int) -> None:
-    """Have others make room for so many more containers of the function than there will be room for anyway; look again
-    in a while if they do not."""
+    """Has others make room for more containers of the function than there will be room for anyway. If they do not, it
+    is tried again after a while."""
     due = max(function.yield_due, function.queued_since + PREEMPT_AFTER_S)
     if state.now < due:
         if due < math.inf:
@@ -80,7 +82,7 @@ def make_way(state: State, function: Function, coming: int, lacking: int) -> Non
 
 
 def _preempt(state: State, function: Function, coming: int, lacking: int) -> bool:
-    """Whether there was anybody of lower priority."""
+    """Preempts containers of lower priority. Returns whether there were any."""
     victims: list[tuple[int, bool, tuple[float, float], Container]] = []
     for owner in state.functions.values():
         spare = spare_of(state, owner, function)
@@ -107,8 +109,8 @@ def _preempt(state: State, function: Function, coming: int, lacking: int) -> boo
 
 
 def _ask_to_yield(state: State, function: Function, coming: int) -> bool:
-    """Have busy containers of those with more than their share drained, as many as make room for one of the
-    function's, or for one cluster."""
+    """Drains busy containers of functions with more than their share, as many as make room for one container or cluster
+    of the function."""
     size = max(1, function.spec.cluster_size)
     if coming and coming + len(function.places) >= size:
         return True
@@ -137,29 +139,30 @@ def _ask_to_yield(state: State, function: Function, coming: int) -> bool:
 
 
 def spare_of(state: State, owner: Function, function: Function) -> int:
-    """So many containers may be asked of an owner for the sake of a function."""
+    """How many containers an owner may be asked for on behalf of a function."""
     return owner.live - (0 if starves_for_minimums(state, function) else owner.policy.min_containers)
 
 
 def starves_for_minimums(state: State, function: Function) -> bool:
-    """It has nothing, and has waited for so long, since it last had, that minimums count no more."""
+    """Whether the function has no container and has waited so long that minimums of others no longer count."""
     had_at = function.departures[-1][0] if function.departures else -math.inf
     return not function.live and state.now >= max(function.queued_since, had_at) + STARVES_S
 
 
 def _starves(state: State, function: Function) -> bool:
-    """It has nothing, and has waited for a turn."""
+    """Whether the function has no container and has waited for a turn."""
     return not function.live and state.now >= function.queued_since + TURN_S
 
 
 def _had_its_turn(state: State, container: Container, owner: Function, function: Function) -> bool:
-    """Who needs several at once would never find them all so old."""
+    """Whether an owner's containers have had their turn. A function that needs several at once would never find them
+    all so old."""
     turn_s = max(TURN_S, TURN_STARTS * (owner.measured.start_s or 0.0))
     return needs_claim(function) or state.now - container.ready_at >= turn_s
 
 
 def _move(state: State, function: Function) -> None:
-    """Have small ones move, if there are devices enough, but on several nodes."""
+    """Has small containers move, where enough devices are free but on several nodes."""
     for request in function.spec.resources.gpu:
         nodes = [node for node in state.nodes.values() if in_bounds(function.spec, node) and not node.aside]
         kinds = dict.fromkeys(t for node in nodes for t in node.gpus if accepts(request, t))
@@ -179,7 +182,7 @@ def _move(state: State, function: Function) -> None:
 
 
 def _movable(state: State, function: Function, node: Node, gpu_type: str, elsewhere: int) -> Iterator[Container]:
-    """Containers there that could as well be on another node, as far as the devices elsewhere go."""
+    """Containers of a node that could as well be on another one, as far as free devices elsewhere go."""
     here = [c for c in node.containers.values() if c.gpu_type == gpu_type and c.state == "ready" and not c.leader]
     for container in sorted(here, key=lambda c: (len(c.gpus), c.busy)):
         owner = state.functions[container.function]
@@ -203,8 +206,8 @@ def _live(owner: Function) -> list[Container]:
 
 
 def _loss(state: State, owner: Function, container: Container) -> tuple[float, float]:
-    """Less is better: the seconds of work lost with a container that is told to go now, and how long it stays to finish
-    what it runs."""
+    """What is lost by stopping a container now, less being better: the seconds of work lost, and how long it stays to
+    finish what it runs."""
     if container.state == "starting" or not container.busy:
         return 0.0, 0.0
     ran_s, service_s = state.now - container.progress_at, owner.measured.service_s
@@ -213,5 +216,5 @@ def _loss(state: State, owner: Function, container: Container) -> tuple[float, f
 
 
 def _share(state: State, function: Function, other: Function) -> float:
-    """What counts against each other: the share of the app, or of the function if both are of one app."""
+    """The share that is compared: that of the app, or of the function where both are of one app."""
     return function.live * state.share_of_one(function) if function.app == other.app else state.share_of(function.app)
