@@ -76,6 +76,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("learn_imports", True, "Zygotes import ahead what the containers of their app were seen to import"),
     Setting("layers_gib", 50, "Disk that image layers may take; the least used go first"),
     Setting("blobs_gib", 20, "Disk that blobs may take"),
+    Setting("environment_gib", 8, "Disk that the Dicts of one environment may take, and its spawned calls as much"),
     Setting("logs_mib", 64, "Disk that the logs of one app may take; the oldest lines go first"),
     Setting("result_ttl_s", 604_800, "How long results of spawned calls are kept"),
     Setting("max_queued_inputs", 1_000_000, "Inputs that may wait at once in one function"),

@@ -15,6 +15,7 @@ import pytest
 from inrush import settings, wire
 from inrush.server.calls import table
 from inrush.server.links import guests
+from inrush.server.rows import quota
 from inrush.server.serve import Server
 from inrush.server.shares import Shares
 from inrush.wire import FunctionSpec, ScalePolicy
@@ -219,3 +220,37 @@ async def test_credit_for_a_generator_is_bounded_however_often_it_is_granted(ser
     assert call is not None
     assert call.credit == wire.MAX_CREDIT
     assert sum(m.credit for m in guest._agent.got(wire.GrantRun)) == wire.MAX_CREDIT
+
+
+async def test_what_an_environment_stores_is_bounded_and_room_that_it_makes_is_found(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quota, "MEASURE_S", 0.0)
+    guest = await guest_of(server, client)
+    server.dicts._quota._limit = 4 * MIB
+    id = await guest.ask(wire.OpenDict("d", create=True))
+    for n in range(3):
+        assert await guest.ask(wire.DictOp(id, "put", pairs=((b"%d" % n, bytes(MIB)),)))
+    refused = await guest.ask(wire.DictOp(id, "put", pairs=((b"3", bytes(2 * MIB)),)))
+    assert refused.code == "ResourceExhaustedError"
+    assert "environment_gib" in refused.message
+    assert await guest.ask(wire.DictOp(id, "get", keys=(b"0",))) == bytes(MIB)
+    for _ in range(8):  # what is replaced is counted again until it is measured
+        await guest.ask(wire.DictOp(id, "put", pairs=((b"0", bytes(MIB)),)))
+        await client.wait(lambda: not server.dicts._quota._counts["main"].measuring)
+    assert await guest.ask(wire.DictOp(id, "put", pairs=((b"0", b"small"),)))
+    await guest.ask(wire.DictOp(id, "clear"))
+    assert (await guest.ask(wire.DictOp(id, "put", pairs=((b"3", bytes(3 * MIB)),)))).code == "ResourceExhaustedError"
+    await client.wait(lambda: not server.dicts._quota._counts["main"].measuring)
+    assert await guest.ask(wire.DictOp(id, "put", pairs=((b"3", bytes(3 * MIB)),))) is True
+
+
+async def test_spawned_calls_of_an_environment_are_bounded_in_the_store(server: Server, client: Client) -> None:
+    guest, function = await held_guest(server, client)
+    server.durable._quota._limit = MIB
+    payload = b"P" + bytes(200 * 1024)
+    for n in range(8):
+        guest.send(wire.StartCall(f"ca-{n}", function, kind="spawn", payloads=(payload,)))
+    await client.wait(lambda: len([m for m in guest.messages() if isinstance(m, wire.CallRefused)]) == 3)
+    await client.wait(lambda: len([m for m in guest.messages() if isinstance(m, wire.Accepted)]) == 5)
+    assert len(server.durable) == 5

@@ -81,7 +81,7 @@ class ControlPlane:
         self.environments, self.tokens = Environments(self.store), Tokens(self.store, self.token)
         self.secrets = Secrets(self.home, self.store)
         self.possession, self.audit = Possession(self.secrets.derived("ids of blobs")), Audit(self.home / "audit.log")
-        self.dicts = Dicts(self.store)
+        self.dicts = Dicts(self.store, given["environment_gib"] * 1024 * MIB)
         self.blobs = Blobs(
             self.home / "blobs", given["blobs_gib"] * 1024 * MIB, given["max_payload_mib"] * MIB, given["result_ttl_s"]
         )
@@ -98,7 +98,9 @@ class ControlPlane:
         self.calls = Calls(
             post, self.functions, self.blobs, self.nodes.to_container, max_queued_inputs=given["max_queued_inputs"]
         )
-        self.durable = Durable(self.store, self.calls, self.functions, given["result_ttl_s"])
+        self.durable = Durable(
+            self.store, self.calls, self.functions, given["result_ttl_s"], given["environment_gib"] * 1024 * MIB
+        )
         self.watch = Watch(self.functions, self.containers)
         self.images = Images(self.nodes, self.secrets, given["force_build"])
         self.execs = Execs(self.nodes, self.containers)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from inrush import wire
 from inrush.core.model import effects, events
 from inrush.core.model.ranges import Ranges
-from inrush.errors import Error, OutputExpiredError
+from inrush.errors import Error, OutputExpiredError, ResourceExhaustedError
 from inrush.server.apps.functions import Functions
 from inrush.server.calls import saved
 from inrush.server.calls.call import Call, Owner, split_results
@@ -30,6 +30,7 @@ from inrush.server.calls.table import Calls, not_found
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.rows import tables
 from inrush.server.rows.inserts import Insert
+from inrush.server.rows.quota import Quota
 from inrush.server.rows.store import Operation, Store
 from inrush.server.trust.principal import Principal, owns_call
 from inrush.wire import Status
@@ -94,7 +95,9 @@ class _Live:
 class Durable:
     """Saves, restores and serves durable calls."""
 
-    def __init__(self, store: Store, calls: Calls, functions: Functions, result_ttl_s: float) -> None:
+    def __init__(self, store: Store, calls: Calls, functions: Functions, result_ttl_s: float, limit_bytes: int) -> None:
+        """Calls of one environment may take `limit_bytes` of the store before no more are taken."""
+        self._quota = Quota(store, limit_bytes, saved.bytes_of, "spawned calls")
         self._store, self._calls, self._functions, self._ttl_s = store, calls, functions, result_ttl_s
         self._live: dict[str, _Live] = {}
         self._insert_call = store.insert(tables.calls, fixed=_WHOSE)
@@ -129,6 +132,12 @@ class Durable:
             live.accepting.append(owner)
             self._acknowledge(live)
             return
+        try:
+            self._quota.charge(call.function.environment, sum(map(len, message.payloads)))
+        except ResourceExhaustedError as error:
+            owner.send(wire.CallRefused(call.id, type(error).__name__, str(error)))
+            self._calls.forget(call)
+            return
         live = self._live[call.id] = _Live(call, time.time())
         live.accepting.append(owner)
         count = len(message.payloads)
@@ -143,7 +152,9 @@ class Durable:
         live = self._live.get(call.id)
         if live is None:
             return
-        rows = [*self._claim(live), (self._insert_inputs, (call.id, first, _encode(payloads)))]
+        encoded = _encode(payloads)
+        self._quota.add(call.function.environment, len(encoded))
+        rows = [*self._claim(live), (self._insert_inputs, (call.id, first, encoded))]
         self._store.put(rows, lambda _, error: self._saved(live, len(payloads), error))
 
     def total_known(self, call: Call) -> None:
@@ -195,7 +206,9 @@ class Durable:
                 self._save_results(live, part)
 
     def _save_results(self, live: _Live, columns: Columns) -> None:
-        results = (self._insert_results, (live.call.id, min(columns[0]), _encode(columns)))
+        chunk = _encode(columns)
+        self._quota.add(live.call.function.environment, len(chunk))
+        results = (self._insert_results, (live.call.id, min(columns[0]), chunk))
         start = live.start
         live.ended = live.call.finished and live.unsaved == 1 + len(live.joined)  # so nothing else can still fail
         if start is not None and not start.taken:

@@ -35,6 +35,17 @@ def unfinished(connection: sa.Connection) -> list[Any]:
     )
 
 
+def bytes_of(connection: sa.Connection, environment: str) -> int:
+    """What inputs and results of the calls of an environment take."""
+    own = sa.select(tables.calls.c.id).where(tables.calls.c.environment == environment)
+    i, r = tables.call_inputs.c, tables.results.c
+    sizes = (
+        sa.select(sa.func.sum(sa.func.length(i.payloads))).where(i.call.in_(own)),
+        sa.select(sa.func.sum(sa.func.length(r.chunk))).where(r.call.in_(own)),
+    )
+    return sum(int(connection.execute(size).scalar() or 0) for size in sizes)
+
+
 def call_of(connection: sa.Connection, id: str) -> Any:
     return connection.execute(sa.select(tables.calls).where(tables.calls.c.id == id)).first()
 

@@ -32,6 +32,8 @@ MAX_SMALL_BYTES = 256 * 1024
 """In a longer frame only messages that carry data may be longer than this."""
 MAX_ASKED_BYTES = 1024 * 1024 * 1024
 """Asks of all containers whose answers are on their way; those of one app may be half."""
+MAX_READ_BYTES = 32 * 1024 * 1024
+"""Of a blob, in one answer."""
 _SMALL_ASK_BYTES = 1024
 
 
@@ -82,6 +84,8 @@ class GuestSession(BoundSession):
             size += len(body.data)
         elif isinstance(body, wire.DictOp):
             size += sum(map(len, body.keys)) + sum(len(key) + len(value) for key, value in body.pairs)
+        elif isinstance(body, wire.GetBlob):
+            size += min(body.limit, MAX_READ_BYTES)
         self._asked.take(self.payer, size)
         return size
 

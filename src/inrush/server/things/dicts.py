@@ -1,5 +1,5 @@
 """Dicts: named, durable maps of opaque bytes. Writes are acknowledged after their commit, and happen in the order of
-their arrival."""
+their arrival. What all Dicts of an environment hold is bounded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inrush.errors import InvalidError, NotFoundError, RequestSizeError
+from inrush.errors import InvalidError, NotFoundError, RequestSizeError, ResourceExhaustedError
 from inrush.server.rows import tables
+from inrush.server.rows.quota import Quota
 from inrush.server.rows.store import Store
 from inrush.server.trust.principal import Principal
 from inrush.wire import DictOp
 
 MAX_KEY_BYTES = 256 * 1024
 MAX_VALUE_BYTES = 32 * 1024 * 1024
+MAX_DICTS = 10_000
+"""Of one environment."""
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_ITEMS = 1000
 
@@ -27,8 +30,10 @@ _i = _items.c
 class Dicts:
     """All Dicts, in the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limit_bytes: int) -> None:
+        """All of one environment hold `limit_bytes` at most."""
         self._store = store
+        self._quota = Quota(store, limit_bytes, _bytes_of, "Dicts")
         self._replace = store.insert_or_replace(_items)
         self._ignore = store.insert_or_ignore(_items)
 
@@ -45,6 +50,9 @@ class Dicts:
             )
         if not name or len(name) > 200:
             raise InvalidError("a Dict's name has 1 to 200 characters")
+        there = sa.select(sa.func.count()).where(d.environment == environment)
+        if (await self._store.read(lambda connection: connection.execute(there).scalar()) or 0) >= MAX_DICTS:
+            raise ResourceExhaustedError(f"environment {environment!r} has {MAX_DICTS} Dicts, its most; delete some")
         row = {"id": f"di-{secrets.token_hex(16)}", "environment": environment, "name": name, "created": time.time()}
 
         def make(connection: sa.Connection) -> str:
@@ -99,7 +107,7 @@ class Dicts:
             case "items":
                 return await self._store.read(lambda connection: _page(connection, op))
             case "put":
-                return await self._put(op)
+                return await self._put(op, environment)
             case "pop":
                 return await self._store.transact(lambda connection: _pop(connection, op.dict, _key(op)))
             case "clear":
@@ -108,7 +116,7 @@ class Dicts:
                 return None
         raise InvalidError(f"a Dict has no operation {op.op!r}")
 
-    async def _put(self, op: DictOp) -> bool:
+    async def _put(self, op: DictOp, environment: str) -> bool:
         for key, value in op.pairs:
             if len(key) > MAX_KEY_BYTES or len(value) > MAX_VALUE_BYTES:
                 raise RequestSizeError(
@@ -117,6 +125,7 @@ class Dicts:
         rows = [{"dict": op.dict, "key": key, "value": value} for key, value in op.pairs]
         if not rows:
             return True
+        self._quota.charge(environment, sum(len(key) + len(value) for key, value in op.pairs))
 
         def put(connection: sa.Connection) -> bool:
             if op.if_absent:
@@ -135,6 +144,13 @@ def _key(op: DictOp) -> bytes:
 
 def _environment_of(connection: sa.Connection, id: str) -> str | None:
     return connection.execute(sa.select(tables.dicts.c.environment).where(tables.dicts.c.id == id)).scalar()
+
+
+def _bytes_of(connection: sa.Connection, environment: str) -> int:
+    """What the Dicts of an environment hold."""
+    own = sa.select(tables.dicts.c.id).where(tables.dicts.c.environment == environment)
+    size = sa.func.sum(sa.func.length(_i.key) + sa.func.length(_i.value))
+    return int(connection.execute(sa.select(size).where(_i.dict.in_(own))).scalar() or 0)
 
 
 def _get(connection: sa.Connection, id: str, key: bytes) -> bytes | None:
