@@ -7,14 +7,21 @@ import json
 import os
 import pickle
 import pickletools
+import tracemalloc
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inrush import wire
+from inrush.server.serve import Server
 from inrush.server.things import pickles
+from inrush.server.things.dicts import MAX_VALUE_BYTES
 from inrush.server.things.pickles import Shown, shown, shown_payload
+
+from .peers import Client
 
 PLAIN = st.recursive(
     st.none()
@@ -108,3 +115,29 @@ def test_a_payload_is_read_by_its_codec() -> None:
     assert shown_payload(b"J" + b"[" * 100_000).text == ""
     for unknown in (b"", b"B{}", b"M...", b"?"):
         assert shown_payload(unknown).text == ""
+
+
+async def test_showing_a_large_dict_costs_little_memory_and_does_not_stop_the_server(
+    server: Server, client: Client
+) -> None:
+    """Values of 32 MiB, and pickles of many operations, in a Dict that somebody looks into."""
+    made = await client.ask(wire.OpenDict("heavy", create=True))
+    for number in range(4):
+        await client.ask(wire.DictOp(made, "put", pairs=((b"large%d" % number, b"P" + bytes(MAX_VALUE_BYTES - 1)),)))
+    slow = b"P" + b"(" * (pickles.MAX_READ_BYTES - 2) + b"."
+    for number in range(20):
+        await client.ask(wire.DictOp(made, "put", pairs=((b"slow%d" % number, slow),)))
+    headers = {"authorization": f"Bearer {server.token}"}
+    async with httpx.AsyncClient(base_url=server.endpoints.base, headers=headers, trust_env=False, timeout=60) as http:
+        tracemalloc.start()
+        try:
+            answer = await http.get("/api/v1/dicts/heavy/items", params={"limit": 1000})
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    shown_ones = answer.json()
+    assert [item["value"] for item in shown_ones[:4]] == [
+        {"text": "", "type": "a large value", "bytes": MAX_VALUE_BYTES}
+    ] * 4
+    assert 4 < len(shown_ones) < 24
+    assert peak < 64 * 2**20

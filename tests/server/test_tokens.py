@@ -215,6 +215,18 @@ def test_every_route_declares_the_right_that_it_needs() -> None:
     assert "right" not in Route._field_defaults
 
 
+async def test_the_description_of_the_api_tells_the_right_of_each_route(server: Server) -> None:
+    async with httpx.AsyncClient(base_url=server.endpoints.base, trust_env=False) as http:
+        paths = (await http.get("/api/openapi.json")).json()["paths"]
+    told = {(path, method): op["x-right"] for path, found in paths.items() for method, op in found.items()}
+    for route in routes(server):
+        right = told.pop((f"/api/v1{route.path}", route.method.lower()))
+        assert right == (f"{route.right} (everywhere)" if route.everywhere else route.right)
+    assert set(told.values()) == {"deploy"}, "commands over WebSockets are left"
+    operations = [op for found in paths.values() for op in found.values()]
+    assert all("environment" in {p["name"] for p in op["parameters"]} for op in operations)
+
+
 async def ask(server: Server, route: Route, token: str, of: Prod, **query: str) -> httpx.Response:
     names = {"app": of.app, "id": of.container, "token": "nobody"}
     names["name"] = {"secrets": "se", "dicts": "di", "functions": "f"}.get(route.path.split("/")[1], "prod")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from typing import Any
 
 from starlette.requests import Request
 
@@ -12,8 +12,7 @@ from inrush.errors import InvalidError, NotFoundError
 from inrush.server.api import schema
 from inrush.server.api.route import Route, number, who
 from inrush.server.control import ControlPlane
-from inrush.server.things.pickles import shown, shown_payload
-from inrush.wire import DictOp
+from inrush.server.things.pickles import MAX_READ_BYTES, shown, shown_payload
 
 MAX_ITEMS = 1000
 """Of a Dict, told at once."""
@@ -76,25 +75,11 @@ class Things:
 
     async def items(self, request: Request) -> list[schema.DictItem]:
         name, limit = request.path_params["name"], min(max(number(request, "limit", DEFAULT_ITEMS), 1), MAX_ITEMS)
-        id = await self._server.dicts.open(name, self._environment(request), create=False)
-        if "key" in request.query_params:
-            key = _decoded(request.query_params["key"])
-            value = await self._server.dicts.operate(DictOp(id, "get", (key,)), who(request))
-            if value is None:
-                raise NotFoundError(f"dict {name!r} has no such key; `inrush dict items {name}` shows what it has")
-            return [_item(key, value)]
-        return [_item(key, value) for key, value in await self._first(request, id, limit)]
-
-    async def _first(self, request: Request, id: str, limit: int) -> list[tuple[bytes, bytes]]:
-        found: list[tuple[bytes, bytes]] = []
-        cursor: tuple[bytes, ...] = ()
-        while len(found) < limit:
-            page: dict[str, Any] = await self._server.dicts.operate(DictOp(id, "items", cursor), who(request))
-            found += page["pairs"]
-            if page["next"] is None:
-                break
-            cursor = (page["next"],)
-        return found[:limit]
+        key = _decoded(request.query_params["key"]) if "key" in request.query_params else None
+        found = await self._server.dicts.look(name, self._environment(request), limit, MAX_READ_BYTES + 2, key)
+        if key is not None and not found:
+            raise NotFoundError(f"dict {name!r} has no such key; `inrush dict items {name}` shows what it has")
+        return await asyncio.to_thread(lambda: [_item(*looked) for looked in found])
 
     async def delete_dict(self, request: Request) -> schema.Done:
         name, environment = request.path_params["name"], self._environment(request)
@@ -110,7 +95,7 @@ def _decoded(text: str) -> bytes:
         raise InvalidError("key is not in base64url") from None
 
 
-def _item(key: bytes, value: bytes) -> schema.DictItem:
-    return schema.DictItem(
-        key=schema.Shown(**shown(key)._asdict()), value=schema.Shown(**shown_payload(value)._asdict())
-    )
+def _item(key: bytes, head: bytes, size: int) -> schema.DictItem:
+    """`head` is all of the value unless that is too large to be read."""
+    value = shown_payload(head)._replace(bytes=size)
+    return schema.DictItem(key=schema.Shown(**shown(key)._asdict()), value=schema.Shown(**value._asdict()))

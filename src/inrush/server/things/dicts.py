@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -22,9 +22,19 @@ MAX_DICTS = 10_000
 """Of one environment."""
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_ITEMS = 1000
+MAX_LOOKED_BYTES = 2 * 1024 * 1024
+"""Of keys and values that are read at once to be shown to people."""
 
 _items = tables.dict_items
 _i = _items.c
+
+
+class Looked(NamedTuple):
+    """A key, the first bytes of its value, and how many it has."""
+
+    key: bytes
+    head: bytes
+    size: int
 
 
 class Dicts:
@@ -90,6 +100,16 @@ class Dicts:
         rows = await self._store.read(lambda connection: connection.execute(query).all())
         return [dict(row._mapping) for row in rows]
 
+    async def look(self, name: str, environment: str, limit: int, head_bytes: int, key: bytes | None) -> list[Looked]:
+        """Keys of a Dict, or only `key`, with the first bytes and the size of each value; fewer than `limit` where they
+        are many bytes. Raises `NotFoundError`."""
+        id = await self.open(name, environment, create=False)
+        head, size = sa.func.substr(_i.value, 1, head_bytes), sa.func.length(_i.value)
+        query = sa.select(_i.key, head, size).where(_i.dict == id).order_by(_i.key).limit(limit)
+        if key is not None:
+            query = query.where(_i.key == key)
+        return await self._store.read(lambda connection: _looked(connection, query))
+
     async def operate(self, op: DictOp, who: Principal) -> Any:
         """One operation; `wire.DictOp` lists them. Raises `NotFoundError`, also for a Dict of an environment that is
         not `who`'s, `InvalidError`, `RequestSizeError`."""
@@ -134,6 +154,18 @@ class Dicts:
             return True
 
         return await self._store.transact(put)
+
+
+def _looked(connection: sa.Connection, query: sa.Select[Any]) -> list[Looked]:
+    found: list[Looked] = []
+    total = 0
+    with connection.execution_options(yield_per=1).execute(query) as rows:
+        for row in rows:
+            found.append(Looked(*row))
+            total += len(row[0]) + len(row[1])
+            if total > MAX_LOOKED_BYTES:
+                break
+    return found
 
 
 def _key(op: DictOp) -> bytes:
