@@ -10,17 +10,30 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from inrush import settings
+from inrush.cli import trials
 from inrush.errors import Error
 
 _OLDEST_KERNEL = (5, 15)
 _DISK_FOR_AN_IMAGE_GIB = 5
 _SYSTEM_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+_APPARMOR = (
+    "as root, let this Python make them: "
+    "printf 'abi <abi/4.0>,\\nprofile inrush {python} flags=(unconfined) {{ userns, }}\\n' > /etc/apparmor.d/inrush && "
+    "apparmor_parser -r /etc/apparmor.d/inrush; or let all: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+)
+_USERNET = "apt-get install passt (or slirp4netns); /dev/net/tun must be open to all users (chmod 666 /dev/net/tun)"
+
+Told = dict[str, Any] | str
+"""What a launcher found, or why none starts."""
 
 
 class Check(NamedTuple):
@@ -34,11 +47,15 @@ class Check(NamedTuple):
 
 def all_of_them() -> list[Check]:
     """Every check, in the order in which a container needs what it looks at."""
-    checks: list[Callable[[], Check]] = [
-        *(_system, _kernel, _privileges, _user_namespaces, _seccomp, _cgroups, _nft, _launcher, _bootstrap, _uv),
-        *(_pythons, _gpus, _memory, _disk, _server),
-    ]
-    return [check() for check in checks]
+    first: list[Callable[[], Check]] = [_system, _kernel]
+    tried: list[Callable[[], Check]] = [_privileges, _user_namespaces, _overlay, _seccomp]
+    asked: list[Callable[[Told], Check]] = [_cgroups, _idmap, _network, _launcher]
+    rest: list[Callable[[], Check]] = [_bootstrap, _uv, _pythons, _gpus, _memory, _disk, _server]
+    if platform.system() != "Linux":
+        return [check() for check in first]
+    before = [check() for check in (*first, *tried)]
+    told = _told()
+    return [*before, *(check(told) for check in asked), *(check() for check in rest)]
 
 
 def _system() -> Check:
@@ -61,63 +78,97 @@ def _kernel() -> Check:
 def _privileges() -> Check:
     if os.geteuid() == 0:
         return Check("privileges", "ok", "root: the launcher keeps it, the server becomes a user of its own")
-    if shutil.which("newuidmap"):
-        return Check(
-            "privileges", "less", "ordinary user: containers have no network, and no limits without cgroup delegation"
-        )
-    found = "ordinary user without newuidmap: all users of a container are one, and apt in images fails"
-    return Check("privileges", "less", found, "apt-get install uidmap")
+    if lost := trials.tried(trials.many_ids):
+        advice = "apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
+        return Check("privileges", "less", f"ordinary user with one user id: {lost}", advice)
+    return Check("privileges", "ok", "ordinary user, with a range of user ids by newuidmap")
 
 
 def _user_namespaces() -> Check:
-    most = _read("/proc/sys/user/max_user_namespaces")
-    if most in ("", "0"):
+    return user_namespaces(trials.tried(trials.user_namespace), os.geteuid() == 0)
+
+
+def user_namespaces(refusal: str, root: bool, tree: Path = Path("/")) -> Check:
+    """The finding, from what making one ended with and from the settings in `tree`."""
+    kernel = tree / "proc/sys/kernel"
+    most = _read(tree / "proc/sys/user/max_user_namespaces")
+    if not refusal:
+        return Check("user namespaces", "ok", f"one was made, with a mount in it; up to {most or 'any number'}")
+    if most == "0":
         return Check("user namespaces", "no", "switched off", "sysctl -w user.max_user_namespaces=10000")
-    restricted = _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
-    if os.geteuid() != 0 and (restricted or _read("/proc/sys/kernel/unprivileged_userns_clone") == "0"):
-        advice = "run the server as root, or sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-        return Check("user namespaces", "no", "refused to ordinary users on this machine", advice)
-    return Check("user namespaces", "ok", f"up to {most}")
+    if not root and _read(kernel / "apparmor_restrict_unprivileged_userns") == "1":
+        found = (
+            f"AppArmor gives ordinary users' namespaces no rights ({refusal}), as Ubuntu has it since 23.10 by "
+            "kernel.apparmor_restrict_unprivileged_userns=1"
+        )
+        return Check("user namespaces", "no", found, _APPARMOR.format(python=os.path.realpath(sys.executable)))
+    if not root and _read(kernel / "unprivileged_userns_clone") == "0":
+        found = f"refused to ordinary users ({refusal}) by kernel.unprivileged_userns_clone=0"
+        return Check("user namespaces", "no", found, "sysctl -w kernel.unprivileged_userns_clone=1")
+    advice = (
+        "in a container: run it with its seccomp and AppArmor profiles off, or run the server on the machine itself"
+    )
+    return Check("user namespaces", "no", f"none could be made: {refusal}", advice)
+
+
+def _overlay() -> Check:
+    if refusal := trials.tried(trials.overlay):
+        advice = "a kernel with overlayfs, from 5.11 on where the server is no root's (modprobe overlay)"
+        return Check("overlay", "no", f"none could be mounted: {refusal}", advice)
+    return Check("overlay", "ok", "one was mounted")
 
 
 def _seccomp() -> Check:
-    if "errno" not in _read("/proc/sys/kernel/seccomp/actions_avail").split():
-        return Check("seccomp", "no", "this kernel has no seccomp filters", "use a kernel with CONFIG_SECCOMP_FILTER")
-    return Check("seccomp", "ok", "filters can be set")
+    if refusal := trials.tried(trials.seccomp):
+        return Check("seccomp", "no", refusal, "use a kernel with CONFIG_SECCOMP_FILTER")
+    return Check("seccomp", "ok", "the filter of containers was set")
 
 
-def _cgroups() -> Check:
-    root = Path("/sys/fs/cgroup")
-    if (root / "cgroup.controllers").exists():
-        kind, place = "v2", root
-    elif (root / "memory").is_dir():
-        kind, place = "v1 (hybrid)" if (root / "unified").is_dir() else "v1", root / "memory"
-    else:
-        return Check("cgroups", "less", "none: containers run without limits", "mount /sys/fs/cgroup")
-    if not os.access(place, os.W_OK):
-        advice = "run as root, or let systemd delegate: systemd-run --user --scope -p Delegate=yes inrush server"
-        return Check("cgroups", "less", f"{kind}, not writable: no limits of cpu and memory", advice)
-    return Check("cgroups", "ok", kind)
+def _cgroups(told: Told) -> Check:
+    if isinstance(told, str) or not (why := told["why"].get("cgroups")):
+        kind = "v2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "v1"
+        known = not isinstance(told, str)
+        return Check("cgroups", "ok" if known else "less", f"{kind}{', groups were made' if known else ', not tried'}")
+    advice = "run as root, or let systemd delegate: systemd-run --user --scope -p Delegate=yes inrush server"
+    return Check("cgroups", "less", why, advice)
 
 
-def _nft() -> Check:
-    if shutil.which("nft", path=_SYSTEM_PATH):
-        return Check("network", "ok", "nft, for outbound NAT")
-    return Check("network", "less", "no nft: containers have only loopback", "apt-get install nftables")
+def _idmap(told: Told) -> Check:
+    if isinstance(told, str):
+        return Check("idmapped mounts", "less", "not tried, since the launcher does not start")
+    if told["rootless"]:
+        return Check("idmapped mounts", "ok", "not needed: layers belong to the user already")
+    if why := told["why"].get("idmap"):
+        return Check("idmapped mounts", "less", f"{why}: layers are copied once for each app", "Linux 5.19 or newer")
+    return Check("idmapped mounts", "ok", "one was made")
 
 
-def _launcher() -> Check:
-    """A launcher of its own is started, and asked what it found by trying."""
-    if platform.system() != "Linux":
-        return Check("launcher", "no", "it runs on Linux only")
-    try:
-        told = asyncio.run(_ask_launcher())
-    except (Error, OSError, TimeoutError) as error:
-        return Check("launcher", "no", f"it does not start: {error}", "the lines above may tell why")
+def _network(told: Told) -> Check:
+    if not shutil.which("nft", path=_SYSTEM_PATH):
+        return Check("network", "less", "no nft: containers have only loopback", "apt-get install nftables")
+    if refusal := trials.tried(trials.network):
+        advice = "a kernel with nftables (fib, nat) and veth; in a container: --cap-add NET_ADMIN"
+        return Check("network", "less", f"containers have only loopback: {refusal}", advice)
+    if not isinstance(told, str) and (why := told["why"].get("nat")):
+        return Check("network", "less", f"containers have only loopback: {why}", _USERNET if told["rootless"] else "")
+    return Check("network", "ok", "links and the nft table were made")
+
+
+def _launcher(told: Told) -> Check:
+    if isinstance(told, str):
+        return Check("launcher", "no", f"it does not start: {told}", "the lines above may tell why")
     lost = [*filter(None, [told["lost"]]), *(f"{name}: {why}" for name, why in told["why"].items()), *told["notes"]]
     if lost:
         return Check("launcher", "less", "; ".join(lost))
     return Check("launcher", "ok", f"has all it can use: {', '.join(told['features'])}")
+
+
+def _told() -> Told:
+    """What a launcher of its own, started for this, has found by trying; or why none starts."""
+    try:
+        return asyncio.run(_ask_launcher())
+    except (Error, OSError, TimeoutError) as error:
+        return str(error)
 
 
 async def _ask_launcher() -> dict[str, Any]:
@@ -206,7 +257,7 @@ def _server() -> Check:
     return Check("server", "ok", f"runs at {api.address().url}, version {status.get('version', '?')}")
 
 
-def _read(path: str) -> str:
+def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError:

@@ -30,7 +30,7 @@ from inrush.launcher.places import OWN, STORE
 from inrush.launcher.process import Given
 from inrush.launcher.service import Service
 from inrush.launcher.sweep import sweep
-from inrush.linux import messages, mounts, namespaces, process
+from inrush.linux import messages, mounts, process
 
 _WAIT_FOR_EARLIER_S = 15.0
 
@@ -106,7 +106,7 @@ def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, given
         process.die_with_parent(signal.SIGTERM)
         if os.getppid() == 1:
             raise OSError("the janitor died")
-        namespaces.unshare(namespaces.NEWNS)
+        userns.leave_mounts()
         mounts.make_private()
         machine = Machine(state, tag, loop, rootless, lost, given, wayout)
         messages.send(agent, {"hello": machine.report()})

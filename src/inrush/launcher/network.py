@@ -128,7 +128,8 @@ class Network:
         self._free.append(net.address)
 
     def _make(self, userns: int) -> Net:
-        outside = self._netlink or self._set_up()
+        if self._netlink is None:
+            self._set_up()
         bare = self._bare.setdefault(userns, deque())
         if not bare:
             maker, wrong = self._maker(userns), []
@@ -148,9 +149,11 @@ class Network:
             if not bare:
                 raise OSError(f"no network namespace could be made ({wrong[0]}): see sysctl user.max_net_namespaces")
             self._made_at = now
-        return self._connect(outside, bare.popleft())
+        return self.connect(bare.popleft())
 
-    def _connect(self, outside: links.Netlink, fd: int) -> Net:
+    def connect(self, fd: int) -> Net:
+        """Give a network namespace, which has none, its link and its address."""
+        outside = self._netlink or self._set_up()
         address = next(self._addresses, None) or self._free.popleft()
         raw = ipaddress.IPv4Address(address).packed
         link = f"{self.device}-{raw[2]:x}{raw[3]:02x}"
@@ -201,6 +204,22 @@ def _without_ipv6(link: str) -> None:
     """The table drops what comes of it; this spares the kernel the looking for neighbours."""
     with contextlib.suppress(OSError):
         Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6").write_text("1")
+
+
+def try_out() -> None:
+    """Make the table and one pair of links, as for a container, in the present network namespace, which must be the
+    caller's own. Raises `OSError` where that cannot be.
+    """
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")  # so that nobody believes that it was the node's
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    namespaces.unshare(namespaces.NEWNET)
+    inside = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    namespaces.setns(own, namespaces.NEWNET)
+    Network("-try", _no_maker).connect(inside)
+
+
+def _no_maker(userns: int) -> Maker:
+    raise OSError("a trial has no makers")
 
 
 def sweep(tag: str) -> None:

@@ -21,6 +21,7 @@ _FORBIDDEN = (
     "no user namespace can be made here; the settings that forbid it are user.max_user_namespaces, "
     "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns (sysctl)"
 )
+_APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
 
 class UserNamespaces:
@@ -111,9 +112,26 @@ def enter_own() -> str:
     os.setresuid(0, 0, 0)
     if status:
         return (
-            "newuidmap is missing or /etc/subuid has no range for this user: images have one user only, and apt fails"
+            "newuidmap is missing (apt-get install uidmap), or /etc/subuid and /etc/subgid have no range for this user "
+            "(usermod --add-subuids, --add-subgids): images have one user only, and apt fails"
         )
     return ""
+
+
+def leave_mounts() -> None:
+    """A mount namespace of this process's own. Ubuntu's AppArmor lets ordinary users make a user namespace, and then
+    gives them no rights in it: that shows here first. Raises `OSError` saying so.
+    """
+    try:
+        namespaces.unshare(namespaces.NEWNS)
+    except PermissionError as error:
+        with contextlib.suppress(OSError), open(_APPARMOR) as file:
+            if file.read().strip() == "1":
+                raise OSError(
+                    "AppArmor gives user namespaces of ordinary users no rights on this machine "
+                    "(kernel.apparmor_restrict_unprivileged_userns=1); `inrush doctor` says what to do"
+                ) from error
+        raise
 
 
 def _write_maps(pid: int, uid: int, gid: int) -> int:
