@@ -22,6 +22,5 @@ def declared(inherited: Inherited) -> Declared:
 
 
 def needed() -> list[str]:
-    """What the server's own process reads of this machine: its interpreter and all that this imports from."""
-    prefixes = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, sys.executable, node.uv()]
-    return [*prefixes, *runtime.sources(), *filter(None, sys.path)]
+    """What the server's own process needs of this machine beside its interpreter, wherever it is."""
+    return [sys.exec_prefix, sys.base_exec_prefix, node.uv(), *runtime.sources()]

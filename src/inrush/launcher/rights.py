@@ -7,9 +7,11 @@ needs, loses every capability, and writes nowhere but in its home.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from inrush.launcher.home import settle
 from inrush.linux import caps, landlock, mounts, namespaces, process
 
 _DEVICES = ("null", "zero", "full", "tty", "ptmx", "pts")
@@ -19,25 +21,25 @@ def drop_privileges(home: Path, uid: int = 0, needed: Iterable[str] = (), elsewh
     """Give up, in this process and all its threads to come, every capability and the ways to new ones, and the right
     to write outside `home` (and `elsewhere`). Returns what was done, as a sentence.
 
-    With `uid`, it becomes this user; `needed` are paths that it must go on seeing, wherever they are.
+    Root becomes `uid`, or without one the user to whom the home is given now. `needed` are paths that it must go on
+    seeing, wherever they are, beside those of its own interpreter.
     """
     root = os.geteuid() == 0
     if root:
-        if uid:
-            show_only([str(home), *needed], uid)
+        uid = uid or settle(home)
+        interpreter = (sys.executable, sys.prefix, sys.base_prefix, *filter(None, sys.path))
+        show_only([str(home), *interpreter, *needed], uid)
         os.chdir(home)
         caps.drop_bounds()
-        if uid:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
         caps.use_only()
     process.no_new_privileges()
     process.hide_memory()
     devices = [f"/dev/{name}" for name in _DEVICES] + [str(path) for path in sorted(Path("/dev").glob("nvidia*"))]
     confined = landlock.confine_writes([str(home), *elsewhere, *devices, "/proc/self"])
-    who = f"runs as user {uid}, without capabilities" if uid else "runs without capabilities"
-    first = who if root else "runs as an ordinary user"
+    first = f"runs as user {uid}, without capabilities" if root else "runs as an ordinary user"
     second = f"writes only below {home}" if confined else "is not confined in what it writes (no Landlock 2)"
     return f"the server {first}, cannot gain privileges, and {second}"
 
