@@ -30,7 +30,7 @@ MAX_STORES = 4_096
 
 _MODE = 0o1770
 _SERVERS = ("run", STORE, "blobs", "logs", "token", "key")
-_BEGINNINGS = ("server.log", "store.db")
+_BEGINNINGS = ("server.log", "store.db", "audit.log")
 """What a server makes in its home, by name or beginning; whatever else is there is left alone."""
 _GONE = ("uppers", "shifted", "mark", "launcher.lock")
 """What earlier launchers kept in the store."""
