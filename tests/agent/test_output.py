@@ -54,3 +54,37 @@ async def test_output_over_the_limit_is_dropped_and_said(monkeypatch: pytest.Mon
     assert kept <= 100_001
     told = [int(log.text[1:].split()[0].replace(",", "")) for log in logs if log.stream == "system"]
     assert kept + sum(told) == 1_600_000
+
+
+async def test_a_pipe_is_read_no_faster_than_the_loop_can_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "READ_BYTES_PER_S", 4 * 1024 * 1024)
+    size, came = 4 * 1024 * 1024, 0
+
+    def take(text: str) -> None:
+        nonlocal came
+        came += len(text)
+
+    read, write = os.pipe()
+    reader = await read_pipe(read, take)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await asyncio.to_thread(_write_all, write, b"x" * 99 * 1024 + b"\n" + b"y\n" * ((size - 99 * 1024) // 2))
+    await asyncio.wait_for(reader.closed, 30)
+    assert came >= size - 2, "it is slow, and nothing is lost"
+    assert loop.time() - began > 0.2, "without a limit it takes some milliseconds"
+
+
+async def test_the_last_lines_of_a_process_are_bounded_in_bytes() -> None:
+    collected = output.Collected()
+    for n in range(100):
+        collected.add("stdout", f"{n}" + "x" * 100_000 + "\n")
+    assert sum(len(text) for _, text in collected._lines) <= output.COLLECTED_BYTES
+    assert collected._lines[-1][1].startswith("99")
+
+
+async def test_many_empty_lines_are_a_flood_too() -> None:
+    logs: list[ContainerLog] = []
+    limit = OutputLimit(logs.append, "co-1")
+    for _ in range(output.BURST_BYTES // output.LINE_COST_BYTES + 10_000):
+        limit.emit("", "stdout", "")
+    assert len(logs) < output.BURST_BYTES // output.LINE_COST_BYTES + 10_000

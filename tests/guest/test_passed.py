@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deadline import DEADLINE_S
-from guest.guest_process import OK, GuestProcess, arguments, value
+from guest.guest_process import ERROR, OK, GuestProcess, arguments, value
 from inrush import frames, parts
 from inrush.linux import memory, messages
 
@@ -109,3 +109,11 @@ def test_buffers_pass_beside_the_pickle_and_can_be_written_to(
     payload.release()
     guest.run("ca-2", give(side, "bl-2", whole))
     assert value(guest.result("ca-2")[1]) == 7 + ord("x")
+
+
+def test_an_argument_of_no_bytes_is_an_error_of_its_input_alone(guest: GuestProcess, side: socket.socket) -> None:
+    guest.load("def f(x=1):\n    return x\n")
+    guest.run("ca-1", give(side, "bl-1", b""))
+    assert guest.result("ca-1")[0] == ERROR
+    guest.run("ca-2", arguments(5))
+    assert value(guest.result("ca-2")[1]) == 5

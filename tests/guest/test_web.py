@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, failure
+from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, arguments, failure
 from inrush.frames import AHEAD_PIECES, FEED_COST_BYTES
 
 ASGI = """
@@ -319,3 +319,14 @@ def test_a_fastapi_endpoint_takes_its_parameters_from_the_query(guest: GuestProc
     assert json.loads(b"".join(body for _, body in bodies)) == {"product": 30}
     assert "access-control-allow-origin" in dict(start["headers"])
     assert guest.logs(call="ca-1") == "times 5\n"
+
+
+def test_who_calls_it_as_a_function_is_refused_and_requests_go_on(guest: GuestProcess) -> None:
+    guest.load(ASGI, web=WEB)
+    for n, payload in enumerate((arguments(1), b"", b"A", b"J[")):
+        guest.run(f"ca-{n}", payload, kind="remote")
+        status, why = guest.result(f"ca-{n}")
+        assert status == ERROR
+        assert b"served over HTTP" in why
+    ask(guest, "ca-web", scope("/"))
+    assert guest.result("ca-web")[0] == OK

@@ -77,7 +77,13 @@ class Runner:
         target = self.loaded.targets.get(header["m"])
         arrived = [self._blobs.take(payload) if payload[:1] == BLOB else payload for payload in payloads]
         if target is None:
-            self._refuse(call, header["i"], header["m"])
+            known = ", ".join(sorted(filter(None, self.loaded.targets))) or "none"
+            why = f"{self.loaded.name} has no method {header['m']!r}; it has: {known}"
+            self._refuse(call, header["i"], "NotFoundError", why)
+            return
+        if target.site and kind != "web":
+            why = f"{target.name or self.loaded.name} is served over HTTP, and cannot be called; ask its URL"
+            self._refuse(call, header["i"], "InvalidError", why)
             return
         attempts = [
             Attempt(call, index, kind, target, payload) for index, payload in zip(header["i"], arrived, strict=True)
@@ -171,9 +177,8 @@ class Runner:
         elif attempt.interrupter is not None:
             attempt.interrupter.interrupt(attempt)
 
-    def _refuse(self, call: str, indexes: list[int], method: str) -> None:
-        known = ", ".join(sorted(filter(None, self.loaded.targets))) or "none"
-        failure = system_failure("NotFoundError", f"{self.loaded.name} has no method {method!r}; it has: {known}")
+    def _refuse(self, call: str, indexes: list[int], code: str, why: str) -> None:
+        failure = system_failure(code, why)
         for index in indexes:
             self.outbox.dropped(call, index, ERROR, failure)
 

@@ -66,5 +66,8 @@ def reopened(fd: int) -> int:
 
 
 def mapped(fd: int, size: int) -> memoryview:
-    """All of a file; what is written there stays here. The memory goes when nothing refers to it any more."""
+    """All of a file; what is written there stays here. The memory goes when nothing refers to it any more. Of an empty
+    file there is nothing to map, which is no error."""
+    if not size:
+        return memoryview(bytearray())
     return memoryview(mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE))

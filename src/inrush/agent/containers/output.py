@@ -13,6 +13,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from inrush.wire import ContainerLog
 
@@ -24,6 +25,10 @@ MAX_LINE_BYTES = 16 * 1024
 """A longer line is cut."""
 LINE_COST_BYTES = 64
 """Passing on a line costs so much more than its text: a million empty ones are not free."""
+READ_BYTES_PER_S = 64 * 1024 * 1024
+"""A pipe is read no faster: what it brings has to be cut into lines even where it is then dropped, and that takes the
+event loop's time."""
+_REST_S = 0.02
 COLLECTED_LINES = 1000
 COLLECTED_BYTES = 256 * 1024
 SAID_CHARACTERS = 1500
@@ -98,11 +103,12 @@ class PipeReader(asyncio.Protocol):
         self._take = take
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._partial = ""
-        self._transport: asyncio.BaseTransport | None = None
+        self._transport: asyncio.ReadTransport | None = None
+        self._read_bytes, self._since = 0, 0.0
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.ReadTransport, transport)  # uvloop's is one by its methods only
 
     def close(self) -> None:
         """Stop reading, though somebody may still hold the other end."""
@@ -111,6 +117,22 @@ class PipeReader(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._cut(self._decode(data))
+        self._read_bytes += len(data)
+        if self._read_bytes > READ_BYTES_PER_S * _REST_S:
+            self._slow_down()
+
+    def _slow_down(self) -> None:
+        """So much has come; if it came too fast, what follows waits in the pipe."""
+        loop = asyncio.get_running_loop()
+        now, self._read_bytes = loop.time(), 0
+        if now - self._since < _REST_S and self._transport is not None:
+            self._transport.pause_reading()
+            loop.call_later(_REST_S, self._go_on)
+        self._since = now
+
+    def _go_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _cut(self, text: str) -> None:
         whole, newline, self._partial = (self._partial + text).rpartition("\n")

@@ -48,6 +48,7 @@ MAX_KNOWN = 256
 """(app, image) pairs that are remembered."""
 MAX_IMPORTS = 256
 MAX_NAME_CHARS = 200
+MAX_REASON_CHARS = 1000
 WORTH_MS = 20.0
 """Imports that take less in all are left to the containers."""
 
@@ -180,7 +181,9 @@ class Learned:
         """These are not imported ahead again."""
         if reasons:
             known = self._of(key)
-            known.skipped.update(reasons)
+            for name, why in reasons.items():
+                if name in known.skipped or len(known.skipped) < MAX_IMPORTS:
+                    known.skipped[name[:MAX_NAME_CHARS]] = why[:MAX_REASON_CHARS]
             self._write(key, known)
 
     def ahead(self, key: str) -> tuple[str, ...]:
