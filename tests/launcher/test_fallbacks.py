@@ -89,8 +89,12 @@ async def test_copies_of_layers_are_made_once_for_each_app_and_keep_what_layers_
     for uid_base in (UID_BASE, UID_BASE, UID_BASE + 65536):
         _, text = await node.run("stat", "-c", "%u %g %a", "/opt/tool", root=node.root(str(layer)), uid_base=uid_base)
         assert text == "3 4 4755\n"
-    copies = {path.parent.name for path in (node.state / "launcher" / "shifted").glob("*/*")}
+    shifted = node.state / "launcher" / "shifted"
+    copies = {path.parent.name for path in shifted.glob("*/*")}
     assert copies == {str(UID_BASE), str(UID_BASE + 65536)}
+    before = len(list(shifted.glob("*/*")))
+    await node.launcher.remove_tree(str(layer))
+    assert len(list(shifted.glob("*/*"))) == before - 2, "copies go with their layer"
     await node.launcher.close()
 
 

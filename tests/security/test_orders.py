@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from inrush.launcher import orders, specs
 from inrush.launcher.client import LaunchError
-from inrush.launcher.places import Refused
+from inrush.launcher.places import Declared, Places, Refused
 from inrush.launcher.specs import FIRST_UID, MAX_RANGES, UID_RANGE, Bind, EnterSpec, ForkSpec, RunSpec, TemplateSpec
 from launcher.launched import UID_BASE, Node, needs_root
 
@@ -280,10 +280,45 @@ def test_an_order_with_anything_in_a_field_keeps_its_types_or_is_refused(spec: A
         made = orders.decode(type(spec), plain)
     except Refused:
         return
-    assert orders.decode(type(spec), json.loads(json.dumps(specs.to_json(made)))) == made
+    again = json.dumps(specs.to_json(made))
+    assert json.dumps(specs.to_json(orders.decode(type(spec), json.loads(again)))) == again
     if not isinstance(made, ForkSpec | EnterSpec):
         assert made.uid_base >= FIRST_UID
         assert (made.uid_base - FIRST_UID) % UID_RANGE == 0
+
+
+SEGMENTS = st.sampled_from(["layers", "a", "file", "up", "down", "loop", "..", ".", "", "etc", "x" * 300, "\0", "é"])
+
+
+@given(st.lists(SEGMENTS, max_size=8), st.sampled_from(["{store}/", "{state}/", "/", "", "{store}/../"]))
+def test_no_path_of_an_order_leads_out_of_the_store(
+    tmp_path_factory: pytest.TempPathFactory, segments: list[str], start: str
+) -> None:
+    state = tmp_path_factory.getbasetemp() / "places"
+    store = state / "node"
+    if not store.exists():
+        (store / "layers" / "a").mkdir(parents=True)
+        (store / "layers" / "file").touch()
+        (state / "etc").mkdir()
+        for name, target in {"up": "..", "down": "layers", "loop": "loop", "etc": "/etc"}.items():
+            (store / name).symlink_to(target)
+            (store / "layers" / name).symlink_to(target)
+    places = Places(state, Declared((str(state / "etc"),)))
+    path = start.format(store=store, state=state) + "/".join(segments)
+    for opened in (
+        lambda: places.directory(path),
+        lambda: places.parent(path)[0],
+        lambda: places.source(Bind(path, "/x", readonly=False)),
+        lambda: places.source(Bind(path, "/x")),
+    ):
+        try:
+            fd = opened()
+        except OSError:
+            continue
+        found = os.readlink(f"/proc/self/fd/{fd}")
+        os.close(fd)
+        assert Path(found).is_relative_to(store) or Path(found).is_relative_to(state / "etc"), path
+    places.close()
 
 
 def _seen(top: Path) -> list[tuple[str, int, int, str]]:

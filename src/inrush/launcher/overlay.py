@@ -101,6 +101,13 @@ class Overlays:
                 if not place.exists():
                     raise
 
+    def remove_copies(self, layer: str) -> None:
+        """Remove all copies of a layer, which is being removed."""
+        if self._shifted.is_dir():
+            for place in self._shifted.iterdir():
+                with _closing(_directory(place)) as parent:
+                    trees.remove(parent, self.copy_of(layer, int(place.name)).name)
+
     def _mapped(self, base: int) -> bool:
         """Whether layers are mounted as they are stored, or mapped."""
         return self._features.idmap or self._rootless or base == self._store_uid

@@ -72,6 +72,10 @@ class Places:
         if unknown := [device for device in devices if device not in self._devices]:
             raise Refused(f"the device {unknown[0]} was not declared when the server started")
 
+    def close(self) -> None:
+        """Nothing is opened any more."""
+        os.close(self._store)
+
     def in_store(self, path: str) -> bool:
         """Whether a path is written as one of the store."""
         return path.startswith(self._prefixes)

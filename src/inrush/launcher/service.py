@@ -298,7 +298,12 @@ class Service:
             self._machine.overlays.forget(path)
             self._machine.seals.forget(path)
             self._templates.forget(path)
-            self._work(rid, lambda: trees.remove(above, name))
+
+            def act() -> None:
+                trees.remove(above, name)
+                self._machine.overlays.remove_copies(path)
+
+            self._work(rid, act)
         finally:
             os.close(above)
 
