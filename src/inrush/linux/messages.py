@@ -55,8 +55,9 @@ def raised(end: socket.socket, low: int = 300) -> socket.socket:
 
 
 def want_credentials(end: socket.socket) -> None:
-    """Messages that arrive here name their sender. Set it before anything is sent."""
+    """Messages that arrive here name their sender, and bring no descriptors. Set it before anything is sent."""
     end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    refuse_descriptors(end)
 
 
 def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = ()) -> None:
