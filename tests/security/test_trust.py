@@ -310,6 +310,20 @@ def test_looking_into_a_dict_executes_nothing(neighbours: RunningServer, tmp_pat
     assert not proof.exists()
 
 
+def test_the_name_of_a_dict_leads_nowhere_else(neighbours: RunningServer) -> None:
+    body = """
+for name in ("../secrets/named", "a/items", "..", "a?key=b#c"):
+    inrush.Dict.from_name(name, create_if_missing=True)["k"] = name
+told["control"] = asked(wire.OpenDict("a\\x1b[2J", True))
+"""
+    assert run(neighbours, program("namer", body)) == {"control": "InvalidError"}
+    for name in ("../secrets/named", "a/items", "..", "a?key=b#c"):
+        assert json.loads(inrush(neighbours, "dict", "get", name, "k")) == name
+        inrush(neighbours, "dict", "delete", name)
+        assert neighbours.inrush("dict", "items", name).returncode == 1
+    assert "named" in inrush(neighbours, "secret", "list")
+
+
 PICKLERS = ("pickle", "cloudpickle", "marshal", "dill")
 
 

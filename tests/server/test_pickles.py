@@ -75,6 +75,16 @@ def test_what_is_more_than_data_is_named_by_its_type(value: Any, named: str, pro
     assert found.type.partition(".")[2] == named.partition(".")[2] or found.type.startswith(("copy", "an object"))
 
 
+def test_nothing_that_is_shown_is_a_command_to_a_terminal() -> None:
+    hostile = "a\x1b[2J\x9b31m\u202e\U000e0001"
+    for protocol in range(6):
+        found = shown(pickle.dumps({hostile: [hostile]}, protocol))
+        assert json.loads(found.text) == {hostile: [hostile]}
+        assert found.text.isprintable()
+    named = b"\x80\x04\x8c\x03\x1b[2\x8c\x01\x9b".replace(b"\x01\x9b", b"\x02\xc2\x9b") + b"\x93."
+    assert shown(named).type == "\\u001b[2.\\u009b"
+
+
 def test_other_plain_values_are_told_in_words() -> None:
     told = {
         "bytes": b"abc",

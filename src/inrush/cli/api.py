@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from inrush import settings
 from inrush.errors import AuthError, ConnectionError, Error, InternalError, from_code
@@ -59,6 +60,11 @@ def address() -> Address:
     except OSError as error:
         raise _nobody_there(f"the local server's token cannot be read ({error})") from None
     return Address(local["url"].rstrip("/"), token)
+
+
+def name(text: str) -> str:
+    """A name as one part of a path, whatever is in it."""
+    return quote(text, safe="").replace(".", "%2E")  # two dots alone would lead up
 
 
 def get(path: str, **params: Any) -> Any:

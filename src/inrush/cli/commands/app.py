@@ -34,7 +34,7 @@ def list_(as_json: bool) -> None:
 @logs.options
 def show_logs(app: str, **how: Any) -> None:
     """What an app's containers print. APP is its name or id."""
-    logs.show(f"/apps/{app}/logs", **how)
+    logs.show(f"/apps/{api.name(app)}/logs", **how)
 
 
 @command.command()
@@ -42,5 +42,5 @@ def show_logs(app: str, **how: Any) -> None:
 @click.argument("app")
 def stop(app: str) -> None:
     """Stop an app. Its calls are cancelled, its containers get their grace, its endpoints go."""
-    api.post(f"/apps/{app}/stop")
+    api.post(f"/apps/{api.name(app)}/stop")
     click.echo(f"stopped {app}")

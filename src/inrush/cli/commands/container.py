@@ -32,7 +32,7 @@ def list_(app: str | None, ended_too: bool, as_json: bool) -> None:
 @logs.options
 def show_logs(container: str, **how: Any) -> None:
     """What a container prints."""
-    logs.show(f"/containers/{container}/logs", **how)
+    logs.show(f"/containers/{api.name(container)}/logs", **how)
 
 
 @command.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -44,7 +44,7 @@ def exec(ctx: click.Context, container: str, argv: tuple[str, ...]) -> None:
     """Run a command in a running container; its status becomes ours. With a terminal if there is one here."""
     from inrush.cli.screen import terminal
 
-    ctx.exit(terminal.attach(f"/containers/{container}/exec", argv))
+    ctx.exit(terminal.attach(f"/containers/{api.name(container)}/exec", argv))
 
 
 @command.command()
@@ -52,5 +52,5 @@ def exec(ctx: click.Context, container: str, argv: tuple[str, ...]) -> None:
 @click.argument("container")
 def stop(container: str) -> None:
     """Stop a container. What it runs is tried again elsewhere."""
-    api.post(f"/containers/{container}/stop")
+    api.post(f"/containers/{api.name(container)}/stop")
     click.echo(f"stopped {container}")

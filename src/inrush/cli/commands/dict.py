@@ -32,8 +32,11 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @click.argument("key")
 def get(name: str, key: str) -> None:
-    """What a dict holds for KEY: JSON, or the type and size of what is no plain data."""
-    (item,) = api.get(f"/dicts/{name}/items", key=base64.urlsafe_b64encode(_pickled(key)).decode())
+    """What a dict holds for KEY.
+
+    It is shown as JSON, or by its type and size where it is no plain data; nothing is unpickled.
+    """
+    (item,) = api.get(f"/dicts/{api.name(name)}/items", key=base64.urlsafe_b64encode(_pickled(key)).decode())
     click.echo(_text(item["value"]))
 
 
@@ -43,8 +46,11 @@ def get(name: str, key: str) -> None:
 @click.option("--lines", "-n", default=20, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def items(name: str, lines: int, as_json: bool) -> None:
-    """Keys and values: JSON, or the type and size of what is no plain data."""
-    found = api.get(f"/dicts/{name}/items", limit=lines + 1)
+    """Keys and values.
+
+    They are shown as JSON, or by their type and size where they are no plain data; nothing is unpickled.
+    """
+    found = api.get(f"/dicts/{api.name(name)}/items", limit=lines + 1)
     if as_json:
         screen.as_json(found[:lines])
         return
@@ -59,7 +65,7 @@ def items(name: str, lines: int, as_json: bool) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete a dict with all that it holds."""
-    api.delete(f"/dicts/{name}")
+    api.delete(f"/dicts/{api.name(name)}")
     click.echo(f"deleted {name}")
 
 

@@ -17,7 +17,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(as_json: bool) -> None:
-    """Environments, with the number of their apps that run or are deployed."""
+    """Environments, with how many apps each has."""
     screen.listing(api.get("/environments"), as_json, ("name", "apps", "created"))
 
 
@@ -33,8 +33,11 @@ def create(name: str) -> None:
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, also where apps run in it.")
 def delete(name: str, yes: bool) -> None:
-    """Delete an environment with all in it: its apps, Dicts, secrets, tokens, calls and their results."""
+    """Delete an environment with all in it.
+
+    Its apps are stopped; Dicts, secrets, tokens, calls and their results go.
+    """
     if not yes:
         click.confirm(f"delete {name}, and all its apps, Dicts, secrets, tokens and results?", abort=True)
-    api.delete(f"/environments/{name}", force=1)
+    api.delete(f"/environments/{api.name(name)}", force=1)
     click.echo(f"deleted {name}")

@@ -49,7 +49,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 def delete(name: str) -> None:
     """Delete a secret; containers that run keep what they got."""
-    api.delete(f"/secrets/{name}")
+    api.delete(f"/secrets/{api.name(name)}")
     click.echo(f"deleted {name}")
 
 

@@ -27,7 +27,10 @@ def command() -> None:
 @click.option("--all-environments", is_flag=True, help="For all environments, instead of one.")
 @click.option("--expires", metavar="TIME", default="90d", show_default=True, help="12h, 30d, 8w, or never.")
 def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: str) -> None:
-    """Create a token and print it, this once. It is for one environment, and without --right it may call and read."""
+    """Create a token and print it, this once.
+
+    It is for one environment, and without --right it may call and read.
+    """
     environment = "" if all_environments else settings.load()["environment"].value or "main"
     body = {
         "name": name,
@@ -41,7 +44,7 @@ def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 def list_(as_json: bool) -> None:
-    """Tokens, with what they may; what makes them work is kept nowhere."""
+    """Tokens and what they may."""
     found = api.get("/tokens")
     if not as_json:
         found = [{**token, "environment": token["environment"] or "(all)"} for token in found]
@@ -51,8 +54,11 @@ def list_(as_json: bool) -> None:
 @command.command()
 @click.argument("token")
 def revoke(token: str) -> None:
-    """Revoke a token by its name or id; whoever uses it is cut off."""
-    api.delete(f"/tokens/{token}")
+    """Revoke a token by its name or id.
+
+    Whoever uses it is cut off.
+    """
+    api.delete(f"/tokens/{api.name(token)}")
     click.echo(f"revoked {token}")
 
 

@@ -21,7 +21,7 @@ def command(function: str, as_json: bool) -> None:
     FUNCTION is app::function, or the function's name where only one app has one of that name.
     """
     app, name = _find(function)
-    told = api.get(f"/functions/{app}/{name}/why")
+    told = api.get(f"/functions/{api.name(app)}/{api.name(name)}/why")
     if as_json:
         screen.as_json(told)
     else:

@@ -54,6 +54,8 @@ class Route(NamedTuple):
     takes: Any = None
     query: tuple[tuple[str, str], ...] = ()
     streams: bool = False
+    slashes: bool = False
+    """The name in its path may hold slashes."""
     everywhere: bool = False
     """It concerns all environments: a token for one of them does not do."""
 
@@ -69,7 +71,8 @@ class Route(NamedTuple):
                 return problem(error)
             return result if isinstance(result, Response) else json(result)
 
-        return StarletteRoute(self.path, endpoint, methods=[self.method])
+        path = self.path.replace("{name}", "{name:path}") if self.slashes else self.path
+        return StarletteRoute(path, endpoint, methods=[self.method])
 
 
 def who(connection: HTTPConnection) -> Principal:

@@ -41,9 +41,12 @@ class Things:
             Route("GET", "/dicts", "read", "Named Dicts", list[schema.Dict], self.dicts),
             Route(
                 "GET", "/dicts/{name}/items", "read", "What a Dict holds, as JSON or by type and size",
-                list[schema.DictItem], self.items, query=items,
+                list[schema.DictItem], self.items, query=items, slashes=True,
             ),
-            Route("DELETE", "/dicts/{name}", "deploy", "Delete a Dict, and all in it", schema.Done, self.delete_dict),
+            Route(
+                "DELETE", "/dicts/{name}", "deploy", "Delete a Dict, and all in it", schema.Done, self.delete_dict,
+                slashes=True,
+            ),
         ]  # fmt: skip
 
     def _environment(self, request: Request) -> str:

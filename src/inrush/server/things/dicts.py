@@ -58,8 +58,8 @@ class Dicts:
             raise NotFoundError(
                 f"there is no Dict {name!r}; create_if_missing=True makes it, `inrush dict list` shows those there are"
             )
-        if not name or len(name) > 200:
-            raise InvalidError("a Dict's name has 1 to 200 characters")
+        if not 0 < len(name) <= 200 or not name.isprintable():
+            raise InvalidError("a Dict's name has 1 to 200 printable characters")
         there = sa.select(sa.func.count()).where(d.environment == environment)
         if (await self._store.read(lambda connection: connection.execute(there).scalar()) or 0) >= MAX_DICTS:
             raise ResourceExhaustedError(f"environment {environment!r} has {MAX_DICTS} Dicts, its most; delete some")

@@ -46,11 +46,16 @@ def shown(data: bytes, plain_json: bool = False) -> Shown:
     try:
         value = json.loads(data) if plain_json else _value(data)
         text = json.dumps(_jsonable(value, _Budget(), 0), ensure_ascii=False)
-        return Shown(text, type(value).__name__, len(data))
+        return Shown(_printable(text), type(value).__name__, len(data))
     except _OpaqueError as opaque:
-        return Shown("", str(opaque)[:MAX_NAME_CHARACTERS], len(data))
+        return Shown("", _printable(str(opaque)[:MAX_NAME_CHARACTERS]), len(data))
     except Exception:  # the bytes may be anything, and pickletools raises what it likes at them
         return Shown("", "not readable", len(data))
+
+
+def _printable(text: str) -> str:
+    """With what a terminal could take for a command written as JSON escapes it."""
+    return text if text.isprintable() else "".join([c if c.isprintable() else json.dumps(c)[1:-1] for c in text])
 
 
 def shown_payload(payload: bytes) -> Shown:
