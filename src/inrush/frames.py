@@ -36,7 +36,7 @@ AHEAD_PIECES = 8
 """Pieces of a web response that may leave before its client has granted any."""
 
 FEED_COST_BYTES = 256
-"""What each piece that a web app is fed counts beside its bytes, on both sides."""
+"""What each piece that a web app is fed counts in addition to its bytes, on both sides."""
 
 H = TypeVar("H")
 
@@ -102,7 +102,7 @@ class Parser(Generic[H]):
 
     @property
     def pending_bytes(self) -> int:
-        """What has arrived of a frame that is not whole; 0 between frames."""
+        """The bytes of an unfinished frame that have arrived; 0 between frames."""
         return len(self._buffer) + (self._next is not None)
 
     def feed(self, data: bytes) -> list[tuple[H, list[bytes]]]:

@@ -17,20 +17,20 @@ import struct
 from collections.abc import Callable, Sequence
 
 CODEC = b"O"
-"""First byte of such a payload."""
+"""The first byte of such a payload."""
 
 LEAST_BYTES = 256 * 1024
-"""A smaller buffer stays in the pickle: then the payload may fit into a message."""
+"""A smaller buffer stays in the pickle, so that the payload may fit into a message."""
 
 _ALIGN = 64
 _WORD = struct.Struct("<Q")
 
 
 class Buffers(list[memoryview]):
-    """The large buffers that pickling meets; what pickle calls with each."""
+    """Collects the large buffers that pickling meets; pickle calls it with each."""
 
     def __call__(self, buffer: pickle.PickleBuffer) -> bool:
-        """True: it stays in the pickle."""
+        """True when the buffer stays in the pickle."""
         try:
             raw = buffer.raw()
         except BufferError:
@@ -42,7 +42,7 @@ class Buffers(list[memoryview]):
 
 
 class Parts:
-    """A payload that does not lie in one piece; its `pieces`, one behind the other, are it."""
+    """A payload that does not lie in one piece: its `pieces`, one behind the other."""
 
     __slots__ = ("pieces", "size")
 
@@ -59,8 +59,8 @@ class Parts:
         return self.size
 
     def release(self) -> None:
-        """Lets go of the buffers, at once: Python up to 3.11 may crash when it finds such views in a cycle of garbage,
-        as the traceback of an exception makes one."""
+        """Releases the buffers at once. Python up to 3.11 may crash when it finds such views in a cycle of garbage,
+        which the traceback of an exception can be."""
         for piece in self.pieces:
             if isinstance(piece, memoryview):
                 with contextlib.suppress(BufferError):  # an error's traceback still holds a part of it

@@ -19,7 +19,7 @@ from inrush.errors import InvalidError
 
 
 class Setting(NamedTuple):
-    """A setting's name, its default, and what it means (for `inrush config` and the docs)."""
+    """A setting: its name, its default, and what it means (for `inrush config` and the docs)."""
 
     name: str
     default: Any
@@ -28,25 +28,33 @@ class Setting(NamedTuple):
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("server_url", "", "Server to use, http(s)://host:port; empty: the local one, started when needed"),
-    Setting("token", "", "Token for the server; empty: the local server's own, read from the home", secret=True),
-    Setting("environment", "", "Environment that programs and commands use; empty: the token's own, else main"),
+    Setting(
+        "server_url",
+        "",
+        "Server to use, as http(s)://host:port; when empty, the local server, which is started when needed",
+    ),
+    Setting(
+        "token", "", "Token for the server; when empty, the local server's own token, read from the home", secret=True
+    ),
+    Setting("environment", "", "Environment that programs and commands use; when empty, that of the token, else main"),
     Setting("gpus", "", 'GPUs that this node declares, such as "A10G:8,A100:8", or real cards by name, "A10G=0,1"'),
     Setting("cloud", "", "Cloud that this node is in, as functions ask for it by cloud="),
     Setting("region", "", "Region that this node is in, as functions ask for it by region="),
     Setting("labels", "", 'Labels of this node, such as "disk=nvme,zone=b"; functions ask for them by node_labels='),
     Setting("pool", "", "Declared pool that this node is one of, by its name in the server's file of pools"),
     Setting("pools", "", "File of the pools from which the server has nodes (TOML); relative to the home"),
-    Setting("node_price", 0.0, "Price of an hour of this node, in any unit that all share; cheap ones first"),
+    Setting(
+        "node_price", 0.0, "Price of this node for an hour, in one unit for all nodes; cheaper nodes are used first"
+    ),
     Setting(
         "cpu_overcommit",
         16.0,
-        "Containers may ask for so many times the cpu of their node together",
+        "All containers of a node together may ask for so many times its cpu",
     ),
     Setting("quotas", "", 'GPUs that apps may hold at once, such as "chat=A100:4,eval=ANY:16"'),
-    Setting("reserve_disk_mib", 512, "With less disk free than this, nothing more is placed on the node"),
+    Setting("reserve_disk_mib", 512, "A node with less free disk than this gets no more containers"),
     Setting("host", "127.0.0.1", "Address on which the server listens for HTTP"),
-    Setting("port", 0, "Port for HTTP; 0: one that is free, kept in the home from then on"),
+    Setting("port", 0, "Port for HTTP; 0 takes a free one and keeps it for later starts"),
     Setting(
         "blocked_addresses",
         "169.254.0.0/16,100.100.100.200,168.63.129.16,192.0.0.192,fe80::/10,fd00:ec2::254",
@@ -58,30 +66,30 @@ SETTINGS: tuple[Setting, ...] = (
         "Name below which each endpoint has its own for browsers: apps.example.org, or https://apps.example.org behind "
         "a proxy; empty: localhost",
     ),
-    Setting("allowed_hosts", "", "Names that the HTTP port answers to beside its own, such as gpu-box,api.example.org"),
+    Setting("allowed_hosts", "", "Further host names that the HTTP port answers to, such as gpu-box,api.example.org"),
     Setting("max_connections", 4096, "Connections to the HTTP port at once, if descriptors suffice"),
-    Setting("max_peer_connections", 512, "The same of one address; a proxy in front is one"),
+    Setting("max_peer_connections", 512, "Connections of one client address at once; a proxy in front counts as one"),
     Setting("isolation", "container", 'How functions run: "container", or "process" (no isolation at all)'),
     Setting(
         "idle_exit_s",
         900,
-        "A local server started in the background ends after this idle time if nothing is deployed; 0: never",
+        "Idle time after which a local server that runs in the background ends if nothing is deployed; 0 for never",
     ),
     Setting("max_payload_mib", 4096, "Largest argument or result"),
     Setting("reserve_memory_mib", 512, "Memory of the node that containers may not take"),
     Setting("reserve_processes", 4_096, "Processes and threads of the node that containers may not take"),
-    Setting("snapshot_memory_mib", 4096, "Memory that snapshots may hold; the least used goes first"),
-    Setting("snapshot_ttl_s", 3600, "A snapshot unused for this long is let go"),
-    Setting("zygote_ttl_s", 600, "An idle zygote is let go after this long"),
-    Setting("learn_imports", True, "Zygotes import ahead what the containers of their app were seen to import"),
-    Setting("layers_gib", 50, "Disk that image layers may take; the least used go first"),
+    Setting("snapshot_memory_mib", 4096, "Memory that snapshots may hold; the least recently used is evicted first"),
+    Setting("snapshot_ttl_s", 3600, "A snapshot that is unused for this long is evicted"),
+    Setting("zygote_ttl_s", 600, "A zygote that is unused for this long is evicted"),
+    Setting("learn_imports", True, "Whether zygotes import ahead what containers of their app were seen to import"),
+    Setting("layers_gib", 50, "Disk that image layers may take; the least recently used are evicted first"),
     Setting("blobs_gib", 20, "Disk that blobs may take"),
     Setting("environment_gib", 8, "Disk that the Dicts of one environment may take, and its spawned calls as much"),
-    Setting("logs_mib", 64, "Disk that the logs of one app may take; the oldest lines go first"),
+    Setting("logs_mib", 64, "Disk that the logs of one app may take; the oldest lines are dropped first"),
     Setting("result_ttl_s", 604_800, "How long results of spawned calls are kept"),
     Setting("max_queued_inputs", 1_000_000, "Inputs that may wait at once in one function"),
-    Setting("database_url", "", "SQLAlchemy URL of the store; empty: SQLite in the home"),
-    Setting("force_build", False, "Build images anew, whatever is cached"),
+    Setting("database_url", "", "SQLAlchemy URL of the database; when empty, SQLite in the home"),
+    Setting("force_build", False, "Whether images are rebuilt, whatever is cached"),
     Setting("log_level", "INFO", "Level of the server's own log"),
 )
 

@@ -11,23 +11,23 @@ import click
 
 VERBS = {
     "run": "Run a program: its functions in containers, for as long as it runs.",
-    "deploy": "Make an app stay: its functions and endpoints can be called from now on.",
+    "deploy": "Deploy an app: its functions and endpoints stay callable until it is stopped.",
     "serve": "Serve endpoints while you edit: reloads on every change, ends with Ctrl-C.",
     "app": "List apps, follow their logs, stop them.",
     "container": "List containers, follow their logs, run commands in them, stop them.",
-    "shell": "A shell in a fresh container of a function.",
-    "why": "Why a function has the containers it has, and what its calls wait for.",
-    "pool": "List pools of nodes: what is there, on its way, and not to be had.",
+    "shell": "Open a shell in a fresh container of a function.",
+    "why": "Say why a function has the containers that it has, and what its calls wait for.",
+    "pool": "List pools of nodes: what is there, what is on its way, and what is out of stock.",
     "secret": "Create, list and delete secrets.",
     "environment": "List, create and delete environments.",
     "token": "Create, list and revoke tokens.",
     "audit": "Who did what: deploys, stops, secrets, tokens, commands in containers.",
     "dict": "List dicts, look into them, delete them.",
-    "server": "Run the server; ask after it, stop it, read its log.",
-    "doctor": "What this machine can do, what it cannot, and why.",
-    "config": "All settings, with where each came from.",
-    "sim": "Run the scheduler in virtual time, with made-up nodes and traffic.",
-    "bench": "Measure this machine, beside what others reach on it.",
+    "server": "Run the server, ask for its status, stop it, read its log.",
+    "doctor": "Check what this machine can do, what it cannot do, and why.",
+    "config": "Show all settings, with where each came from.",
+    "sim": "Simulate the scheduler in virtual time, with made-up nodes and traffic.",
+    "bench": "Benchmark this machine, beside what other systems reach on it.",
 }
 
 

@@ -1,1 +1,1 @@
-"""Where nodes come from: what the core may order, and who brings it."""
+"""Where nodes come from: what the core may order, and the providers that bring it."""

@@ -36,9 +36,9 @@ from inrush.pools.spec import PoolSpec
 
 POOLS_MAX = 64
 NODES_MAX = 10_000
-"""Nodes of one pool."""
+"""Nodes that one pool may have."""
 GPUS_MAX = 1024
-"""Of one node."""
+"""GPUs that one node may have."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _TYPE = re.compile(r"[A-Za-z0-9-]*")
@@ -56,17 +56,17 @@ _LIKE = {
     "keep_s": "keep_s = 60.0",
     "memory_mib": "memory_mib = 65536",
 }
-"""What to write; any other field is a whole number."""
+"""Examples of what to write; any field that is not listed is a whole number."""
 
 
 class FilePool(PoolSpec, frozen=True):
-    """A pool of the file."""
+    """One pool of the file."""
 
     kind: Literal["declared", "simulated"]
 
 
 def read(path: Path) -> tuple[FilePool, ...]:
-    """The pools of a file. Raises `InvalidError` saying where it is wrong, and what to write instead."""
+    """The pools of a file. Raises `InvalidError`, which says where the file is wrong and what to write instead."""
     try:
         told = tomllib.loads(path.read_text())
     except OSError as error:
@@ -141,7 +141,7 @@ def _wrong(pool: FilePool) -> Iterator[str]:
 
 
 def _not_declared(pool: FilePool) -> Iterator[str]:
-    """What says nothing of nodes that somebody set up."""
+    """Fields that mean nothing for nodes that somebody set up."""
     if pool.nodes_max not in (None, pool.nodes):
         yield f"nodes_max={pool.nodes_max}: a declared pool has its nodes={pool.nodes} and no more; leave nodes_max out"
     for key, value in (("keep_s", pool.keep_s), ("stockouts", pool.stockouts)):

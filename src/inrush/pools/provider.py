@@ -1,9 +1,9 @@
-"""The provider interface: all that inrush needs to know of a cloud, a cluster, or a rack.
+"""The provider interface: everything that inrush needs to know of a cloud, a cluster or a rack.
 
 A provider offers one kind of node (`Offer`), takes orders, and takes nodes back. `order` and `release` return at once
-and never raise: what follows takes minutes and may fail. A node that was brought tells of itself, since an agent runs
-on it: its `NodeJoined` names the pool. What will not come, the provider tells with `NodesFailed`, and soon: the core
-waits for nothing else, and orders elsewhere.
+and never raise, since what follows takes minutes and may fail. An agent runs on every node that comes, and its
+`NodeJoined` names the pool. The provider reports nodes that will not come by `NodesFailed`, and soon: the core waits
+for nothing else before it orders elsewhere.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from inrush.core.model.events import AnyEvent, PoolJoined
 from inrush.wire import Inventory
 
 Post = Callable[[AnyEvent], None]
-"""Takes what a provider has to tell the core."""
+"""Takes an event for the core from a provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a pool has. Cloud, region and GPU type are those of its nodes' inventory."""
+    """What a pool offers. Cloud, region and GPU type are those of its nodes' inventory."""
 
     pool: str
     inventory: Inventory
     nodes_max: int
     price: float = 1.0
-    """Of a node, for an hour."""
+    """The price of a node for an hour."""
     node_s: float = 90.0
-    """From an order until a node joins."""
+    """Seconds from an order until a node joins."""
     keep_s: float | None = None
-    """How long an empty node is kept; None: as long as one takes to come."""
+    """Seconds that an empty node is kept; None for as long as a node takes to come."""
     nodes_min: int = 0
 
     def event(self) -> PoolJoined:
-        """As the core is told of it."""
+        """The event that tells the core of the pool."""
         return PoolJoined(
             self.pool, self.inventory, self.nodes_max, self.price, self.node_s, self.keep_s, self.nodes_min
         )
@@ -46,10 +46,10 @@ class Provider(Protocol):
 
     @property
     def offer(self) -> Offer:
-        """What it has."""
+        """What the pool offers."""
 
     def order(self, count: int) -> None:
-        """So many more nodes are wanted."""
+        """Orders more nodes."""
 
     def release(self, nodes: Sequence[str]) -> None:
-        """These are empty and no longer needed."""
+        """Gives back nodes that are empty and no longer needed."""

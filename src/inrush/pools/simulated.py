@@ -1,5 +1,5 @@
-"""An elastic pool that is made up: nodes come after a while, or not at all while it is stocked out. Its time is that of
-whoever runs it, so that it serves the simulator, and tests of a server alike."""
+"""An elastic pool that is made up: its nodes come after a while, or not at all while it is out of stock. Its caller
+provides the time, so it serves the simulator and tests of a server alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inrush.core.model.events import NodesFailed
 from inrush.pools.provider import Offer, Post
 
 REFUSED_S = 2.0
-"""How long a cloud takes to say that it has none."""
+"""Seconds that a cloud takes to say that it is out of stock."""
 
 RETRY_S = 30.0
 
@@ -27,7 +27,8 @@ class SimulatedPool:
         node_s: Callable[[str], float],
         stocked_out: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`after` calls something later; `boot` has the agent of a new node join; `node_s` says how long it takes."""
+        """`after` calls something later, `boot` has the agent of a new node join, and `node_s` says how long a node
+        takes."""
         self.offer = offer
         self.ordered = 0
         self._post, self._after, self._boot = post, after, boot
@@ -36,7 +37,7 @@ class SimulatedPool:
         self._there: set[str] = set()
 
     def order(self, count: int) -> None:
-        """Each comes in its own time. What goes above the most there can be is refused, as a cloud would."""
+        """Orders nodes, each of which comes in its own time. Nodes above the maximum are refused, as a cloud would."""
         granted = 0 if self._stocked_out() else min(count, self.offer.nodes_max - len(self._there) - self.ordered)
         if granted < count:
             why = f"{self.offer.pool} has no more nodes to give"
@@ -48,11 +49,11 @@ class SimulatedPool:
             self._after(self._node_s(node), partial(self._arrive, node))
 
     def boot(self) -> None:
-        """One is there already."""
+        """Has a node there at once."""
         self._start(self._name())
 
     def release(self, nodes: Sequence[str]) -> None:
-        """They are gone at once."""
+        """Removes nodes at once."""
         self._there.difference_update(nodes)
 
     def _arrive(self, node: str) -> None:

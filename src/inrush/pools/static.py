@@ -11,22 +11,22 @@ from inrush.pools.provider import Offer, Post
 RETRY_S = 3600.0
 
 NEVER_BACK = 1 << 30
-"""More nodes than can join: so many stay."""
+"""A minimum above the number of nodes that can join, so that none is ever given back."""
 
 
 class StaticPool:
     """A `Provider` that brings nothing and takes nothing back."""
 
     def __init__(self, offer: Offer, post: Post) -> None:
-        """The offer's `nodes_max` is the number of nodes there are. None is ever given back: its agent would be
-        attached, and nothing placed there."""
+        """The offer's `nodes_max` is the number of nodes. None is ever given back, since its agent would stay attached
+        without work."""
         self.offer = replace(offer, nodes_min=NEVER_BACK)
         self._post = post
 
     def order(self, count: int) -> None:
-        """Nothing more comes by itself."""
+        """Does nothing: a declared pool brings no more nodes."""
         why = f"pool {self.offer.pool} is declared, {self.offer.nodes_max} nodes: start an agent on another"
         self._post(NodesFailed(self.offer.pool, count, why, RETRY_S))
 
     def release(self, nodes: Sequence[str]) -> None:
-        """Machines of one's own go on standing there."""
+        """Does nothing: declared machines stay."""

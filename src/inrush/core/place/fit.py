@@ -20,7 +20,8 @@ from inrush.wire import GpuRequest
 
 
 def fits(want: Wanted, request: GpuRequest | None, gpu_type: str, node: Node) -> bool:
-    """Whether a container fits on the node as it is now, with devices of this type; bounds are the caller's."""
+    """Whether a container fits on the node as it is now, with devices of this type. The caller checks cloud, region and
+    labels."""
     if node.cpu_milli < want.cpu_milli or node.memory_mib < want.memory_mib or node.aside:
         return False
     if want.cpu_milli > node.inventory.cpu * 1000:
@@ -36,13 +37,13 @@ def has_devices(want: Wanted, request: GpuRequest, gpu_type: str, node: Node) ->
 
 
 def shared_device(node: Node, gpu_type: str, milli: int) -> int | None:
-    """The device in use by others that has just enough left, the fullest first."""
+    """The shared device that has enough left, the fullest first; None when there is none."""
     left = [(free, index) for index, free in node.parts.get(gpu_type, {}).items() if free >= milli]
     return min(left)[1] if left else None
 
 
 def rank(want: Wanted, request: GpuRequest | None, node: Node) -> tuple[float, ...]:
-    """Less is better. Of nodes that fit, with devices of one type."""
+    """How good a node that fits is, with devices of one type; less is better."""
     missing = 0
     if want.image and want.image not in node.holds:
         missing = 2
@@ -54,7 +55,7 @@ def rank(want: Wanted, request: GpuRequest | None, node: Node) -> tuple[float, .
 
 
 def devices(request: GpuRequest | None, gpu_type: str, node: Node) -> tuple[int, ...]:
-    """Which devices of the node a container gets that fits there."""
+    """Which devices of the node a container gets, on a node where it fits."""
     if request is None:
         return ()
     if request.share < 1:
@@ -64,6 +65,6 @@ def devices(request: GpuRequest | None, gpu_type: str, node: Node) -> tuple[int,
 
 
 def kinds_of(request: GpuRequest, node: Node) -> list[str]:
-    """The types of device on the node that satisfy the request, the nearest to what was asked for first."""
+    """Types of device on the node that satisfy the request, the nearest to it first."""
     kinds = node.gpus if request.type == "ANY" else FAMILIES.get(request.type, (request.type,))
     return [gpu_type for gpu_type in kinds if gpu_type in node.gpus]

@@ -1,11 +1,10 @@
-"""Nodes that drain, flap, fill their disk or lie about their health are set aside: nothing more is placed there.
+"""Nodes that drain, flap, fill their disk or report nothing of their troubles are set aside: nothing more is placed on
+them.
 
-A node says itself that it is unfit (its disk is full, somebody drains it), and until when. What it does not say shows
-by what fails: a start that fails although its function starts well elsewhere is the node's doing; three of them
-without a success between, and the node is shunned for 10 s, then twice as long each time, up to 10 min. After that
-one start tells whether it got better. A function that fails on a second node without having been ready between is to
-blame itself, and what it said against nodes is taken back. A node that left three times within five minutes is
-shunned when it joins again. The last node that is fit is never shunned.
+A node reports by itself that it is unfit (its disk is full, somebody drains it), and for how long. What it does not
+report shows by failed starts: a start that fails although its function starts well elsewhere is charged to the node.
+After three of them without a success the node is shunned for 10 s, then for twice as long each time, up to 10 min.
+Afterwards one start tells whether the node has recovered.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ from inrush.core.model.nodes import Node
 from inrush.core.model.state import State
 
 SHUN_AFTER = 3
-"""Failed starts in a row, or departures."""
+"""Failed starts in a row, or departures, after which a node is shunned."""
 
 SHUN_FIRST_S = 10.0
 SHUN_MAX_S = 600.0
-"""The time doubles from the first to the second."""
+"""The time for which a node is shunned doubles each time, from SHUN_FIRST_S up to this."""
 
 FLAP_WINDOW_S = 300.0
-"""Departures longer apart than this have nothing to do with one another."""
+"""Departures that are further apart than this are not connected."""
 
 FLAPS_MAX = 10_000
-"""Nodes whose departures are remembered; the oldest go first."""
+"""Nodes whose departures are remembered; the oldest are forgotten first."""
 
 
 def blame(state: State, function: Function, node_id: str, why: str) -> bool:
-    """A start failed. Whether that is the node's doing, as far as can be told."""
+    """Notes a failed start. Returns whether the node is taken to be the cause."""
     trouble, node = function.trouble, state.nodes.get(node_id)
     trouble.nodes[node_id] = None
     if len(trouble.nodes) > 1 or not function.ever_ready or len(state.nodes) < 2:
@@ -46,13 +45,13 @@ def blame(state: State, function: Function, node_id: str, why: str) -> bool:
 
 
 def absolve(node: Node) -> None:
-    """A start succeeded there."""
+    """Notes that a start succeeded on the node."""
     node.blames.clear()
     node.times_shunned = 0
 
 
 def note_flap(state: State, node: Node) -> None:
-    """It left."""
+    """Notes that the node left."""
     times, last = state.flaps.pop(node.id, (0, 0.0))
     state.flaps[node.id] = (times + 1 if state.now - last < FLAP_WINDOW_S else 1, state.now)
     while len(state.flaps) > FLAPS_MAX:
@@ -60,7 +59,7 @@ def note_flap(state: State, node: Node) -> None:
 
 
 def heed_flaps(state: State, node: Node) -> None:
-    """It joined."""
+    """Shuns a node that joins after leaving too often."""
     times, last = state.flaps.get(node.id, (0, 0.0))
     if times >= SHUN_AFTER and state.now - last < FLAP_WINDOW_S:
         node.times_shunned = times - SHUN_AFTER
@@ -68,7 +67,7 @@ def heed_flaps(state: State, node: Node) -> None:
 
 
 def forgive(state: State, node_id: str) -> None:
-    """The time for which a node was shunned may be over: one more failure, and it is again."""
+    """Ends the time for which nodes were shunned. One more failure, and such a node is shunned again."""
     node = state.nodes.get(node_id)
     if node is None or not node.shunned or state.now < node.shunned_until:
         return

@@ -22,10 +22,10 @@ from inrush.core.place.fit import devices, fits, rank
 from inrush.wire import GpuRequest, Inventory
 
 CANDIDATES = 24
-"""So many nodes that fit are ranked against one another."""
+"""At most so many nodes that fit are ranked against one another."""
 
 FREED_MAX = 4096
-"""Entries of the log; who was refused longer ago looks at all nodes."""
+"""Entries of the log of freed nodes. A function that was refused longer ago searches all nodes."""
 
 
 def _any(request: GpuRequest, gpu_type: str) -> bool:
@@ -41,8 +41,8 @@ def kind_of(inventory: Inventory) -> Kind:
 
 
 class Group:
-    """Nodes of one kind. `by_free[type][n]` are those with n wholly free devices, `shared[type]` those with a device in
-    use by several, `by_cpu[n]` those whose free cpu is of n bits. Who was changed last stands last."""
+    """Nodes of one kind. `by_free[type][n]` holds those with n wholly free devices, `shared[type]` those with a shared
+    device, and `by_cpu[n]` those whose free cpu has n bits. The node changed last stands last."""
 
     def __init__(self, index: Index, kind: Kind, inventory: Inventory) -> None:
         self.index, self.kind, self.inventory, self.price = index, kind, inventory, inventory.price
@@ -53,7 +53,7 @@ class Group:
         self._where: dict[str, list[dict[str, Node]]] = {}
 
     def changed(self, node: Node) -> None:
-        """A node has more or less free than before."""
+        """Puts a node on the shelves for what it has free now."""
         self.drop(node)
         if node.aside:
             return
@@ -68,22 +68,22 @@ class Group:
         self._where[node.id] = shelves
 
     def freed(self, node: Node) -> None:
-        """There may be room in it where there was none."""
+        """Puts a node on its shelves, and logs that there may be room on it."""
         self.changed(node)
         self.index.freed(node)
 
     def drop(self, node: Node) -> None:
-        """It is not to be found any more."""
+        """Takes a node off all shelves."""
         for shelf in self._where.pop(node.id, ()):
             del shelf[node.id]
 
     def standing(self) -> list[Node]:
-        """Its nodes that can be found. Who was changed last stands last, on every shelf alike: so telling of a change
-        of each in this order gives the same shelves."""
+        """Nodes that can be found, in their order on every shelf. Telling of a change of each in this order rebuilds
+        the same shelves."""
         return [shelves[0][id] for id, shelves in self._where.items()]
 
     def shelves(self, request: GpuRequest | None, gpu_type: str) -> list[dict[str, Node]]:
-        """Of nodes that may fit, from the best fit on."""
+        """Shelves of nodes that may fit, from the best fit on."""
         if request is None:
             return self.by_cpu[::-1]
         whole = self.by_free.get(gpu_type, [])[request.count :]
@@ -91,18 +91,18 @@ class Group:
 
 
 class Standing(NamedTuple):
-    """What of an index does not follow from its nodes: in which order they stand, and the log."""
+    """What of an index does not follow from its nodes: the order in which they stand, and the log."""
 
     groups: list[tuple[Inventory, list[Node]]]
-    """Each one's kind, by the inventory of its first node, and its nodes as they stand."""
+    """For each group: the inventory of its first node, which tells its kind, and its nodes in order."""
     holders: dict[str, dict[str, Node]]
     freed: list[Node]
-    """Some of them may have left."""
+    """The log of freed nodes, some of which may have left."""
     forgotten: int
 
 
 class Index:
-    """All nodes, by kind; and where something came free lately."""
+    """All nodes by kind, and a log of where something became free."""
 
     def __init__(self) -> None:
         self.groups: dict[Kind, Group] = {}
@@ -113,7 +113,7 @@ class Index:
 
     @classmethod
     def again(cls, standing: Standing, nodes: Iterable[Node]) -> Index:
-        """The index of these nodes in which they stand so."""
+        """An index of these nodes in which they stand in this order."""
         index = cls()
         for inventory, _ in standing.groups:
             kind = kind_of(inventory)
@@ -127,12 +127,12 @@ class Index:
         return index
 
     def standing(self) -> Standing:
-        """All that `again` needs, beside the nodes."""
+        """Everything that `again` needs beside the nodes."""
         groups = [(group.inventory, group.standing()) for group in self.groups.values()]
         return Standing(groups, self.holders, self._freed, self._forgotten)
 
     def add(self, node: Node) -> None:
-        """A node is there, or is another than before."""
+        """Takes in a node, or takes it in again after its inventory changed."""
         self.remove(node)
         kind = kind_of(node.inventory)
         group = self.groups.get(kind)
@@ -144,7 +144,7 @@ class Index:
         node.freed()
 
     def remove(self, node: Node) -> None:
-        """A node is gone."""
+        """Forgets a node."""
         if node.group is not None:
             node.group.drop(node)
             node.group = None
@@ -152,7 +152,7 @@ class Index:
             self._unhold(node, digest)
 
     def hold(self, node: Node, holds: frozenset[str]) -> None:
-        """What a node holds is another."""
+        """Takes note of the images and snapshots that a node holds now."""
         for digest in node.holds - holds:
             self._unhold(node, digest)
         for digest in sorted(holds - node.holds):
@@ -169,11 +169,11 @@ class Index:
 
     @property
     def read(self) -> int:
-        """How far the log has come."""
+        """How far the log of freed nodes has come."""
         return self._forgotten + len(self._freed)
 
     def freed(self, node: Node) -> None:
-        """There is more room on a node than before."""
+        """Logs that a node has more room than before."""
         if self._freed and self._freed[-1] is node:
             self._freed.pop()
             self._forgotten += 1  # so that a reader who has seen the entry sees it again
@@ -183,7 +183,7 @@ class Index:
             self._forgotten += FREED_MAX // 2
 
     def freed_since(self, read: int) -> list[Node] | None:
-        """Nodes with more room than when the log had come so far; None when that is too long ago."""
+        """Nodes with more room than when the log had come to `read`; None when that is too long ago."""
         if read < 0 or read < self._forgotten:
             return None
         return list(dict.fromkeys(self._freed[read - self._forgotten :]))
@@ -191,8 +191,8 @@ class Index:
     # ── searching ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def find(self, want: Wanted, among: list[Node] | None = None, may: May = _any) -> Placement | None:
-        """The best place for one more container, or None. `among`: look at these nodes alone. `may` says whether a
-        request may be met with this type of device at all."""
+        """The best place for one more container, of all nodes or of those `among` given; None when there is none. `may`
+        says whether a request may be met with a type of device at all."""
         groups = self._allowed(want)
         for request in want.spec.resources.gpu or (None,):
             for gpu_type in self._types(request, groups):
@@ -223,7 +223,7 @@ class Index:
         return FAMILIES.get(request.type, (request.type,))
 
     def _search(self, want: Wanted, request: GpuRequest | None, gpu_type: str, groups: list[Group]) -> list[Node]:
-        """The first nodes that fit, of the cheapest groups that have any, and holders of the image among them."""
+        """The first nodes that fit, of the cheapest groups that have any, with nodes that hold the image."""
         found: dict[str, Node] = {}
         for _, tier in groupby(groups, lambda group: _tier(request, group)):
             levels = zip_longest(*(group.shelves(request, gpu_type) for group in tier), fillvalue={})
@@ -241,7 +241,7 @@ class Index:
 
 
 def _tier(request: GpuRequest | None, group: Group) -> tuple[float, int]:
-    """Cheap ones first; who wants no GPU keeps off nodes that have some."""
+    """The order of groups: cheap ones first, and for a container without a GPU those without GPUs first."""
     return group.price, group.devices if request is None else 0
 
 

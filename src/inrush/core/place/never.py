@@ -1,5 +1,5 @@
-"""What can never be, however long one waits: told apart from what is busy now, so that a mistake is refused at once.
-What no node has that is there may be what a pool's nodes will have."""
+"""What can never be placed, however long one waits, as opposed to what is busy now, so that a mistake is refused at
+once. A pool may still bring nodes that no present node is like."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from inrush.wire import FunctionSpec, GpuRequest, Resources
 
 
 def servable(spec: FunctionSpec, nodes: Iterable[Node], pools: Iterable[Pool]) -> str | None:
-    """None when some node, or one that a pool may bring, could run such a container; else a sentence that says what
-    nodes and pools lack."""
+    """None when some node, or one that a pool may bring, could run such a container; else a sentence about what nodes
+    and pools lack."""
     pools = [pool for pool in pools if len(pool.nodes) < pool.nodes_max]  # of others all nodes are there
     why = can_ever(spec.resources, nodes, spec)
     if why is None or not pools:
@@ -25,7 +25,7 @@ def servable(spec: FunctionSpec, nodes: Iterable[Node], pools: Iterable[Pool]) -
 
 
 def _has(pool: Pool) -> str:
-    """What a pool's nodes are: `cheap has 8 A100, 64 cpu, 524288 MiB in aws north`."""
+    """What the nodes of a pool are: `cheap has 8 A100, 64 cpu, 524288 MiB in aws north`."""
     inventory = pool.inventory
     gpus = f"{len(inventory.gpus)} {inventory.gpus[0].type}" if inventory.gpus else "no GPU"
     where = " ".join(filter(None, (inventory.cloud, inventory.region)))
@@ -35,8 +35,8 @@ def _has(pool: Pool) -> str:
 
 
 def can_ever(resources: Resources, nodes: Iterable[Node], spec: FunctionSpec | None = None) -> str | None:
-    """None when some node, were it empty, could run such a container; else a sentence that says what lacks. Give the
-    `spec` too to heed its cloud, region and labels."""
+    """None when some node could run such a container if it were empty; else a sentence about what lacks. With the
+    `spec`, its cloud, region and labels count too."""
     found = list({_kind_of(node): node for node in nodes}.values())
     if not found:
         return None
@@ -52,7 +52,7 @@ def can_ever(resources: Resources, nodes: Iterable[Node], spec: FunctionSpec | N
 
 
 def _lacks_gpu(request: GpuRequest, resources: Resources, nodes: list[Node]) -> str | None:
-    """What the pool lacks for this request for ever; None when it can be met."""
+    """What the nodes lack for this request however long one waits; None when it can be met."""
     largest = max(_most(request, node) for node in nodes)
     if largest == 0:
         types = sorted({gpu.type for node in nodes for gpu in node.inventory.gpus})
@@ -63,7 +63,8 @@ def _lacks_gpu(request: GpuRequest, resources: Resources, nodes: list[Node]) -> 
 
 
 def _kind_of(node: Node) -> object:
-    """The same for nodes that can do the same: a few kinds are looked at, not a thousand nodes."""
+    """A key that is the same for nodes that can do the same, so that a few kinds are looked at instead of a thousand
+    nodes."""
     inventory = node.inventory
     return node.id if node.group is None else (node.group.kind, inventory.cpu, inventory.memory_mib)
 
@@ -73,7 +74,7 @@ def _kind(request: GpuRequest) -> str:
 
 
 def _most(request: GpuRequest, node: Node) -> int:
-    """Devices of one type that satisfy the request on the node, were it empty."""
+    """The devices of one type that satisfy the request on the node, if it were empty."""
     counts: dict[str, int] = {}
     for gpu in node.inventory.gpus:
         if accepts(request, gpu.type):

@@ -1,4 +1,4 @@
-"""Why a container cannot be placed now, in words: what lacks, and who has it."""
+"""Why a container cannot be placed now, as a sentence that says what lacks and who holds it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOLDERS_NAMED = 4
 """So many functions are named as holders; the others are counted."""
 
 KEPT_S = 1.0
-"""Who has been idle for less is no news."""
+"""Functions whose containers have been idle for less than this are not mentioned."""
 
 
 def refusal(state: State, function: Function) -> str:
@@ -76,7 +76,7 @@ def _no_gpu(state: State, function: Function, request: GpuRequest, nodes: list[N
 
 
 def _kept_warm(state: State, function: Function, types: set[str]) -> Iterator[str]:
-    """Who has some idle for a while that it need not give."""
+    """Functions that keep containers idle and need not give them up."""
     for owner in islice((f for f in state.functions.values() if f.idle and f is not function), HOLDERS_NAMED):
         kept = (c for c in owner.idle.values() if c.gpu_type in types and state.now - c.idle_since >= KEPT_S)
         idle = sum(len(c.gpus) * c.share_milli for c in kept) / WHOLE
@@ -87,7 +87,7 @@ def _kept_warm(state: State, function: Function, types: set[str]) -> Iterator[st
 
 
 def _no_room(state: State, function: Function, nodes: list[Node]) -> str:
-    """The devices are there, but no cpu or memory beside them."""
+    """A sentence for the case that devices are free, but no cpu or memory beside them."""
     resources = function.spec.resources
     if resources.gpu:
         nodes = [n for r in resources.gpu for n in nodes if _has(function, r, n)] or nodes
@@ -116,7 +116,7 @@ def _seated(nodes: list[Node]) -> Iterator[Container]:
 
 
 def _holders(state: State, function: Function, held: Iterable[tuple[Container, float]]) -> tuple[float, str]:
-    """How much these hold together, and who how much, most first: `eval (8), other (2)`."""
+    """How much these containers hold together, and how much each function, most first: `eval (8), other (2)`."""
     per_function: dict[str, float] = {}
     for container, amount in held:
         per_function[container.function] = per_function.get(container.function, 0) + amount

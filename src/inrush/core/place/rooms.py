@@ -1,4 +1,4 @@
-"""Rooms: what nodes will have free once some containers have gone, as a calculation on the side."""
+"""What nodes will have free once some containers have stopped, computed without changing the state."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from inrush.core.model.state import State
 from inrush.core.model.wanted import accepts, cpu_milli, in_bounds, share_milli
 
 Candidates = dict[str, list[Container]]
-"""Containers that may go, by node, in the order in which they should."""
+"""Containers that may be stopped, by node, in the order in which they should be."""
 
 NODES_COMPARED = 32
-"""So many nodes on which it would do are compared; the one where fewest containers have to go is taken."""
+"""Of so many nodes that would do, the one is taken on which fewest containers have to stop."""
 
 
 @dataclass(slots=True)
 class Room:
-    """What a node will have free, less what others were promised. `devices`: thousandths, by type and index."""
+    """What a node will have free, less what is promised to others. `devices` holds thousandths by type and index."""
 
     node: Node
     cpu_milli: int
@@ -27,7 +27,7 @@ class Room:
     devices: dict[str, dict[int, int]]
 
     def add(self, container: Container, sign: int = 1) -> None:
-        """A container goes (or, with -1, stays after all)."""
+        """Adds what a container will give back; with -1, takes it off again."""
         self.cpu_milli += sign * container.cpu_held_milli
         self.memory_mib += sign * container.memory_mib
         there = self.devices.setdefault(container.gpu_type, {}) if container.gpus else {}
@@ -35,7 +35,7 @@ class Room:
             there[index] = there.get(index, 0) + sign * container.share_milli
 
     def fits(self, function: Function) -> tuple[str, tuple[int, ...]] | None:
-        """With which devices a container of the function fits; None when it does not."""
+        """The devices with which a container of the function fits; None when it does not."""
         resources = function.spec.resources
         if self.cpu_milli < cpu_milli(resources) or self.memory_mib < resources.memory_mib or self.node.aside:
             return None
@@ -53,7 +53,7 @@ class Room:
         return None
 
     def promise(self, function: Function) -> bool:
-        """Whether it fits; what it needs is no longer free then."""
+        """Promises room to a container, if it fits. Returns whether it does."""
         found = self.fits(function)
         if found is None:
             return False
@@ -72,7 +72,7 @@ class Room:
 
 
 def room_of(node: Node) -> Room:
-    """As things are now."""
+    """The room of a node as it is now."""
     devices = {gpu_type: dict.fromkeys(indexes, WHOLE) for gpu_type, indexes in node.gpus.items()}
     for gpu_type, parts in node.parts.items():
         devices.setdefault(gpu_type, {}).update(parts)
@@ -80,8 +80,8 @@ def room_of(node: Node) -> Room:
 
 
 def rooms(state: State, function: Function, candidates: Candidates) -> dict[str, Room]:
-    """The rooms of the nodes on which something leaves or may leave, less what has a place there of a cluster of the
-    function; on the other nodes nothing changes."""
+    """The rooms of nodes on which containers leave or may leave, less the places found for a cluster of the function.
+    On other nodes nothing changes."""
     found: dict[str, Room] = {}
     for owner in state.functions.values():
         for container in owner.leaving.values():
@@ -100,7 +100,7 @@ def rooms(state: State, function: Function, candidates: Candidates) -> dict[str,
 
 
 def promised(function: Function, found: dict[str, Room], most: int) -> int:
-    """For how many of these containers there will be room anyway; it is promised to the function then."""
+    """For how many of these containers there will be room anyway. That room is promised to the function."""
     count = 0
     for room in found.values():
         if in_bounds(function.spec, room.node):
@@ -110,7 +110,7 @@ def promised(function: Function, found: dict[str, Room], most: int) -> int:
 
 
 def enough(function: Function, found: dict[str, Room], candidates: Candidates) -> list[Container]:
-    """Containers of one node whose going makes room, as few as can be; the room is promised to the function. Empty when
+    """The fewest containers of one node that make room when they stop; the room is promised to the function. Empty when
     no node will do."""
     best: list[Container] = []
     compared = 0
@@ -134,7 +134,7 @@ def enough(function: Function, found: dict[str, Room], candidates: Candidates) -
 
 
 def by_node(containers: list[Container]) -> Candidates:
-    """As candidates, in this order."""
+    """Containers as candidates, in this order."""
     found: Candidates = {}
     for container in containers:
         found.setdefault(container.node, []).append(container)
@@ -142,7 +142,8 @@ def by_node(containers: list[Container]) -> Candidates:
 
 
 def _first(function: Function, room: Room, candidates: list[Container]) -> list[Container]:
-    """The first candidates that make room together; empty when not even all do. The room stays as it is."""
+    """The first candidates that make room together; empty when not even all of them do. The room itself is
+    unchanged."""
     resources = function.spec.resources
     cpu = cpu_milli(resources)
     kinds = {t for t in room.devices if any(accepts(request, t) for request in resources.gpu)}
