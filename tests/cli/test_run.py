@@ -304,6 +304,6 @@ def test_dicts_of_programs_can_be_looked_into(server):
     assert "cli-dict" in run(server, "dict", "list").stdout
     assert run(server, "dict", "get", "cli-dict", "k").stdout == "[1, 2]\n"
     assert run(server, "dict", "get", "cli-dict", "other").returncode == 1
-    assert run(server, "dict", "items", "cli-dict").stdout == "'k': [1, 2]\n"
+    assert run(server, "dict", "items", "cli-dict").stdout == '"k": [1, 2]\n'
     assert run(server, "dict", "delete", "cli-dict").returncode == 0
     assert "cli-dict" not in run(server, "dict", "list").stdout

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs one command and leaves the process: status 0 only if it did what was asked."""
+    """Runs one command and ends the process, with status 0 only if the command did what was asked."""
     import sys
 
     try:

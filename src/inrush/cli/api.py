@@ -1,6 +1,7 @@
-"""The server's management API for the verbs that look after things: plain JSON over HTTP.
+"""The client of the server's management API for commands: plain JSON over HTTP.
 
-Which server: the `server_url` setting with its `token`, else the local one, as `run/server.json` in the home tells.
+The server is the one of the `server_url` setting with its `token`, else the local one, which `run/server.json` in the
+home describes.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ _TIMEOUT_S = 30.0
 
 
 class Address(NamedTuple):
-    """Where a server listens, and the token that it takes."""
+    """Where a server listens, and the token for it."""
 
     url: str
     token: str
 
 
 def local_server() -> dict[str, Any] | None:
-    """What the local server said of itself at its start (`pid`, `url`, `boot`, `version`); it may have died since."""
+    """What the local server wrote about itself at its start (`pid`, `url`, `boot`, `version`). It may have died
+    since."""
     try:
         told: dict[str, Any] = json.loads(settings.read_in_home("run/server.json"))
     except (FileNotFoundError, NotADirectoryError):
@@ -38,7 +40,7 @@ def local_server() -> dict[str, Any] | None:
 
 
 def start_if_none() -> None:
-    """Has a local server, where no other is configured: as for a program, one is started in the background."""
+    """Starts a local server in the background, where no other is configured and none runs."""
     if not settings.load()["server_url"].value:
         from inrush.client import _local
 
@@ -68,12 +70,12 @@ def name(text: str) -> str:
 
 
 def get(path: str, **params: Any) -> Any:
-    """JSON at `path`, below `/api/v1`."""
+    """Fetches JSON at `path`, below `/api/v1`."""
     return _ask("GET", path, params=given(params))
 
 
 def post(path: str, body: Any = None, **params: Any) -> Any:
-    """Posts JSON; returns the JSON that comes back, or None."""
+    """Posts JSON, and returns the JSON that comes back, or None."""
     return _ask("POST", path, json=body, params=given(params))
 
 
@@ -147,7 +149,7 @@ def _nobody_there(what: str) -> ConnectionError:
 
 
 def given(params: dict[str, Any]) -> dict[str, Any]:
-    """Those that were given, and the environment to look in if there is one."""
+    """The parameters that were given, with the environment to look in if there is one."""
     environment = settings.load()["environment"].value or None
     given = {"environment": environment, **params}
     return {name: value for name, value in given.items() if value is not None}

@@ -37,7 +37,7 @@ Told = dict[str, Any] | str
 
 
 class Check(NamedTuple):
-    """One finding."""
+    """The finding of one check."""
 
     name: str
     verdict: str

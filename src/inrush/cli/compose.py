@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("inrush")
 
 GRACE_S = 5.0
-"""How long running inputs may go on when the server is asked to stop; exit hooks have their own time."""
+"""How long running inputs may go on when the server is asked to stop. Exit hooks have time of their own."""
 GC_THRESHOLDS = (20_000, 20, 50)
-"""Messages and events are no containers of others, so cycles are rare and waiting for them is cheap."""
+"""Messages and events refer to no containers of others, so cycles are rare and rare collections are cheap."""
 LOG_BYTES = 16 * 1024 * 1024
 
 
 def serve(values: Mapping[str, settings.Value], background: bool = False) -> int:
-    """Runs the server until it is told to stop; the exit status of the process."""
+    """Runs the server until it is told to stop. Returns the exit status of the process."""
     home = settings.home()
     plain = {name: value.value for name, value in values.items()}
     try:
@@ -173,7 +173,7 @@ def _end_on_signals(ask_to_end: Callable[[str], None]) -> None:
 
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """One server a home. Raises `AlreadyExistsError` naming the process that has it."""
+    """Locks the home, so that it has one server. Raises `AlreadyExistsError` naming the process that has it."""
     fd = settings.open_in_home("run/lock", os.O_RDWR | os.O_CREAT)
     try:
         try:

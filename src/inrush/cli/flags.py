@@ -14,11 +14,11 @@ from inrush import settings
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _OF_CLIENTS = ("server_url", "token", "environment", "max_payload_mib", "force_build")
-"""What a program itself goes by; everything else is the server's, from its start on."""
+"""Settings that a program itself uses. All others are the server's, from its start on."""
 
 
 def all_settings(command: Command) -> Command:
-    """Decorator: adds an option for each setting. They arrive as keyword arguments, None where not given."""
+    """Decorator that adds an option for each setting. They arrive as keyword arguments, None where not given."""
     for setting in reversed(settings.SETTINGS):
         command = _option(setting)(command)
     return command
@@ -54,8 +54,8 @@ def _option(setting: settings.Setting) -> Callable[[Command], Command]:
 
 
 def for_a_program(given: dict[str, Any]) -> None:
-    """`apply`, and a word on the server: where it takes a moment to start one, and where a flag comes too late for the
-    one that runs."""
+    """Applies the flags of a program, and says where that takes a moment (a server starts) or changes nothing (a server
+    runs already)."""
     from inrush.cli import api
     from inrush.cli.screen import screen
 
@@ -74,7 +74,8 @@ def for_a_program(given: dict[str, Any]) -> None:
 
 
 def apply(flags: dict[str, Any], environ: MutableMapping[str, str] = os.environ) -> dict[str, settings.Value]:
-    """All settings with these flags on top. The SDK, and a server that it starts, see them too: in the environment."""
+    """All settings with these flags on top. The flags are put into the environment too, for the SDK and for a server
+    that it starts."""
     values = settings.load(flags, environ)
     for name, raw in flags.items():
         if raw is not None:

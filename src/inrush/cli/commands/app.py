@@ -17,9 +17,9 @@ def command() -> None:
 
 @command.command("list")
 @flags.environment
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def list_(as_json: bool) -> None:
-    """Apps that run or are deployed."""
+    """List apps that run or are deployed."""
     apps = api.get("/apps")
     screen.listing(apps, as_json, ("name", "id", "state", "version", "functions", "containers", "created"))
     if not as_json:

@@ -12,10 +12,13 @@ from inrush.cli import flags
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @flags.all_settings
 def command(as_json: bool, **given: Any) -> None:
-    """All settings, with where each came from: default, config.toml, an environment variable or a flag."""
+    """Show all settings, with where each came from.
+
+    A value is the default, or comes from config.toml, an environment variable or a flag.
+    """
     values = flags.apply(given)
     rows = [_row(setting, values[setting.name]) for setting in settings.SETTINGS]
     if as_json:

@@ -17,11 +17,11 @@ def command() -> None:
 
 @command.command("list")
 @flags.environment
-@click.option("--app", help="Only those of this app.")
-@click.option("--all", "ended_too", is_flag=True, help="Also those that ended lately.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--app", help="Only containers of this app.")
+@click.option("--all", "ended_too", is_flag=True, help="Include containers that ended lately.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def list_(app: str | None, ended_too: bool, as_json: bool) -> None:
-    """Containers that run or start."""
+    """List containers that run or start."""
     columns = ("id", "app_name", "function_name", "state", "how", "start_ms", "gpu_type", "created", "why")
     screen.listing(api.get("/containers", app=app, all=1 if ended_too else None), as_json, columns)
 
@@ -41,7 +41,10 @@ def show_logs(container: str, **how: Any) -> None:
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def exec(ctx: click.Context, container: str, argv: tuple[str, ...]) -> None:
-    """Run a command in a running container; its status becomes ours. With a terminal if there is one here."""
+    """Run a command in a running container.
+
+    This command ends with its status. The command has a terminal if there is one here.
+    """
     from inrush.cli.screen import terminal
 
     ctx.exit(terminal.attach(f"/containers/{api.name(container)}/exec", argv))

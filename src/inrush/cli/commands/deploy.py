@@ -22,9 +22,9 @@ from inrush.cli import flags
 @flags.all_settings
 @click.argument("target", metavar="FILE")
 def command(module: bool, name: str | None, strategy: str, target: str, **given: Any) -> None:
-    """Make the app of FILE stay: its functions can be called by name and its endpoints by URL, from now on.
+    """Deploy the app of FILE: its functions can be called by name and its endpoints by URL, until it is stopped.
 
-    Deploying again replaces it whole; a function whose code and resources are the same keeps its containers.
+    Deploying again replaces the app as a whole. A function whose code and resources are unchanged keeps its containers.
     """
     from inrush.cli.programs import programs
     from inrush.cli.screen import output, screen

@@ -21,9 +21,9 @@ def command() -> None:
 
 @command.command("list")
 @flags.environment
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def list_(as_json: bool) -> None:
-    """Dicts with a name."""
+    """List dicts with a name."""
     screen.listing(api.get("/dicts"), as_json, ("name", "items", "created"))
 
 
@@ -43,8 +43,8 @@ def get(name: str, key: str) -> None:
 @command.command()
 @flags.environment
 @click.argument("name")
-@click.option("--lines", "-n", default=20, show_default=True, help="At most so many.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--lines", "-n", default=20, show_default=True, help="Show at most so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def items(name: str, lines: int, as_json: bool) -> None:
     """Keys and values.
 

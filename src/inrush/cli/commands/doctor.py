@@ -10,10 +10,13 @@ _COLOURS = {"ok": "green", "less": "yellow", "no": "red"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Check this machine. Status 1 if containers cannot run here at all."""
+    """Check this machine.
+
+    The status is 1 if containers cannot run here at all.
+    """
     from inrush.cli import checks
 
     found = checks.all_of_them()

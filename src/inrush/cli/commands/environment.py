@@ -15,7 +15,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def list_(as_json: bool) -> None:
     """Environments, with how many apps each has."""
     screen.listing(api.get("/environments"), as_json, ("name", "apps", "created"))
@@ -24,14 +24,17 @@ def list_(as_json: bool) -> None:
 @command.command()
 @click.argument("name")
 def create(name: str) -> None:
-    """Create an environment. NAME has up to 32 lower-case letters, digits and single dashes."""
+    """Create an environment.
+
+    NAME has up to 32 lower-case letters, digits and single dashes.
+    """
     api.post("/environments", {"name": name})
     click.echo(f"created {name}")
 
 
 @command.command()
 @click.argument("name")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask, also where apps run in it.")
+@click.option("--yes", "-y", is_flag=True, help="Delete without asking, even where apps run.")
 def delete(name: str, yes: bool) -> None:
     """Delete an environment with all in it.
 

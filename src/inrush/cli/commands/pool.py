@@ -10,13 +10,16 @@ from inrush.cli.screen import screen
 
 @click.group()
 def command() -> None:
-    """List pools of nodes: what is there, on its way, and not to be had."""
+    """List pools of nodes: what is there, what is on its way, and what is out of stock."""
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def list_(as_json: bool) -> None:
-    """Pools of the server: what a node costs, how many there are and come, and why no more can be had now."""
+    """List the server's pools.
+
+    For each it says what a node costs, how many there are and are on their way, and why no more can be had now.
+    """
     rows = api.get("/pools")
     if not rows and not as_json:
         click.echo("none: the setting pools names a file of them")

@@ -27,7 +27,10 @@ def command() -> None:
 )
 @click.option("--force", is_flag=True, help="Replace a secret of that name.")
 def create(name: str, pairs: tuple[str, ...], from_dotenv: Path | None, force: bool) -> None:
-    """Create a secret. A VALUE of "-" is read from standard input, so that it stands in no shell history."""
+    """Create a secret.
+
+    A VALUE of "-" is read from standard input, so that it is in no shell history.
+    """
     values = parse_dotenv(from_dotenv.read_text(), str(from_dotenv)) if from_dotenv else {}
     values |= dict(_pair(pair) for pair in pairs)
     if not values:
@@ -38,9 +41,9 @@ def create(name: str, pairs: tuple[str, ...], from_dotenv: Path | None, force: b
 
 @command.command("list")
 @flags.environment
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def list_(as_json: bool) -> None:
-    """Names of secrets and of their keys."""
+    """List secrets and the names of their keys."""
     screen.listing(api.get("/secrets"), as_json, ("name", "keys", "created", "updated"))
 
 

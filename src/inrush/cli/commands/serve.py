@@ -14,7 +14,10 @@ from inrush.cli import flags
 @flags.all_settings
 @click.argument("target", metavar="FILE")
 def command(module: bool, target: str, **given: Any) -> None:
-    """Serve the endpoints of FILE while you edit: a change is loaded at once, a broken one is shown and waited out."""
+    """Serve the endpoints of FILE while you edit it.
+
+    A change is loaded at once. A change that cannot be loaded is shown, and the version before it serves on.
+    """
     from inrush.cli.programs import changes, programs
     from inrush.cli.screen import output, screen
 
@@ -31,7 +34,7 @@ def command(module: bool, target: str, **given: Any) -> None:
 
 
 def _next(target: str, module: bool, files: Any) -> Any:
-    """The program as it is after a change that can be loaded; until then the old one goes on."""
+    """The program after the next change that can be loaded; the old one serves on until then."""
     from inrush.cli.programs import changes, programs
     from inrush.cli.screen import failures, screen
 

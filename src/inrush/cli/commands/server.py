@@ -22,12 +22,15 @@ _STOP_LIMIT_S = 90.0
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--background", is_flag=True, hidden=True, help="As a client starts it: ends after idle_exit_s without work."
+    "--background", is_flag=True, hidden=True, help="Run as clients start it: end after idle_exit_s without work."
 )
 @flags.all_settings
 @click.pass_context
 def command(ctx: click.Context, /, background: bool, **given: Any) -> None:
-    """Run the server, with this machine as its node, until Ctrl-C; or ask after the one that runs."""
+    """Run the server with this machine as its node, until Ctrl-C.
+
+    Subcommands ask for the status of a running server, stop it, or read its log.
+    """
     values = flags.apply(given)
     if ctx.invoked_subcommand is None:
         from inrush.cli.compose import serve
@@ -36,9 +39,9 @@ def command(ctx: click.Context, /, background: bool, **given: Any) -> None:
 
 
 @command.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def status(as_json: bool) -> None:
-    """Where the server listens, what it has, what it runs."""
+    """Show where the server listens and what it runs."""
     told = api.get("/status")
     if as_json:
         screen.as_json(told)
@@ -48,7 +51,10 @@ def status(as_json: bool) -> None:
 
 @command.command()
 def stop() -> None:
-    """Stop the server. Its containers get their grace, deployed apps are there again when it starts."""
+    """Stop the server.
+
+    Its containers may finish within their grace. Deployed apps are there again when it starts.
+    """
     local = api.local_server()
     try:
         api.post("/shutdown")
@@ -61,10 +67,10 @@ def stop() -> None:
 
 
 @command.command()
-@click.option("--follow", "-f", is_flag=True, help="Go on as lines are written.")
+@click.option("--follow", "-f", is_flag=True, help="Follow new lines.")
 @click.option("--lines", "-n", default=100, show_default=True, help="How many of the last lines to begin with.")
 def logs(follow: bool, lines: int) -> None:
-    """The local server's own log."""
+    """Show the local server's own log."""
     try:
         found = settings.open_in_home("server.log", os.O_RDONLY)
     except FileNotFoundError:
@@ -81,8 +87,11 @@ def logs(follow: bool, lines: int) -> None:
 @command.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def journal(file: Path) -> None:
-    """Save what the scheduler was told lately. `inrush sim replay FILE` steps it again, from where it stood then. It
-    holds names, policies and environments of functions, no payloads and no secrets."""
+    """Save what the scheduler was last told.
+
+    `inrush sim replay FILE` steps it again. The file holds names, policies and environments of functions, but no
+    payloads and no secrets.
+    """
     saved = base64.b64decode(api.get("/journal")["file"])
     file.write_bytes(saved)
     click.echo(f"{len(saved)} bytes in {file}")

@@ -16,7 +16,8 @@ from inrush.cli import flags
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 @click.pass_context
 def command(ctx: click.Context, /, target: str, argv: tuple[str, ...], **given: Any) -> None:
-    """A shell, or COMMAND, in a fresh container of a function or class: its image, files, environment and limits.
+    """Open a shell, or run COMMAND, in a fresh container of a function or class, with its image, files, environment and
+    limits.
 
     TARGET is FILE::FUNCTION, or APP::FUNCTION for a deployed app.
     """

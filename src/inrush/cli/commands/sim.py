@@ -1,6 +1,9 @@
-"""`inrush sim SCENARIO`: the real scheduler on made-up nodes and traffic, in virtual time. One seed gives one run.
-`sim compare` has other systems' policies of scaling serve the same traffic, `sim fuzz` looks for seeds on which it
-fails, `sim replay` steps a recorded journal again."""
+"""`inrush sim SCENARIO`: the real scheduler on made-up nodes and traffic, in virtual time. The same seed gives the same
+run.
+
+`sim compare` has the scaling policies of other systems serve the same traffic, `sim fuzz` looks for seeds on which the
+scheduler fails, and `sim replay` steps a recorded journal again.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ HERE = Path(__file__).parent
 
 
 class _Scenarios(click.Group):
-    """What is no command is a scenario."""
+    """A group that takes any word which is no command as a scenario."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, "-h", "--help"):
@@ -32,20 +35,24 @@ class _Scenarios(click.Group):
 
 @click.group(cls=_Scenarios)
 def command() -> None:
-    """The scheduler in virtual time: `inrush sim SCENARIO` is `inrush sim run SCENARIO`."""
+    """Run the scheduler in virtual time.
+
+    `inrush sim SCENARIO` is short for `inrush sim run SCENARIO`.
+    """
 
 
 @command.command()
 @click.argument("scenario")
 @click.option("--seed", type=int, default=7, show_default=True, help="Decides traffic and faults.")
 @click.option("--trace", help="A CSV of arrivals, as the traffic of the scenario's first function.")
-@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there.")
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write the report to this file.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write it as a page, with charts.")
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write the charts as a picture.")
 def run(scenario: str, seed: int, trace: str | None, path: Path | None, html: Path | None, png: Path | None) -> None:
-    """Run SCENARIO and report waiting times, starts, GPU use, and a digest that is the same for the same seed.
+    """Run SCENARIO and report waiting times, starts and GPU use.
 
-    SCENARIO is the name of one that comes along (`inrush sim list`), or the path of a TOML file.
+    SCENARIO is the name of a built-in one (`inrush sim list`), or the path of a TOML file. The digest in the report is
+    the same for the same seed.
     """
     from inrush.sim.charts import charts
     from inrush.sim.page import page
@@ -69,7 +76,7 @@ def run(scenario: str, seed: int, trace: str | None, path: Path | None, html: Pa
 
 @command.command("list")
 def list_() -> None:
-    """The scenarios that come along."""
+    """List the built-in scenarios."""
     from inrush.sim.scenario import load, names
 
     screen.table(["scenario", "about"], [[name, load(name).about] for name in names()])
@@ -86,17 +93,26 @@ def list_() -> None:
     show_default=True,
     help="Seconds that a start takes; may be given several times.",
 )
-@click.option("--service-s", type=float, default=1.0, show_default=True, help="Of an input, where FILES do not say.")
+@click.option(
+    "--service-s",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Seconds that an input takes, where FILES do not say.",
+)
 @click.option(
     "--slots", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs at once in a container."
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="Decides what is left to chance.")
-@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write all numbers there.")
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write all numbers to this file.")
 def compare(
     files: tuple[str, ...], starts_s: tuple[float, ...], service_s: float, slots: int, seed: int, path: Path | None
 ) -> None:
-    """Our scaling beside that of other systems: tables of arrivals in FILES, each once for every time that a start may
-    take, or without any the traces that come along (two minutes)."""
+    """Compare inrush's scaling with that of other systems.
+
+    FILES are tables of arrivals, each played once for every length of a start. Without FILES the built-in traces are
+    used, which takes two minutes.
+    """
     from inrush.sim.compare import as_dict, compare, recorded
     from inrush.sim.traces import TRACES
 
@@ -112,7 +128,7 @@ def compare(
 
 
 def _show(told: dict[str, Any]) -> None:
-    """What the policies made of one trace."""
+    """Prints what each policy made of one trace."""
     slots = "1 slot" if told["slots"] == 1 else f"{told['slots']} slots"
     click.echo(f"{told['trace']}: {told['work_s']:.0f} s of work, a start takes {told['start_s']:g} s, {slots}")
     marks = dict.fromkeys(told["beaten"], "beaten") | dict.fromkeys(told["dominated_by"], "better in both")
@@ -129,7 +145,7 @@ def _show(told: dict[str, Any]) -> None:
 
 
 def _show_all(told: list[dict[str, Any]]) -> None:
-    """On how many traces ours beats each of the others, or is worse than it in both."""
+    """Prints on how many traces ours beats each of the others, or is worse than it in both respects."""
     rivals = [policy for policy in told[0]["policies"] if policy != "inrush"]
     counts = [[sum(rival in one[key] for one in told) for key in ("beaten", "dominated_by")] for rival in rivals]
     rows = [[rival, *count] for rival, count in zip(rivals, counts, strict=True)]
@@ -137,11 +153,14 @@ def _show_all(told: list[dict[str, Any]]) -> None:
 
 
 @command.command()
-@click.option("--seeds", type=int, default=100, show_default=True, help="How many worlds.")
+@click.option("--seeds", type=int, default=100, show_default=True, help="The number of worlds.")
 @click.option("--first", type=int, default=0, show_default=True, help="The seed to begin with.")
 def fuzz(seeds: int, first: int) -> None:
-    """Small worlds made up from seeds, full of trouble: the core's state is checked after every step, and every call
-    has to end. Prints the seeds that fail; status 1 if any does."""
+    """Check the scheduler in small worlds made up from seeds.
+
+    The state is checked after every step, and every call has to end. The seeds that fail are printed, and the status is
+    1 if any does.
+    """
     from inrush.sim.fuzz import failure
 
     failed = 0
@@ -159,8 +178,11 @@ def fuzz(seeds: int, first: int) -> None:
 @click.argument("journal", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--against", metavar="TREE", help="A source tree, or a git revision of this one.")
 def replay(journal: Path, against: str | None) -> None:
-    """Step a JOURNAL (`inrush server journal FILE`) again: how many decisions there are, or with `--against` the first
-    that another tree decides otherwise. Status 1 if there is one."""
+    """Step a JOURNAL (`inrush server journal FILE`) again.
+
+    Prints how many decisions there are; with `--against`, the first one that another source tree decides differently,
+    and the status is then 1.
+    """
     from inrush.sim.replay import compare, decisions, elsewhere, read
 
     told, entries = read(journal)
@@ -187,7 +209,7 @@ def replay(journal: Path, against: str | None) -> None:
 
 @contextlib.contextmanager
 def _tree(named: str) -> Iterator[Path]:
-    """The source tree of this name; a git revision is checked out for as long as it is needed."""
+    """The source tree of this name. A git revision is checked out for as long as it is needed."""
     if Path(named).is_dir():
         yield Path(named).resolve()
         return
@@ -203,7 +225,7 @@ def _tree(named: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _told(seed: int) -> Iterator[None]:
-    """A defect is told with all that it takes to see it again."""
+    """Prints a failure with everything that is needed to reproduce it."""
     try:
         yield
     except InternalError as error:

@@ -23,7 +23,13 @@ def command() -> None:
 @command.command()
 @flags.environment
 @click.argument("name")
-@click.option("--right", "rights", multiple=True, type=click.Choice(_RIGHTS), help="What it may; once for each.")
+@click.option(
+    "--right",
+    "rights",
+    multiple=True,
+    type=click.Choice(_RIGHTS),
+    help="A right of the token; may be given several times.",
+)
 @click.option("--all-environments", is_flag=True, help="For all environments, instead of one.")
 @click.option("--expires", metavar="TIME", default="90d", show_default=True, help="12h, 30d, 8w, or never.")
 def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: str) -> None:
@@ -42,7 +48,7 @@ def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: 
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def list_(as_json: bool) -> None:
     """Tokens and what they may."""
     found = api.get("/tokens")

@@ -14,9 +14,9 @@ from inrush.errors import NotFoundError
 @click.command()
 @flags.environment
 @click.argument("function")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def command(function: str, as_json: bool) -> None:
-    """Why FUNCTION has the containers it has, what its calls wait for, and what its starts cost.
+    """Say why FUNCTION has its containers, what its calls wait for, and what its starts cost.
 
     FUNCTION is app::function, or the function's name where only one app has one of that name.
     """

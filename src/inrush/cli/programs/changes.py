@@ -1,4 +1,5 @@
-"""Noticing that a program's files changed, by looking at them a few times a second: no daemon, any file system."""
+"""Notices changes of a program's files by looking at them a few times a second, without a daemon and on any file
+system."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ def files_of(program: ModuleType) -> list[Path]:
 
 
 def times_of(files: list[Path]) -> Times:
-    """When each was written; 0 for one that is gone, as editors make it for a moment."""
+    """When each file was last written; 0 for one that is gone, as editors remove files for a moment."""
     return {file: file.stat().st_mtime if file.exists() else 0.0 for file in files}
 
 
 def wait(before: Times) -> list[Path]:
-    """Returns once one of them was written, with those that were."""
+    """Returns the files that were written, once one of them was."""
     while True:
         time.sleep(_INTERVAL_S)
         now = times_of(list(before))
@@ -39,7 +40,7 @@ def wait(before: Times) -> list[Path]:
 
 
 def forget(files: list[Path]) -> None:
-    """Makes the next import of these files a fresh one."""
+    """Has the next import of these files read them again."""
     known = set(files)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)

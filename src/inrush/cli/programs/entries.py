@@ -1,6 +1,7 @@
-"""What of an app a command runs: a local entrypoint, a function, or a method of a class.
+"""What a command runs of an app: a local entrypoint, a function, or a method of a class.
 
-Named (`FILE::name`, `FILE::Class.method`), or the only local entrypoint, or the only function where there is none.
+It is named (`FILE::name`, `FILE::Class.method`), or the only local entrypoint, or the only function where there is no
+entrypoint.
 """
 
 from __future__ import annotations
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """Something to run. `code` has the signature that the command line is read by; `call` runs it with what was read.
-
-    `remote`: it runs in a container, and its result is worth showing.
-    """
+    """Something to run. The command line is read by the signature of `code`, and `call` runs it with what was read.
+    `remote` means that it runs in a container, and that its result is worth showing."""
 
     name: str
     code: Callable[..., Any]
@@ -33,12 +32,12 @@ class Entry(NamedTuple):
     remote: bool
 
     def arguments(self, args: Sequence[str], command: str = "") -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """From the command line; `command` is what stood before them."""
+        """The arguments from the command line. `command` is what stood before them, for error messages."""
         return options.parse(self.code, args, self.name, command)
 
 
 def choose(app: App, wanted: str, target: str) -> Entry:
-    """The entry called `wanted`, or the one that is meant without a name. A usage error lists the choices."""
+    """The entry called `wanted`, or the only one if there is no name. A usage error lists the choices."""
     entries = all_of(app)
     if wanted:
         if wanted in entries:
@@ -73,7 +72,7 @@ def _local(name: str, code: Callable[..., Any]) -> Entry:
 
 
 def _remotely(function: Any) -> Callable[..., Any]:
-    """`.remote`; what a generator yields is shown as it comes."""
+    """`.remote` of a function; items of a generator are shown as they come."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if not function.mark.is_generator:
@@ -86,7 +85,7 @@ def _remotely(function: Any) -> Callable[..., Any]:
 
 
 def _code(cls: Any, method: str) -> Callable[..., Any]:
-    """Something with the signature of the method, and behind it the parameters of its class."""
+    """A function with the signature of the method, followed by the parameters of its class."""
     plain = raw_of(getattr(cls.raw, method))
     own = inspect.signature(functools.partial(plain, None))
     hints = typing.get_type_hints(cls.raw)

@@ -1,6 +1,6 @@
-"""From `FILE[::name]` or `-m module[::name]` to a program: the module, its apps, and what of it to run.
+"""Finds a program by `FILE[::name]` or `-m module[::name]`: the module, its apps, and what of it to run.
 
-The file is imported under its own name, with its folder first on `sys.path`: exactly how a container imports it.
+The file is imported under its own name, with its folder first on `sys.path`, exactly as a container imports it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Program(NamedTuple):
         return found
 
     def app(self) -> tuple[App, str]:
-        """The app that is meant, and what of it (`wanted` without the app's variable)."""
+        """The app to run, and what of it to run: `wanted` without the app's variable."""
         apps = self.apps()
         first, _, rest = self.wanted.partition(".")
         if first in apps:
@@ -53,7 +53,7 @@ class Program(NamedTuple):
 
 
 def load(target: str, as_module: bool = False) -> Program:
-    """Imports the program. Raises `ProgramError` when its own code raises, a usage error when it is not there."""
+    """Imports the program. Raises `ProgramError` when its own code raises, and a usage error when it is not there."""
     path, _, wanted = target.partition("::")
     if path.startswith("-"):
         raise click.NoSuchOption(path)

@@ -43,7 +43,7 @@ def status_of(command: click.Command, args: Sequence[str] | None = None) -> int:
 
 
 def report(error: BaseException) -> int:
-    """Shows an error to people, on stderr; returns the status."""
+    """Shows an error to people on stderr, and returns the exit status."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, SystemExit):
@@ -66,10 +66,8 @@ def report(error: BaseException) -> int:
 
 
 def readable(error: BaseException) -> str:
-    """The traceback of an exception and of what caused it, with the user's frames only.
-
-    Where a function was run without a program around it, the traceback from its container says all.
-    """
+    """The traceback of an exception and its causes, with the user's frames only. Where a function ran without a program
+    around it, the traceback from its container is enough."""
     remote = _remote_traceback(error)
     if remote and not _users_frames(traceback.extract_tb(error.__traceback__)):
         return remote
@@ -79,7 +77,7 @@ def readable(error: BaseException) -> str:
 
 
 def _remote_traceback(error: BaseException) -> str:
-    """That of an error in a container; empty for others."""
+    """The traceback of an error in a container; empty for other errors."""
     from inrush.client._traceback import RemoteTraceback
 
     return error.__cause__.text.strip() if isinstance(error.__cause__, RemoteTraceback) else ""
@@ -97,7 +95,7 @@ def _keep_users_frames(described: traceback.TracebackException) -> None:
 
 
 def _users_frames(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
-    """Leaves out our frames, and those of the standard library that ours called."""
+    """The frames without those of inrush, and without those of the standard library that inrush called."""
     kept, below_ours = [], True
     for frame in frames:
         if frame.filename.startswith(_OURS):

@@ -1,4 +1,4 @@
-"""What containers print, of an app or of one container: the options that both verbs have, and how lines are shown."""
+"""The options and the output of commands that show what containers print."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def options(command: Command) -> Command:
     """Decorator: `--follow`, `--lines`, `--json`, as `follow`, `lines`, `as_json`."""
-    command = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")(command)
-    how_many = "How many of the last lines to begin with."
+    command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")(command)
+    how_many = "The number of latest lines to begin with."
     command = click.option("--lines", "-n", default=100, show_default=True, help=how_many)(command)
-    return click.option("--follow", "-f", is_flag=True, help="Go on as lines come.")(command)
+    return click.option("--follow", "-f", is_flag=True, help="Follow new lines.")(command)
 
 
 def show(path: str, follow: bool, lines: int, as_json: bool) -> None:

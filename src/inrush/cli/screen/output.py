@@ -46,12 +46,13 @@ def shown() -> Iterator[None]:
 
 
 def _is_programs(line: Log) -> bool:
-    """Not of an app's or a container's end: who runs it is told by errors and results."""
+    """Whether a line belongs to the program. That an app or a container ended is told by errors and results instead."""
     return bool(line.container) and line.stream != "end"
 
 
 class Plain:
-    """Lines, for files and pipes. What calls wait for is told when it lasts: a start of milliseconds is no news."""
+    """Plain lines, for files and pipes. What calls wait for is told only when it lasts, since a start takes
+    milliseconds."""
 
     def __init__(self, patience_s: float = 1.0) -> None:
         self._patience_s = patience_s
@@ -88,7 +89,7 @@ class Plain:
 
 
 class Live:
-    """Lines at the bottom of a terminal, only while there is something to tell."""
+    """Lines at the bottom of a terminal, shown only while there is something to tell."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -133,7 +134,7 @@ class Live:
             self._refresh()
 
     def close(self) -> None:
-        """Takes the lines away."""
+        """Removes the lines."""
         with self._lock:
             self._live.stop()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_terminal() -> bool:
-    """Whether output goes to a person."""
+    """Whether a person watches the output."""
     return sys.stdout.isatty()
 
 
@@ -32,7 +32,7 @@ def console(stderr: bool = False) -> Console:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table; plain, aligned columns when nobody watches."""
+    """A table; plain, aligned columns where no person watches."""
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if is_terminal():
         from rich.console import Console
@@ -52,17 +52,17 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def as_json(value: Any) -> None:
-    """For machines."""
+    """Prints a value as JSON, for machines."""
     click.echo(json.dumps(value, indent=2, default=str))
 
 
 def note(text: str) -> None:
-    """What we have to say beside the program's own output."""
+    """Prints a remark of inrush beside the program's own output."""
     click.echo(click.style(text, dim=True), err=True)
 
 
 def endpoints(app: App) -> Iterator[str]:
-    """Lines for each endpoint of a running or deployed app."""
+    """Prints each endpoint of a running or deployed app."""
     yield from located(app.urls, app.pages)
 
 
@@ -74,12 +74,12 @@ def located(urls: Mapping[str, str], pages: Mapping[str, str]) -> Iterator[str]:
 
 
 def warn(text: str) -> None:
-    """Something people should see that is no error."""
+    """Prints a warning, which is no error."""
     click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
 
 
 def listing(rows: Sequence[dict[str, Any]], machine: bool, columns: Sequence[str]) -> None:
-    """Objects of one kind, a row each: for machines all of them, for people these columns."""
+    """Prints objects of one kind, one in each row: for machines completely, for people these columns."""
     if machine:
         as_json(rows)
     elif not rows:
@@ -90,7 +90,7 @@ def listing(rows: Sequence[dict[str, Any]], machine: bool, columns: Sequence[str
 
 
 def facts(told: dict[str, Any], indent: int = 0) -> None:
-    """One object, a line for each thing it says; nested ones are indented."""
+    """Prints one object, with a line for each field; nested objects are indented."""
     width = max((len(name) for name in told), default=0)
     for name, value in told.items():
         label = " " * indent + click.style(name.replace("_", " ").ljust(width), bold=True)
@@ -106,7 +106,7 @@ def facts(told: dict[str, Any], indent: int = 0) -> None:
 
 
 def log_line(line: dict[str, Any], machine: bool) -> None:
-    """A line that a container printed, behind the container's id; what it wrote to stderr is dimmed."""
+    """Prints a line of a container behind the container's id. What it wrote to stderr is dimmed."""
     if machine:
         click.echo(json.dumps(line))
         return
@@ -115,7 +115,7 @@ def log_line(line: dict[str, Any], machine: bool) -> None:
 
 
 def visible(line: str) -> str:
-    """A line as a terminal shows it at its end: of a progress bar that is drawn over and over, the last state."""
+    """A line as a terminal shows it at its end: of a progress bar that is redrawn, the last state."""
     return line.rstrip("\r\n").rpartition("\r")[2]
 
 

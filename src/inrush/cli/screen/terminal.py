@@ -29,8 +29,8 @@ _STDIN, _STDOUT = 0, 1
 
 
 def attach(path: str, argv: Sequence[str] = (), **query: str) -> int:
-    """Runs a command and returns its status. With a terminal when there is one on both sides of us. A `--` that sets
-    the command apart is no part of it."""
+    """Runs a command and returns its status. It has a terminal when there is one on both sides. A `--` before the
+    command is no part of it."""
     argv = argv[1:] if argv[:1] == ("--",) else argv
     tty = os.isatty(_STDIN) and os.isatty(_STDOUT)
     columns, rows = shutil.get_terminal_size()
@@ -78,7 +78,8 @@ def _show_output(socket: ClientConnection) -> int:
 
 
 def _send_input(socket: ClientConnection, resizes: int) -> None:
-    """Until our input or the connection ends. Sizes go from here too: a signal handler must not touch the socket."""
+    """Sends input until it or the connection ends. Sizes of the terminal go from here too, since a signal handler must
+    not touch the socket."""
     from websockets.exceptions import ConnectionClosed
 
     sources = [_STDIN, resizes]
@@ -98,7 +99,7 @@ def _send_input(socket: ClientConnection, resizes: int) -> None:
 
 @contextlib.contextmanager
 def _resized() -> Iterator[int]:
-    """A descriptor that becomes readable when the terminal has another size."""
+    """A descriptor that becomes readable when the terminal changes its size."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
 
@@ -116,7 +117,7 @@ def _resized() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _raw() -> Iterator[None]:
-    """Every key goes to the container, Ctrl-C too."""
+    """Has every key sent to the container, Ctrl-C too."""
     import termios
     import tty
 
