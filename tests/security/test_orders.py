@@ -241,6 +241,24 @@ async def test_orders_with_other_descriptors_than_they_take_are_refused(node: No
     assert len(os.listdir(f"/proc/{_launcher_pid(node)}/fd")) == before
 
 
+@needs_root
+@pytest.mark.parametrize(
+    ("path", "flags"),
+    [("/", os.O_RDONLY), ("/tmp", os.O_PATH), ("/etc/shadow", os.O_PATH), ("/dev/null", os.O_PATH)],
+)
+async def test_no_way_to_further_files_is_handed_to_a_container(node: Node, path: str, flags: int) -> None:
+    leads = os.open(path, flags)
+    null = os.open(os.devnull, os.O_RDWR)
+    for place in range(3):
+        fds = [null] * 3
+        fds[place] = leads
+        with pytest.raises(LaunchError) as caught:
+            await node.launcher._ask("run", run_of(node), fds)
+        assert caught.value.code == "refused"
+    for fd in (leads, null):
+        os.close(fd)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),

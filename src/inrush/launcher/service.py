@@ -8,8 +8,10 @@ every value, `places` at every path, before anything is done.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -148,7 +150,7 @@ class Service:
         if not self._machine.features.templates:
             raise Refusal("template", f"templates are {self._machine.why['templates']}")
         self._check_root(spec.root)
-        _count(fds, 2)
+        _check_streams(fds, 2)
         stdio = (os.dup(fds[0]), os.dup(fds[1]))
         self._with_layers(
             rid, spec.root, spec.uid_base, list(stdio), lambda: self._templates.open(spec, stdio, self._answerer(rid))
@@ -161,7 +163,7 @@ class Service:
     def _fork(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         spec = orders.decode(ForkSpec, data)
         self._machine.places.check_devices(spec.devices)
-        _count(fds, 3)
+        _check_streams(fds, 3)
         template = self._templates.get(spec.template)
         if template is None:
             raise Refusal("unknown", f"template {spec.template!r} is not open (it was closed, or it died)")
@@ -180,7 +182,7 @@ class Service:
     def _run(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         spec = orders.decode(RunSpec, data)
         self._machine.places.check_devices(spec.devices)
-        _count(fds, 3)
+        _check_streams(fds, 3)
         self._check_root(spec.root)
         container = self._new(spec.id)
         kept = [os.dup(fd) for fd in fds]
@@ -196,7 +198,7 @@ class Service:
 
     def _enter(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         spec = orders.decode(EnterSpec, data)
-        _count(fds, 3)
+        _check_streams(fds, 3)
         into = self._known(spec.container)
         container = self._new(spec.id)
         try:
@@ -335,9 +337,17 @@ def _failure(error: Refusal | OSError) -> Failure:
     return Failure("refused" if isinstance(error, Refused) else "root", _words(error))
 
 
-def _count(fds: Fds, wanted: int) -> None:
+def _check_streams(fds: Fds, wanted: int) -> None:
+    """So many, and none that leads to further files: a directory of the machine would be a way into it for containers,
+    who are under none of the limits that the agent itself has been put under.
+    """
     if len(fds) != wanted:
         raise Refused(f"this takes {wanted} descriptors, not {len(fds)}")
+    for fd in fds:
+        mode = os.fstat(fd).st_mode
+        known = any(kind(mode) for kind in (stat.S_ISFIFO, stat.S_ISSOCK, stat.S_ISCHR, stat.S_ISREG))
+        if not known or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH:
+            raise Refused("a container gets pipes, sockets, terminals and open files, and nothing else")
 
 
 def _words(error: OSError) -> str:
