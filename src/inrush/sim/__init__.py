@@ -1,2 +1,2 @@
-"""A second shell for the core: virtual time, simulated nodes, faults and traffic. Nothing in it waits or draws
-chance."""
+"""The simulator: it drives the real core in virtual time, with simulated nodes, faults and traffic. Nothing in it waits
+or draws from a random source."""

@@ -1,7 +1,7 @@
-"""Chance without luck: a number told by a seed and a key, the same on every machine and in every run.
+"""Reproducible chance: a number that a seed and a key determine, the same on every machine and in every run.
 
-Each draw is named (`"start", container`, or in one piece, which is faster, `"start:co-1"`), not taken from a stream, so
-that a changed decision somewhere does not change what happens everywhere after it.
+Each draw is named (`"start", container`, or in one piece, which is faster, `"start:co-1"`) instead of being taken from
+a stream, so that one changed decision does not change all later draws.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ def uniform(seed: int, *key: object) -> float:
 
 
 def exponential(seed: int, *key: object) -> float:
-    """A positive number with mean 1: the gap to the next of events that do not know of each other."""
+    """A positive number with mean 1, such as the gap between independent events."""
     return -math.log1p(-uniform(seed, *key))
 
 
 def around(mean: float, spread: float, seed: int, *key: object) -> float:
-    """A positive number with this mean, log-normal; `spread` is the standard deviation of its logarithm (0: always
-    the mean)."""
+    """A log-normal positive number with this mean. `spread` is the standard deviation of its logarithm; 0 gives the
+    mean itself."""
     if spread <= 0:
         return mean
     first, second = _TWO(blake2b(_text(seed, key), digest_size=16).digest())

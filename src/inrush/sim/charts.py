@@ -1,5 +1,4 @@
-"""What is drawn of a simulation, as data: some charts, each with its lines over virtual time. `plots` makes a picture
-of them, `page` a page."""
+"""The charts of a simulation as data: lines over virtual time. `plots` draws them as a picture, `page` as a page."""
 
 from __future__ import annotations
 
@@ -12,16 +11,16 @@ if TYPE_CHECKING:
     from inrush.sim.world import World
 
 POINTS = 1000
-"""Of a line, at most; a chart has no more pixels."""
+"""The most points of a line, since a chart has no more pixels."""
 
 FUNCTIONS = 6
-"""So many are drawn: those that had the longest queues."""
+"""So many functions are drawn: those with the longest queues."""
 
 COLORS = ("#4269d0", "#ef8a17", "#3b9c73", "#c8385a", "#8a63b8", "#7a5a3a")
-"""Of lines that stand side by side; told apart by those who see no red or no green too."""
+"""Colours of lines that stand side by side; people who see no red or no green can tell them apart."""
 
 SHADES = ("#d9dee7", "#9db4e8", "#4269d0")
-"""Of lines of which each is a part of the one before."""
+"""Shades of lines of which each is a part of the one before."""
 
 
 class Line(NamedTuple):
@@ -38,16 +37,16 @@ class Chart(NamedTuple):
     time_s: Sequence[float]
     lines: tuple[Line, ...]
     nested: bool = False
-    """Each line is a part of the one before: what is below it is filled."""
+    """Whether each line is a part of the one before, so that the area below it is filled."""
 
     @property
     def colored(self) -> list[tuple[Line, str]]:
-        """Its lines, with a color each."""
+        """The chart's lines, each with a colour."""
         return list(zip(self.lines, SHADES if self.nested else COLORS, strict=False))
 
 
 def charts(world: World) -> list[Chart]:
-    """Of a world that has run."""
+    """All charts of a world that has run."""
     curves, queues, waits_s = world.gauge.curves, world.gauge.queues, world.gauge.waits_s
     time_s = curves["time_s"]
     every = max(1, -(-len(time_s) // POINTS))
@@ -72,7 +71,7 @@ def charts(world: World) -> list[Chart]:
 
 
 def headline(report: Report) -> dict[str, str]:
-    """What to look at first."""
+    """The numbers to look at first."""
     return {
         "calls": f"{report.calls:,}, {report.calls_lost:,} lost",
         "in the queue, p50 / p99": f"{report.queue_ms['p50']:,.0f} / {report.queue_ms['p99']:,.0f} ms",
@@ -84,7 +83,7 @@ def headline(report: Report) -> dict[str, str]:
 
 
 def ticks(most: float, count: int = 4) -> list[float]:
-    """Round numbers from 0 up to `most`, at most a few of them."""
+    """A few round numbers from 0 up to `most`."""
     raw = most / count
     unit = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
     step = next((unit * k for k in (1, 2, 5, 10) if unit * k >= raw), unit)
@@ -92,5 +91,5 @@ def ticks(most: float, count: int = 4) -> list[float]:
 
 
 def peaks(values: Sequence[float], every: int) -> list[float]:
-    """The most of each so many values: a spike is not thinned away."""
+    """The largest of every so many values, so that thinning keeps spikes."""
     return [max(values[start : start + every]) for start in range(0, len(values), every)]

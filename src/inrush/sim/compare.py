@@ -1,7 +1,8 @@
-"""All policies on all traces, and what came out as a page: `make compare` writes `docs/autoscaling-compared.md`.
+"""Compares all policies on all traces, and writes the outcome as a page: `make compare` writes
+`docs/autoscaling-compared.md`.
 
-A policy *beats* another on a trace with a lower p99 of the queue delay at no more container seconds; it *dominates* it
-with a lower p99 and fewer of them.
+A policy *beats* another on a trace with a lower p99 of the queue delay at no more container seconds. It *dominates* the
+other with both a lower p99 and fewer container seconds.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from inrush.sim.traffic import Traffic
 RIVALS: tuple[Rival, ...] = (Knative, RayServe, Keda, QueueDelay, RequestCount, Beta9Endpoint, Beta9Queue)
 SEED = 7
 DENSE = 10.0
-"""Containers at work on average from which on a trace is dense."""
+"""From so many busy containers on average on, a trace is dense."""
 SHARE, DISTANCE = 0.8, 1.3
-"""What is aimed at: the part of the traces on which each rival is beaten, and the distance to the oracle."""
+"""The goals: the part of the traces on which each rival is beaten, and the distance to the oracle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One trace."""
+    """The outcome of all policies on one trace."""
 
     trace: Trace
     ours: Outcome
@@ -54,18 +55,18 @@ class Row:
 
     @property
     def distance(self) -> float:
-        """Of ours to the oracle, in container seconds at equal p99."""
+        """How much more container time ours pays than the oracle, at equal p99."""
         return self.ours.gpu_s / self.oracle_s
 
 
 def compare(traces: Iterable[Trace], seed: int = SEED, tuning: Tuning = TUNING) -> list[Row]:
-    """Every policy on each of the traces."""
+    """Plays each of the traces with every policy."""
     return [_row(trace, seed, tuning) for trace in traces]
 
 
 def recorded(path: str, starts_s: Iterable[float], slots: int = 1, service_s: float = 1.0) -> Iterator[Trace]:
-    """The arrivals in a file, once for each time that a start may take; `service_s` where it does not say how long they
-    run. Raises `InvalidError` for what cannot be read or is empty."""
+    """The arrivals in a file as traces, one for each length of a start. `service_s` is used where the file does not say
+    how long they run. Raises `InvalidError` for a file that cannot be read or is empty."""
     traffic = Traffic(trace=path)
     if next(iter(traffic.arrivals(0, "")), None) is None:
         raise InvalidError(f"{path} holds no arrivals: a row for each call, with a column that says when")
@@ -75,23 +76,25 @@ def recorded(path: str, starts_s: Iterable[float], slots: int = 1, service_s: fl
 
 
 def beats(one: Outcome, other: Outcome) -> bool:
-    """A lower p99 at no more container seconds. A fixed pool is sized to equal them, rounded up to a container."""
+    """Whether a policy has a lower p99 at no more container seconds. A fixed pool is sized to cost the same, rounded up
+    to a container."""
     return one.p99_s < other.p99_s and (one.gpu_s <= other.gpu_s or other.policy == "fixed")
 
 
 def dominates(one: Outcome, other: Outcome) -> bool:
-    """Better in both."""
+    """Whether a policy has both a lower p99 and fewer container seconds."""
     return one.p99_s < other.p99_s and one.gpu_s < other.gpu_s
 
 
 def beaten(rows: list[Row]) -> dict[str, int]:
-    """By rival, the traces on which ours beats it."""
+    """For each rival, the traces on which ours beats it."""
     names = [rival.policy for rival in rows[0].rivals]
     return {name: sum(beats(row.ours, row.rivals[k]) for row in rows) for k, name in enumerate(names)}
 
 
 def unbeatable(row: Row) -> str:
-    """Why no policy beats all rivals of the trace at once; empty where one may. A fixed pool costs what ours does."""
+    """Why no policy can beat all rivals of the trace at once; empty where one may. A fixed pool costs what ours
+    does."""
     least = min(row.rivals, key=lambda rival: rival.p99_s)
     if not least.p99_s:
         return f"{least.policy}'s p99 is 0"
@@ -103,12 +106,12 @@ def unbeatable(row: Row) -> str:
 
 
 def dominated(rows: list[Row]) -> list[str]:
-    """Where a rival dominates ours."""
+    """The traces on which a rival dominates ours."""
     return [f"{rival.policy} on {row.trace.name}" for row in rows for rival in row.rivals if dominates(rival, row.ours)]
 
 
 def as_dict(row: Row) -> dict[str, Any]:
-    """A row for machines: what each policy made of the trace, and how ours stands to it."""
+    """A row for machines: the outcome of each policy, and how ours compares."""
     return {
         "trace": row.trace.name,
         "start_s": row.trace.start_s,
@@ -123,7 +126,7 @@ def as_dict(row: Row) -> dict[str, Any]:
 
 
 def line(row: Row) -> str:
-    """A row of the table. A star where ours beats the rival, an exclamation mark where the rival dominates ours."""
+    """A row of the table. A star marks a rival that ours beats, an exclamation mark one that dominates ours."""
     cells = [f"{row.trace.name}", f"{row.trace.start_s:g}", _cell(row.ours, row.work_s)]
     for rival in row.rivals:
         mark = " *" if beats(row.ours, rival) else " !" if dominates(rival, row.ours) else ""
@@ -132,7 +135,7 @@ def line(row: Row) -> str:
 
 
 def page(rows: list[Row]) -> str:
-    """The measured part of the page: what was aimed at and reached, then the table."""
+    """The measured part of the page: goals and results, then the table."""
     lines = [line(row) for row in rows]
     names = ["trace", "start, s", "inrush", *(rival.policy for rival in rows[0].rivals), "to the oracle"]
     digest = blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""What goes wrong with nodes: they die, fall silent, or are slow, and come back or not."""
+"""What goes wrong with nodes: they die, fall silent or are slow, and come back or not."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ class Struck(Protocol):
 
 
 def plan(world: Struck, fault: Fault) -> None:
-    """Have it happen at its times."""
+    """Schedules a fault at its times."""
     for number in range(fault.times):
         world.at(fault.at_s + number * fault.every_s, _strike, world, fault, number)
 
 
 def _strike(world: Struck, fault: Fault, number: int) -> None:
-    """Nodes are chosen by hashing, among those that are well."""
+    """Strikes nodes that are well, chosen by hashing."""
     strike = {"loss": _lose, "silence": _silence, "slow": _slow}[fault.kind]
     for machine in chosen(world, fault, number):
         strike(world, fault, machine)
 
 
 def chosen(world: Struck, fault: Fault, number: int) -> list[Machine]:
-    """The nodes it happens to."""
+    """The nodes that a fault strikes."""
     well = [
         machine
         for machine in world.machines.values()
@@ -92,7 +92,7 @@ def _silence(world: Struck, fault: Fault, machine: Machine) -> None:
 
 
 def _give_up(world: Struck, machine: Machine) -> None:
-    """The server notices that the link is gone."""
+    """Has the server notice that a link is gone."""
     machine.given_up = True
     machine.unsaid.clear()
     machine.unheard.clear()
@@ -100,8 +100,8 @@ def _give_up(world: Struck, machine: Machine) -> None:
 
 
 def _hear(world: Struck, machine: Machine) -> None:
-    """The link is there again: what waited on both ends goes through, or, where the server had given the node up, it
-    joins anew and says what still runs."""
+    """Restores a link. What waited on both ends goes through; where the server had given the node up, the node joins
+    again and reports what still runs."""
     machine.silent = False
     if machine.id not in world.machines:
         return

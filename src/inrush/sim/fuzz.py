@@ -1,8 +1,9 @@
-"""Worlds made up from a seed, small and full of trouble: is the core sound after every step, and does everything end?
+"""Small worlds made up from a seed and full of trouble, to check that the core is sound after every step and that
+everything ends.
 
-What may happen in one: pools that are static, elastic, stocked out; functions with and without GPUs, parts of them,
-priorities, bounds, retries; starts and inputs that crash; nodes that die, fall silent, flap, are slow. Nodes always
-come back, so every call must end.
+A world may have pools that are static, elastic or out of stock; functions with and without GPUs, with parts of them,
+priorities, bounds and retries; starts and inputs that crash; nodes that die, fall silent, flap or are slow. Nodes
+always come back, so every call must end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from inrush.wire import FunctionSpec, GpuRequest, Resources, Retries, ScalePolic
 T = TypeVar("T")
 
 END_S = 7200.0
-"""Virtual seconds within which everything must have ended; what runs in these worlds takes minutes."""
+"""Virtual seconds within which everything must have ended. What runs in these worlds takes minutes."""
 
 
 class Dice:
@@ -30,19 +31,19 @@ class Dice:
         self._seed, self._key = seed, key
 
     def among(self, name: str, choices: Sequence[T]) -> T:
-        """One of these."""
+        """One of these values."""
         return choices[int(uniform(self._seed, *self._key, name) * len(choices))]
 
     def whole(self, name: str, least: int, most: int) -> int:
-        """A whole number within these, both included."""
+        """A whole number between these, both included."""
         return self.among(name, range(least, most + 1))
 
     def between(self, name: str, least: float, most: float) -> float:
-        """A number within these."""
+        """A number between these."""
         return least + (most - least) * uniform(self._seed, *self._key, name)
 
     def chance(self, name: str, share: float) -> bool:
-        """True in this share of cases."""
+        """True in this part of all cases."""
         return uniform(self._seed, *self._key, name) < share
 
 
@@ -117,14 +118,14 @@ def _workload(seed: int, number: int, pools: list[Pool]) -> Workload:
 
 
 def _gpu(dice: Dice, pool: Pool) -> tuple[GpuRequest, ...]:
-    """Nothing that the first pool could not give."""
+    """A GPU request that the first pool can meet."""
     own = GpuRequest(type=pool.gpu_type, count=dice.whole("count", 1, pool.gpus))
     part = GpuRequest(type=pool.gpu_type, share=dice.among("share", (0.25, 0.5)))
     return dice.among("gpu", ((), (own,), (part,), (GpuRequest(type="ANY"),), (GpuRequest(type="H100"), own)))
 
 
 def _scale(dice: Dice, may_stay: bool) -> ScalePolicy:
-    """With `may_stay`, there may be a minimum: of GPUs, it could hold all there are for ever."""
+    """A scaling policy. Only with `may_stay` may it have a minimum, since a minimum could hold all GPUs for ever."""
     slots = dice.among("slots", (1, 1, 2, 5))
     return ScalePolicy(
         min_containers=dice.among("min", (0, 0, 0, 1)) if may_stay else 0,

@@ -1,5 +1,5 @@
-"""What is looked at while a simulation runs: GPUs there, held, busy; queues; who has how much. Counted as things
-change, and read once every `sample_s`, which gives the curves of the report."""
+"""What a simulation is measured by while it runs: GPUs that exist, are held and are busy, queues, and who holds how
+much. Counts change as things happen, and are read once every `sample_s` for the curves of the report."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Gauge:
         self.queues: dict[str, array[float]] = {}
         """Waiting inputs by function."""
         self.waits_s: dict[str, array[float]] = {}
-        """By function, the 99th percentile of the time in the queue of those that began since the last look."""
+        """For each function: the 99th percentile of the queue delay of inputs that began since the last sample."""
         self._begun: dict[str, int] = {}
         self.gpu_s_there = 0.0
-        """GPU seconds of nodes that are there, whatever they do."""
+        """GPU seconds of all nodes, whatever they did."""
         self.cost = 0.0
-        """Of nodes, by their price an hour."""
+        """The cost of all nodes, by their price per hour."""
         self.gpus_most = 0
         self.nodes_most = 0
         self._nodes = 0
@@ -78,22 +78,22 @@ class Gauge:
 
     @property
     def busy_while_waiting(self) -> float:
-        """While some function waits for a place: the share of the GPUs it could use that containers start on or run
-        inputs on. 1 when none ever waited."""
+        """While some function waits for a place: the part of the GPUs it could use on which containers start or run
+        inputs. 1 when none ever waited."""
         busy, there = self._busy_while_waiting
         return busy / there if there else 1.0
 
     @property
     def fairness(self) -> float:
-        """Jain's index of what apps of one priority that wait for a place hold of the cluster, on average: 1 when all
-        have as much as the others, 1/n when one has all."""
+        """Jain's index of the shares that waiting apps of one priority hold, on average: 1 when all hold the same, 1/n
+        when one holds everything."""
         total, count = self._fair
         return total / count if count else 1.0
 
     # ── as things change ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def node(self, machine: Machine, sign: int) -> None:
-        """A node has come or gone."""
+        """Counts a node that came (1) or went (-1)."""
         self._integrate()
         self._nodes += sign
         self._price += sign * self._world.price(machine.pool)
@@ -103,25 +103,25 @@ class Gauge:
         self.gpus_most = max(self.gpus_most, int(sum(self._there.values())))
 
     def held(self, running: Running, sign: int) -> None:
-        """A container has come or gone; when it goes, it runs nothing."""
+        """Counts a container that came (1) or went (-1). One that goes runs nothing."""
         if running.gpus:
             _add(self._held, running.gpu_type, sign * running.gpus)
             if sign < 0 and running.ready:
                 _add(self._idle, running.gpu_type, -running.gpus)
 
     def ready(self, running: Running) -> None:
-        """A container may run inputs, and does not yet."""
+        """Counts a container that may run inputs and runs none yet."""
         if running.gpus:
             _add(self._idle, running.gpu_type, running.gpus)
 
     def busy(self, running: Running, sign: int) -> None:
-        """A container has begun to run inputs, or runs none any more."""
+        """Counts a container that began to run inputs (1) or runs none any more (-1)."""
         if running.gpus:
             _add(self._busy, running.gpu_type, sign * running.gpus)
             _add(self._idle, running.gpu_type, -sign * running.gpus)
 
     def finish(self) -> None:
-        """It is over."""
+        """Adds up what is left at the end."""
         self._integrate()
 
     def _integrate(self) -> None:
@@ -133,7 +133,7 @@ class Gauge:
     # ── now and then ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def sample(self) -> None:
-        """Look at everything."""
+        """Reads all counts for the curves."""
         functions = list(self._world.cluster.functions.values())
         self._note_waiting([f for f in functions if f.queued and f.wanted > f.live])
         row = (

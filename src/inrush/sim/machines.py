@@ -1,4 +1,4 @@
-"""Simulated nodes and containers, as they are, whatever the core believes."""
+"""Simulated nodes and containers as they really are, whatever the core believes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from inrush.wire import Inventory
 
 @dataclass(slots=True, eq=False)
 class Machine:
-    """A node. A dead one runs nothing and says nothing; a silent one runs on, and what it says waits in `unsaid` until
-    its link is back, unless the server has given it up (`given_up`) meanwhile."""
+    """A simulated node. A dead node runs and reports nothing. A silent one runs on, and its reports wait in `unsaid`
+    until its link is back, unless the server has given it up (`given_up`) meanwhile."""
 
     id: str
     pool: str
@@ -25,7 +25,7 @@ class Machine:
     containers: dict[str, Running] = field(default_factory=dict)
     unsaid: list[events.Event] = field(default_factory=list)
     unheard: list[tuple[object, ...]] = field(default_factory=list)
-    """What was sent to it over a link that was cut: method and arguments."""
+    """What was sent to it over a cut link: method and arguments."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,9 +41,9 @@ class Running:
     since: float
     ready: bool = False
     leaving: bool = False
-    """It was told to go, and what it runs may end before."""
+    """It was told to stop, and may finish what it runs."""
     busy_since: float = 0.0
     inputs: set[tuple[str, int]] = field(default_factory=set)
-    """Those that it runs."""
+    """Inputs that it runs."""
     ahead: deque[tuple[str, int]] = field(default_factory=deque)
-    """Those that it was sent and has no slot for yet."""
+    """Inputs that it was sent and has no slot for yet."""

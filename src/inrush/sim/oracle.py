@@ -20,16 +20,16 @@ SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Parts of the allowed delay that are tried."""
 
 LATE = (0.0, 0.5, 1.0)
-"""Parts of an input's patience after which a container that is started for it is ready."""
+"""Parts of an input's patience after which a container that is started for it becomes ready."""
 
 
 def work_s(trace: Trace, requests: list[Request]) -> float:
-    """Container seconds of the inputs alone, all slots full."""
+    """Container seconds of the inputs alone, with all slots full."""
     return sum(request.service_s for request in requests) / trace.slots
 
 
 def oracle_s(trace: Trace, requests: list[Request], p99_s: float) -> float:
-    """Container seconds that the oracle pays if none waits for longer than `p99_s`."""
+    """Container seconds that the oracle pays if no input waits longer than `p99_s`."""
     plans = [(p99_s * share, p99_s * share * late) for share in SHARES for late in LATE]
     return min(_paid_s(requests, trace.start_s, patience_s, late_s) for patience_s, late_s in plans) / trace.slots
 

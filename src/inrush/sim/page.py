@@ -1,4 +1,4 @@
-"""The report of a simulation as one HTML file: numbers, and charts as SVG. It needs nothing from anywhere."""
+"""The report of a simulation as one HTML file with numbers and SVG charts. It loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ th { font-weight: 500; color: #667080 }
 
 
 def page(report: Report, about: str, charts: Sequence[Chart]) -> str:
-    """The whole page."""
+    """The whole page as HTML."""
     title = f"{report.scenario}, seed {report.seed}"
     facts = "".join(
         f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in headline(report).items()

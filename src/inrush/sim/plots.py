@@ -17,7 +17,7 @@ FAINT = "#667080"
 
 
 def draw(charts: Sequence[Chart], report: Report, path: Path) -> None:
-    """Write a PNG. Raises `InvalidError` where matplotlib is not there."""
+    """Writes a PNG. Raises `InvalidError` where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine

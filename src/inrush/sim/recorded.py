@@ -62,10 +62,10 @@ _UNITS = {
 _DATES = ("%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d %H:%M:%S %Z")
 _NOTHING = frozenset({"", "nan", "na", "n/a", "none", "null", "-"})
 MINUTES_LEAST = 10
-"""So many columns called 1, 2, 3, … are minutes."""
+"""At least so many columns called 1, 2, 3, … are taken for minutes."""
 
 _EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
-"""Above this a number is no time in seconds since 1970 of our days, but one in this unit."""
+"""A number above this is no time in seconds since 1970 of our days, but one in this unit."""
 
 
 class Durations(Section, frozen=True):
@@ -76,7 +76,7 @@ class Durations(Section, frozen=True):
 
 
 class _Columns:
-    """Which column says what, by the names in the header."""
+    """Which column means what, by the names in the header."""
 
     def __init__(self, header: Sequence[str], path: str) -> None:
         self.arrival, self.arrival_unit = _find(header, _ARRIVAL)
@@ -95,7 +95,8 @@ class _Columns:
 
 
 def recorded(path: str, durations: Durations) -> Iterator[tuple[float, float | None]]:
-    """(when it arrives, how long it runs) of every call, in order. Raises `InvalidError` naming the line at fault."""
+    """For every call, in order: when it arrives and how long it runs. Raises `InvalidError` naming the line at
+    fault."""
     found = sorted(_calls(path, durations), key=lambda call: call[0])
     began = found[0][0] if found else 0.0
     for number, (at, service_s, count) in enumerate(found):
@@ -122,7 +123,8 @@ def _calls(path: str, durations: Durations) -> Iterator[tuple[float, float | Non
 
 
 def _minutes(path: str, table: Iterator[Row], minutes: Sequence[int]) -> Iterator[tuple[float, float | None, int]]:
-    """Rows are functions, columns the calls of a minute: all together, each minute's spread evenly."""
+    """Arrivals of a table whose rows are functions and whose columns count the calls of a minute: all functions
+    together, each minute's calls spread evenly."""
     counts = [0] * (len(minutes) + 1)
     for line, row in table:
         try:
@@ -161,7 +163,7 @@ def _tokens(row: Sequence[str], column: int | None) -> float:
 
 
 def _number(text: str) -> float | None:
-    """None where a cell says nothing."""
+    """The number in a cell; None where it is empty."""
     text = text.strip()
     if text.lower() in _NOTHING:
         return None
@@ -211,7 +213,7 @@ def _is_time(cells: Sequence[str]) -> bool:
 
 
 def _find(header: Sequence[str], names: Sequence[str]) -> tuple[int | None, float | None]:
-    """The column of the first of these names that is there, and the unit that its name ends with."""
+    """The first of these names that is a column, and the unit that its name ends with."""
     plain = [_plain(cell) for cell in header]
     for name in names:
         for position, (stem, unit) in enumerate(plain):
@@ -221,7 +223,7 @@ def _find(header: Sequence[str], names: Sequence[str]) -> tuple[int | None, floa
 
 
 def _plain(cell: str) -> tuple[str, str]:
-    """`Service Time (ms)` → (`servicetime`, `ms`)."""
+    """A column's name without its unit, and the unit: `Service Time (ms)` gives (`servicetime`, `ms`)."""
     words = [word for word in re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", cell).lower()) if word]
     unit = words.pop() if len(words) > 1 and words[-1] in _UNITS else ""
     return "".join(words), unit

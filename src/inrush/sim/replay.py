@@ -22,7 +22,7 @@ from inrush.errors import InvalidError
 
 
 class Difference(NamedTuple):
-    """The first step in which two trees decide otherwise; None where one has ended."""
+    """The first step in which two trees decide differently. None stands for a side that has ended."""
 
     here: dict[str, Any] | None
     there: dict[str, Any] | None
@@ -44,8 +44,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[tuple[float, Any]]]:
 
 
 def decisions(path: Path) -> Iterator[dict[str, Any]]:
-    """What the core of this tree decides, step by step. A step that fails is told as `failed`, and passed over as a
-    server does. Raises `InvalidError` for what is no journal, and for a checkpoint that this core cannot read."""
+    """What the core of this tree decides, step by step. A step that fails is reported as `failed` and passed over,
+    as a server does. Raises `InvalidError` for a file that is no journal, and for a checkpoint that this core
+    cannot read."""
     told, entries = read(path)
     cluster = beginning(path, told)
     for number, (now, event) in enumerate(entries):
@@ -105,7 +106,7 @@ def elsewhere(path: Path, tree: Path) -> Iterator[dict[str, Any]]:
 
 
 def compare(here: Iterator[dict[str, Any]], there: Iterator[dict[str, Any]]) -> Difference | None:
-    """Where two streams of decisions part; None where they do not. Words (`why`) may differ."""
+    """Where two streams of decisions part; None where they do not. Sentences (`why`) may differ."""
     while True:
         one, other = next(here, None), next(there, None)
         if one is None and other is None:
@@ -115,7 +116,7 @@ def compare(here: Iterator[dict[str, Any]], there: Iterator[dict[str, Any]]) -> 
 
 
 def plain(value: Any) -> Any:
-    """Without words, and as JSON has it."""
+    """A decision without sentences, as JSON has it."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items() if name != "why" and value.get("type") != "Waiting"}
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value

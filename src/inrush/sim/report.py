@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from inrush.sim.world import World
 
 WALL = ("wall_s", "decision_us")
-"""The fields that the machine has a part in; all others are told by scenario and seed alone."""
+"""Fields that depend on the machine. Scenario and seed alone determine all others."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,54 +22,56 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     seed: int
     decisions_digest: str
-    """Of every effect of every step, with its time: two runs decided alike if and only if theirs are equal."""
+    """A digest of every effect of every step with its time. It is equal for two runs exactly when they decided
+    alike."""
     decisions: int
     steps: int
     checks: int
-    """So often the core's whole state was held to its invariants."""
+    """How often the core's whole state was checked against its invariants."""
     gpus: int
-    """The most that were there at once."""
+    """The most GPUs at once."""
     nodes: int
-    """The same."""
+    """The most nodes at once."""
     calls: int
     inputs: int
     calls_lost: int
-    """Calls of which some input ended otherwise than well, or not at all."""
+    """Calls of which some input failed or did not end."""
     calls_open: int
-    """Of those, the ones that had not ended when the world did."""
+    """Lost calls that had not ended when the simulation did."""
     queue_ms: dict[str, float]
     """p50, p95 and p99 of the time from an input's arrival until it first begins."""
     functions: dict[str, dict[str, Any]]
-    """Calls, inputs, losses and queue_ms by function; where its workload has an `slo_ms`, that, and `slo_kept`."""
+    """For each function: calls, inputs, losses and queue_ms, and where its workload has an `slo_ms`, that and
+    `slo_kept`."""
     cold_starts: int
     gpu_s_used: float
-    """GPU seconds in which the container that held them ran some input."""
+    """GPU seconds in which the container that held them ran an input."""
     gpu_s_paid: float
     """GPU seconds for which a container held them."""
     gpu_s_there: float
-    """GPU seconds of nodes that were there."""
+    """GPU seconds of all nodes."""
     cost: float
-    """Of the nodes, at the prices of their pools."""
+    """The cost of all nodes at the prices of their pools."""
     utilisation: float
-    """Of the GPU seconds paid, the share that was used."""
+    """The part of the paid GPU seconds that was used."""
     gpu_busy_while_waiting: float
-    """While some function waited for a place: the share of the GPUs it could use that ran inputs or starts."""
+    """While some function waited for a place: the part of the GPUs it could use that ran inputs or starts."""
     fairness: float
     """Jain's index over apps that wait, on average."""
     preemptions: int
-    """Containers that were made to go while they ran something."""
+    """Containers that were stopped while they ran something."""
     virtual_s: float
     decision_us: dict[str, float]
-    """p50, p95, p99 and the most of what a step of the core took, of a sample of them."""
+    """p50, p95, p99 and the maximum of the time that a step of the core took, over a sample of steps."""
     wall_s: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as plain data, for JSON."""
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
 
 
 def report(world: World, name: str, wall_s: float) -> Report:
-    """Of a world that has run."""
+    """The report of a world that has run."""
     tally, gauge = world.tally, world.gauge
     steps = sorted(tally.step_s)
     return Report(

@@ -1,4 +1,4 @@
-"""The simulator's front door: a scenario and a seed in, a world that has run and its report out."""
+"""The simulator's entry: it takes a scenario and a seed, and returns a report."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from inrush.sim.world import World
 
 
 def simulate(scenario: str | Scenario, seed: int) -> Report:
-    """Run a scenario (a name, the path of a TOML file, or the thing itself) in virtual time.
+    """Runs a scenario (a name, the path of a TOML file, or a `Scenario`) in virtual time.
 
-    The same scenario and seed give the same report, but for `report.WALL`. Raises `InvalidError` for a scenario that
-    does not exist or is not well-formed, `Unsound` when the core contradicts itself.
+    The same scenario and seed give the same report, except for the fields in `report.WALL`. Raises `InvalidError` for a
+    scenario that does not exist or is not well-formed, and `Unsound` when the core contradicts itself.
     """
     return simulated(scenario, seed)[1]
 
 
 def simulated(scenario: str | Scenario, seed: int, name: str = "given") -> tuple[World, Report]:
-    """As `simulate`, with the world, which has the curves."""
+    """Runs a scenario like `simulate`, and returns the world too, which has the curves."""
     name = scenario if isinstance(scenario, str) else name
     world = World(load(scenario) if isinstance(scenario, str) else scenario, seed)
     began = time.perf_counter()

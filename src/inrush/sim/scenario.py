@@ -1,7 +1,6 @@
-"""What is simulated, as data: pools of nodes, functions with their traffic, and what goes wrong. Read from TOML.
+"""What is simulated, as data: pools of nodes, functions with their traffic, and faults. It is read from TOML.
 
-Scenarios that come with inrush are the files of `scenarios/`; `load` takes their name, or the path of a file of one's
-own.
+The files in `scenarios/` come with inrush. `load` takes their names, or the path of another file.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from inrush.wire import FunctionSpec
 
 
 class Pool(PoolSpec, frozen=True):
-    """A simulated pool; `node_s` is a mean here."""
+    """A simulated pool, whose `node_s` is a mean."""
 
     node_spread: float = 0.1
 
@@ -32,22 +31,22 @@ class Workload(Section, frozen=True):
     traffic: Traffic
     app: str = "app"
     inputs: int = 1
-    """Inputs of a call; more than one makes it a map."""
+    """Inputs of one call. More than one makes it a map."""
     start_s: float = 0.01
     start_spread: float = 0.3
     service_s: float = 0.1
-    """Of an input, where the traffic does not say it."""
+    """Seconds that an input takes, where the traffic does not say it."""
     service_spread: float = 0.5
     start_fails: float = 0.0
-    """Share of the starts that crash."""
+    """The part of the starts that crash."""
     input_crashes: float = 0.0
-    """Share of the attempts that take their container with them."""
+    """The part of the attempts that crash their container."""
     slo_ms: float | None = None
-    """What is promised to callers: of 100 inputs, 99 wait no longer. The report says whether it was kept."""
+    """The promise to callers that 99 of 100 inputs wait no longer than this. The report says whether it was kept."""
 
     @property
     def function(self) -> str:
-        """Id of the function."""
+        """The id of the function."""
         return f"fn-{self.app}-{self.spec.name}"
 
 
@@ -74,18 +73,18 @@ class Fault(Section, frozen=True):
 
 
 class Override(Section, frozen=True):
-    """People change the policy of a function while it runs."""
+    """A person changes the policy of a function while it runs."""
 
     at_s: float
     function: str
-    """Id: `fn-APP-NAME`."""
+    """The function's id: `fn-APP-NAME`."""
     min_containers: int | None = None
     max_containers: int | None = None
     buffer_containers: int | None = None
 
 
 class Scenario(Section, frozen=True):
-    """A world and what happens in it. It ends when all calls have, or at `end_s`."""
+    """A world and what happens in it. It ends when all calls have ended, or at `end_s`."""
 
     about: str
     pools: tuple[Pool, ...]
@@ -94,20 +93,21 @@ class Scenario(Section, frozen=True):
     overrides: tuple[Override, ...] = ()
     end_s: float = 86_400.0
     link_s: float = 0.001
-    """How long a message takes between server and node."""
+    """Seconds that a message takes between server and node."""
     sample_s: float = 1.0
-    """How often queues and GPUs are looked at for the report."""
+    """How often queues and GPUs are sampled for the report."""
     check_s: float | None = None
-    """How often the invariants of the core's whole state are checked; 0 for after every step, None for at the end."""
+    """How often the invariants of the core's whole state are checked; 0 for after every step, None for only at the
+    end."""
 
 
 def names() -> list[str]:
-    """Scenarios that come with inrush."""
+    """Names of the scenarios that come with inrush."""
     return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
 
 
 def load(name: str) -> Scenario:
-    """The scenario of this name, or in the file of this path. Raises `InvalidError` saying what is wrong with it."""
+    """The scenario of this name, or in the file at this path. Raises `InvalidError` saying what is wrong with it."""
     try:
         path = _folder() / f"{name}.toml" if name in names() else Path(name)
         return msgspec.toml.decode(path.read_text(), type=Scenario)

@@ -32,25 +32,25 @@ from inrush.wire import Status
 OK = int(Status.OK)
 
 STOP_S = 0.02
-"""How long an idle container takes to end."""
+"""Seconds that an idle container takes to end."""
 
 TIMED_STEPS = 16
-"""Of so many steps one is timed."""
+"""One of so many steps is timed."""
 
 
 class Director(Protocol):
-    """Somebody who sets how many containers there are, in place of the core's own policy: by stepping
-    `events.ScaleOverridden` with `min_containers` and `max_containers` alike."""
+    """Sets the number of containers in place of the core's own policy, by stepping `events.ScaleOverridden` with
+    `min_containers` and `max_containers` alike."""
 
     def begin(self, world: World) -> None:
-        """All functions are known, no call has come; `world.after` makes it tick."""
+        """Called when all functions are known and no call has come; `world.after` can make it tick."""
 
     def arrived(self, world: World, function: str) -> None:
-        """A call has come and was stepped."""
+        """Called after a call has come and was stepped."""
 
 
 class World:
-    """One scenario with one seed. `arrivals` are used in place of the traffic of these functions."""
+    """One scenario with one seed. `arrivals` replace the traffic of these functions."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class World:
         }
 
     def run(self) -> None:
-        """Let everything happen that is going to. Raises `Unsound` when the core contradicts itself."""
+        """Runs until everything has happened. Raises `Unsound` when the core contradicts itself."""
         self._begin()
         heap, end_s = self._heap, self.scenario.end_s
         while heap and (self._streams or self.tally.open) and heap[0][0] <= end_s:
@@ -103,17 +103,17 @@ class World:
         self.gauge.finish()
 
     def at(self, at: float, action: Callable[..., object], *arguments: Any) -> None:
-        """Have something done at a time."""
+        """Has something done at a time."""
         self._serial += 1
         heappush(self._heap, (at, self._serial, action, arguments))
 
     def after(self, seconds: float, action: Callable[..., object], *arguments: Any) -> None:
-        """Have something done when so much time has passed."""
+        """Has something done when so much time has passed."""
         self._serial += 1
         heappush(self._heap, (self.now + seconds, self._serial, action, arguments))
 
     def step(self, event: events.Event) -> None:
-        """One step of the core, and what it asks for."""
+        """Steps the core once, and does what it asks for."""
         tally = self.tally
         tally.steps += 1
         if tally.steps % TIMED_STEPS:
@@ -133,11 +133,11 @@ class World:
             self.check()
 
     def price(self, pool: str) -> float:
-        """Of a node of the pool, for an hour."""
+        """The price of a node of the pool for an hour."""
         return self._pools[pool].offer.price
 
     def check(self) -> None:
-        """Hold the core's state to its invariants."""
+        """Checks the core's state against its invariants."""
         self.tally.checks += 1
         if violations := self.cluster.violations():
             raise Unsound(f"at {self.now:.6f} s: {'; '.join(violations[:5])}")
@@ -178,7 +178,7 @@ class World:
             self._pools[name].boot()
 
     def boot(self, machine: Machine) -> None:
-        """A node joins."""
+        """Has a node join."""
         self.machines[machine.id] = machine
         self.gauge.node(machine, 1)
         self.step(events.NodeJoined(machine.id, machine.inventory, pool=machine.pool))
@@ -271,7 +271,7 @@ class World:
             self.tell(running.machine, events.ContainerReady(container_id, "sim", start_s * 1000))
 
     def _stop(self, effect: effects.StopContainer) -> None:
-        """What runs may end within the grace, what has not begun is given back."""
+        """Stops a container: what runs may end within the grace, and what has not begun is given back."""
         running, grace_s = self.containers.get(effect.container), 0.0
         if running is not None and running.inputs:
             self.tally.preemptions += 1
@@ -317,7 +317,7 @@ class World:
             self._take(running, effect)
 
     def _take(self, running: Running, effect: effects.Dispatch) -> None:
-        """Inputs reach a container: it begins as many as it has slots for, the others wait there."""
+        """Brings inputs to a container. It begins as many as it has slots for, and the others wait there."""
         for index in effect.indexes:
             if len(running.inputs) < running.slots:
                 self._begin_input(running, effect.call, index, 2 * self.scenario.link_s)
@@ -372,14 +372,14 @@ class World:
     # ── keeping the books ────────────────────────────────────────────────────────────────────────────────────────────
 
     def tell(self, machine: Machine, event: events.Event) -> None:
-        """The core hears of what a node says, at once or when its link is back."""
+        """Has the core hear of what a node reports, at once or when its link is back."""
         if machine.silent:
             machine.unsaid.append(event)
         else:
             self.step(event)
 
     def gone(self, running: Running) -> None:
-        """A container is no more."""
+        """Ends a container."""
         del self.containers[running.id], running.machine.containers[running.id]
         if running.inputs:
             self._idle(running)

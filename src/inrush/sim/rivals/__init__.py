@@ -1,1 +1,2 @@
-"""Policies of the field, from their published sources and with their default settings, in one world with ours."""
+"""Scaling policies of other systems, from their published sources and with their default settings, in one world with
+ours."""

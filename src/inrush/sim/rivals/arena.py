@@ -21,7 +21,7 @@ class Outcome:
     policy: str
     p50_s: float
     p99_s: float
-    """Of the time from an input's arrival until it runs."""
+    """The p99 of the time from an input's arrival until it runs."""
     gpu_s: float
     """Container seconds paid until the last input has ended, or the traffic has."""
     starts: int
@@ -30,7 +30,7 @@ class Outcome:
 
 @dataclass(slots=True, eq=False)
 class Box:
-    """A container."""
+    """A container of the arena."""
 
     number: int
     since: float
@@ -39,11 +39,11 @@ class Box:
     running: int = 0
     idle_since: float = 0.0
     ahead: deque[int] = field(default_factory=deque)
-    """Inputs it was sent beyond its slots."""
+    """Inputs that it was sent beyond its slots."""
 
 
 class Arena:
-    """Base of the two shells, ours and the rivals': time, requests, containers, and the bill."""
+    """Base of both shells, ours and the rivals': time, requests, containers, and the bill."""
 
     policy = ""
 
@@ -60,7 +60,7 @@ class Arena:
         self._left = len(self.requests)
 
     def run(self) -> Outcome:
-        """Play the trace to its end."""
+        """Plays the trace to its end."""
         self.began()
         upcoming = 0
         requests, heap = self.requests, self._heap
@@ -81,7 +81,7 @@ class Arena:
     # ── what a policy sees ───────────────────────────────────────────────────────────────────────────────────────────
 
     def began(self) -> None:
-        """Time is 0."""
+        """Called at time 0."""
 
     def arrived(self, request: int) -> None:
         raise NotImplementedError
@@ -90,11 +90,11 @@ class Arena:
         raise NotImplementedError
 
     def ended(self, box: Box, request: int) -> None:
-        """An input ended; its slot is free."""
+        """Called when an input has ended and its slot is free."""
         raise NotImplementedError
 
     def woke(self) -> None:
-        """A time asked for with `wake` has come."""
+        """Called at a time that was asked for with `wake`."""
 
     # ── what a policy does ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -106,14 +106,14 @@ class Arena:
         return box
 
     def stop(self, box: Box) -> None:
-        """It is no more; it must run nothing."""
+        """Ends a container, which must run nothing."""
         assert not box.running
         assert not box.ahead
         del self.boxes[box.number]
         self.paid_s += self.now - box.since
 
     def send(self, box: Box, request: int) -> None:
-        """Run it there, as soon as a slot is free."""
+        """Runs an input in a container as soon as a slot is free."""
         if box.running < self.trace.slots:
             self._begin(box, request)
         else:

@@ -31,7 +31,7 @@ class Beta9Endpoint:
 
 
 class Beta9Queue(Beta9Endpoint):
-    """The same for a task queue."""
+    """The policy of a task queue, which keeps containers warm for 10 s."""
 
     name = "beta9-queue"
     idle_s: float | None = QUEUE_S

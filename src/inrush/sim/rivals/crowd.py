@@ -25,13 +25,13 @@ class View(NamedTuple):
     starting: int
     ready: int
     demand_s: float
-    """The integral over time of the inputs that wait or run, so that averages over any window are exact."""
+    """The integral over time of inputs that wait or run, so that averages over any window are exact."""
     oldest_s: float
-    """For how long the first of those that wait has waited."""
+    """How long the oldest waiting input has waited."""
 
     @property
     def inputs(self) -> int:
-        """Waiting or running."""
+        """Inputs that wait or run."""
         return self.queued + self.running
 
     @property
@@ -41,7 +41,7 @@ class View(NamedTuple):
 
 
 class Policy(Protocol):
-    """A rival. It may remember what it was shown."""
+    """A rival's policy. It may remember what it was shown."""
 
     name: str
     tick_s: float
@@ -53,11 +53,11 @@ class Policy(Protocol):
 
 
 Rival = Callable[[Trace], Policy]
-"""Makes a policy for a trace: a target of inputs for each container is set to the slots it has."""
+"""Makes a policy for a trace; its target of inputs per container is the number of slots."""
 
 
 class Crowd(Arena):
-    """A rival's containers."""
+    """The containers of a rival."""
 
     def __init__(self, trace: Trace, seed: int, policy: Policy) -> None:
         super().__init__(trace, seed)
@@ -98,7 +98,7 @@ class Crowd(Arena):
         self.wake(self.now + self._asked.tick_s)
 
     def _route(self) -> None:
-        """The container used last that has room takes the next input."""
+        """Gives the next input to the container with room that was used last."""
         while self._queue and self._room:
             self._observe()
             box = self._room.popitem()[1]

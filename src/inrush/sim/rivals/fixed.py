@@ -1,4 +1,4 @@
-"""A fixed pool: so many containers, warm from the first moment to the last."""
+"""A fixed pool: a constant number of containers, warm from the first moment to the last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from inrush.sim.traces.trace import Trace
 
 
 class Fixed:
-    """Of a size given from outside."""
+    """A policy with a size given from outside."""
 
     name = "fixed"
     tick_s = 3600.0
@@ -23,7 +23,7 @@ class Fixed:
 
 
 class WarmCrowd(Crowd):
-    """Its containers are ready at once: they were started before."""
+    """Containers that are ready at once, because they were started before."""
 
     def __init__(self, trace: Trace, seed: int, size: int) -> None:
         super().__init__(trace, seed, Fixed(size))

@@ -52,7 +52,7 @@ class Knative:
         return self._to_zero(wanted, view)
 
     def _average(self, view: View, window_s: float) -> float:
-        """Of the concurrency; a function younger than the window has a shorter one."""
+        """The average concurrency over a window. A function that is younger than the window has a shorter one."""
         since, demand_s = next((at, demand) for at, demand in self._seen if at > view.now - window_s - 1e-9)
         return (view.demand_s - demand_s) / (view.now - since) if view.now > since else float(view.inputs)
 

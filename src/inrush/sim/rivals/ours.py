@@ -68,7 +68,7 @@ class Ours(Arena):
                     pass
 
     def _give_back(self, container: str) -> None:
-        """What it was sent ahead and has not begun."""
+        """Gives back inputs that a container was sent ahead and has not begun."""
         ahead = self._ids[container].ahead
         returned = [str(request) for request in ahead]
         ahead.clear()

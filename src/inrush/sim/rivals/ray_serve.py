@@ -43,7 +43,7 @@ class RayServe:
         return self._wanted
 
     def _decide(self, raw: int) -> None:
-        """Only what was wanted without a break for long enough is done."""
+        """Changes the number only to what was wanted without a break for long enough."""
         sign = (raw > self._wanted) - (raw < self._wanted)
         self._loops = self._loops + 1 if sign == self._sign else 1
         self._sign = sign

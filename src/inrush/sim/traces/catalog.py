@@ -19,7 +19,7 @@ def _step(low: float, high: float, begin: float, end: float, until: float) -> Tr
 
 
 def _waves(low: float, high: float, on_s: float, period_s: float, until: float) -> Traffic:
-    """Low for most of a period, high at its end."""
+    """Traffic that is low for most of a period and high at its end."""
     starts = [k * period_s for k in range(int(until / period_s))]
     return Traffic(
         rates=tuple(pair for at in starts for pair in ((at, low), (at + period_s - on_s, high))), until_s=until
@@ -27,20 +27,20 @@ def _waves(low: float, high: float, on_s: float, period_s: float, until: float) 
 
 
 def _crowd(low: float, high: float, at: float, half_s: float, until: float) -> Traffic:
-    """A jump to `high`, which halves every `half_s`."""
+    """Traffic that jumps to `high` and then halves every `half_s`."""
     falls = tuple((at + k * half_s, max(low, high / 2**k)) for k in range(12) if at + k * half_s < until)
     return Traffic(rates=((0, low), *falls), until_s=until)
 
 
 def _irregular(low: float, until: float) -> Traffic:
-    """Crowds of many sizes and lengths with pauses of many lengths: nothing that repeats."""
+    """Crowds of many sizes and lengths with pauses of many lengths, so that nothing repeats."""
     waves = ((37, 6, 90), (80, 2, 160), (131, 25, 30), (223, 9, 75), (241, 4, 120), (330, 40, 20), (455, 12, 110))
     rates = [pair for at, length, rate in waves if at < until for pair in ((at, rate), (at + length, low))]
     return Traffic(rates=((0, low), *rates), until_s=until)
 
 
 def _ramp(low: float, high: float, begin: float, top: float, fall: float, until: float) -> Traffic:
-    """Up evenly from `begin` to `top`, down evenly from `fall` to the end."""
+    """Traffic that rises evenly from `begin` to `top`, and falls evenly from `fall` to the end."""
     return Traffic(rates=((0, low), (begin, low), (top, high), (fall, high), (until, low)), ramp=True, until_s=until)
 
 

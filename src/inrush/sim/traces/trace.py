@@ -1,4 +1,4 @@
-"""One trace: the same requests for every policy, told by its name and a seed alone."""
+"""A trace: the same requests for every policy, determined by its name and a seed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class Request(NamedTuple):
 
 
 class Trace(Section, frozen=True):
-    """Traffic for one function, and what its inputs and its starts take."""
+    """Traffic for one function, and the lengths of its inputs and starts."""
 
     name: str
     about: str
     traffic: Traffic
     start_s: float
-    """A start, on average; the draws are log-normal."""
+    """The mean length of a start; the draws are log-normal."""
     service_s: float = 1.0
     service_spread: float = 0.3
-    """Standard deviation of the logarithm of the service time."""
+    """The standard deviation of the logarithm of the service time."""
     tail: float = 0.0
-    """Above 1: service times are Pareto with this exponent instead, cut at 100 times the mean."""
+    """If above 1, service times are Pareto with this exponent instead, cut at 100 times the mean."""
     start_spread: float = 0.1
     slots: int = 1
     """Inputs that a container runs at once."""
@@ -43,7 +43,7 @@ class Trace(Section, frozen=True):
         ]
 
     def start_of(self, seed: int, number: int) -> float:
-        """How long the `number`-th start takes, whoever asks for it."""
+        """How long the `number`-th start takes, whichever policy asks for it."""
         return around(self.start_s, self.start_spread, seed, "start", self.name, number)
 
     def _service(self, seed: int, number: int) -> float:
