@@ -91,15 +91,16 @@ def _wheel(directory: Path) -> None:
             wheel.writestr(f"tiny-1.0.dist-info/{name}", text)
 
 
-def test_an_ordinary_user_builds_an_image_with_a_package_and_runs_a_function_in_it(home: Path) -> None:
+def _run(home: Path, program: str, ids: str) -> subprocess.CompletedProcess[str]:
+    """`inrush run` of a program by the user, on a node that has a package index outside."""
     python = f"/usr/bin/python3.{sys.version_info.minor}"
     if not os.access(python, os.X_OK):
         pytest.skip(f"there is no {python}, which ordinary users may execute")
     if not (shutil.which("pasta") or shutil.which("slirp4netns")) or not shutil.which("newuidmap"):
         pytest.skip("neither pasta nor slirp4netns, or no newuidmap")
     _wheel(home / "wheels")
-    (home / "program.py").write_text(_PROGRAM)
-    (home / "ids").write_text(f"{USER}:1000000:65536\n")
+    (home / "program.py").write_text(program)
+    (home / "ids").write_text(ids)
     subprocess.run(["chown", "-R", f"{USER}:{USER}", home], check=True)
     source, packages = Path(inrush.__file__).parent.parent, site.getsitepackages()
     environ = {
@@ -116,7 +117,19 @@ def test_an_ordinary_user_builds_an_image_with_a_package_and_runs_a_function_in_
     ]
     node = [sys.executable, "-c", _NODE, str(USER), str(home / "wheels"), json.dumps(environ), python, "-m", "inrush"]
     command = ["unshare", "-n", "-m", "sh", "-e", "-c", "\n".join(before), "sh", *node]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+def test_an_ordinary_user_builds_an_image_with_a_package_and_runs_a_function_in_it(home: Path) -> None:
+    done = _run(home, _PROGRAM, f"{USER}:1000000:65536\n")
     log = home / "h" / "server.log"
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
     assert "told ('from the network', 0)" in done.stdout
+
+
+def test_a_build_that_fails_for_want_of_user_ids_says_what_to_install(home: Path) -> None:
+    install = next(line for line in _PROGRAM.splitlines() if "pip_install" in line)
+    program = _PROGRAM.replace(install, 'image = inrush.Image.host().run_commands("touch /opt/x && chown 5:5 /opt/x")')
+    done = _run(home, program, "")
+    assert done.returncode == 1
+    assert "apt-get install uidmap" in done.stderr + done.stdout

@@ -89,6 +89,13 @@ async def test_no_address_of_the_node_is_reached(node: Node, outside: None, list
     assert set(reached.values()) <= {"'ConnectionRefusedError'", "'TimeoutError'", "'OSError'"}, reached
 
 
+async def test_what_is_refused_is_refused_at_once_however_often(node: Node, outside: None, listener: int) -> None:
+    await node.template("t", boot={"before": _TALK})
+    forked = await node.fork("t")
+    tries = f"{{{reach(HOST, listener, 2)} for _ in range(40)}}"
+    assert await forked.ask(tries) == "{'ConnectionRefusedError'}"
+
+
 async def test_one_container_does_not_reach_another(node: Node) -> None:
     await node.template("t", boot={"before": _TALK})
     first, second = await node.fork("t"), await node.fork("t")

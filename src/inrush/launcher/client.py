@@ -55,6 +55,8 @@ class Launcher:
         self._hello: asyncio.Future[dict[str, Any]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gone = ""
+        self.lost = ""
+        """What an ordinary user's launcher does without, in words; known once it is connected."""
 
     async def connect(self) -> dict[str, Any]:
         """Attach to the running loop and wait until the launcher is up; returns what `probe` does."""
@@ -62,7 +64,9 @@ class Launcher:
         self._hello = self._loop.create_future()
         self._loop.add_reader(self._handle.socket.fileno(), self._hear)
         async with asyncio.timeout(_HELLO_S):
-            return await self._hello
+            found = await self._hello
+        self.lost = str(found["lost"])
+        return found
 
     async def open_template(self, spec: TemplateSpec, stdout_fd: int, stderr_fd: int) -> TemplateUp:
         """Start a process to fork from. Its output goes to the two descriptors."""

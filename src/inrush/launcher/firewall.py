@@ -45,12 +45,16 @@ table inet {table} {{
     meta nfproto != ipv4 drop
     ip saddr != {subnet} drop
     fib saddr . iif oif missing drop
-    fib daddr type local reject
+    fib daddr type local goto refused
     fib daddr type {{ broadcast, multicast, anycast }} drop
     ip daddr {subnet} drop
-    ip daddr @node reject
+    ip daddr @node goto refused
     meta l4proto {{ tcp, udp }} th dport 53 ip daddr @resolvers accept
-    ip daddr @blocked reject with icmp type admin-prohibited
+    ip daddr @blocked goto refused
+  }}
+  chain refused {{
+    meta l4proto tcp reject with tcp reset
+    reject with icmp type admin-prohibited
   }}
   chain input {{ type filter hook input priority -10; policy accept
     iifname "{device}-*" reject
@@ -71,6 +75,7 @@ table inet {table} {{
 }}
 """
 """`fib saddr . iif oif`: a route of the source that leads out by the link of which the packet came, so only its own.
+Connections are refused by a reset, since the kernel sends few ICMP messages a second to one receiver.
 `node` is filled where the launcher lives in a network of its own, to which the node's addresses are foreign.
 Bridges hold other containers or machines of this node (Docker's, libvirt's), unless one is the node's way out.
 """

@@ -36,6 +36,8 @@ _END_S = 30.0
 class Launcher(Protocol):
     """The part of the launcher's face that builds use."""
 
+    lost: str
+
     async def run(self, spec: RunSpec, stdin_fd: int, stdout_fd: int, stderr_fd: int) -> Started: ...
     async def kill(self, id: str) -> None: ...
     async def normalise(self, upper: str, base_uid: int, layer: str) -> None: ...
@@ -146,7 +148,8 @@ class Builder:
         read, write = os.pipe2(os.O_CLOEXEC)
         try:
             with open(os.devnull, "rb") as nothing:
-                await self._launcher.run(spec, nothing.fileno(), write, write)
+                started = await self._launcher.run(spec, nothing.fileno(), write, write)
+            output.lacks = [words for words in (started.why, self._launcher.lost) if words]
         except BaseException:
             os.close(read)
             raise
@@ -177,6 +180,8 @@ class _Output:
         self._rest = b""
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._count = 0
+        self.lacks: list[str] = []
+        """What the machine could not give the command, which may be why it fails."""
 
     def feed(self, data: bytes) -> None:
         *whole, self._rest = (self._rest + data).split(b"\n")
@@ -206,8 +211,10 @@ class _Output:
         return self.text(f"it ended with status {event.code}")
 
     def text(self, ending: str) -> str:
-        """`ending`, then the last lines."""
-        return "\n".join([ending + (", after this output:" if self._tail else ", without any output"), *self._tail])
+        """`ending`, then the last lines, then what the command had to do without."""
+        lacks = [f"On this machine: {words}" for words in self.lacks]
+        output = ", after this output:" if self._tail else ", without any output"
+        return "\n".join([ending + output, *self._tail, *lacks])
 
 
 def clean(raw: bytes) -> Iterator[str]:
