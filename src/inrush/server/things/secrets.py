@@ -134,7 +134,10 @@ class Secrets:
         for id in ids:
             secret = self._by_id.get(id)
             if secret is None or secret.environment != environment:
-                raise NotFoundError(f"secret {id} is gone; it was deleted after the function was deployed")
+                raise NotFoundError(
+                    f"secret {id} is not in the environment {environment!r}: it was deleted after the function was "
+                    "deployed, or is another environment's"
+                )
             merged.update(_decode(self._open(secret)))
         return merged
 
