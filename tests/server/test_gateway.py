@@ -274,8 +274,8 @@ async def test_a_web_socket_is_passed_on_both_ways(server: Server, web: str) -> 
         return wire.Yielded(run.container, run.call, 0, next(count), (asgi.pack(head, body),))
 
     def feed(message: wire.Feed) -> list[Any]:
-        event = asgi.unpack(message.data)
-        body = message.data.partition(b"\n")[2]
+        told, _, body = message.data[1:].partition(b"\n")
+        event = json.loads(told)
         if event["type"] == "websocket.disconnect":
             return []
         return [say(message, {"type": "websocket.send", "text": event.get("text")} if "text" in event else SEND, body)]
@@ -355,3 +355,58 @@ async def test_an_app_that_has_answered_may_go_on_in_the_background(server: Serv
     agent.say(*ended(runs[0]))
     assert len(server.calls) == 0
     assert not agent.got(wire.CancelRun)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"A",
+        b'A{"type": "http.response.start"}\n',
+        b'A{"type": "http.response.start", "status": "200"}\n',
+        b'A{"type": "http.response.start", "status": 99}\n',
+        b'A{"type": "http.response.start", "status": 1000}\n',
+        b'A{"type": "http.response.start", "status": 200, "headers": 5}\n',
+        b'A{"type": "http.response.start", "status": 200, "headers": [["a"]]}\n',
+        b'A{"type": "http.response.start", "status": 200, "headers": [["a", 5]]}\n',
+        b'A{"type": "http.response.start", "status": 200, "headers": [["a", "b\\r\\nc: d"]]}\n',
+        b'A{"type": "http.response.start", "status": 200, "headers": [["a b", "c"]]}\n',
+        'A{"type": "http.response.start", "status": 200, "headers": [["a", "\u20ac"]]}\n'.encode(),
+        b'A{"type": "http.response.body"}\nfirst',
+        b'A{"type": "http.disconnect"}\n',
+        b'A{"type": "websocket.accept"}\n',
+        b'A{"type": []}\n',
+        b"A[" + b"[" * 100_000,
+    ],
+)
+async def test_a_container_that_answers_with_what_is_no_http_is_a_502(
+    server: Server, web: str, payload: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    agent.on[wire.Run] = lambda run: [wire.Yielded(run.container, run.call, 0, 0, (payload,)), *ended(run)]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"{web}/")
+    assert answer.status_code == 502
+    assert "defect" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "websocket.send", "text": 5},
+        {"type": "websocket.close", "code": 1005},
+        {"type": "websocket.close", "code": "x"},
+        {"type": "websocket.accept", "subprotocol": "a\r\nb: c"},
+        {"type": "http.response.body"},
+    ],
+)
+async def test_a_container_that_speaks_as_no_web_socket_is_refused(
+    server: Server, web: str, message: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    agent.on[wire.Run] = lambda run: [wire.Yielded(run.container, run.call, 0, 0, (asgi.pack(message),))]
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect_socket("ws" + web.removeprefix("http") + "/", proxy=None):
+            pass
+    assert refused.value.response.status_code == 502
+    assert "Traceback" not in caplog.text

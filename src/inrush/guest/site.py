@@ -190,7 +190,7 @@ def _body(data: bytes, last: bool) -> Message:
 
 def _socket_event(data: bytes) -> Message:
     event, body = _open(data)
-    if body:
+    if body or (event["type"] == "websocket.receive" and event.get("text") is None):
         event["bytes"] = body
     return event
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -47,6 +48,9 @@ class Site:
             *Things(server).routes(),
             *Trust(server).routes(),
         ]
+        document = openapi.describe(self._routes, server.version)
+        self._described = msgspec.json.encode(document), openapi.page(document)
+        """Made once: whoever asks for it has shown no token."""
         self._under_way: dict[str, set[asyncio.Task[Any]]] = {}
         """Requests to the API, by the id of their principal."""
         server.tokens.ended.append(self._cut_off)
@@ -122,11 +126,11 @@ class Site:
         return PlainTextResponse("inrush. The API is described at /api/docs.\n")
 
     async def _openapi(self, request: Request) -> Response:
-        document = openapi.describe(self._routes, self._server.version)
-        return Response(msgspec.json.encode(document), media_type="application/json")
+        return Response(self._described[0], media_type="application/json")
 
     async def _docs(self, request: Request) -> Response:
-        return HTMLResponse(openapi.page(openapi.describe(self._routes, self._server.version)))
+        headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+        return HTMLResponse(self._described[1], headers=headers)
 
 
 async def _refuse(error: Error, scope: Any, receive: Any, send: Any) -> None:
@@ -156,10 +160,17 @@ class Http(uvicorn.Server):
             server_header=False,
         )
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_ours)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's tells of an exception. All others are of callers who broke off, which they may do as
+    often as they like."""
+    return record.exc_info is not None
 
 
 def _fastest() -> type[asyncio.Protocol]:

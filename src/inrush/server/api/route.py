@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from inrush.errors import (
     AuthError,
     ConflictError,
     Error,
+    InternalError,
     InvalidError,
     NotFoundError,
     PermissionDeniedError,
@@ -23,6 +26,8 @@ from inrush.errors import (
 )
 from inrush.server.api.schema import Problem
 from inrush.server.trust.principal import Principal, Right
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 PRINCIPAL = "inrush.principal"
@@ -69,6 +74,10 @@ class Route(NamedTuple):
                 result = await self.handle(request, *arguments)
             except Error as error:
                 return problem(error)
+            except Exception:
+                id = f"rq-{secrets.token_hex(16)}"
+                log.exception("a defect: request %s, %s %s, failed", id, self.method, self.path)
+                return problem(InternalError(f"it failed by a defect of ours; server.log tells more of request {id}"))
             return result if isinstance(result, Response) else json(result)
 
         path = self.path.replace("{name}", "{name:path}") if self.slashes else self.path
@@ -96,14 +105,14 @@ def problem(error: Error) -> Response:
 
 
 async def _body(request: Request, takes: Any) -> Any:
-    data = b""
+    data = bytearray()
     async for piece in request.stream():
         data += piece
         if len(data) > MAX_BODY_BYTES:
             raise InvalidError(f"the body is longer than {MAX_BODY_BYTES >> 10} KiB")
     try:
         return msgspec.json.decode(data, type=takes)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidError(f"the body is not what {request.url.path} takes: {error}") from None
 
 

@@ -26,6 +26,8 @@ from inrush.server.logs import Line
 from inrush.server.trust.principal import Right, Scope
 
 PENDING_LINES = 1000
+PENDING_CHARACTERS = 1024 * 1024
+"""What waits for one who follows logs; beyond either, lines are left out, and it is told how many."""
 SOCKETS_NEED: Final[Right] = "deploy"
 """Whoever deploys could run the command in a function as well."""
 _SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v sh)")
@@ -144,13 +146,21 @@ class QueueFollower:
     def __init__(self, container: str) -> None:
         self._container = container
         self.lines: asyncio.Queue[Line] = asyncio.Queue(PENDING_LINES)
+        self._characters = 0
 
     def room(self) -> bool:
-        return self.lines.qsize() < PENDING_LINES - 1
+        return self.lines.qsize() < PENDING_LINES - 1 and self._characters < PENDING_CHARACTERS
 
     def line(self, line: Line) -> None:
         if not self._container or line.container == self._container:
+            self._characters += len(line.text)
             self.lines.put_nowait(line)
+
+    async def next(self) -> Line:
+        """The oldest that was not taken yet."""
+        line = await self.lines.get()
+        self._characters -= len(line.text)
+        return line
 
 
 async def _stream(latest: list[Line], follower: QueueFollower, end: Callable[[], None]) -> AsyncIterator[bytes]:
@@ -158,7 +168,7 @@ async def _stream(latest: list[Line], follower: QueueFollower, end: Callable[[],
         for line in latest:
             yield _encode(line)
         while True:
-            yield _encode(await follower.lines.get())
+            yield _encode(await follower.next())
     finally:
         end()
 

@@ -3,6 +3,7 @@ JSON."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,6 +13,13 @@ from inrush.wire import Codec
 ENDPOINTS = "/w/"
 """Where endpoints are served; a redirect to another one is left as it is."""
 
+_KINDS = frozenset({
+    "http.response.start", "http.response.body", "websocket.accept", "websocket.send", "websocket.close",
+    "websocket.http.response.start", "websocket.http.response.body",
+})  # fmt: skip
+_CLOSES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -78,14 +86,43 @@ def unpack(payload: bytes) -> dict[str, Any]:
         message = _decode(head)
     except msgspec.MsgspecError as error:
         raise ValueError(f"no ASGI message: {error}") from None
-    if "headers" in message:
-        message["headers"] = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in message["headers"]]
     kind = message.get("type")
-    if kind == "http.response.body":
-        message["body"] = body
-    elif kind == "websocket.send" and message.get("text") is None:
-        message["bytes"] = body
+    if type(kind) is not str or kind not in _KINDS:
+        raise ValueError("no message that an app may send")
+    if "headers" in message:
+        message["headers"] = _headers(message["headers"])
+    if kind.endswith("response.start") and not (type(message.get("status")) is int and 200 <= message["status"] < 600):
+        raise ValueError("a response without a status from 200 to 599")
+    if kind.endswith("response.body"):
+        message["body"], message["more_body"] = body, message.get("more_body") is True
+    elif kind == "websocket.send":
+        _text_or(message, "text", body)
+    elif kind == "websocket.close":
+        if message.setdefault("code", 1000) not in _CLOSES:
+            raise ValueError("a web socket closed with a code that is none")
+        message["reason"] = str(message.get("reason") or "").encode("utf-8", "replace")[:120].decode("utf-8", "ignore")
+    elif kind == "websocket.accept" and not _NAME.fullmatch(message.get("subprotocol") or "none"):
+        raise ValueError("a web socket accepted with a subprotocol that is none")
     return message
+
+
+def _text_or(message: dict[str, Any], key: str, body: bytes) -> None:
+    text = message.get(key)
+    if text is None:
+        message["bytes"] = body
+    elif type(text) is not str:
+        raise ValueError(f"a web socket's {key} that is none")
+
+
+def _headers(given: Any) -> list[tuple[bytes, bytes]]:
+    """Headers as HTTP has them."""
+    try:
+        pairs = [(name, value) for name, value in given]
+        if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in pairs):
+            raise ValueError("a header that HTTP does not have")
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+    except TypeError:
+        raise ValueError("headers that are none") from None
 
 
 def pack_socket(message: Any) -> bytes:

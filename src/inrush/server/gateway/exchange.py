@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import h11
+
 from inrush import frames, wire
 from inrush.server.apps.endpoints import Endpoint
 from inrush.server.calls.call import Begun, Call
@@ -96,9 +98,13 @@ class Exchange:
         self._fail(f"the client left {self.pending >> 20} MiB of the response unread")
 
     def _fail(self, why: str) -> None:
+        self._messages.append(self._broke(why))
+
+    def _broke(self, why: str) -> wire.CallRefused:
+        """The app said what cannot be passed on: nothing more of it is."""
         if self._call is not None:
             self._calls.forget(self._call)
-        self._messages.append(wire.CallRefused("", "ExecutionError", why))
+        return wire.CallRefused("", "ExecutionError", why)
 
     def _start(self, head: dict[str, Any], body: bytes, last: bool) -> None:
         payload = asgi.pack({"scope": head, "last": last}, body)
@@ -185,12 +191,16 @@ class Exchange:
         while True:
             message = await self._next()
             if isinstance(message, dict):
-                self._answered = True
-                await send(message)
-                if message["type"] == "http.response.body" and not message.get("more_body"):
-                    self._complete = True
-                    return
-                continue
+                self._answered = self._answered or message["type"] == "http.response.start"
+                try:
+                    await send(message)
+                except (RuntimeError, ValueError, h11.LocalProtocolError) as error:
+                    message = self._broke(f"the app did not answer as HTTP has it: {error}")
+                else:
+                    if message["type"] == "http.response.body" and not message.get("more_body"):
+                        self._complete = True
+                        return
+                    continue
             if isinstance(message, wire.CallRefused) and message.code == "CancelledError":
                 return
             id, status = self._tell(message)
@@ -236,13 +246,17 @@ class Exchange:
         while True:
             message = await self._next()
             if isinstance(message, dict):
-                self._answered = True
-                with contextlib.suppress(OSError):
-                    await send(message)
-                if message["type"] == "websocket.close":
-                    self._complete = True
-                    return
-                continue
+                try:
+                    with contextlib.suppress(OSError):  # the client has gone, which the reader notices
+                        await send(message)
+                except (RuntimeError, ValueError) as error:
+                    message = self._broke(f"the app did not speak as web sockets do: {error}")
+                else:
+                    self._answered = True
+                    if message["type"] == "websocket.close":
+                        self._complete = True
+                        return
+                    continue
             if isinstance(message, wire.Results) and message.statuses[0] == Status.OK:
                 closing = {"type": "websocket.close", "code": 1001, "reason": "the app has ended"}
             else:

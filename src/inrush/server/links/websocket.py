@@ -116,7 +116,8 @@ async def serve(sessions: Sessions, strangers: Strangers, scope: Any, receive: A
             sessions.receive(session, first)
             first = await _batch(receive)
     except (TimeoutError, msgspec.MsgspecError, RecursionError) as error:
-        log.warning("a client broke the protocol and was cut off: %s", error or "no Hello")
+        level = logging.DEBUG if session is None else logging.WARNING  # strangers may do that as often as they like
+        log.log(level, "a client broke the protocol and was cut off: %s", error or "no Hello")
     finally:
         link.close()
         if session is not None:
