@@ -35,7 +35,7 @@ def answer_one_call(guest: GuestProcess, result: bytes) -> wire.StartCall:
         for message in messages:
             if isinstance(message, wire.Ask) and isinstance(message.body, wire.FindFunction):
                 spec = wire.FunctionSpec(name="other")
-                reply = wire.Answer(message.rid, {"function": "fn-9", "spec": spec})
+                reply = wire.Answer(message.rid, {"function": "fn-9", "spec": spec, "urls": {}, "pages": {}})
                 guest.send({"t": "link"}, wire.encode([reply]))
                 messages.remove(message)
         return next((m for m in messages if isinstance(m, wire.StartCall)), None)
