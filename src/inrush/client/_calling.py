@@ -27,11 +27,11 @@ Args = Sequence[Any]
 Kwargs = Mapping[str, Any]
 
 ITEMS_AHEAD = 64
-"""Items that a generator may yield before the caller has taken them."""
+"""Items that a generator may yield before its caller has taken them."""
 
 
 async def remote(function: Called, args: Args, kwargs: Kwargs) -> Any:
-    """One input, and its result."""
+    """Sends one input and returns its result."""
     link = await current()
     call = One(await _start(link, function, "remote", args, kwargs))
     finished = False
@@ -45,7 +45,7 @@ async def remote(function: Called, args: Args, kwargs: Kwargs) -> Any:
 
 
 async def stream(function: Called, args: Args, kwargs: Kwargs) -> AsyncGenerator[Any, None]:
-    """One input, and what it yields."""
+    """Sends one input and yields its items."""
     link = await current()
     call = Stream(await _start(link, function, "gen", args, kwargs))
     finished, taken = False, 0
@@ -68,7 +68,7 @@ async def stream(function: Called, args: Args, kwargs: Kwargs) -> AsyncGenerator
 async def fan(
     function: Called, rows: Any, kwargs: Kwargs | None, ordered: bool, keep_errors: bool
 ) -> AsyncGenerator[Any, None]:
-    """Many inputs, rows of arguments, and their results."""
+    """Sends many inputs, each a row of arguments, and yields their results."""
     link = await current()
     target = await function.target(link)
     call = Fan(new_call(), target.function, target.method, _parent())
@@ -78,7 +78,7 @@ async def fan(
 
 
 async def spawn(function: Called, args: Args, kwargs: Kwargs) -> FunctionCall[Any]:
-    """One input, owned by the server when this returns."""
+    """Sends one input, which the server owns when this returns."""
     link = await current()
     start = await _start(link, function, "spawn", args, kwargs)
     await _commit(link, Spawn(start))
@@ -86,7 +86,7 @@ async def spawn(function: Called, args: Args, kwargs: Kwargs) -> FunctionCall[An
 
 
 async def spawn_many(function: Called, iterators: Sequence[Iterable[Any]], kwargs: Kwargs) -> FunctionCall[Any]:
-    """The same for many inputs."""
+    """Sends many inputs as one call, which the server owns when this returns."""
     link = await current()
     target = await function.target(link)
     rows = [

@@ -13,7 +13,7 @@ COUNT_MAX = 1_000_000
 
 
 def count(what: str, value: Any, least: int = 0, most: int = COUNT_MAX) -> int:
-    """A whole number."""
+    """Checks a whole number."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         upto = f" and at most {most:,}" if isinstance(value, int) and value > most else ""
         raise InvalidError(f"{what} is a whole number of at least {least}{upto}, not {value!r}")
@@ -21,7 +21,7 @@ def count(what: str, value: Any, least: int = 0, most: int = COUNT_MAX) -> int:
 
 
 def seconds(what: str, value: Any, least: float = 0.001) -> float:
-    """A time, up to a day."""
+    """Checks a time of up to a day."""
     if not number(value) or not least <= value <= DAY_S:
         above = "above 0" if least else "0 or more"
         raise InvalidError(f"{what} is in seconds, {above} and up to 24 h, not {value!r}")
@@ -29,26 +29,26 @@ def seconds(what: str, value: Any, least: float = 0.001) -> float:
 
 
 def number(value: object) -> bool:
-    """Is it a finite one, and no bool?"""
+    """Whether a value is a finite number and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def flag(what: str, value: Any) -> bool:
-    """True or False; None is False."""
+    """Checks a bool; None counts as False."""
     if value is not None and not isinstance(value, bool):
         raise InvalidError(f"{what} is True or False, not {value!r}")
     return bool(value)
 
 
 def name(what: str, value: Any) -> str:
-    """A string that is not empty."""
+    """Checks a string that is not empty."""
     if not isinstance(value, str) or not value:
         raise InvalidError(f"{what} is a string, not {value!r}")
     return value
 
 
 def strings(what: str, value: Any) -> dict[str, str]:
-    """A mapping of names to strings; None is an empty one."""
+    """Checks a mapping of names to strings; None counts as empty."""
     if value is not None and not isinstance(value, Mapping):
         raise InvalidError(f"{what} maps names to strings, not {value!r}")
     for key, text in (value or {}).items():
@@ -58,7 +58,7 @@ def strings(what: str, value: Any) -> dict[str, str]:
 
 
 def environment(what: str, value: Any) -> dict[str, str]:
-    """Variables, without those that are None."""
+    """Checks environment variables, and leaves out those that are None."""
     if isinstance(value, Mapping):
         value = {key: text for key, text in value.items() if text is not None}
     for key in strings(what, value):

@@ -23,15 +23,15 @@ from inrush.errors import AuthError, ConnectionError, Error, VersionError, from_
 from inrush.version import __version__
 
 _BATCH = 12
-"""Messages a frame: each is at most about `CHUNK_BYTES`, and a frame is limited."""
+"""Messages in one frame. Each is at most about `CHUNK_BYTES`, and a frame has a limit."""
 
 _ASKS = 512
-"""Questions in flight; the server refuses those of a client that has too many."""
+"""Requests in flight. The server refuses those of a client that has too many."""
 
 _RECONNECT_S = 60.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.5
 _PATIENCE_S = 3.0
-"""After a crash whoever supervises the server may start it again; only then do we."""
+"""After a crash, a supervisor has this long to start the server again before the SDK does."""
 
 if TYPE_CHECKING:
     from inrush.client._shared import Shared
@@ -43,7 +43,7 @@ Connect = Callable[[bool], "tuple[Transport, str]"]
 
 
 class _Ask:
-    """A question in flight. `callback` takes what arrives before (or, of a follow, instead of) the answer."""
+    """A request in flight. `callback` takes what arrives before the answer, or instead of one for a follow."""
 
     __slots__ = ("answer", "body", "callback")
 
@@ -54,12 +54,12 @@ class _Ask:
 
     @property
     def repeatable(self) -> bool:
-        """May it be asked twice, when nobody knows whether the first one arrived?"""
+        """Whether the request may be sent twice when nobody knows whether the first one arrived."""
         return not (isinstance(self.body, wire.DictOp) and (self.body.op == "pop" or self.body.if_absent))
 
 
 class Link:
-    """See the top of the file. `holders` keep it alive while nothing is asked: apps that run."""
+    """The link of one process to its server. `holders`, such as running apps, keep it alive while nothing is asked."""
 
     def __init__(self, connect: Connect | None, client: str) -> None:
         self.client = client
@@ -74,7 +74,7 @@ class Link:
         self._online = False
         self._asks: dict[int, _Ask] = {}
         self._turns: deque[Waiter[None]] = deque()
-        """Of those who wait to ask."""
+        """Those who wait to ask, in order."""
         self._rids = itertools.count(1)
         self._outbox: deque[Any] = deque()
         self._sending = threading.Lock()
@@ -125,8 +125,7 @@ class Link:
         self._flush()
 
     def close(self, call: InFlight, at_once: bool = False) -> None:
-        """Nobody waits for it any more. The server hears it with the next message, or `at_once` where something may
-        still run; not at all where it lets go by itself of what little is left."""
+        """Forgets a call. The server hears of it with the next message, or `at_once` where something may still run."""
         self.calls.pop(call.call, None)
         if self.shared is not None:
             self.shared.release(call.payloads())
@@ -137,7 +136,7 @@ class Link:
             self._flush()
 
     def post(self, *messages: Any) -> None:
-        """Sends, soon, in this order."""
+        """Sends messages soon, in this order."""
         self._outbox.extend(messages)
         self._flush()
 
@@ -149,7 +148,7 @@ class Link:
             self._transport.close()
 
     def drop(self) -> None:
-        """In a forked child: the connection is the parent's."""
+        """Drops the connection in a forked child, because it is the parent's."""
         self.alive = False
         transport, self._transport, self._online = self._transport, None, False
         if self.shared is not None:
@@ -247,7 +246,7 @@ class Link:
         transport.close()
 
     def _wanted(self) -> bool:
-        """After the end of a connection: does anybody need another?"""
+        """Whether anybody needs another connection after this one has ended."""
         with self._state:
             self.alive = self.alive and bool(self._asks or self.calls or self.holders)
             return self.alive
@@ -270,7 +269,7 @@ class Link:
         return transport
 
     def _check(self, transport: Transport) -> None:
-        """Does the server take us, and speak our version?"""
+        """Checks that the server takes this client and speaks its version."""
         frame = transport.receive()
         if frame is None:
             raise ConnectionError("the inrush server closed the connection; `inrush server logs` says why")
@@ -289,7 +288,7 @@ class Link:
             )
 
     def _resume(self, transport: Transport) -> None:
-        """What the connection before took with it is sent again; only then may others send."""
+        """Sends again what the last connection lost, before anything else is sent."""
         with self._sending, self._state:
             kept = [m for m in self._outbox if isinstance(m, wire.CancelCall | wire.ForgetCall | wire.Unfollow)]
             self._outbox.clear()

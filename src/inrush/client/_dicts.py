@@ -18,7 +18,7 @@ D = TypeVar("D")
 
 
 class Dicts(Generic[D]):
-    """`Dict.objects.create("d")`, `.list()`, `.delete("d")`."""
+    """Creates, lists and deletes named Dicts: `Dict.objects.create("d")`, `.list()`, `.delete("d")`."""
 
     def __init__(self, of: Callable[[str, str], D]) -> None:
         self._of = of
@@ -59,8 +59,7 @@ class Dicts(Generic[D]):
     async def delete(
         self, name: str, *, allow_missing: bool = False, environment_name: str | None = None, client: Any = None
     ) -> None:
-        """Removes a Dict, with all that it holds. Raises `NotFoundError` where there is none, unless
-        `allow_missing`."""
+        """Removes a Dict with everything in it. Raises `NotFoundError` where there is none, unless `allow_missing`."""
         refuse(client)
         try:
             await (await current()).ask(DeleteDict(name, _checks.environment_of(environment_name)))

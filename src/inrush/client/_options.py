@@ -63,7 +63,8 @@ class FunctionOptions(TypedDict, total=False):
 
 
 class Options(NamedTuple):
-    """The same, checked. `image`, `secrets` and `include_source` of None mean: the app's."""
+    """The checked options of a function or class. `image`, `secrets` and `include_source` are None where the app's are
+    used."""
 
     image: Image | None
     secrets: tuple[Secret, ...]
@@ -130,7 +131,7 @@ def parse(where: str, options: Mapping[str, Any], mark: Mark) -> Options:
 
 
 def warn_of_no_snapshot(where: str, options: Options, stacklevel: int) -> None:
-    """Where one was asked for, and what is sent by value has none."""
+    """Warns where a snapshot was asked for of a function that is sent by value, which has none."""
     if options.snapshot and options.serialized:
         warnings.warn(
             f"{where}: enable_memory_snapshot does nothing for what is sent by value (serialized=True): "
@@ -199,7 +200,7 @@ def _scale(where: str, options: Mapping[str, Any], mark: Mark) -> wire.ScalePoli
 
 
 def _inputs(where: str, options: Mapping[str, Any], mark: Mark) -> tuple[int, int | None]:
-    """Inputs at once in one container: by the decorator, or by one of the older parameters."""
+    """Inputs at once in one container, by the decorator or by one of the older parameters."""
     given = _count(where, options, "concurrency_limit", "allow_concurrent_inputs", least=1)
     if given is not None and mark.max_inputs is not None:
         raise InvalidError(
@@ -217,7 +218,7 @@ def _priority(where: str, value: Any) -> int:
 
 
 def _cluster_size(where: str, options: Mapping[str, Any], mark: Mark) -> int:
-    """Containers that run each input together; they take one input at a time."""
+    """Containers that run each input together. They take one input at a time."""
     if mark.cluster_size and _inputs(where, options, mark)[0] > 1:
         raise InvalidError(f"{where}: containers of @clustered take one input at a time; leave out @concurrent")
     return mark.cluster_size

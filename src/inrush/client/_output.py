@@ -15,7 +15,7 @@ from inrush.wire import Log, Progress, State
 
 
 class Output(Protocol):
-    """Takes what the server tells; called from the link's thread."""
+    """Takes what the server reports. The link's thread calls it."""
 
     def log(self, line: Log) -> None:
         """A line that a container printed."""
@@ -24,11 +24,11 @@ class Output(Protocol):
         """A step or a line of an image build."""
 
     def state(self, told: State) -> None:
-        """A container changed, or calls wait (no longer)."""
+        """A container changed, or what calls wait for changed."""
 
 
 class Lines:
-    """Log lines go to the stream that they were printed to; what inrush has to say, to stderr."""
+    """Prints log lines to the stream that they were printed to, and remarks of inrush to stderr."""
 
     def log(self, line: Log) -> None:
         if line.stream != "end":
@@ -47,7 +47,7 @@ _current: Output | None = None
 
 
 def current() -> Output | None:
-    """Where output goes now; None where nobody wants to see it."""
+    """The output in use; None where nobody wants to see any."""
     return _current
 
 

@@ -36,7 +36,7 @@ def dump(value: Any) -> bytes:
 
 
 def _dumps(value: Any, keep: Buffers | None = None) -> bytes:
-    """`keep` takes the large buffers."""
+    """Pickles a value; `keep` takes the large buffers."""
     try:
         data = pickle.dumps(value, 5, buffer_callback=keep)
     except Exception:
@@ -158,7 +158,7 @@ async def _put(link: Link, whole: Sequence[bytes | memoryview], digest: str = ""
 
 
 async def put_missing(link: Link, blobs: Iterable[Blob]) -> None:
-    """Uploads those that the server does not have."""
+    """Uploads the blobs that the server does not have."""
     by_id = {blob.id: blob for blob in blobs}
     if by_id:
         for id in await link.ask(HasBlobs(tuple(by_id))):
@@ -207,7 +207,7 @@ def load(payload: bytes | memoryview) -> Any:
 
 
 async def value_of(link: Link, status: int, payload: bytes) -> Any:
-    """What an input returned; raises what it raised, or the error that ended it."""
+    """What an input returned. Raises what it raised, or the error that ended it."""
     whole: bytes | memoryview = payload
     if payload[:1] == b"B":
         whole = await _fetch(link, payload[1:])
@@ -251,7 +251,7 @@ def _unreadable(payload: bytes | memoryview, why: errors.DeserializationError) -
 
 
 class _Lenient(pickle.Unpickler):
-    """Takes a stand-in for what cannot be imported here."""
+    """An unpickler with a stand-in for whatever cannot be imported here."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class Reference:
-    """Bound by its app while that runs or is deployed; otherwise looked up by name: in another app, or, in a
-    container, in its own."""
+    """How a function or class is found: bound by its app while that runs or is deployed, else looked up by name, in
+    another app or, in a container, in its own app."""
 
     def __init__(self, app: str, name: str, foreign: bool, environment: str = "") -> None:
         """`foreign`: made by `from_name`, so the server is asked. Else `app` is the name of the app that it was
@@ -33,15 +33,15 @@ class Reference:
         self._foreign = foreign
 
     def bind(self, id: str, urls: dict[str, str], pages: dict[str, str], spec: FunctionSpec) -> None:
-        """Its app runs now."""
+        """Binds it, because its app runs now."""
         self.id, self.urls, self.pages, self.spec = id, urls, pages, spec
 
     def unbind(self) -> None:
-        """Its app has ended."""
+        """Unbinds it, because its app has ended."""
         self.id, self.urls, self.pages = "", {}, {}
 
     async def find(self, link: Link) -> str:
-        """Its id. Raises `NotFoundError`, or `InvalidError` where its app does not run."""
+        """The id. Raises `NotFoundError`, or `InvalidError` where its app does not run."""
         if not self.id:
             answer = await self._ask(link)
             self.id = answer["function"]

@@ -1,4 +1,4 @@
-"""A running app: what was started on the server, what is shown of it, and its end."""
+"""A running app: its start on the server, what is shown of it, and its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inrush.wire import AppSpec, CheckApp, FollowLogs, FollowStates, FunctionSpe
 
 _STOP_S = 10.0
 _EXIT_S = 10.0
-"""So long what containers print at their end is waited for, where it is shown."""
+"""What containers print at their end is waited for so long, where it is shown."""
 _BACKLOG_LINES = 1000
 
 
@@ -40,7 +40,7 @@ class Running:
             thing.reference.bind(self.functions[thing.name], urls, pages, specs[thing.name])
 
     def show(self, output: _output.Output) -> None:
-        """Log lines, and what goes on, until the end."""
+        """Shows log lines and states until the app ends."""
         self._follows.append(self._link.follow(FollowLogs(self.id, _BACKLOG_LINES), output.log))
 
         def state(told: State) -> None:
@@ -53,12 +53,12 @@ class Running:
         self._follows.append(self._link.follow(FollowStates(self.id), state))
 
     def hold(self) -> None:
-        """Keeps the link up while nothing is asked: an ephemeral app ends with its client."""
+        """Keeps the link alive while nothing is asked, since an ephemeral app ends with its client."""
         self._link.holders.add(self)
 
     async def end(self, stop: bool, at_once: bool = False) -> None:
-        """Stops it, unless it is to go on without us; its functions cannot be called by it any more. What its exit
-        hooks print is still shown, unless it shall end `at_once`."""
+        """Ends the app, unless it runs on without this program. What its exit hooks print is still shown, unless it
+        ends `at_once`."""
         self._link.holders.discard(self)
         for thing in _things(self.app):
             thing.reference.unbind()

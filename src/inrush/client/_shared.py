@@ -18,11 +18,11 @@ from inrush.wire import Codec
 
 _ANSWER_S = 30.0
 MAX_KEPT = 128
-"""Payloads in flight; further ones cross the link in pieces."""
+"""Payloads in flight. Further ones cross the link in pieces."""
 
 
 class Shared:
-    """Of one link. `path` is the server's socket for it. Any thread may use it."""
+    """Passes payloads of one link by descriptor. `path` is the server's socket for it. Any thread may use it."""
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
@@ -30,7 +30,7 @@ class Shared:
         self._lock = threading.Lock()
 
     def give(self, pieces: Iterable[bytes | memoryview], size: int) -> bytes | None:
-        """The reference to a payload that the server has now; None where it must go the long way."""
+        """Passes a payload to the server, and returns a reference to it; None where it must cross the link."""
         from inrush.linux import memory
 
         if len(self._kept) >= MAX_KEPT:
@@ -48,12 +48,12 @@ class Shared:
         return Codec.BLOB.value + msgspec.json.encode({"id": id, "bytes": size})
 
     def again(self) -> None:
-        """To a server that may be another one."""
+        """Passes all payloads in flight again, to a server that may be another one."""
         for id, fd in list(self._kept.items()):
             self._put(id, fd)
 
     def release(self, payloads: Iterable[bytes]) -> None:
-        """These are of no use any more."""
+        """Closes the descriptors of payloads that are no longer needed."""
         if not self._kept:
             return
         for payload in payloads:
@@ -64,7 +64,7 @@ class Shared:
                     os.close(fd)
 
     def fetch(self, id: str) -> memoryview | None:
-        """A payload that the server has; None where it must come the long way."""
+        """A payload that the server has; None where it must cross the link."""
         from inrush.linux import memory
 
         answer, fds = self._ask({"get": id}, [])
@@ -76,7 +76,7 @@ class Shared:
             os.close(fds[0])
 
     def drop(self) -> None:
-        """In a forked child, and at the end."""
+        """Closes all descriptors, in a forked child and at the end."""
         with self._lock:
             kept, self._kept = self._kept, {}
         for fd in kept.values():
@@ -100,6 +100,6 @@ class Shared:
 
 
 def beside(socket_path: str) -> Shared | None:
-    """For the server that listens at `socket_path`, if this machine can."""
+    """The sharing with the server that listens at `socket_path`, if this machine can do it."""
     path = Path(socket_path).with_name("blobs.sock")
     return Shared(path) if hasattr(os, "memfd_create") and path.exists() else None

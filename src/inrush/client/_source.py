@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 def place(thing: Callable[..., Any]) -> Place:
-    """Of a function or class."""
+    """Where a function or class is defined."""
     module = sys.modules.get(thing.__module__)
     file = getattr(module, "__file__", None)
     if module is None or file is None or not Path(file).is_file():
@@ -56,7 +56,7 @@ def pack_source(where: Place) -> Blob | None:
 
 
 def _roots() -> list[Path]:
-    """Where local modules are looked for. Not where packages were installed to by `pip install --target`."""
+    """Folders in which local modules are looked for, without those that `pip install --target` filled."""
     folders = [folder for folder in map(_folder, sys.path) if folder is not None]
     return [folder for folder in folders if not any(folder.glob("*.dist-info"))]
 

@@ -1,4 +1,4 @@
-"""From what a program declares to the specs that the server takes."""
+"""Turns what a program declares into the specs that the server takes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Built(NamedTuple):
 
 
 class Code(NamedTuple):
-    """How a container comes by the code: by importing it from a source tar, or by unpickling it."""
+    """How a container gets the code: by importing it from a source tar, or by unpickling it."""
 
     module: str = ""
     qualname: str = ""
@@ -36,7 +36,7 @@ class Code(NamedTuple):
 
 
 def places(thing: Any) -> FunctionSpec:
-    """What of a function or class says where it can run."""
+    """The part of a spec that says where a function or class can run."""
     options = thing.options
     return FunctionSpec(
         name=thing.name,
@@ -56,7 +56,7 @@ async def function_spec(
     include: bool,
     environment: str = "",
 ) -> FunctionSpec:
-    """Of a function; `include` is the app's `include_source`."""
+    """The spec of a function; `include` is the app's `include_source`."""
     mark = function.mark
     return await _spec(
         link,
@@ -73,7 +73,7 @@ async def function_spec(
 async def class_spec(
     link: Link, cls: Cls, built: Built, secrets: Iterable[Secret], include: bool, environment: str = ""
 ) -> FunctionSpec:
-    """Of a class with all its methods."""
+    """The spec of a class with all its methods."""
     assert cls.raw is not None
     web: list[tuple[str, Web]] = [(name, mark.web) for name, mark in cls.methods.items() if mark.web]
     return await _spec(

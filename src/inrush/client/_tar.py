@@ -33,8 +33,8 @@ class Blob:
 
 
 def pack(files: Iterable[tuple[str, Path]]) -> Blob:
-    """`(name in the container, local file)`, names relative to `/`. Raises `InvalidError` for what cannot be read or
-    is too much."""
+    """A tar of (name in the container, local file); names are relative to `/`. Raises `InvalidError` for a file that
+    cannot be read, and for too much."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for count, (name, path) in enumerate(sorted(files)):

@@ -18,7 +18,7 @@ _CONNECT_S = 10.0
 
 
 class Transport(Protocol):
-    """One connection. `send` is called by one thread at a time, `receive` by the link's own."""
+    """One connection. One thread at a time calls `send`, and the link's own thread calls `receive`."""
 
     def send(self, frame: bytes) -> None: ...
 
@@ -28,17 +28,17 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
     def drop(self) -> None:
-        """In a forked child: lets go of the parent's connection without ending it."""
+        """Drops the parent's connection in a forked child, without ending it."""
 
     def shared(self) -> Shared | None:
         """What passes large payloads to a server on this machine; None for one elsewhere."""
 
 
 class UnixTransport:
-    """A socket of the local server. Whoever can open it is its owner, so there is no token."""
+    """A socket of the local server. Whoever can open it is its owner, so it needs no token."""
 
     def __init__(self, path: str) -> None:
-        """Raises `OSError` where nobody listens."""
+        """Raises `OSError` where no server listens."""
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -67,7 +67,7 @@ class UnixTransport:
         return frame if len(frame) == length else None
 
     def close(self) -> None:
-        """Wakes the reader too."""
+        """Closes the socket, and wakes its reader."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -85,7 +85,7 @@ class WebSocketTransport:
     """A WebSocket of a server elsewhere; `url` is its http(s) address."""
 
     def __init__(self, url: str) -> None:
-        """Raises `ConnectionError` where it does not answer."""
+        """Raises `ConnectionError` where the server does not answer."""
         from websockets.exceptions import ConnectionClosed, WebSocketException
         from websockets.sync.client import connect
 

@@ -33,7 +33,7 @@ INSTEAD = {
 
 
 def refuse(client: object = None) -> None:
-    """Of a parameter that many methods have: it would mean another server, and there is one."""
+    """Refuses parameters of many methods that would mean another server, since there is one."""
     if client is not None:
         raise UnimplementedError(f"client= is not built yet; {INSTEAD['Client']}")
 
@@ -57,7 +57,7 @@ class Unbuilt:
 
 
 class UnbuiltSteps:
-    """What an image cannot begin with, and steps it cannot have, yet."""
+    """Bases and steps of images that are not built yet."""
 
     @staticmethod
     def from_registry(*args: Any, **kwargs: Any) -> NoReturn:

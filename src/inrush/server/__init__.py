@@ -1,1 +1,2 @@
-"""The control plane's shell: it owns links, rows, files and the clock, and acts on what the core decides."""
+"""The control plane around the core: it owns links, database rows, files and the clock, and carries out what the core
+decides."""

@@ -57,17 +57,17 @@ MIB = 1024 * 1024
 
 
 class ControlPlane:
-    """Of one home. The HTTP port is made from it, and `Server` has it serve and end."""
+    """The parts of one server, built for one home and joined. `Server` serves and ends them."""
 
     def __init__(self, home: Path, given: Mapping[str, Any]) -> None:
-        """Opens files and rows. Belongs to the running event loop."""
+        """Opens files and the database. It belongs to the running event loop."""
         self.home = home
         self.settings = {name: v.value if isinstance(v, settings.Value) else v for name, v in given.items()}
         self.version = installed_version("inrush")
         self.boot = secrets.token_hex(16)
         self.started = time.time()
         self.url = ""
-        """Where HTTP is served, from `Server.start` on."""
+        """The address at which HTTP is served, from `Server.start` on."""
         self._end = asyncio.Event()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
@@ -240,7 +240,7 @@ class ControlPlane:
 
     @property
     def ending(self) -> bool:
-        """Whether it was asked to end."""
+        """Whether the server was asked to end."""
         return self._end.is_set()
 
     def ask_to_end(self, why: str) -> None:
@@ -252,7 +252,7 @@ class ControlPlane:
 
 
 def _token(path: Path, given: str) -> str:
-    """The setting, else what the home's file holds, else a new one."""
+    """The owner's token: that of the setting, else of the home's file, else a new one."""
     if given:
         write_private(path, given)
         return given
@@ -267,7 +267,7 @@ def _token(path: Path, given: str) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """A file that nobody else can read; it is there whole or not at all."""
+    """Writes a file that nobody else can read. The file is there as a whole or not at all."""
     part = path.with_name(path.name + ".new")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

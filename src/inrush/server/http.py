@@ -141,7 +141,7 @@ async def _refuse(error: Error, scope: Any, receive: Any, send: Any) -> None:
 
 
 class Http(uvicorn.Server):
-    """Uvicorn on our loop; signals are its caller's business."""
+    """Uvicorn on the server's own event loop. The caller handles signals."""
 
     def __init__(self, site: Site, door: Door) -> None:
         config = protocols.Config(
@@ -183,7 +183,7 @@ def _fastest() -> type[asyncio.Protocol]:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening address. Raises `InvalidError` where it cannot be had."""
+    """A listening socket. Raises `InvalidError` where the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL_BYTES = 8 * 1024 * 1024
 CHECKPOINT_LIMIT = 200_000
-"""Values of the core's state up to which a checkpoint is taken: some 5,000 calls and containers, or 40 ms."""
+"""A checkpoint is taken only of a state of up to so many values: some 5,000 calls and containers, or 40 ms."""
 
 _STEPS = 16
 """In so many steps a ring without room lets its beginning go. After a half of them a checkpoint that was postponed is
@@ -37,7 +37,7 @@ tried again, for that may cost as much as taking it."""
 
 
 class _Part:
-    """Events since a checkpoint, or since the core was made; without its beginning it is not `complete`."""
+    """Events since a checkpoint, or since the core was made. A part that lost its beginning is not `complete`."""
 
     def __init__(self, checkpoint: bytes = b"") -> None:
         self.checkpoint, self.complete = checkpoint, True
@@ -45,7 +45,7 @@ class _Part:
         self.size_bytes = len(checkpoint)
 
     def lose(self, size: int) -> None:
-        """Lets the oldest go until so many bytes are free, or nothing is left."""
+        """Drops the oldest events until so many bytes are free or none are left."""
         least = self.size_bytes - size
         self.size_bytes -= len(self.checkpoint)
         self.checkpoint, self.complete = b"", False
@@ -54,16 +54,16 @@ class _Part:
 
 
 class Journal:
-    """The latest events of a core, from a checkpoint on, bounded by bytes."""
+    """The latest events of a core since a checkpoint, bounded in bytes."""
 
     def __init__(self, limit_bytes: int = JOURNAL_BYTES, core: Cluster | None = None) -> None:
-        """`core` is the one whose events these are, before its first step; without one there are no checkpoints."""
+        """`core` is the one whose events are recorded, before its first step. Without one there are no checkpoints."""
         self._limit, self._core = limit_bytes, core
         self._encode = msgspec.msgpack.Encoder(enc_hook=lambda _: None).encode
         self._rest = 0
-        """So many times a checkpoint is not even tried."""
+        """For so many further times no checkpoint is tried."""
         self._part, self._due = _Part(), limit_bytes // 2
-        """The latest part, and of how many bytes it may be before something has to be done."""
+        """The latest part, and how many bytes it may reach before something has to be done."""
         self._parts = deque([self._part])
 
     def add(self, now: float, event: AnyEvent) -> None:
@@ -97,11 +97,12 @@ class Journal:
 
     @property
     def size_bytes(self) -> int:
-        """What is held, encoded."""
+        """The encoded bytes that are held."""
         return sum(part.size_bytes for part in self._parts)
 
     def _make_room(self, size: int) -> None:
-        """The latest part has its half of the ring, or all that it may have for now: have room for so many bytes."""
+        """Makes room for so many bytes, because the latest part has its half of the ring or all that it may have for
+        now."""
         if self._part.size_bytes + size <= self._limit // 2:  # a part before it has more than its half, or had
             self._parts, self._due = deque([self._part]), self._limit // 2
         elif checkpoint := self._checkpoint():
@@ -110,7 +111,8 @@ class Journal:
             self._go_on(max(size, self._limit // _STEPS))
 
     def _begin(self, part: _Part, size: int) -> None:
-        """A new part; the one before it is kept, if it can be replayed, for as long as there is room for both."""
+        """Begins a new part. The one before it is kept, if it can be replayed, for as long as there is room for
+        both."""
         left = self._limit - part.size_bytes - size
         before = [old for old in self._parts if old.complete and old.size_bytes <= left][-1:]
         self._parts = deque([*before, part])
@@ -118,7 +120,8 @@ class Journal:
         self._due = min(self._limit // 2, self._limit - sum(old.size_bytes for old in before))
 
     def _go_on(self, size: int) -> None:
-        """Without a checkpoint for now: the oldest goes, so that the latest may have so many bytes more."""
+        """Goes on without a checkpoint for now: the oldest events are dropped, so that the latest part may grow by so
+        many bytes."""
         while len(self._parts) > 1 and self.size_bytes + size > self._limit:
             self._parts.popleft()
         if (over := self.size_bytes + size - self._limit) > 0:
@@ -126,7 +129,7 @@ class Journal:
         self._due = self._part.size_bytes + size
 
     def _checkpoint(self) -> bytes:
-        """The core's state, encoded; nothing when it cannot be had now, or would leave events too little room."""
+        """The core's state, encoded; empty when it cannot be taken now or would leave too little room for events."""
         self._rest -= 1
         if self._core is None or self._rest > 0:
             return b""

@@ -25,12 +25,13 @@ FLUSH_S = 0.3
 FLUSH_BYTES = 256 * 1024
 BACKLOG_LINES = 100_000
 KEPT_APPS = 100
-"""Apps whose log files are kept after they ended."""
+"""Log files are kept of so many apps that have ended."""
 SYSTEM = "system"
 
 
 class Line(NamedTuple):
-    """`time` in seconds since the epoch; `stream` is `stdout`, `stderr` or `system`; `text` may hold several lines."""
+    """A line of a log. `time` is in seconds since the epoch, `stream` is `stdout`, `stderr` or `system`, and `text` may
+    hold several lines."""
 
     time: float
     container: str
@@ -41,7 +42,7 @@ class Line(NamedTuple):
 
 
 class Follower(Protocol):
-    """Whoever follows. `room` says whether it can take a line now."""
+    """Receives lines as they come. `room` says whether it can take one now."""
 
     def room(self) -> bool: ...
     def line(self, line: Line) -> None: ...
@@ -61,23 +62,23 @@ class Logs:
         directory.mkdir(mode=0o700, exist_ok=True)
 
     def write(self, app: str, line: Line) -> None:
-        """A line of an app (its id)."""
+        """Appends a line to the log of an app (its id)."""
         self._log(app).write(line)
 
     def system(self, app: str, text: str, container: str = "", function: str = "") -> None:
-        """A line of ours, for the people of this app."""
+        """Appends a remark of inrush itself to the log of an app."""
         self.write(app, Line(time.time(), container, function, "", SYSTEM, text))
 
     def follow(self, app: str, follower: Follower) -> Callable[[], None]:
-        """From now on the follower gets each line; call what is returned to end that."""
+        """Gives the follower each line from now on. Calling the result ends that."""
         return self._log(app).follow(follower)
 
     def latest(self, app: str, count: int, container: str = "") -> list[Line]:
-        """The last lines, oldest first, of the app or of one container."""
+        """The latest lines of the app or of one container, oldest first."""
         return self._log(app).latest(min(count, BACKLOG_LINES), container)
 
     def close_app(self, app: str) -> None:
-        """The app has ended; its file stays for a while."""
+        """Closes the log of an app that has ended. Its file stays for a while."""
         ended = self._apps.pop(app, None)
         if ended is not None:
             ended.close()
@@ -101,7 +102,7 @@ class Logs:
 
 
 class _AppLog:
-    """One app's lines."""
+    """The log of one app."""
 
     def __init__(self, path: Path, limit_bytes: int) -> None:
         self._path, self._half = path, limit_bytes // 2
@@ -109,7 +110,7 @@ class _AppLog:
         self._ring_bytes = 0
         self._dropped = False
         self._followers: dict[Follower, int] = {}
-        """Each with the lines that it lost since the last that it got."""
+        """Followers, each with the number of lines that it has lost since the last one it got."""
         self._catching_up: asyncio.TimerHandle | None = None
         self._buffer: list[bytes] = []
         self._buffered = 0
@@ -148,7 +149,7 @@ class _AppLog:
             self._catching_up = asyncio.get_running_loop().call_later(FLUSH_S, self._catch_up)
 
     def _catch_up(self) -> None:
-        """Whoever lost lines hears of it once it has room, though no further line may come."""
+        """Tells followers that lost lines so once they have room, even if no further line comes."""
         self._catching_up = None
         for follower, lost in self._followers.items():
             if lost and follower.room():
@@ -215,7 +216,7 @@ class _AppLog:
 
 
 def _tell(follower: Follower, line: Line, lost: int) -> int:
-    """Hands text over where there is room; how many lines were lost since the last that was."""
+    """Gives text to a follower that has room. Returns how many lines it has lost since the last one it got."""
     if not follower.room():
         return lost + max(1, line.text.count("\n"))
     if lost:
@@ -229,5 +230,5 @@ def _left_out(like: Line, lost: int) -> Line:
 
 
 def encode_line(line: Line) -> dict[str, Any]:
-    """For the API."""
+    """A line as the API gives it."""
     return line._asdict()

@@ -25,15 +25,16 @@ from inrush.server.writes import Writes
 log = logging.getLogger(__name__)
 
 BATCH_EVENTS = 512
-"""Events of one turn; the rest waits for the next, so that links are served in between."""
+"""Events of one turn. The rest waits for the next turn, so that links are served in between."""
 TICK_S = 1.0
 CHECK_TICKS = 60
 CHECK_LIMIT = 5000
-"""Calls and containers up to which the whole state is checked now and then; more would hold up the loop."""
+"""The whole state is checked regularly only up to so many calls and containers; a check of more would hold up the
+loop."""
 
 
 class Loop:
-    """The only caller of `Cluster.step`. `apply` gets the effects, but for `WakeAt`, which the loop serves itself."""
+    """The only caller of `Cluster.step`. `apply` gets all effects except `WakeAt`, which the loop serves itself."""
 
     def __init__(
         self, core: Cluster, apply: Callable[[list[Effect]], None], clock: Callable[[], float] = time.monotonic
@@ -56,7 +57,7 @@ class Loop:
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def stop(self) -> None:
-        """No more ticks and timers; what is in the inbox is still stepped by `turn`."""
+        """Ends ticks and timers. `turn` still steps what is in the inbox."""
         for handle in (self._ticker, self._wake, self._scheduled):
             if handle is not None:
                 handle.cancel()
@@ -64,13 +65,13 @@ class Loop:
         self._wake_at = float("inf")
 
     def post(self, event: AnyEvent) -> None:
-        """Puts an event into the inbox; it is stepped in this turn or the next."""
+        """Puts an event into the inbox, to be stepped in this turn or the next."""
         self._inbox.append(event)
         if self._scheduled is None and not (self._turning or self._held):
             self._scheduled = asyncio.get_running_loop().call_soon(self.turn)
 
     def hold(self) -> None:
-        """What is posted from here on, and what links are to write, waits for the `turn` that the caller promises."""
+        """Has posted events and writes of links wait for the `turn` that the caller promises to call."""
         self._held = True
         self.writes.hold()
 

@@ -1,8 +1,9 @@
-"""When links write. Whoever has something to say adds its `write`, and all of them are called once a turn.
+"""When links write. A link that has something to send adds its `write`, and all of them are called once in each turn of
+the loop.
 
-Where few calls are under way they are called at the end of the very turn that made them speak: the next turn of the
-event loop would cost a warm call more than the system call does. Where there are many, or turns follow one another
-closely, what they say is gathered and leaves with the event loop's next turn, in fewer and larger writes.
+With few calls under way they are called at the end of the very turn that added them, since the event loop's next turn
+would cost a warm call more than the system call does. With many calls, or when turns follow one another closely,
+messages are gathered and leave in the event loop's next turn, in fewer and larger writes.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.00005
-"""Turns that follow one another faster share their writes."""
+"""Turns that follow one another faster than this share their writes."""
 FEW_CALLS = 8
 """Up to so many calls are served one by one."""
 
 
 class Writes:
-    """Who has something to write."""
+    """Links that have something to write."""
 
     def __init__(self) -> None:
         self._due: list[Callable[[], None]] = []
@@ -29,17 +30,17 @@ class Writes:
         self._written_at = -math.inf
 
     def add(self, write: Callable[[], None]) -> None:
-        """Has `write` called, once, and soon."""
+        """Has `write` called once and soon."""
         self._due.append(write)
         if not self._held:
             self._schedule()
 
     def hold(self) -> None:
-        """What is added from here on waits for `release`."""
+        """Has writes that are added from here on wait for `release`."""
         self._held = True
 
     def release(self, now: float, calls: int) -> None:
-        """The turn is over; so many calls are under way."""
+        """Ends a turn in which so many calls are under way."""
         self._held = False
         if not self._due or self._scheduled:
             return

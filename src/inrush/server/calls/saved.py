@@ -1,4 +1,4 @@
-"""Durable calls as the store has them: which there are, their inputs and results, and when they go.
+"""Durable calls in the database: which exist, their inputs and results, and when they expire.
 
 Results are saved in chunks of columns, each under its lowest index. A chunk holds inputs of one stretch of
 `SPAN_INPUTS` only, so that the result of any input is found without reading all of them.
@@ -16,11 +16,11 @@ from inrush.server.rows import tables
 
 SPAN_INPUTS = 1024
 PAGE_BYTES = 4 * 1024 * 1024
-"""Results that are read at once."""
+"""Bytes of results that are read at once."""
 REMEMBER_S = 14 * 86400.0
-"""How long it is known that there was a call, after its results are gone."""
+"""How long the database remembers that there was a call, after its results are gone."""
 EVERYTHING = range(2**31 - 1)
-"""Indexes are 32-bit integers in the store."""
+"""The highest index, since indexes are 32-bit integers in the database."""
 
 Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[bytes, ...]]
 """Indexes, statuses, payloads."""
@@ -51,7 +51,7 @@ def call_of(connection: sa.Connection, id: str) -> Any:
 
 
 def _chunks(connection: sa.Connection, id: str, keys: range) -> Iterator[Columns]:
-    """Those of these keys, in order, one in memory at a time."""
+    """The chunks of these keys in order, with one in memory at a time."""
     t = tables.results.c
     query = sa.select(t.chunk).where(t.call == id, t.first >= keys.start, t.first < keys.stop).order_by(t.first)
     with connection.execution_options(yield_per=1).execute(query) as rows:
@@ -60,7 +60,7 @@ def _chunks(connection: sa.Connection, id: str, keys: range) -> Iterator[Columns
 
 
 def page(connection: sa.Connection, id: str, keys: range) -> tuple[list[Columns], int]:
-    """Chunks of these keys, up to about `PAGE_BYTES`, and the key where the next page begins."""
+    """Chunks of these keys, up to about `PAGE_BYTES`, and the key at which the next page begins."""
     page: list[Columns] = []
     size = 0
     for columns in _chunks(connection, id, keys):
@@ -100,8 +100,8 @@ def inputs(connection: sa.Connection, id: str) -> list[tuple[int, tuple[bytes, .
 
 
 def expire(connection: sa.Connection, before: float, since: float) -> None:
-    """Inputs of calls that ended after `since` go at once, results when their time is over, and that there was a call
-    later still."""
+    """Deletes the inputs of calls that ended after `since` at once, results when their time is over, and the record of
+    the call later still."""
     calls = tables.calls.c
     ended = sa.select(calls.id).where(calls.ended > max(since, 0.0))
     connection.execute(sa.delete(tables.call_inputs).where(tables.call_inputs.c.call.in_(ended)))

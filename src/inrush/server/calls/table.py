@@ -25,11 +25,11 @@ from inrush.wire import CallRefused
 log = logging.getLogger(__name__)
 
 FINISHED_CALLS = 4096
-"""Finished calls of clients that are remembered, should the client have missed the result."""
+"""So many finished calls of clients are remembered, in case the client missed a result."""
 FINISHED_BYTES = 64 * 1024 * 1024
-"""The same, in bytes."""
+"""The most bytes of results of finished calls."""
 HELD_BYTES = 2 * 1024 * 1024 * 1024
-"""Payloads in memory, of all calls; more are refused."""
+"""Bytes of payloads in memory, of all calls. More are refused."""
 HELD_FOR_CONTAINERS_BYTES = 1024 * 1024 * 1024
 """The same of calls that containers made; those of one app may hold half."""
 MAX_CALLS_OF_CONTAINERS = 200_000
@@ -39,8 +39,8 @@ MAX_GAP_INPUTS = 16 * 1024 * 1024
 
 
 class Calls:
-    """All calls that are not over, and the client-owned ones that ended lately. Messages of owners come in, effects
-    of the core too."""
+    """All calls that are not over, and client-owned ones that ended lately. It takes messages of owners and effects of
+    the core."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Calls:
     # ── from owners ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, owner: Owner, message: wire.StartCall) -> Call | None:
-        """A call begins, or is sent again. None when it was refused; the owner was told."""
+        """Begins a call, or goes on with one that is sent again. None when it was refused; its owner was told."""
         call = self._calls.get(message.call)
         fresh = call is None
         if call is None:
@@ -130,7 +130,7 @@ class Calls:
         return call
 
     def inputs(self, owner: Owner, id: str, first: int, payloads: Sequence[bytes]) -> Call | None:
-        """More inputs of a call; the call, if any of them was new."""
+        """Takes further inputs of a call. Returns the call if any of them was new."""
         call = self._calls.get(id)
         if call is None or not _of(call, owner):
             owner.send(wire.Resend(id, unknown=True))
@@ -167,7 +167,7 @@ class Calls:
         return True
 
     def _hold(self, call: Call, more: int) -> None:
-        """So many bytes more are held for it."""
+        """Counts bytes that are held for a call."""
         self._held += more
         if call.payer:
             self._held_for.add(call.payer, more)
@@ -179,7 +179,7 @@ class Calls:
             owner.send(CallRefused(call.id, "ResourceExhaustedError", why))
 
     def end_inputs(self, owner: Owner, message: wire.EndInputs) -> None:
-        """The total of a map is known now."""
+        """Notes the total number of a map's inputs."""
         call = self._calls.get(message.call)
         if call is None or call.total >= 0 or not _of(call, owner):
             return
@@ -191,7 +191,7 @@ class Calls:
             self._finish(call)
 
     def resume(self, owner: Owner, message: wire.ResumeCall) -> None:
-        """A client is back: it gets what it missed, and is told what to send again."""
+        """Gives a client that is back what it missed, and tells it what to send again."""
         call = self._calls.get(message.call)
         if call is None or call.durable or call.owner is not owner:
             owner.send(wire.Resend(message.call, unknown=True))
@@ -207,19 +207,19 @@ class Calls:
             owner.send(wire.Resend(call.id, ranges=ranges))
 
     def cancel(self, owner: Owner, message: wire.CancelCall) -> None:
-        """Cancels what is not over; each input ends as cancelled."""
+        """Cancels what is not over; each such input ends as cancelled."""
         call = self._calls.get(message.call)
         if call is not None and not call.finished and _of(call, owner):
             self.post(events.CallCancelled(call.id, "the caller cancelled it", message.terminate))
 
     def forget(self, call: Call) -> None:
-        """Nobody waits for it any more."""
+        """Forgets a call that nobody waits for."""
         if not call.finished or call.resumed:
             self.post(events.CallForgotten(call.id))
         self._drop(call)
 
     def left(self, owner: Owner) -> None:
-        """The owner is gone for good."""
+        """Forgets all calls of an owner that is gone for good."""
         for id in sorted(owner.calls):
             call = self._calls.get(id)
             if call is not None:
@@ -227,7 +227,7 @@ class Calls:
         owner.calls.clear()
 
     def grant(self, owner: Owner, message: wire.Grant) -> None:
-        """A generator may yield more."""
+        """Lets a generator yield more items."""
         call = self._calls.get(message.call)
         if call is None or call.owner is not owner:
             return
@@ -236,14 +236,14 @@ class Calls:
             self._to_container(call.container, wire.GrantRun(call.container, call.id, 0, credit))
 
     def feed(self, call: Call, data: bytes, last: bool = False, gone: bool = False) -> None:
-        """A further piece of a web request's body."""
+        """Passes on a further piece of a web request's body."""
         if call.container:
             self._to_container(call.container, wire.Feed(call.container, call.id, data, last, gone))
 
     # ── from the core and the nodes ──────────────────────────────────────────────────────────────────────────────────
 
     def dispatch(self, effect: effects.Dispatch) -> None:
-        """Sends inputs to their container."""
+        """Carries out `Dispatch`: sends inputs to their container."""
         call = self._calls.get(effect.call)
         if call is None:
             return
@@ -262,7 +262,7 @@ class Calls:
             call.owner.send(Begun(call.id))
 
     def resolve(self, effect: effects.Resolve) -> None:
-        """Final results of inputs."""
+        """Carries out `Resolve`: gives final results to the owner."""
         call = self._calls.get(effect.call)
         if call is None:
             return
@@ -317,13 +317,13 @@ class Calls:
             self._drop(self._calls[next(iter(self._finished))])
 
     def restore(self, call: Call) -> None:
-        """A durable call that was saved before a restart."""
+        """Takes in a durable call that was saved before a restart."""
         self._calls[call.id] = call
         call.function.queued += len(call.waiting)
         self._held += call.held
 
     def drop(self, call: Call) -> None:
-        """A durable call is over, and saved."""
+        """Drops a durable call that is over and saved."""
         self._drop(call)
 
     def _drop(self, call: Call) -> None:
@@ -352,5 +352,5 @@ def _of(call: Call, owner: Owner) -> bool:
 
 
 def not_found(id: str) -> NotFoundError:
-    """Of a call that is nowhere."""
+    """The error for a call that does not exist."""
     return NotFoundError(f"there is no call {id!r}; results are kept for the time that the setting result_ttl_s says")

@@ -1,1 +1,1 @@
-"""Nodes, pools, containers, builds and commands: what the server orders of agents."""
+"""What the server orders of agents: nodes, pools, containers, builds and commands."""

@@ -1,4 +1,4 @@
-"""Containers as the server sees them: which there are, of which function, on which node; and the latest that ended."""
+"""Containers as the server sees them: which exist, of which function and on which node, and the latest that ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Container:
         self.phases_ms: tuple[tuple[str, float], ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """For the API."""
+        """The container as the API shows it."""
         return {
             "id": self.id,
             "app": self.function.app,
@@ -55,7 +55,7 @@ class Container:
 
 
 class Containers:
-    """All of them by id. `changed` is told of every new state, `ended` of the end."""
+    """All containers by id. `changed` hears of every new state, `ended` of the end."""
 
     def __init__(self) -> None:
         self._live: dict[str, Container] = {}
@@ -64,16 +64,16 @@ class Containers:
         self.ended: list[Callable[[Container], None]] = []
 
     def add(self, container: Container) -> None:
-        """A container starts."""
+        """Adds a container that starts."""
         self._live[container.id] = container
         self.changed(container)
 
     def live(self, id: str) -> Container | None:
-        """One that has not ended."""
+        """A container that has not ended."""
         return self._live.get(id)
 
     def get(self, id: str) -> Container | None:
-        """One that lives, or ended lately."""
+        """A container that lives or ended lately."""
         return self._live.get(id) or self._ended.get(id)
 
     def need(self, id: str, who: Principal) -> Container:
@@ -84,7 +84,7 @@ class Containers:
         return container
 
     def latest(self) -> list[Container]:
-        """Those that ended lately, then those that live."""
+        """Containers that ended lately, then those that live."""
         return [*self._ended.values(), *self._live.values()]
 
     def starts(self, function: str) -> list[str]:
@@ -97,18 +97,18 @@ class Containers:
         return lines
 
     def all(self) -> list[Container]:
-        """Those that live, the oldest first."""
+        """Containers that live, the oldest first."""
         return list(self._live.values())
 
     def became(self, container: Container, state: str, why: str = "") -> None:
-        """A new state of a living one."""
+        """Sets the state of a living container."""
         container.state, container.why = state, why or container.why
         if state == "ready":
             container.ready = time.time()
         self.changed(container)
 
     def end(self, id: str, why: str) -> Container | None:
-        """It is gone."""
+        """Moves a container to those that ended."""
         container = self._live.pop(id, None)
         if container is None:
             return None

@@ -1,5 +1,5 @@
 """Commands that people run in containers: `container exec` in a running one, `shell` in a fresh one. The node runs
-them, this passes on."""
+them, and the server passes their streams on."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from inrush.server.fleet.nodes import Node, Nodes
 
 MAX_EXECS = 256
 MAX_PIECES = 4096
-"""Pieces of output that may wait for a slow reader; a command that prints more is cut off."""
+"""Pieces of output that may wait for a slow reader. A command that prints more is cut off."""
 
 
 class Exec:
-    """One running command. `output` ends with a piece whose `code` is ≥ 0."""
+    """One running command. Its `output` ends with a piece whose `code` is 0 or more."""
 
     def __init__(self, id: str, node: Node) -> None:
         self.id, self._node = id, node
         self.output: asyncio.Queue[wire.ExecOutput] = asyncio.Queue(MAX_PIECES)
 
     def write(self, data: bytes) -> None:
-        """To its standard input."""
+        """Writes to the command's standard input."""
         self._node.send(wire.ExecInput(self.id, data))
 
     def end_input(self) -> None:
-        """No more input."""
+        """Ends the command's standard input."""
         self._node.send(wire.ExecInput(self.id, close=True))
 
     def resize(self, rows: int, columns: int) -> None:
-        """Its terminal has another size."""
+        """Tells the command that its terminal has another size."""
         self._node.send(wire.ExecInput(self.id, rows=rows, columns=columns))
 
 
 class Execs:
-    """All of them."""
+    """All running commands."""
 
     def __init__(self, nodes: Nodes, containers: Containers) -> None:
         self._nodes, self._containers = nodes, containers
@@ -87,7 +87,7 @@ class Execs:
         return running
 
     def forget(self, running: Exec) -> None:
-        """Nobody reads it any more: its input ends."""
+        """Ends a command's input, because nobody reads it any more."""
         if self._execs.pop(running.id, None) is not None:
             running.end_input()
 

@@ -1,4 +1,4 @@
-"""Image builds: asked for by clients, done by a node, their output passed on as it comes."""
+"""Image builds, which clients ask for and a node carries out. Their output is passed on as it comes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_BUILDS = 256
 
 
 class Images:
-    """Builds in flight. Nodes see to it that one layer is built once."""
+    """Builds in flight. Nodes make sure that one layer is built once."""
 
     def __init__(self, nodes: Nodes, secrets: Secrets, force: bool) -> None:
         self._nodes, self._secrets, self._force = nodes, secrets, force

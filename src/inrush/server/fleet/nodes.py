@@ -1,7 +1,7 @@
-"""Links to agents: what the core wants done becomes messages to a node, and what a node says becomes events.
+"""Links to agents: effects of the core become messages to a node, and messages of a node become events.
 
-Messages to a node are gathered and handed over once a turn. A node is attached by a function that
-takes such batches, be it the `receive` of the agent in this process or the sending end of a socket.
+Messages to a node are gathered and handed over once in each turn. A node is attached by a function that takes such
+batches, which is the `receive` of the agent in this process or the sending end of a socket.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Send = Callable[[list[Any]], None]
 Deliver = Callable[[list[Any]], None]
 KEPT_NOTES = 20
 JOIN_S = 10.0
-"""A server that has just started waits for its first node as long as this."""
+"""A server that has just started waits this long for its first node."""
 
 
 class Node:
@@ -53,7 +53,7 @@ class Node:
 
 
 class Nodes:
-    """All attached agents. `handlers` take those messages that are not about the core: type → function(message)."""
+    """All attached agents. `handlers` take messages that do not concern the core: type → function(message)."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class Nodes:
         self._nodes: dict[str, Node] = {}
         self._joined = asyncio.Event()
         self.ending = False
-        """The server ends, and its containers too: what that cuts short runs again after the next start."""
+        """True once the server ends with its containers. What that cuts short runs again after the next start."""
         self.pool_of: Callable[[wire.NodeHello], str] = lambda hello: ""
-        """Of which pool a node is counted that says hello."""
+        """Says to which pool a node belongs that says hello."""
         self.handlers: dict[type, Callable[[Any], None]] = {
             wire.ContainerReady: self._ready,
             wire.ContainerEnded: self._ended,
@@ -83,11 +83,11 @@ class Nodes:
         return len(self._nodes)
 
     def all(self) -> list[Node]:
-        """Attached nodes."""
+        """All attached nodes."""
         return list(self._nodes.values())
 
     async def first(self) -> Node:
-        """Any attached node; where none is yet, the one to come. Raises `ResourceExhaustedError` if none does."""
+        """An attached node, or the next one to come. Raises `ResourceExhaustedError` if none comes."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._joined.wait(), JOIN_S)
         for node in self._nodes.values():
@@ -97,7 +97,7 @@ class Nodes:
     # ── the link ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def attach(self, send: Send) -> Deliver:
-        """A new agent. `send` takes batches of `ToNode`; the answer takes the agent's batches of `FromNode`."""
+        """Attaches an agent. `send` takes batches of `ToNode`; the result takes the agent's batches of `FromNode`."""
         node = Node(send, self._loop.writes)
 
         def deliver(batch: list[Any]) -> None:
@@ -109,7 +109,7 @@ class Nodes:
         return deliver
 
     def detach(self, id: str, why: str) -> None:
-        """The link to an agent is gone."""
+        """Detaches an agent whose link is gone."""
         node = self._nodes.pop(id, None)
         if not self._nodes:
             self._joined.clear()
@@ -176,14 +176,14 @@ class Nodes:
     # ── to nodes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def to_container(self, id: str, message: Any) -> None:
-        """Sends to the node of a container; nothing when it has ended."""
+        """Sends a message to the node of a container; drops it when the container has ended."""
         container = self._containers.live(id)
         node = self._nodes.get(container.node) if container is not None else None
         if node is not None:
             node.send(message)
 
     def prepare(self, function: Function) -> None:
-        """Has every node ready for containers of this function."""
+        """Has every node get ready for containers of this function."""
         for node in self._nodes.values():
             self._prepare(node, function)
 
@@ -198,7 +198,7 @@ class Nodes:
         )
 
     def start_container(self, effect: effects.StartContainer) -> None:
-        """An effect of the core."""
+        """Carries out `StartContainer`."""
         if self.ending:
             return
         function, node = self._functions.get(effect.function), self._nodes.get(effect.node)
@@ -232,7 +232,7 @@ class Nodes:
         )
 
     def stop_container(self, effect: effects.StopContainer) -> None:
-        """An effect of the core; also for containers that only the node knows."""
+        """Carries out `StopContainer`, also for containers that only the node knows."""
         container = self._containers.live(effect.container)
         if container is not None:
             self._containers.became(container, "stopping", effect.why)
@@ -241,22 +241,23 @@ class Nodes:
             node.send(wire.StopContainer(effect.container, effect.grace_s, effect.kill))
 
     def stop_by_hand(self, container: Container, grace_s: float = 30.0) -> None:
-        """Somebody wants it gone: the core learns of it when it has ended, and tries what it ran elsewhere."""
+        """Stops a container because a person asked for it. The core learns of it at the end, and tries what it ran
+        elsewhere."""
         container.by_hand = True
         self._containers.became(container, "stopping", "it was stopped by hand")
         self.to_container(container.id, wire.StopContainer(container.id, grace_s))
 
     def cancel_run(self, effect: effects.CancelRun) -> None:
-        """An effect of the core."""
+        """Carries out `CancelRun`."""
         self.to_container(effect.container, wire.CancelRun(effect.container, effect.call, effect.indexes))
 
     def recall(self, effect: effects.Recall) -> None:
-        """An effect of the core."""
+        """Carries out `Recall`."""
         self.to_container(effect.container, wire.Recall(effect.container))
 
 
 def _own_ends(message: wire.Ran) -> wire.Ran:
-    """Only those attempts that came to an end of their own."""
+    """Only the attempts that ended by themselves."""
     own = [i for i, status in enumerate(message.statuses) if status in (Status.OK, Status.ERROR, Status.TIMEOUT)]
     indexes, statuses = tuple([message.indexes[i] for i in own]), tuple([message.statuses[i] for i in own])
     return wire.Ran(message.container, message.call, indexes, statuses, tuple([message.payloads[i] for i in own]))

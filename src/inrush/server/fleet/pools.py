@@ -35,7 +35,7 @@ FAILED_S = 60.0
 
 
 class Pools:
-    """All of them, as the file says. Nothing is offered before `start`."""
+    """All pools of the file. Nothing is offered before `start`."""
 
     def __init__(self, loop: Loop, nodes: Nodes, pools: Sequence[FilePool]) -> None:
         self._loop, self._post, self._nodes = loop, loop.post, nodes
@@ -45,8 +45,8 @@ class Pools:
         self.providers: dict[str, Provider] = {}
 
     def start(self, host: str, send: Send) -> None:
-        """Offers what there is. Simulated nodes are acted for by the agent of the node `host`, which has joined and
-        takes its orders by `send`."""
+        """Offers the pools. The agent of the node `host`, which has joined and takes its orders by `send`, acts for
+        simulated nodes."""
         self._began = asyncio.get_running_loop().time()
         self._simulated.begin(host, send)
         for pool in self._files.values():
@@ -76,13 +76,13 @@ class Pools:
         )
 
     def stop(self) -> None:
-        """Nothing more comes, and what is made up goes."""
+        """Ends the pools: no more nodes come, and simulated ones leave."""
         self._simulated.end("the server is ending")
 
     # ── what the core asks for ───────────────────────────────────────────────────────────────────────────────────────
 
     def order(self, effect: NodesWanted) -> None:
-        """An effect of the core."""
+        """Carries out `NodesWanted`."""
         if self._nodes.ending:
             return
         log.info("pool %s: %d ordered: %s", effect.pool, effect.count, effect.why)
@@ -90,14 +90,14 @@ class Pools:
         self._safely(effect.pool, effect.count, partial(provider.order, effect.count))
 
     def release(self, effect: NodesReleased) -> None:
-        """An effect of the core, which has forgotten these nodes."""
+        """Carries out `NodesReleased`; the core has forgotten these nodes."""
         log.info("pool %s: %s given back: %s", effect.pool, ", ".join(effect.nodes), effect.why)
         self._safely(effect.pool, 0, partial(self.providers[effect.pool].release, effect.nodes))
         for node in effect.nodes:
             self._simulated.remove(node, f"it was given back: {effect.why}")
 
     def _safely(self, pool: str, count: int, action: Callable[[], None]) -> None:
-        """`count` nodes will not come if this fails."""
+        """Calls the provider. If that fails, `count` nodes will not come."""
         try:
             action()
         except Exception as error:
@@ -107,7 +107,7 @@ class Pools:
     # ── what nodes say ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def pool_of(self, hello: wire.NodeHello) -> str:
-        """The pool that a node is counted to: the one that it names, if that is a declared one."""
+        """The pool that a node belongs to: the one that it names, if that is a declared one."""
         named = self._files.get(hello.pool)
         if not hello.pool or hello.node in self._simulated:
             return hello.pool
@@ -125,20 +125,20 @@ class Pools:
         return ""
 
     def heed(self, state: wire.NodeState) -> None:
-        """How a node is; what its machine's is, those that are made up are too."""
+        """Takes note of a node's condition. Simulated nodes share that of their machine."""
         self._post(NodeChanged(state.node, state.holds, state.unfit, state.drain))
         self._simulated.heed(state)
 
     # ── for people ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def describe(self) -> list[dict[str, Any]]:
-        """For the API."""
+        """The pools as the API shows them."""
         core = self._loop.core
         return [_described(file, core) for file in self._files.values() if file.name in core.pools]
 
 
 def _compare(hello: wire.NodeHello, pool: FilePool) -> None:
-    """What a node has counts, whatever the file says of its pool; where that is less, somebody should know."""
+    """Warns where a node has less than the file says of its pool. What the node has counts."""
     gpus = sum(gpu.type == pool.gpu_type.upper() for gpu in hello.inventory.gpus)
     if gpus < pool.gpus:
         has = f"{gpus} {pool.gpu_type.upper()}"

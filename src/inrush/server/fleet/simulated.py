@@ -22,7 +22,7 @@ from inrush.server.loop import Loop
 
 
 class Simulated:
-    """All simulated nodes of a server, and their time."""
+    """All simulated nodes of a server, and their timers."""
 
     def __init__(self, loop: Loop, nodes: Nodes) -> None:
         self._post, self._nodes = loop.post, nodes
@@ -36,7 +36,7 @@ class Simulated:
         return node in self._there
 
     def begin(self, host: str, send: Send) -> None:
-        """From now on the agent of node `host`, which takes its orders by `send`, acts for them too."""
+        """Has the agent of the node `host`, which takes its orders by `send`, act for simulated nodes from now on."""
         self._host, self._send = host, send
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ class Simulated:
         self._timers.add(timer)
 
     def boot(self, node: str, pool: str, inventory: wire.Inventory) -> None:
-        """One comes: it says hello."""
+        """Has a simulated node say hello."""
 
         def take(batch: list[Any]) -> None:
             orders = [_with_cards(order, inventory) for order in batch if type(order) is not wire.Prepare]
@@ -63,13 +63,13 @@ class Simulated:
             self._post(NodeChanged(node, (), self._unfit, self._drain))
 
     def remove(self, node: str, why: str) -> None:
-        """One is given back."""
+        """Removes a node that was given back."""
         if node in self._there:
             del self._there[node]
             self._nodes.detach(node, why)
 
     def heed(self, state: wire.NodeState) -> None:
-        """How a node is."""
+        """Takes note of a node's condition."""
         if state.node != self._host or (state.unfit, state.drain) == (self._unfit, self._drain):
             return
         self._unfit, self._drain = state.unfit, state.drain
@@ -77,7 +77,7 @@ class Simulated:
             self._post(NodeChanged(node, (), state.unfit, state.drain))
 
     def end(self, why: str) -> None:
-        """No more of them come, and those that are there go."""
+        """Removes all simulated nodes, and has no more come."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -86,7 +86,7 @@ class Simulated:
 
 
 def _with_cards(order: Any, inventory: wire.Inventory) -> Any:
-    """Indexes are those of the node's cards, which the machine's agent does not know."""
+    """An order with the simulated node's own cards, which the machine's agent does not know."""
     if type(order) is not wire.StartContainer or not order.gpus:
         return order
     cards = {gpu.index: gpu for gpu in inventory.gpus}

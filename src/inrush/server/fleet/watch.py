@@ -1,4 +1,4 @@
-"""What goes on in an app, for those who watch: states of containers, and what calls wait for."""
+"""What happens in an app, for those who watch it: states of containers, and what calls wait for."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from inrush.server.apps.functions import Function, Functions
 from inrush.server.fleet.containers import Container, Containers
 
 Watcher = Callable[[str, str, str, str], None]
-"""Gets kind (`container`, `waiting`), subject, state, why."""
+"""Takes kind (`container`, `waiting`), subject, state and reason."""
 
 
 class Watch:
-    """Tells watchers of each change, and keeps the latest words of the core for `why`."""
+    """Tells watchers of each change, and keeps the core's latest sentences for `why`."""
 
     def __init__(self, functions: Functions, containers: Containers) -> None:
         self._functions, self._containers = functions, containers
@@ -21,7 +21,7 @@ class Watch:
         containers.changed = self._container
 
     def follow(self, app: str, watcher: Watcher) -> Callable[[], None]:
-        """Tells what is, and from then on what changes; call what is returned to end that."""
+        """Tells a watcher the present state and then every change. Calling the result ends that."""
         for container in self._containers.all():
             if container.function.app == app:
                 watcher("container", container.id, container.state, container.why)
@@ -39,14 +39,14 @@ class Watch:
             self._watchers.pop(app, None)
 
     def waiting(self, effect: effects.Waiting) -> None:
-        """An effect of the core."""
+        """Carries out `Waiting`."""
         function = self._functions.get(effect.function)
         if function is not None:
             function.waiting = effect.why
             self._tell(function, "waiting", function.title, "waiting" if effect.why else "", effect.why)
 
     def decided(self, effect: effects.Decided) -> None:
-        """An effect of the core."""
+        """Carries out `Decided`."""
         function = self._functions.get(effect.function)
         if function is not None:
             function.decided = f"wants {effect.wanted}, has {effect.have}: {effect.why}"

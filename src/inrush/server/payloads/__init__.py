@@ -1,1 +1,1 @@
-"""Payloads too large for a message: on disk, in memory, and handed over by descriptor."""
+"""Payloads that are too large for a message: on disk, in memory, and passed by descriptor."""

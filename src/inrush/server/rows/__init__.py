@@ -1,1 +1,1 @@
-"""Rows: the tables, and the group commit that writes them."""
+"""The database: its tables, and the group commit that writes them."""
