@@ -164,11 +164,8 @@ class Cgroups:
             for path in (where.v2, self._bases["v2"]):
                 _write(f"{path}/cgroup.subtree_control", "+cpu +memory +pids")
 
-    def bound(self, memory_mib: int, pids: int, own: str) -> None:
-        """Bound all containers together. `own` is the text of /proc/self/cgroup: where this process is, the server is.
-
-        Half of what the server weighs: as a group, or, where it is in none, as a process on each core.
-        """
+    def bound(self, memory_mib: int, pids: int) -> None:
+        """Bound all containers together. They weigh half of what the server does, which nobody has given a weight."""
         if base := self._bases.get("v2"):
             knobs = {
                 "memory.max": str(memory_mib * _MIB),
@@ -182,10 +179,9 @@ class Cgroups:
         if "memory" in self._bases:
             with contextlib.suppress(OSError):  # it is so already where there are groups inside
                 _write(f"{self._bases['memory']}/memory.use_hierarchy", "1")
-        alone = any(line.endswith(":/") and "cpu" in line.split(":")[1].split(",") for line in own.splitlines())
         bytes_ = str(memory_mib * _MIB)
         for controller, name, value in (
-            ("cpu", "cpu.shares", str(_ALONE_SHARES // 2 * ((os.cpu_count() or 1) if alone else 1))),
+            ("cpu", "cpu.shares", str(_ALONE_SHARES // 2)),
             ("memory", "memory.memsw.limit_in_bytes", "-1"),  # it is never below the other
             ("memory", "memory.limit_in_bytes", bytes_),
             ("memory", "memory.memsw.limit_in_bytes", bytes_),

@@ -137,7 +137,7 @@ class Machine:
         try:
             where = layout(Path("/proc/self/mountinfo").read_text())
             cgroups = Cgroups(where, f"inrush-{self.tag}", self.features.cgroup_kill)
-            cgroups.bound(self.memory_mib, self.pids, Path("/proc/self/cgroup").read_text())
+            cgroups.bound(self.memory_mib, self.pids)
             return cgroups
         except OSError as error:
             self.why["cgroups"] = f"no limits and no accounting: {error}"
