@@ -35,9 +35,9 @@ from inrush.server.fleet.pools import Pools
 from inrush.server.fleet.watch import Watch
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links.asks import Asks
-from inrush.server.links.bound import BoundSession
 from inrush.server.links.guests import Guests
-from inrush.server.links.sessions import Session, Sessions
+from inrush.server.links.session import BoundSession, Session
+from inrush.server.links.sessions import Sessions
 from inrush.server.logs import Line, Logs
 from inrush.server.loop import Loop
 from inrush.server.payloads.blobs import Blobs

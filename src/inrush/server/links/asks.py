@@ -29,7 +29,7 @@ from inrush.server.trust.possession import Possession
 from inrush.server.trust.principal import Right, Scope
 
 if TYPE_CHECKING:
-    from inrush.server.links.sessions import Session
+    from inrush.server.links.session import Session
 
 NEEDS: dict[type, Right] = {
     wire.PutBlob: "call",

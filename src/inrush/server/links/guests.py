@@ -18,8 +18,8 @@ import msgspec
 from inrush import wire
 from inrush.errors import PermissionDeniedError
 from inrush.server.fleet.containers import Container, Containers
-from inrush.server.links.bound import BoundSession
-from inrush.server.links.sessions import Session, Sessions
+from inrush.server.links.session import BoundSession, Session
+from inrush.server.links.sessions import Sessions
 from inrush.server.shares import Shares
 from inrush.server.trust.principal import in_container
 from inrush.server.writes import Writes

@@ -25,6 +25,7 @@ from inrush.errors import (
 )
 from inrush.server.calls.durable import Durable
 from inrush.server.calls.table import Calls
+from inrush.server.links.session import Link, Session
 from inrush.server.loop import Loop
 from inrush.server.trust.environments import Environments
 from inrush.server.trust.principal import OWNER, Principal
@@ -52,88 +53,10 @@ OF_CALLS = frozenset((
 """Messages about calls: they need the right `call`."""
 
 
-class Link(Protocol):
-    """A way to a client."""
-
-    trusted: bool
-    """Who can open it is the owner: no token is asked."""
-
-    def send(self, message: Any) -> None: ...
-    def congested(self) -> bool: ...
-    async def room(self) -> None:
-        """Returns when it is congested no more, or is gone."""
-
-    def close(self) -> None: ...
-
-
 class Asker(Protocol):
     """What answers asks: `asks.Asks`."""
 
     async def answer(self, session: Session, rid: int, body: wire.Request) -> Any: ...
-
-
-class Session:
-    """One client, or the SDK in one container (`container` is its id then)."""
-
-    def __init__(self, client: str, principal: Principal, environment: str, container: str = "", app: str = "") -> None:
-        self.client, self.container, self.app = client, container, app
-        self.principal = principal
-        self.may_call = principal.may("call")
-        self.environment = environment
-        """Where names are looked up that come without an environment."""
-        self.expected = False
-        """Nobody has said hello as this client since the server's start."""
-        self.link: Link | None = None
-        self.calls: set[str] = set()
-        self.awaits: set[str] = set()
-        self.follows: dict[int, Callable[[], None]] = {}
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.asking: set[int] = set()
-        """Asks in flight. One that is sent again over a new link is answered there, and not done twice."""
-        self.expiry: asyncio.TimerHandle | None = None
-        self.payer = ""
-        """The app that pays for what a container has the server hold."""
-
-    def claim(self, body: wire.Request) -> int:
-        """Room for an ask until it is answered; what to give back then. Raises `ResourceExhaustedError`."""
-        return 0
-
-    def unclaim(self, size: int) -> None:
-        """An ask is answered."""
-
-    def made(self, blob: str) -> None:
-        """It put a blob."""
-
-    def check_read(self, blob: str) -> None:
-        """Raises `PermissionDeniedError` unless it may read a blob; whoever is bound to no environment may read all."""
-
-    def check_refer(self, payloads: tuple[bytes, ...]) -> None:
-        """The same for blobs that are to be arguments."""
-
-    def send(self, message: Any) -> None:
-        """To the client, if it is there."""
-        if self.link is not None:
-            self.link.send(message)
-
-    def congested(self) -> bool:
-        """Whether its link has more to write than it should."""
-        return self.link is None or self.link.congested()
-
-    async def room(self) -> None:
-        """Returns when it is not."""
-        if self.link is not None:
-            await self.link.room()
-
-    def unfollow(self, rid: int) -> None:
-        """Ends what `rid` follows."""
-        end = self.follows.pop(rid, None)
-        if end is not None:
-            end()
-
-    def unfollow_all(self) -> None:
-        """The link is gone: nobody reads."""
-        for rid in list(self.follows):
-            self.unfollow(rid)
 
 
 class Sessions:

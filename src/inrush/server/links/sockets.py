@@ -17,7 +17,8 @@ from typing import Any, cast
 from inrush import wire
 from inrush.errors import InvalidError
 from inrush.server.links.guests import frames_of
-from inrush.server.links.sessions import Session, Sessions
+from inrush.server.links.session import Session
+from inrush.server.links.sessions import Sessions
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ import msgspec
 
 from inrush import wire
 from inrush.server.links.guests import frames_of
-from inrush.server.links.sessions import Session, Sessions
+from inrush.server.links.session import Session
+from inrush.server.links.sessions import Sessions
 from inrush.server.port.web_sockets import EXTENSION
 
 log = logging.getLogger(__name__)
