@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from inrush import frames, wire
 from inrush.agent.containers import headers
 from inrush.agent.containers.container import Container
+from inrush.agent.containers.deadlines import Deadlines
 from inrush.agent.containers.guests import Guest
+from inrush.agent.containers.held import Held
 from inrush.guest import headers as told
 from inrush.linux import messages
 
@@ -206,6 +208,34 @@ def test_nothing_that_a_guest_says_is_a_defect_or_about_what_it_does_not_hold(pa
             assert (message.call, message.index) in held
     items = [p for m in put if isinstance(m, wire.Yielded) and m.call == "ca-gen" for p in m.payloads]
     assert len(items) <= 2, "no more than was granted"
+
+
+steps = st.one_of(
+    st.tuples(st.just("grant"), st.integers(0, 3), st.just(0)),
+    st.tuples(st.just("items"), st.integers(0, 6), st.integers(0, 3)),
+)
+
+
+@tried(100)
+@given(st.lists(steps, max_size=12), st.sampled_from(["gen", "web", "map"]))
+def test_items_come_in_order_and_within_their_credit(told_steps: list[tuple[str, int, int]], kind: str) -> None:
+    held = Held(Deadlines(60.0, 1))
+    held.gave("ca-1", kind, (0,), now=0.0)
+    came, allowed = 0, frames.AHEAD_PIECES if kind == "web" else 0
+    for what, number, count in told_steps:
+        if what == "grant":
+            held.granted("ca-1", 0, number)
+            allowed += number
+        elif kind != "map" and number == came and came + count <= allowed:
+            assert held.yields("ca-1", 0, number, count)
+            came += count
+        else:
+            with pytest.raises(frames.FrameError):
+                held.yields("ca-1", 0, number, count)
+            return  # its container is ended
+    assert held.ended("ca-1", (0,), now=1.0) == []
+    with pytest.raises(frames.FrameError):
+        held.ended("ca-1", (0,), now=1.0)
 
 
 # ── messages with descriptors ────────────────────────────────────────────────────────────────────────────────────────
