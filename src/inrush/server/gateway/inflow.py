@@ -32,7 +32,8 @@ class Inflow:
     def __init__(self, window_bytes: int, large: Callable[[], asyncio.Lock]) -> None:
         self._window, self._large = window_bytes, large
         self._waiting = 0
-        self._taken = asyncio.Event()
+        self._taken: asyncio.Event | None = None
+        """Made when something has to wait, which is seldom."""
         self._holds: asyncio.Lock | None = None
 
     async def room(self, size: int) -> None:
@@ -43,14 +44,15 @@ class Inflow:
             await lock.acquire()
             self._holds = lock
         while self._waiting and self._waiting + cost > self._window:
-            self._taken.clear()
+            self._taken = asyncio.Event()
             await self._taken.wait()
         self._waiting += cost
 
     def took(self, size: int) -> None:
         """The app has taken so much more."""
         self._waiting = max(0, self._waiting - size)
-        self._taken.set()
+        if self._taken is not None:
+            self._taken.set()
         if not self._waiting:
             self._release()
 
