@@ -114,7 +114,8 @@ def _drive(place: Path, *before: str) -> dict[str, Any]:
     package = str(Path(inrush.__file__).parent.parent)
     user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
     command = [*user, python, "-c", _DRIVER, package, str(place), RIG]
-    script = " && ".join([*before, 'exec "$@"'])
+    no_network = "{ [ ! -d /dev/net ] || mount -t tmpfs none /dev/net; }"
+    script = " && ".join([no_network, *before, 'exec "$@"'])
     command = ["unshare", "-m", "sh", "-c", script, "sh", *command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/")
     assert done.returncode == 0, done.stderr

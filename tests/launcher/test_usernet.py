@@ -61,13 +61,15 @@ with outside_machine():
 _DRIVER = """
 import asyncio, json, os, signal, sys, time
 from pathlib import Path
-package, state, targets, later = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]
+package, state, targets, later, ended = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]), *sys.argv[4:]
 sys.path.insert(0, package)
 from inrush.launcher.client import Launcher
 from inrush.launcher.places import Declared
 from inrush.launcher.process import Given, start_launcher
 from inrush.launcher.specs import *
 
+if ended == "program":  # what the launcher says is looked for
+    os.dup2(os.open(state / "errors", os.O_CREAT | os.O_WRONLY, 0o600), 2)
 handle = start_launcher(state, Given(Declared(("/usr", package)), blocked=("169.254.0.0/16",)))
 layer = state / "node" / "layers" / "base"
 for name in ("usr", "etc", "root", "var", "tmp", "opt", "proc", "sys", "dev"):
@@ -130,6 +132,15 @@ async def main():
         found["later"] = time.monotonic() < deadline
     all_of_them = family(handle.pid)
     found["names"] = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in all_of_them]
+    if ended == "program":
+        for pid in all_of_them:
+            if Path(f"/proc/{pid}/comm").read_text().startswith(("pasta", "passt", "slirp4netns")):
+                os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while "\\n" not in (said := (state / "errors").read_text()):
+                await asyncio.sleep(0.01)
+        found["said"] = said
+        found["cut off"], _ = await reach("cut-off", targets[:1])
     launcher_pid = children(handle.pid)[0]
     os.kill(launcher_pid, signal.SIGKILL)
     os.waitpid(handle.pid, 0)
@@ -144,7 +155,10 @@ asyncio.run(main())
 
 
 def _drive(
-    state: Path, hidden: tuple[str, ...] = (), tun: str = "mknod -m 666 /dev/net/tun c 10 200"
+    state: Path,
+    hidden: tuple[str, ...] = (),
+    tun: str = "mknod -m 666 /dev/net/tun c 10 200",
+    ended: str = "launcher",
 ) -> dict[str, Any]:
     python = _python()
     if python is None:
@@ -173,6 +187,7 @@ def _drive(
         str(state),
         json.dumps(targets),
         LATER,
+        ended,
     ]
     node = [sys.executable, "-c", _NODE, str(USER), json.dumps(sys.path), *driver]
     command = ["unshare", "-n", "-m", "sh", "-e", "-c", "\n".join(before), "sh", *node]
@@ -200,6 +215,14 @@ def test_an_ordinary_users_containers_reach_the_outside_and_nothing_of_the_node(
     named = {"pasta": ("pasta", "passt"), "slirp4netns": ("slirp4netns",)}[program]  # pasta is a name of passt's
     assert [name for name in found["names"] if name.startswith(named)], found["names"]
     assert len(found["names"]) <= 6, found["names"]
+
+
+def test_that_the_program_has_ended_is_said_and_containers_go_on_without(state: Path) -> None:
+    if shutil.which("pasta") is None:
+        pytest.skip("pasta is not installed")
+    found = _drive(state, ended="program")
+    assert found["cut off"][f"{OUTSIDE}:{PORT}"] in ("TimeoutError", "OSError")
+    assert "containers have no way out any more: pasta has ended" in found["said"]
 
 
 @pytest.mark.parametrize(
