@@ -36,9 +36,13 @@ HELLO = """
 def template(boot):
     return None, {}
 
-def serve(sock, state):
-    sock.sendall(b"up")
-    return len(sock.recv(1))
+class guest:
+    def __init__(self, state):
+        pass
+
+    def live(self, sock):
+        sock.sendall(b"up")
+        return len(sock.recv(1))
 """
 
 

@@ -22,8 +22,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 _BOOT = "import os, sys; os.dup2({}, 3); sys.path.insert(0, {!r}); from inrush.guest.zygote import main; main()"
 
-_PLACE = {"sandbox": False, "netns": False, "binds": [], "devices": [], "tmp_mib": None}
-
 Start = Callable[..., tuple[socket.socket, "subprocess.Popen[bytes]"]]
 
 
@@ -99,36 +97,31 @@ def test_a_request_that_makes_no_sense_is_answered_and_the_zygote_lives(start: S
     control, _ = start("")
     _hear(control)
     for _ in range(2):
-        messages.send(control, {"fork": 1}, [0, 1])
+        messages.send(control, {"fork": 1}, [0, 1, 2])
         answer = _hear(control)
         assert answer["unforked"] == 1
         assert answer["error"]
 
 
-def test_a_fork_that_cannot_isolate_itself_reports_it_and_its_end_is_told(start: Start) -> None:
+def test_a_fork_that_cannot_come_into_its_berth_is_told_with_why(start: Start) -> None:
     control, _ = start("")
     _hear(control)
-    for number in range(2):  # twice: the zygote is back in its own pid namespace after each
+    for number in range(2):
         report, theirs = messages.pair()
         report.settimeout(DEADLINE_S)
         null = os.open(os.devnull, os.O_RDWR)
-        messages.send(control, {**_PLACE, "fork": number}, [theirs.fileno(), null])
+        messages.send(control, {"fork": number, "ahead": False}, [theirs.fileno(), null])
         theirs.close()
         os.close(null)
-        assert "error" in _hear(report)
-        ended = _hear(control)
-        assert ended["exit"] == number
-        assert os.waitstatus_to_exitcode(ended["status"]) == 1
+        answer = _hear(control)
+        assert answer["unforked"] == number
+        assert "berth" in answer["error"]
+        assert messages.receive(report).body is None
         report.close()
 
 
 def test_descriptors_of_a_request_are_told_apart_by_their_order() -> None:
-    binds = [["/data", True], ["/file", False]]
-    body = {**_PLACE, "fork": 4, "tmp_mib": 5, "netns": True, "binds": binds, "devices": ["nvidia0"]}
-    asked = place(body, list(range(100, 106)))
-    assert (asked.number, asked.report, asked.root, asked.netns, asked.tmp_mib) == (4, 100, 101, 102, 5)
-    assert asked.binds == [(103, "/data", True), (104, "/file", False)]
-    assert asked.devices == {"nvidia0": 105}
-    with pytest.raises((ValueError, IndexError)):
-        place(body, list(range(100, 105)))
-    assert place({**_PLACE, "fork": 5, "sandbox": True}, [7, 8, 9, 10, 11]).sandbox == [8, 9, 10, 11]
+    asked = place({"fork": 4, "ahead": True}, [100, 101])
+    assert (asked.number, asked.report, asked.door, asked.ahead) == (4, 100, 101, True)
+    with pytest.raises(ValueError, match="unpack"):
+        place({"fork": 4, "ahead": True}, [100])

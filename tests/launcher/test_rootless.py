@@ -145,7 +145,7 @@ def test_an_ordinary_user_runs_builds_and_forks_containers(place: Path, tmp_path
     text, code = found["above"]
     assert text.startswith("x\n")
     assert "var" not in text
-    assert found["fork"] == "('hook', 1)"
+    assert found["fork"] == "('hook', 2)"
     assert found["killed"] == 137
     assert "no network" in found["why"]
     assert not [line for line in Path("/proc/mounts").read_text().splitlines() if str(place) in line]

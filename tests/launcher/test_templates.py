@@ -24,7 +24,7 @@ async def test_a_container_forked_from_a_zygote_serves(node: Node) -> None:
     assert up.threads == 1
     forked = await node.fork("t", env={"COLOR": "red"}, hostname="box", cwd="/var")
     assert await forked.ask("(os.getpid(), dict(os.environ), os.getcwd(), socket.gethostname())") == repr(
-        (1, {"COLOR": "red"}, "/var", "box")
+        (2, {"COLOR": "red"}, "/var", "box")
     )
     assert [name for name, _ in forked.started.phases[:2]] == ["mount", "fork"]
     forked.sock.close()
@@ -110,7 +110,7 @@ async def test_fifty_at_once_all_serve(node: Node) -> None:
     await node.template("t")
     forks = await asyncio.gather(*(node.fork("t") for _ in range(50)))
     answers = await asyncio.gather(*(forked.ask("os.getpid() * 2") for forked in forks))
-    assert answers == ["2"] * 50
+    assert answers == ["4"] * 50
     addresses = await asyncio.gather(
         *(forked.ask("open('/proc/net/fib_trie').read().count('/32')") for forked in forks)
     )
@@ -187,58 +187,75 @@ async def test_a_template_counts_its_threads(node: Node) -> None:
 HOSTILE = {
     "skips its isolation": """
 import inrush.guest.isolate as i
-from inrush.linux import messages
-def skip(job, names, report, *_):
-    messages.send(report, {"ready": []})
-    return socket.socket(fileno=job.guest)
-i.go_to, i.become = lambda *_: {}, skip
+i.settle = lambda *_: {}
 """,
     "keeps its capabilities": """
 import inrush.linux.confine as c
-c.confine = lambda *_, **__: None
+from inrush.linux import process, seccomp
+c.confine = lambda code: process.no_new_privileges() or seccomp.load(code)
 """,
     "stays in the namespaces of its template": """
-import inrush.linux.namespaces as n
-n.unshare = lambda flags: None
-""",
-    "stays in the control group of its template": """
 import inrush.guest.isolate as i
-from inrush.linux import namespaces
-i._join_groups = lambda job: namespaces.unshare(namespaces.NEWCGROUP)
+i.fork_into = lambda door: os.fork()
 """,
-    "joins the sandbox of another": """
+    "joins the berth of another": """
 import inrush.guest.isolate as i
-place, first = i.place, []
-def swapped(body, fds):
-    if body["sandbox"]:
-        first.extend(map(os.dup, [] if first else fds[1:5]))
-        fds[1:5] = map(os.dup, first)
-    return place(body, fds)
-i.place = swapped
+fork_into, doors = i.fork_into, []
+def swapped(door):
+    doors.append(os.dup(door))
+    return fork_into(doors[-2] if len(doors) == 3 else door)
+i.fork_into = swapped
 """,
-    "has no filter": """
+    "has no filter of its own": """
 import inrush.linux.seccomp as s
 s.load = lambda code: None
 """,
+    "leaves a helper with all capabilities in its berth": """
+import inrush.guest.isolate as i
+settle = i.settle
+def helped(*arguments):
+    if os.fork() == 0:
+        time.sleep(600)
+    return settle(*arguments)
+i.settle = helped
+""",
+    "has a thread with all capabilities": """
+import inrush.guest.isolate as i, threading
+settle = i.settle
+def helped(*arguments):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    return settle(*arguments)
+i.settle = helped
+""",
+    "reports for a process that is not confined": """
+import inrush.guest.isolate as i
+wait = i.wait
+def swapped(report, *arguments):
+    if os.fork() == 0:
+        return wait(report, *arguments)
+    time.sleep(600)
+i.wait = swapped
+""",
 }
+"""What a template's code may do to its children's way, and must be found out."""
 
 
 @pytest.mark.parametrize("how", HOSTILE)
 async def test_a_child_that_is_not_isolated_is_found_and_killed(node: Node, how: str) -> None:
     await node.template("t", boot={"before": HOSTILE[how]})
     with pytest.raises(LaunchError) as caught:
-        await _fork_into_two_sandboxes(node)
+        await _fork_into_two_berths(node)
     assert caught.value.code == "unconfined", caught.value
     assert (await node.run("true"))[0].code == 0
 
 
-async def _fork_into_two_sandboxes(node: Node) -> None:
-    """Until two have been forked into sandboxes that were made ahead, which begin with the second fork."""
+async def _fork_into_two_berths(node: Node) -> None:
+    """Until two have been forked into berths that were made ahead, which begin with the second fork."""
     ahead = 0
     async with asyncio.timeout(DEADLINE_S):
         while ahead < 2:
             forked = await node.fork("t")
-            ahead += "sandbox" in dict(forked.started.phases)
+            ahead += "berth" in dict(forked.started.phases)
             forked.sock.close()
             await node.ended(forked.id)
 
@@ -267,7 +284,7 @@ async def test_an_exit_reported_for_anothers_container_is_not_believed(node: Nod
 async def test_template_and_children_draw_different_randomness_from_openssl(node: Node) -> None:
     await node.template("t", boot={"before": "import ssl; ssl.RAND_bytes(8)"})
     drawn = [await (await node.fork("t")).ask("(os.getpid(), __import__('ssl').RAND_bytes(8))") for _ in range(2)]
-    assert all(answer.startswith("(1, ") for answer in drawn)
+    assert all(answer.startswith("(2, ") for answer in drawn)
     assert drawn[0] != drawn[1]
 
 

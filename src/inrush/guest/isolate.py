@@ -1,24 +1,23 @@
-"""What a process just forked from a template does to itself, before it serves, in two steps: it goes to its place
-(its own namespaces and root), and it becomes a container (its own groups and output, and no rights).
+"""How a template, which has no rights, forks a process into a berth that trusted code has made, and what that process
+does before it serves.
 
-A place that was made ahead gets its process ahead too, which waits between the two steps for its `Job`. The launcher
-does not believe that any of it happened: it looks, from outside, before the container gets its first input.
+The way in is one `setns` by the pidfd of the berth's first process, for all namespaces at once: the kernel checks it
+against the template, whose user owns them from outside, and a process that has come in is of a user namespace that owns
+nothing. There it gives up all rights, waits, and is told what container it becomes. The launcher does not believe that
+any of it happened: it looks, from outside, before it tells.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from inrush.linux import confine, links, messages, namespaces, process, roots
-
-_OWN = namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS
-_SANDBOX = (namespaces.NEWNET, namespaces.NEWIPC, namespaces.NEWUTS, namespaces.NEWNS)
-"""In this order the launcher sends them; with the last the root changes."""
+from inrush.linux import confine, messages, namespaces, process, roots
 
 Times = list[tuple[str, float]]
 """Phases, each with the time of its end; the first is where they begin, on the clock that all processes share."""
@@ -26,16 +25,13 @@ Times = list[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A request to fork, with its descriptors sorted out: `sandbox` to join, or what to make a place of."""
+    """A request to fork: its number, the socket on which the child reports, and the pidfd of its berth's door. `ahead`:
+    its container is not known yet."""
 
     number: int
     report: int
-    sandbox: Sequence[int]
-    root: int
-    netns: int
-    binds: Sequence[tuple[int, str, bool]]
-    devices: dict[str, int]
-    tmp_mib: int | None
+    door: int
+    ahead: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,99 +44,84 @@ class Job:
     guest: int
     stdout: int
     stderr: int
-    joins: Sequence[int]
 
 
 def place(body: dict[str, Any], fds: list[int]) -> Place:
-    """The launcher's message as a `Place`. Descriptors come as the report's, then a root or the namespaces of a
-    sandbox, then network, binds, devices.
-    """
-    report, *rest = fds
-    kinds = len(_SANDBOX) if body["sandbox"] else 0
-    sandbox, rest = rest[:kinds], rest[kinds:]
-    root = -1 if sandbox else rest.pop(0)
-    netns = rest.pop(0) if body["netns"] else -1
-    binds = [(rest.pop(0), path, is_directory) for path, is_directory in body["binds"]]
-    devices = dict(zip(body["devices"], rest, strict=True))
-    return Place(int(body["fork"]), report, sandbox, root, netns, binds, devices, body["tmp_mib"])
+    """The launcher's message as a `Place`."""
+    report, door = fds
+    return Place(int(body["fork"]), report, door, bool(body["ahead"]))
 
 
-def go_to(place: Place, times: Times) -> dict[str, int]:
-    """The first step. Returns files that are written when the container's name is known, where that was not before."""
-    if place.sandbox:
-        _join_sandbox(place.sandbox)
-        return roots.unnamed_host()
-    _leave_namespaces(place.netns)
-    times.append(("namespaces", time.monotonic()))
-    nodes = {**roots.take_nodes(), **place.devices} if place.devices else None
-    roots.enter(place.root, place.binds, nodes, place.tmp_mib, sealed=True)
-    os.close(place.root)
-    times.append(("root", time.monotonic()))
-    return {}
-
-
-def wait(report: socket.socket, times: Times, rehearse: Callable[[], None]) -> Job | None:
-    """The container to become; None where there will be none. Who finds no job yet rehearses, says that it waits, and
-    what it did before is not of the container's time."""
+def fork_into(door: int) -> int:
+    """Fork a child of this process into a berth: its pid, or 0 in it. Raises `OSError` where it may not come in."""
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    between = os.fork()
+    if between == 0:
+        if _go_in(door, tell):
+            os._exit(0)
+        os.close(told)
+        os.close(tell)
+        return 0
+    os.close(tell)
     try:
-        body, fds, _ = messages.receive(report, wait=False)
-    except BlockingIOError:
+        pid = int(os.read(told, 32) or -errno.ESRCH)
+    finally:
+        os.close(told)
+        os.waitpid(between, 0)
+    if pid < 0:
+        raise OSError(-pid, os.strerror(-pid), "joining a berth")
+    return pid
+
+
+def _go_in(door: int, tell: int) -> bool:
+    """Join the namespaces, and fork: only a child is in the pid namespace. False in that child."""
+    try:
+        namespaces.setns(door, namespaces.ALL)
+        pid = namespaces.fork_sibling()
+    except OSError as error:
+        pid = -(error.errno or errno.EIO)
+    if pid:
+        os.write(tell, str(pid).encode())
+    return bool(pid)
+
+
+def settle(place: Place, filter_code: bytes, times: Times) -> dict[str, int]:
+    """Give up all rights. Returns files that are written when the container's name is known, where that is not yet."""
+    os.close(place.door)
+    confine.confine(filter_code)
+    times.append(("confine", time.monotonic()))
+    return roots.unnamed_host() if place.ahead else {}
+
+
+def wait(report: socket.socket, times: Times, ahead: bool, rehearse: Callable[[], None]) -> Job | None:
+    """Say that one waits, and wait for the container to become; None where there will be none. Who comes `ahead` of its
+    container rehearses, and what it did before is not of the container's time."""
+    if ahead:
         _take_environment(dict(os.environ))
         rehearse()
-        messages.send(report, {"waits": True})
-        body, fds, _ = messages.receive(report)
-        times[:] = [("sandbox", time.monotonic())]
+    messages.send(report, {"waits": True})
+    body, fds, _ = messages.receive(report)
     if body is None:
         return None
+    if ahead:
+        times.clear()
     times.insert(0, ("ask", body["asked"]))
-    guest, stdout, stderr, *joins = fds
-    return Job(body["env"], body["cwd"], body["hostname"], guest, stdout, stderr, joins)
+    times.append(("berth" if ahead else "verify", time.monotonic()))
+    guest, stdout, stderr = fds
+    return Job(body["env"], body["cwd"], body["hostname"], guest, stdout, stderr)
 
 
-def become(job: Job, names: dict[str, int], report: socket.socket, filter_code: bytes, times: Times) -> socket.socket:
-    """The second step: do all that is left, tell the launcher, and return the socket to serve."""
-    clock = time.monotonic
-    if job.hostname:
-        namespaces.set_hostname(job.hostname)
+def become(job: Job, names: dict[str, int], report: socket.socket, times: Times) -> socket.socket:
+    """Be the container that was told, say so, and return the socket to serve."""
     roots.name_host(names, job.hostname)
-    _join_groups(job)
-    times.append(("groups", clock()))
     _take_stdio(job)
     _take_environment(job.env)
-    confine.confine(filter_code, bounded=True)
     process.work_in(job.cwd)
-    times.append(("confine", clock()))
+    times.append(("become", time.monotonic()))
     phases = [(name, round((at - before) * 1e3, 3)) for (name, at), (_, before) in zip(times[1:], times, strict=False)]
     messages.send(report, {"ready": phases})
     report.close()
     return socket.socket(fileno=job.guest)
-
-
-def _join_groups(job: Job) -> None:
-    """Late, so that on a busy machine a container does not start on its own small share of the processor."""
-    for fd in job.joins:
-        os.write(fd, b"0")
-        os.close(fd)
-    namespaces.unshare(namespaces.NEWCGROUP)
-
-
-def _join_sandbox(sandbox: Sequence[int]) -> None:
-    """All was made before, but /proc, which shows the pid namespace of who makes it."""
-    proc = roots.detached_proc()
-    for fd, flag in zip(sandbox, _SANDBOX, strict=True):
-        namespaces.setns(fd, flag)
-        os.close(fd)
-    roots.show_proc(proc, sealed=True)
-
-
-def _leave_namespaces(netns: int) -> None:
-    if netns >= 0:
-        namespaces.unshare(_OWN)
-        namespaces.setns(netns, namespaces.NEWNET)
-        os.close(netns)
-    else:
-        namespaces.unshare(_OWN | namespaces.NEWNET)
-        links.loopback_up()
 
 
 def _take_environment(env: dict[str, str]) -> None:

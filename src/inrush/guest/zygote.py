@@ -1,7 +1,8 @@
 """The fork server: a Python process inside the image that has imported what containers need, and forks them.
 
-It is pid 2 of its pid namespace, below a tiny init: a container's first process is pid 1 of its own, and OpenSSL
-notices a fork by the pid having changed. Everything here runs with the standard library alone.
+It has no rights: what it forks goes into berths that trusted code has made (`isolate`). It is pid 3 of its pid
+namespace and a container pid 2 of its own, since OpenSSL notices a fork by the pid having changed. Everything here runs
+with the standard library alone.
 
 Before the first fork its objects are frozen out of garbage collection (a collection in a child would touch, and so
 copy, every page) and its memory is put on huge pages (page tables are most of what a fork copies).
@@ -24,7 +25,7 @@ from typing import Any, NoReturn
 
 from inrush.guest import chance, isolate
 from inrush.guest.isolate import Place
-from inrush.linux import caps, messages, namespaces, process, seccomp
+from inrush.linux import messages, process, seccomp
 
 CONTROL = 3
 """The launcher's socket, inherited under this number."""
@@ -68,8 +69,6 @@ class Zygote:
         self._module = module
         self._state = state
         self._filter = seccomp.program()
-        caps.drop_bounds()
-        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._children: dict[int, int] = {}
 
@@ -102,13 +101,9 @@ class Zygote:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()  # else the child would write it again
-        namespaces.unshare(namespaces.NEWPID)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                self._child(place)
-        finally:
-            namespaces.setns(self._own_pids, namespaces.NEWPID)  # a second unshare before this would fail
+        pid = isolate.fork_into(place.door)
+        if pid == 0:
+            self._child(place)
         self._children[pid] = place.number
 
     def _child(self, place: Place) -> NoReturn:
@@ -118,7 +113,7 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._control.close()  # left open, it would hide from the launcher that the zygote has died
-            for fd in (self._own_pids, self._woken, self._wake):
+            for fd in (self._woken, self._wake):
                 os.close(fd)
             code = self._live(place, times)
         except SystemExit as left:
@@ -134,12 +129,12 @@ class Zygote:
     def _live(self, place: Place, times: isolate.Times) -> int:
         with socket.socket(fileno=place.report) as report:
             try:
-                names = isolate.go_to(place, times)
+                names = isolate.settle(place, self._filter, times)
                 guest = self._module.guest(self._state)
-                job = isolate.wait(report, times, getattr(self._module, "rehearse", lambda: None))
+                job = isolate.wait(report, times, place.ahead, getattr(self._module, "rehearse", lambda: None))
                 if job is None:
                     return 0
-                sock = isolate.become(job, names, report, self._filter, times)
+                sock = isolate.become(job, names, report, times)
             except BaseException as error:
                 with contextlib.suppress(OSError):
                     where = getattr(error, "filename", None) or ""

@@ -58,8 +58,10 @@ def layout(mountinfo: str) -> Layout:
 class Group:
     """The groups of one container: by controller, or `v2`, its directory."""
 
-    def __init__(self, paths: dict[str, str], can_kill: bool) -> None:
+    def __init__(self, paths: dict[str, str], can_kill: bool, doors: int = 0) -> None:
+        """`doors`: how many processes in it are not the container's own."""
         self._paths = paths
+        self._doors = doors
         self._v2 = paths.get("v2", "")
         self._can_kill = can_kill
 
@@ -67,6 +69,14 @@ class Group:
         """Descriptors into which a process writes "0" to move itself in."""
         file = "cgroup.procs" if self._v2 else "tasks"
         return [os.open(f"{path}/{file}", os.O_WRONLY | os.O_CLOEXEC) for path in dict.fromkeys(self._paths.values())]
+
+    def take(self, pid: int) -> None:
+        """Move a process in. Raises `ProcessLookupError` if it has ended."""
+        for fd in self.open_joins():
+            try:
+                os.write(fd, str(pid).encode())
+            finally:
+                os.close(fd)
 
     def holds(self, pid: int) -> bool:
         """Whether a process is in these groups, in every tree."""
@@ -110,7 +120,7 @@ class Group:
             cpu_s = _number(self._file("cpuacct", "cpuacct.usage")) / 1e9
             now, peak = (_number(self._file("memory", f"memory.{n}_in_bytes")) for n in ("usage", "max_usage"))
             pids = _number(self._file("pids", "pids.current"))
-        return Usage(cpu_s, now / _MIB, peak / _MIB, pids)
+        return Usage(cpu_s, now / _MIB, peak / _MIB, max(0, pids - self._doors))
 
     def oom_kills(self) -> int:
         """How many processes were killed for memory."""
@@ -130,7 +140,7 @@ class Group:
             knobs = {
                 "memory.max": memory,
                 "memory.swap.max": "0",
-                "pids.max": str(limits.pids),
+                "pids.max": str(limits.pids + self._doors),
                 "cpu.weight": str(min(10_000, max(1, round(limits.cpu_request * 100)))),
                 "cpu.max": f"{quota or 'max'} {_PERIOD_US}",
             }
@@ -142,7 +152,7 @@ class Group:
             _write(self._file("cpu", "cpu.cfs_quota_us"), quota)
         _write(self._file("memory", "memory.limit_in_bytes"), memory)
         _write(self._file("memory", "memory.memsw.limit_in_bytes"), memory)
-        _write(self._file("pids", "pids.max"), str(limits.pids))
+        _write(self._file("pids", "pids.max"), str(limits.pids + self._doors))
 
     def _file(self, controller: str, name: str) -> str:
         """Where a knob of a v1 controller is; a path that does not exist where there is no such controller."""
@@ -193,16 +203,16 @@ class Cgroups:
     def _distinct(self) -> list[str]:
         return list(dict.fromkeys(self._bases.values()))  # cpu and cpuacct are often one tree
 
-    def group(self, name: str) -> Group:
+    def group(self, name: str, doors: int = 0) -> Group:
         """The handle of a container's group, which need not exist."""
-        return Group({key: f"{base}/{name}" for key, base in self._bases.items()}, self._can_kill)
+        return Group({key: f"{base}/{name}" for key, base in self._bases.items()}, self._can_kill, doors)
 
-    def make(self, name: str, limits: Limits, memory_mib: int) -> Group:
-        """A new group with limits."""
+    def make(self, name: str, limits: Limits, memory_mib: int, doors: int = 0) -> Group:
+        """A new group with limits, to which so many `doors` do not count."""
         for base in self._distinct():
             with contextlib.suppress(FileExistsError):
                 os.mkdir(f"{base}/{name}")
-        made = self.group(name)
+        made = self.group(name, doors)
         made.limit(limits, memory_mib)
         return made
 

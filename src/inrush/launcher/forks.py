@@ -1,12 +1,18 @@
-"""One container forked from a template, as the launcher follows it: asked, ready, verified; and its end."""
+"""One container forked from a template, as the launcher follows it: in its berth, verified, told what it becomes,
+ready; and its end.
+
+What a container is told holds what only it may have: its variables, and the socket that its guest serves. So it is
+told only after it was verified, with all else that is in its berth.
+"""
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from inrush.launcher import verify
 from inrush.launcher.launch import Failure, Phases
@@ -18,6 +24,22 @@ from inrush.linux import messages
 _READY_S = 10.0
 _STATUS_S = 2.0
 
+KILLED = Failure("system", "the container was killed while it was set up")
+
+
+@dataclass(slots=True)
+class Job:
+    """What a container becomes, with the descriptors of its guest socket, its output and its errors, which are the
+    job's own."""
+
+    body: dict[str, Any]
+    fds: list[int]
+
+    def close(self) -> None:
+        """It has been told, or will not be."""
+        messages.close_all(self.fds)
+        self.fds = []
+
 
 class Fork:
     """Follows one fork. Answers exactly once; then, if that was `Started`, reports the end exactly once."""
@@ -28,30 +50,50 @@ class Fork:
         number: int,
         container: Container,
         held: Held,
-        userns: int,
-        template: int,
+        expected: verify.Expected,
+        job: Job,
         answer: Callable[[TemplateUp | Started | Failure], None],
         forget: Callable[[Fork], None],
+        began: float,
     ) -> None:
+        """`began`: when the launcher took the request."""
         self.number = number
         """What its template calls it by."""
         self.container = container
+        self.settled = self.over = False
         self._machine = machine
         self._held = held
-        self._userns = userns
-        self._template = template
+        self._expected = expected
+        self._job = job
         self._answer = answer
         self._forget = forget
-        self._settled = False
-        self._over = False
+        self._told = False
         self._report: socket.socket | None = None
-        self._began = self._asked = time.monotonic()
+        self._theirs: socket.socket | None = None
+        self._began = self._asked = began
         container.held, container.group, container.kill = held, held.group, self.kill
 
-    def begin(self, report: socket.socket, began: float, asked: float) -> None:
-        """Hear the child's `report`. `began`: when the launcher took the request; `asked`: when its place was made, and
-        it was asked."""
-        self._began, self._asked, self._report = began, asked, report
+    def begin(self) -> None:
+        """Its berth is made."""
+        ours, self._theirs = messages.pair()
+        messages.want_credentials(ours)
+        self._listen(ours)
+
+    def ask(self, template: socket.socket) -> None:
+        """Ask its template for a process in the berth. Raises `BlockingIOError` where that must wait."""
+        assert self._theirs is not None
+        assert self._held.door is not None
+        fds = [self._theirs.fileno(), self._held.door.pidfd]
+        messages.send(template, {"fork": self.number, "ahead": False}, fds)
+        self._theirs.close()
+
+    def occupies(self, report: socket.socket, pid: int, pidfd: int) -> None:
+        """A process waits for it in its berth already."""
+        self.container.pid, self.container.pidfd = pid, pidfd
+        self._listen(report)
+
+    def _listen(self, report: socket.socket) -> None:
+        self._asked, self._report = time.monotonic(), report
         self._machine.loop.watch(report.fileno(), self._hear)
 
     def sent(self) -> None:
@@ -59,32 +101,37 @@ class Fork:
         self._machine.loop.later(_READY_S, self._too_late)
 
     def kill(self) -> None:
-        """Kill the first process, pid 1 of the container, and so all of it."""
+        """Kill the berth's first process, and so all that is in it."""
         self.container.signal(signal.SIGKILL)
         if self._held.group:
             self._held.group.kill()
 
     def exited(self, status: int) -> None:
         """Its template says that it ended with this wait status."""
-        if self._report and not self._settled:
+        if self._report and not self.settled:
             self._hear()  # what it said before it ended
-        if self._settled and not self._over:
+        if self.settled and not self.over:
             self._finish(status)
         else:
             self.fail(Failure("system", "the container ended before it was ready"))
 
     def fail(self, failure: Failure) -> None:
         """Answer with a failure, if nothing was answered yet, and let all of it go."""
-        if self._over:
+        if self.over:
             return
-        if not self._settled:
-            self._settled = True
+        if not self.settled:
+            self.settled = True
             self._answer(failure)
         self.kill()
         self._close()
 
+    def forgotten(self) -> None:
+        """It could not even begin, which is told elsewhere."""
+        self.settled = True
+        self._close()
+
     def _too_late(self) -> None:
-        if not self._settled:
+        if not self.settled:
             self.fail(Failure("template", f"the template did not fork within {_READY_S:g} s; it may be stuck"))
 
     def _hear(self) -> None:
@@ -94,38 +141,57 @@ class Fork:
             messages.close_all(fds)
         except (OSError, ValueError):
             body, pid = None, 0
-        if isinstance(body, dict) and "ready" in body:
-            self._verify(pid, body["ready"])
+        if isinstance(body, dict) and "waits" in body and not self.container.pid:
+            self._arrived(pid)
+        elif isinstance(body, dict) and "ready" in body and self._told:
+            self._ready(pid, body["ready"])
         else:
-            said = str(body.get("error", "")) if isinstance(body, dict) else ""
-            self.fail(Failure("root", f"the forked container could not isolate itself: {said or 'it ended'}"))
+            said = str(body.get("error", ""))[:1000] if isinstance(body, dict) else ""
+            self.fail(Failure("root", f"the forked container could not take its place: {said or 'it ended'}"))
 
-    def _verify(self, pid: int, phases: object) -> None:
+    def _arrived(self, pid: int) -> None:
         try:
-            if not self.container.pid:
-                self.container.identify(pid, self._machine.features.pidfd)
-            elif self.container.pid != pid:
-                raise verify.Unconfined("its report came from another process")
-            verify.process(
-                pid,
-                self._userns,
-                self._held.group,
-                [os.getpid(), self._template],
-                filters=2 if self._machine.filter_code else 0,  # its template's and its own
-                place=self._held.place(),
-            )
-        except verify.Unconfined as error:
-            self.fail(Failure("unconfined", f"the container was killed, it is not confined: {error}"))
-            return
+            self.container.identify(pid, self._machine.features.pidfd)
         except OSError as error:
             self.fail(Failure("system", f"the container ended before it was verified ({error})"))
             return
+        self.go()
+
+    def go(self) -> None:
+        """Verify the process that waits in the berth, and tell it what it becomes. Raises `BlockingIOError` where that
+        must wait."""
+        try:
+            self._verify()
+            assert self._report is not None
+            messages.send(self._report, {**self._job.body, "asked": self._asked}, self._job.fds, wait=False)
+        except verify.Unconfined as error:
+            self.fail(Failure("unconfined", f"the container was killed, it is not confined: {error}"))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.fail(Failure("system", f"the container ended before it was verified ({error})"))
+        else:
+            self._told = True
+            self._job.close()
+
+    def _verify(self) -> None:
+        door, group, pid = self._held.door, self._held.group, self.container.pid
+        assert door is not None
+        if group:
+            group.take(pid)
+        door.name(str(self._job.body["hostname"]))
+        status = verify.process(pid, replace(self._expected, place=door.place), group)
+        verify.alone(status, door.procs)
+
+    def _ready(self, pid: int, phases: object) -> None:
+        if self.container.pid != pid:
+            self.fail(Failure("unconfined", "the container was killed: its report came from another process"))
+            return
         if self.container.killed:
-            self.fail(Failure("system", "the container was killed while it was set up"))
+            self.fail(KILLED)
             return
         self._hang_up()
-        self._settled = True
-        self._held.entered()
+        self.settled = True
         if self.container.pidfd >= 0:
             self._machine.loop.watch(self.container.pidfd, self._process_ended)
         self._answer(Started(pid, self._timed(_phases(phases)), self._held.why))
@@ -134,12 +200,12 @@ class Fork:
         """The child's account, with what the launcher did before and since."""
         mounted_ms = (self._asked - self._began) * 1e3
         since_ms = (time.monotonic() - self._asked) * 1e3 - sum(ms for _, ms in own)
-        return (("mount", round(mounted_ms, 3)), *own, ("verify", round(max(0.0, since_ms), 3)))
+        return (("mount", round(mounted_ms, 3)), *own, ("answer", round(max(0.0, since_ms), 3)))
 
     def _process_ended(self) -> None:
         """The kernel says so; the template, if it is well, will say how in a moment."""
         self._machine.loop.unwatch(self.container.pidfd)
-        self._machine.loop.later(_STATUS_S, lambda: None if self._over else self._finish(signal.SIGKILL))
+        self._machine.loop.later(_STATUS_S, lambda: None if self.over else self._finish(signal.SIGKILL))
 
     def _finish(self, status: int) -> None:
         self.container.end(status)
@@ -150,10 +216,13 @@ class Fork:
             self._machine.loop.unwatch(self._report.fileno())
             self._report.close()
             self._report = None
+        if self._theirs:
+            self._theirs.close()
 
     def _close(self) -> None:
-        self._over = True
+        self.over = True
         self._hang_up()
+        self._job.close()
         self._machine.loop.unwatch(self.container.pidfd)
         self._machine.release(self._held)
         self.container.close()

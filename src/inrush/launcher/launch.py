@@ -38,8 +38,13 @@ class Launch:
     `ended(wait status)`; `gone()` comes last in every case, when no process of it is left.
     """
 
-    def __init__(self, loop: Loop, check: Callable[[int], None]) -> None:
+    def __init__(self, loop: Loop, check: Callable[[int, int], None], alone: bool = False) -> None:
+        """`check(pid, procs)` raises `Unconfined`; `procs` lists the processes of its pid namespace, or is -1 where the
+        program is not `alone` with its init."""
         self._loop = loop
+        self._alone = alone
+        self._procs = -1
+        self._kept = False
         self._check = check
         self.up: Callable[[int, Phases], None] = lambda pid, phases: None
         self.failed: Callable[[Failure], None] = lambda failure: None
@@ -88,6 +93,8 @@ class Launch:
         except (OSError, ValueError) as error:
             self._fail(Failure("system", f"the report of a starting container cannot be read: {error}"))
             return False
+        if body is not None and "procs" in body and len(fds) == 1 and self._procs < 0:
+            self._procs = fds.pop()
         messages.close_all(fds)
         if body is None:
             self._heard_all()
@@ -104,13 +111,16 @@ class Launch:
         elif "ready" in body:
             self.pid = sender
             self._phases = tuple((str(name), float(ms)) for name, ms in body["ready"])
-            self._verify()
+        elif "kept" in body:
+            self._kept = True
         elif "error" in body:
             self._fail(Failure("exec" if self.pid else "root", str(body["error"])))
+        if self.pid and not self._settled and ("ready" in body or "kept" in body) and self._kept is self._alone:
+            self._verify()
 
     def _verify(self) -> None:
         try:
-            self._check(self.pid)
+            self._check(self.pid, self._procs)
             if self._report:
                 messages.send(self._report, {"go": True})
         except Unconfined as error:
@@ -139,6 +149,9 @@ class Launch:
             self._loop.unwatch(self._report.fileno())
             self._report.close()
             self._report = None
+        if self._procs >= 0:
+            os.close(self._procs)
+            self._procs = -1
 
     def _drain(self) -> None:
         while self._hear():

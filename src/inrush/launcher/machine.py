@@ -12,14 +12,14 @@ import secrets
 import string
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inrush.launcher import features, overlay
 from inrush.launcher.cgroups import Cgroups, Group, layout
 from inrush.launcher.loop import Loop
-from inrush.launcher.maker import NAMESPACES, Maker
+from inrush.launcher.maker import BerthSpec, Door, Maker, empty
 from inrush.launcher.network import Net, Network
 from inrush.launcher.overlay import Overlays, Root
 from inrush.launcher.places import OWN, Places
@@ -28,7 +28,7 @@ from inrush.launcher.seals import Seals
 from inrush.launcher.specs import FIRST_UID, Limits, RootSpec
 from inrush.launcher.usernet import UserNetwork
 from inrush.launcher.userns import UserNamespaces
-from inrush.linux import landlock, messages, mounts, seccomp
+from inrush.linux import landlock, messages, mounts, roots, seccomp
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 2.0
 _LEAST_MIB, _LEAST_PIDS = 256, 256
@@ -56,25 +56,17 @@ class Held:
 
     root: Root
     userns: int
+    """The user namespace that its network belongs to."""
     group: Group | None = None
     net: Net | None = None
-    namespaces: list[int] = field(default_factory=list)
-    """Where they were made ahead: those that the container joins, as in `maker.NAMESPACES`."""
+    door: Door | None = None
+    """Of its berth, where it has one."""
     why: str = ""
-    open: bool = False
-    """Its processes have capabilities in their namespaces, which so serve nobody else."""
-
-    def place(self) -> dict[str, int]:
-        """By kind, the namespaces that the container must be in, where they are known before it is."""
-        if self.namespaces:
-            return dict(zip(NAMESPACES, self.namespaces, strict=True))
-        return {"net": self.net.fd} if self.net else {}
+    released: bool = False
 
     def entered(self) -> None:
         """The container is where it belongs: what led there is not needed any more."""
         self.root.entered()
-        messages.close_all(self.namespaces)
-        self.namespaces = []
 
     def joins(self) -> list[int]:
         """Descriptors by which a process moves itself into the groups; the caller closes them."""
@@ -97,7 +89,7 @@ class Machine:
         self.memory_mib = max(_LEAST_MIB, _memory_mib() - given.reserve_mib)
         self.pids = max(_LEAST_PIDS, _processes() - given.reserve_processes)
         self.filter_code = seccomp.program()
-        self.template_filter_code = seccomp.program(allowed=seccomp.TEMPLATE)
+        self.template_filter_code = seccomp.program(template=True)
         self.build_filter_code = seccomp.program(allowed=("chroot",))
         self.store_uid = 0 if rootless else given.store_uid
         self.places = Places(state, given.declared)
@@ -106,10 +98,11 @@ class Machine:
         staging.mkdir(exist_ok=True)
         mounts.attach(mounts.detached("tmpfs", [("mode", "700"), ("size", "16m")]), str(staging))
         no_way_out, usernet = (wayout, None) if isinstance(wayout, str) else ("", wayout)
-        self.features = features.find(str(staging), self.users.get(FIRST_UID), rootless, no_way_out)
+        self._nets, self._berths = Maker(loop), Maker(loop)  # before anything is heard that they should not hold
+        self.beneath = empty()
+        self.features = features.find(str(staging), self.users.get(FIRST_UID).app, rootless, no_way_out)
         self.why = dict(self.features.why)
         self.cgroups = self._find_cgroups()
-        self._makers: dict[int, Maker] = {}
         self._numbers = itertools.count(1)
         self.network = self._find_network(given.blocked, usernet)
         self.idlers: list[Callable[[], bool]] = []
@@ -120,7 +113,7 @@ class Machine:
     def _find_network(self, blocked: Sequence[str], usernet: UserNetwork | None) -> Network | None:
         if not self.features.nat:
             return None
-        network = Network(self.tag, self._maker, blocked, usernet)
+        network = Network(self.tag, self._net_maker, blocked, usernet)
         if usernet is not None:
             self.loop.watch(usernet.fileno(), network.addresses_changed)
             self.loop.watch(usernet.keeper.fileno(), lambda: self._cut_off(usernet))
@@ -143,11 +136,15 @@ class Machine:
             self.why["cgroups"] = f"no limits and no accounting: {error}"
             return None
 
-    def _maker(self, userns: int) -> Maker:
-        maker = self._makers.get(userns)
-        if maker is None or maker.ended:
-            maker = self._makers[userns] = Maker(self.loop, userns)
-        return maker
+    def _net_maker(self) -> Maker:
+        if self._nets.ended:
+            self._nets = Maker(self.loop)
+        return self._nets
+
+    def _berth_maker(self) -> Maker:
+        if self._berths.ended:
+            self._berths = Maker(self.loop)
+        return self._berths
 
     def hold(
         self,
@@ -157,76 +154,111 @@ class Machine:
         network: str,
         uid_base: int,
         below: int = -1,
+        template: bool = False,
+        doors: int = 0,
     ) -> Held:
-        """Give a container what it needs. Raises `OSError`, with nothing held, where a part cannot be had."""
-        userns = self.users.get(uid_base)
-        held = Held(self.overlays.make(root, self.users.base(uid_base), userns, below), userns)
+        """Give a container what it needs, or a template; `doors` as of `Cgroups.make`. Raises `OSError`, with nothing
+        held, where a part cannot be had.
+        """
+        users = self.users.get(uid_base)
+        owner = users.app if template else users.owner
+        held = Held(self.overlays.make(root, self.users.base(uid_base), users.app, below), owner)
         try:
             if self.cgroups:
-                held.group = self.cgroups.make(name, limits, self.memory_mib)
+                held.group = self.cgroups.make(name, limits, self.memory_mib, doors)
             if network == "nat":
-                self._connect(held, userns)
+                self._connect(held)
         except OSError:
             self.release(held)
             raise
         return held
 
-    def prepare(
-        self,
-        root: RootSpec,
-        limits: Limits,
-        network: str,
-        uid_base: int,
-        below: int,
-        done: Callable[[Held | None], None],
-    ) -> None:
-        """Begin to make what `hold` gives, and the namespaces with it, for a container that is not known yet; `done`
-        gets it, or None where it could not be made. Raises `OSError` where it cannot even begin.
-        """
-        held = self.hold(f"ahead-{next(self._numbers)}", root, limits, network, uid_base, below)
+    def ahead(self, root: RootSpec, limits: Limits, network: str, uid_base: int, below: int) -> Held:
+        """What `hold` gives, for a container that is not known yet, and only where nothing is lacking."""
+        held = self.hold(f"ahead-{next(self._numbers)}", root, limits, network, uid_base, below, doors=1)
         if network == "nat" and held.why:
             self.release(held)
             raise OSError(held.why)
+        return held
 
-        def made(fds: list[int], error: str) -> None:
-            held.namespaces = fds
-            if error:
-                sys.stderr.write(f"inrush: no sandbox could be made ahead: {error}\n")
-                self.release(held)
-            done(None if error else held)
+    def moor(
+        self,
+        held: Held,
+        pids: int,
+        uid_base: int,
+        tmp_mib: int | None,
+        devices: tuple[str, ...],
+        done: Callable[[str], None],
+    ) -> None:
+        """Begin to make a berth of what is held, into which processes of the pid namespace `pids` can be forked; `done`
+        hears what went wrong, or nothing. Raises `OSError` where it cannot even begin.
+        """
 
+        def made(door: Door | None, error: str) -> None:
+            if door and held.released:
+                door.kill()
+                door.close()
+            elif door:
+                held.door = door
+            done(error)
+
+        nodes = roots.take_nodes(roots.relative(devices))
+        joins = held.joins()
         net = held.net.fd if held.net else -1
-        self._maker(held.userns).sandbox(held.root.fd, held.root.binds, net, root.disk_mib, made)
-        held.root.entered()
+        users, user = self.users.get(uid_base), self.users.base(uid_base)
+        spec = BerthSpec(pids, users, user, held.root.fd, held.root.binds, net, joins, nodes, tmp_mib)
+        try:
+            self._berth_maker().berth(spec, made)
+        finally:
+            messages.close_all([*joins, *nodes.values()])
+            held.root.entered()
 
     def let_go(self, uid_base: int) -> None:
         """The app has no template any more."""
-        userns = self.users.get(uid_base)
         if self.network:
-            self.network.drain(userns)
-        if maker := self._makers.pop(userns, None):
-            maker.close()
+            users = self.users.get(uid_base)
+            self.network.drain(users.owner)
+            self.network.drain(users.app)
 
     def expect(self, uid_base: int) -> None:
         """Containers of this app will start soon: make networks ahead."""
         if self.network:
-            self.network.expect(self.users.get(uid_base))
+            self.network.expect(self.users.get(uid_base).owner)
 
-    def _connect(self, held: Held, userns: int) -> None:
+    def _connect(self, held: Held) -> None:
         if self.network is None:
             held.why = f"no network: {self.why['nat']}"
             return
         try:
-            held.net = self.network.take(userns)
+            held.net = self.network.take(held.userns)
         except OSError as error:
             held.why = f"no network: {error}"
 
     def release(self, held: Held) -> None:
         """Take everything back; the container's processes have ended, or are being killed."""
+        held.released = True
         held.entered()
         held.root.close()
+        if held.group:
+            held.group.kill()
+        door = held.door
+        if door is None:
+            self._left(held)
+            return
+
+        def ended() -> None:
+            self.loop.unwatch(door.pidfd)
+            door.close()
+            self._left(held)
+
+        held.door = None
+        door.kill()
+        self.loop.watch(door.pidfd, ended)
+
+    def _left(self, held: Held) -> None:
+        """Nobody is in what was held."""
         if held.net and self.network:
-            self.network.give_back(held.userns, held.net, again=not held.open)
+            self.network.give_back(held.userns, held.net, again=True)
         if held.group:
             held.group.kill()
             self._remove(held.group, _FIRST_RETRY_S)

@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         _broken(agent, error)
         sys.exit(1)
+    process.adopt_orphans()  # of a launcher that was killed; who waits for what they hold needs them collected
     pid = os.fork()
     if pid == 0:
         _launcher(agent, state, tag, mode == "rootless", given)
@@ -57,6 +58,7 @@ def main(arguments: list[str]) -> None:
     process.set_title("inrush-janitor")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.waitpid(pid, 0)
+    process.end_children()
     sweep(tag, mode == "rootless")
     os.close(lock)
 
@@ -104,6 +106,7 @@ def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, given
         lost = userns.enter_own() if rootless else ""
         wayout = usernet.enter() if rootless and "nat" not in features.without() else ""
         process.die_with_parent(signal.SIGTERM)
+        process.adopt_orphans()
         if os.getppid() == 1:
             raise OSError("the janitor died")
         userns.leave_mounts()

@@ -1,11 +1,12 @@
-"""The maker: a process in an app's user namespace that makes, ahead and beside the launcher, what takes the kernel
-long and can only be made from in there: network namespaces, and whole sandboxes.
+"""The maker: a process beside the launcher, with the launcher's rights, that makes what takes the kernel long:
+network namespaces, and whole berths (`launcher.door`).
 
-    launcher ── {"nets": n}                 ──▶ maker    n answers, each with a network namespace
-             ── {"sandbox": …} root, binds  ──▶          an answer with the namespaces of a container whose root is made
+    launcher ── {"nets": n} owner           ──▶ maker    n answers, each with a network namespace of that user namespace
+             ── {"berth": …} root, binds …  ──▶          an answer with the door of a berth, to fork a container into
 
-It is a fork of the launcher, runs no code of users, and cannot be seen from any container. Answers come in the order
-of the requests.
+It is a fork of the launcher from before the launcher heard anything, runs no code of users, and cannot be seen from any
+container. What must be made in another user namespace is made by a child that goes there and ends. Answers come in the
+order of the requests.
 """
 
 from __future__ import annotations
@@ -13,52 +14,116 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from inrush.launcher import door
 from inrush.launcher.loop import Loop
+from inrush.launcher.userns import Users
 from inrush.linux import links, messages, mounts, namespaces, process, roots
 
-NAMESPACES = {
-    "net": namespaces.NEWNET,
-    "ipc": namespaces.NEWIPC,
-    "uts": namespaces.NEWUTS,
-    "mnt": namespaces.NEWNS,
-}
-"""What a sandbox has, in the order of its descriptors and in which they are joined: with `mnt` the root changes."""
+Identity = tuple[int, int]
+"""(device, inode) of a namespace."""
 
-Done = Callable[[list[int], str], None]
-"""Gets the descriptors of an answer, or none and what went wrong."""
+
+@dataclass(slots=True, eq=False)
+class Door:
+    """The door of a berth: by `pidfd` one comes in, `procs` lists who is there, `uts` holds the host's name."""
+
+    pid: int
+    place: dict[str, Identity]
+    pidfd: int
+    procs: int
+    uts: int
+
+    def name(self, hostname: str) -> None:
+        """Name the host that those in the berth see; called in the launcher, which keeps its own."""
+        if hostname:
+            own = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                namespaces.setns(self.uts, namespaces.NEWUTS)
+                try:
+                    namespaces.set_hostname(hostname)
+                finally:
+                    namespaces.setns(own, namespaces.NEWUTS)
+            finally:
+                os.close(own)
+
+    def kill(self) -> None:
+        """With it goes all that is in the berth."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """It has ended."""
+        messages.close_all([self.pidfd, self.procs, self.uts])
+
+
+@dataclass(frozen=True, slots=True)
+class BerthSpec:
+    """What a berth is made of: descriptors of the template's pid namespace, of a root, of binds (mount, path, is a
+    directory), of a network (-1: loopback alone) of groups to be in, of devices by their names below /dev; `user` is
+    user 0 of the app as the launcher sees it."""
+
+    pids: int
+    users: Users
+    user: int
+    root: int
+    binds: list[tuple[int, str, bool]]
+    net: int
+    joins: list[int]
+    devices: dict[str, int]
+    tmp_mib: int | None
+
+
+MadeNet = Callable[[int, str], None]
+"""Gets a descriptor, or -1 and what went wrong."""
+MadeBerth = Callable[["Door | None", str], None]
 
 
 class Maker:
     """The launcher's side."""
 
-    def __init__(self, loop: Loop, userns: int) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._end, theirs = messages.pair()
         self.pid = os.fork()
         if self.pid == 0:
-            _live(theirs, userns)
+            _live(theirs)
         theirs.close()
-        self._waiting: deque[Done] = deque()
+        self._waiting: deque[Callable[[dict[str, Any], list[int]], None]] = deque()
         self.ended = False
         loop.watch(self._end.fileno(), lambda: self._hear(wait=False))
 
-    def nets(self, count: int, done: Done) -> None:
-        """`done` is called for each of `count` new network namespaces."""
-        self._ask({"nets": count}, [], [done] * count)
+    def nets(self, owner: int, count: int, done: MadeNet) -> None:
+        """`done` is called for each of `count` new network namespaces, which belong to the user namespace `owner`."""
 
-    def sandbox(
-        self, root: int, binds: Sequence[tuple[int, str, bool]], net: int, tmp_mib: int | None, done: Done
-    ) -> None:
-        """The namespaces of a container, as in `NAMESPACES`, with `root` and all in it but /proc. `net` -1: a new one,
-        with only loopback.
-        """
-        body = {"sandbox": [(path, is_dir) for _, path, is_dir in binds], "tmp_mib": tmp_mib, "net": net >= 0}
-        self._ask(body, [root, *(fd for fd, _, _ in binds), *([net] if net >= 0 else [])], [done])
+        def made(body: dict[str, Any], fds: list[int]) -> None:
+            done(fds[0] if fds else -1, str(body.get("error", "")))
+
+        self._ask({"nets": count}, [owner], [made] * count)
+
+    def berth(self, spec: BerthSpec, done: MadeBerth) -> None:
+        """`done` is called with its door."""
+
+        def made(body: dict[str, Any], fds: list[int]) -> None:
+            place = {kind: (dev, inode) for kind, (dev, inode) in body.get("place", {}).items()}
+            done(Door(body["pid"], place, *fds) if fds else None, str(body.get("error", "")))
+
+        body = {
+            "berth": [(path, is_directory) for _, path, is_directory in spec.binds],
+            "net": spec.net >= 0,
+            "joins": len(spec.joins),
+            "devices": list(spec.devices),
+            "tmp_mib": spec.tmp_mib,
+            "user": spec.user,
+        }
+        first = [spec.pids, spec.users.owner, spec.users.inner, spec.root, *([spec.net] if spec.net >= 0 else [])]
+        self._ask(body, [*first, *spec.joins, *(fd for fd, _, _ in spec.binds), *spec.devices.values()], [made])
 
     def wait(self) -> None:
         """Until the next answer has been given to who asked."""
@@ -71,13 +136,15 @@ class Maker:
             self._loop.unwatch(self._end.fileno())
             self._end.close()
             while self._waiting:
-                self._waiting.popleft()([], "the process that makes namespaces has ended")
+                self._waiting.popleft()({"error": "the process that makes namespaces has ended"}, [])
 
-    def _ask(self, body: dict[str, Any], fds: list[int], waiting: list[Done]) -> None:
+    def _ask(
+        self, body: dict[str, Any], fds: list[int], waiting: list[Callable[[dict[str, Any], list[int]], None]]
+    ) -> None:
         self._waiting.extend(waiting)
         try:
             messages.send(self._end, body, fds)
-        except OSError:
+        except (OSError, ValueError):
             self.close()
 
     def _hear(self, wait: bool) -> None:
@@ -90,73 +157,147 @@ class Maker:
         if body is None:
             self.close()
         else:
-            self._waiting.popleft()(fds, str(body.get("error", "")))
+            self._waiting.popleft()(body, fds)
 
 
-def _live(end: Any, userns: int) -> NoReturn:
+def _live(end: socket.socket) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        process.close_descriptors({end.fileno(), userns})
-        namespaces.setns(userns, namespaces.NEWUSER)
-        namespaces.become_root()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects doors, and those who made them
+        process.close_descriptors({end.fileno()})
         process.die_with_parent()
+        process.hide_memory()
         process.set_title("inrush-maker")
-        _serve(end)
+        _Making(end).serve()
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(0)
 
 
-def _serve(end: Any) -> None:
-    namespaces.unshare(namespaces.NEWNS | namespaces.NEWNET | namespaces.NEWIPC | namespaces.NEWUTS)
-    mounts.make_private()
-    roots.make_dev()
-    own = os.open("/proc/self/ns", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # in a new root there is no /proc
-    process.hide_memory()
-    home = _present(own)
-    while True:
-        body, fds, _ = messages.receive(end)
-        if body is None:
-            return
-        for _ in range(body.get("nets", 1)):
-            made: list[int] = []
-            error = ""
+class _Making:
+    """The maker's side."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        namespaces.unshare(namespaces.NEWNS)
+        mounts.make_private()
+        self._beneath = empty()
+        self._door = door.program()
+        roots.make_dev()
+
+    def serve(self) -> None:
+        """Until the launcher hangs up."""
+        while True:
+            body, fds, _ = messages.receive(self._end)
+            if body is None:
+                return
             try:
-                made = [_net(own)] if "nets" in body else _sandbox(body, fds, own)
-            except OSError as wrong:
-                error = f"{wrong.strerror or wrong} {wrong.filename or ''}".strip()
-            for fd, flag in zip(home, NAMESPACES.values(), strict=True):
-                namespaces.setns(fd, flag)
-            messages.send(end, {"error": error} if error else {}, made)
-            messages.close_all(made)
+                if "nets" in body:
+                    self._nets(fds[0], int(body["nets"]))
+                else:
+                    self._berth(body, fds)
+            finally:
+                messages.close_all(fds)
 
-
-def _present(own: int) -> list[int]:
-    return [os.open(kind, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own) for kind in NAMESPACES]
-
-
-def _net(own: int) -> int:
-    namespaces.unshare(namespaces.NEWNET)
-    return os.open("net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
-
-
-def _sandbox(body: dict[str, Any], fds: list[int], own: int) -> list[int]:
-    root, *rest = fds
-    net = rest.pop() if body["net"] else -1
-    binds = [(fd, path, is_dir) for fd, (path, is_dir) in zip(rest, body["sandbox"], strict=True)]
-    try:
-        namespaces.unshare(
-            namespaces.NEWNS | namespaces.NEWIPC | namespaces.NEWUTS | (namespaces.NEWNET if net < 0 else 0)
-        )
-        if net < 0:
-            links.loopback_up()
-        else:
-            namespaces.setns(net, namespaces.NEWNET)
-        roots.enter(root, binds, None, body["tmp_mib"], None)
-    finally:
-        for fd in (root, net, *rest):
-            with contextlib.suppress(OSError):  # binds that were attached are closed
+    def _nets(self, owner: int, count: int) -> None:
+        def make(report: socket.socket) -> None:
+            namespaces.setns(owner, namespaces.NEWUSER)
+            namespaces.become_root()
+            for _ in range(count):
+                namespaces.unshare(namespaces.NEWNET)
+                links.loopback_up()
+                fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                messages.send(report, {}, [fd])
                 os.close(fd)
-    return _present(own)
+
+        with _child(make) as report:
+            for _ in range(count):
+                body, fds, _ = messages.receive(report)
+                messages.send(self._end, {"error": "its maker ended"} if body is None else body, fds)
+                messages.close_all(fds)
+
+    def _berth(self, body: dict[str, Any], fds: list[int]) -> None:
+        try:
+            berth = self._sorted(body, fds)
+            namespaces.setns(berth.pids, namespaces.NEWPID)  # where children are made from now on
+            with _child(lambda report: door.make(berth, self._beneath, self._door, report)) as report:
+                answer, made = _opened(report)
+        except OSError as wrong:
+            answer, made = {"error": f"{wrong.strerror or wrong} {wrong.filename or ''}".strip()}, []
+        messages.send(self._end, answer, made)
+        messages.close_all(made)
+
+    def _sorted(self, body: dict[str, Any], fds: list[int]) -> door.Berth:
+        pids, owner, inner, root, *rest = fds
+        net = rest.pop(0) if body["net"] else -1
+        joins, rest = rest[: body["joins"]], rest[body["joins"] :]
+        count = len(body["berth"])
+        shown = zip(rest[:count], body["berth"], strict=True)
+        binds = [(fd, path, is_directory) for fd, (path, is_directory) in shown]
+        nodes = dict(zip(body["devices"], rest[count:], strict=True))
+        return door.Berth(pids, owner, inner, root, net, binds, nodes, joins, body["tmp_mib"], body["user"])
+
+
+def _child(act: Callable[[socket.socket], None]) -> socket.socket:
+    """Our end of a socket pair with a child that does `act`, and says on its end what went wrong."""
+    ours, theirs = messages.pair()
+    messages.want_credentials(ours)
+    if os.fork() == 0:
+        try:
+            ours.close()
+            process.die_with_parent()
+            act(theirs)
+        except OSError as wrong:
+            with contextlib.suppress(OSError):
+                messages.send(theirs, {"error": f"{wrong.strerror or wrong} {wrong.filename or ''}".strip()})
+        except BaseException as wrong:
+            with contextlib.suppress(OSError):
+                messages.send(theirs, {"error": f"{type(wrong).__name__}: {wrong}"})
+        finally:
+            os._exit(0)
+    theirs.close()
+    return ours
+
+
+def _opened(report: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The answer about a berth whose making is told of by `report`: its door is one when it has hung up."""
+    body, _, pid = messages.receive(report)
+    if body is None or "error" in body:
+        raise OSError((body or {}).get("error", "the making of a berth ended"))
+    last = messages.receive(report).body
+    if last is not None:
+        raise OSError(last.get("error", "the door of a berth could not be executed"))
+    made = [os.pidfd_open(pid)]
+    try:
+        for path in (f"/proc/{pid}/root/proc", f"/proc/{pid}/ns/uts"):
+            made.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        place = {kind: namespaces.identity(kind, pid) for kind in namespaces.KINDS}
+    except OSError:
+        messages.close_all(made)
+        raise
+    return {"pid": pid, "place": place}, made
+
+
+def empty() -> roots.Beneath:
+    """A procfs in which nobody lives, and the sysfs of no network."""
+
+    def make(report: socket.socket) -> None:
+        namespaces.unshare(namespaces.NEWPID | namespaces.NEWNET)
+        sys = roots.detached_sys()
+
+        def inside(end: socket.socket) -> None:
+            fds = [roots.detached_proc(), *([sys] if sys >= 0 else [])]
+            messages.send(end, {}, fds)
+
+        with _child(inside) as inner:
+            body, fds, _ = messages.receive(inner)
+        messages.send(report, body or {"error": "no procfs can be mounted"}, fds)
+
+    with _child(make) as report:
+        body, fds, _ = messages.receive(report)
+    if not fds:
+        raise OSError(f"no procfs can be mounted: {(body or {}).get('error', 'its maker ended')}")
+    return roots.Beneath(fds[0], fds[1] if len(fds) > 1 else -1)

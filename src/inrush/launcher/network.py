@@ -59,7 +59,7 @@ class Network:
     def __init__(
         self,
         tag: str,
-        maker: Callable[[int], Maker],
+        maker: Callable[[], Maker],
         blocked: Sequence[str] = (),
         usernet: UserNetwork | None = None,
     ) -> None:
@@ -132,18 +132,19 @@ class Network:
             self._set_up()
         bare = self._bare.setdefault(userns, deque())
         if not bare:
-            maker, wrong = self._maker(userns), []
+            maker, wrong = self._maker(), []
             now = time.monotonic()
             count = _AT_ONCE if now - self._made_at < _SOON_S else 1
 
-            def done(fds: list[int], error: str) -> None:
-                if self._bare.get(userns) is bare:
-                    bare.extend(fds)
+            def done(fd: int, error: str) -> None:
+                if error:
+                    wrong.append(error)
+                elif self._bare.get(userns) is bare:
+                    bare.append(fd)
                 else:  # the app has gone meanwhile
-                    messages.close_all(fds)
-                wrong.extend([error] if error else [])
+                    os.close(fd)
 
-            maker.nets(count, done)
+            maker.nets(userns, count, done)
             while not bare and not wrong:
                 maker.wait()
             if not bare:
@@ -218,7 +219,7 @@ def try_out() -> None:
     Network("-try", _no_maker).connect(inside)
 
 
-def _no_maker(userns: int) -> Maker:
+def _no_maker() -> Maker:
     raise OSError("a trial has no makers")
 
 

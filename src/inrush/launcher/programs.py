@@ -13,7 +13,7 @@ from inrush.launcher.cgroups import Group
 from inrush.launcher.launch import Failure, Launch, Phases
 from inrush.launcher.machine import Held, Machine
 from inrush.launcher.specs import EnterSpec, Exited, RunSpec, Started, Usage
-from inrush.linux import caps, roots
+from inrush.linux import caps, namespaces, roots
 
 Answer = Callable[[Started | Failure], None]
 _MIB = 1 << 20
@@ -79,20 +79,25 @@ def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container:
     filter_code = machine.build_filter_code if keep else machine.filter_code
     held = machine.hold(spec.id, spec.root, spec.limits, spec.network, spec.uid_base)
     container.held, container.group, container.uid_base = held, held.group, spec.uid_base
-    userns = machine.users.get(spec.uid_base)
+    users = machine.users.get(spec.uid_base)
+    place = {"net": namespaces.identity_of(held.net.fd)} if held.net else {}
+    expected = verify.Expected(users.inner, place, (os.getpid(),), keep, int(bool(filter_code)))
 
-    def check(pid: int) -> None:
+    def check(pid: int, procs: int) -> None:
         container.identify(pid, machine.features.pidfd)
-        verify.process(pid, userns, held.group, [os.getpid()], keep, int(bool(filter_code)))
+        verify.alone(verify.process(pid, expected, held.group), procs, expected)
 
-    launch = Launch(machine.loop, check)
+    launch = Launch(machine.loop, check, alone=True)
     container.kill = launch.kill
     follow(launch, container, answer, held)
     launch.gone = lambda: _gone(machine, held, spec, container)
     joins = held.joins()
-    sandbox = spawn.Sandbox(
+    ground = spawn.Ground(
         held.root,
-        userns,
+        users.owner,
+        users.inner,
+        machine.users.base(spec.uid_base),
+        machine.beneath,
         joins,
         held.net.fd if held.net else -1,
         spec.root.hostname,
@@ -101,7 +106,7 @@ def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container:
     )
     program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, spec.tty, keep, filter_code)
     try:
-        launch.begin(lambda report, status: spawn.start(sandbox, program, report, status))
+        launch.begin(lambda report, status: spawn.start(ground, program, report, status))
     except OSError:
         machine.release(held)
         raise
@@ -119,12 +124,14 @@ def enter(
     answer: Answer,
 ) -> None:
     """Execute a further program in a running container."""
-    group, userns = into.group, machine.users.get(into.uid_base)
-    container.group = group
+    container.group = group = into.group
+    inner = machine.users.get(into.uid_base).inner
+    place = {kind: namespaces.identity(kind, into.pid) for kind in namespaces.KINDS}
+    expected = verify.Expected(inner, place, (), (), int(bool(machine.filter_code)))
 
-    def check(pid: int) -> None:
+    def check(pid: int, procs: int) -> None:
         container.identify(pid, machine.features.pidfd)
-        verify.process(pid, userns, group, [os.getpid()], (), int(bool(machine.filter_code)))
+        verify.process(pid, expected, group)
 
     launch = Launch(machine.loop, check)
     container.kill = launch.kill

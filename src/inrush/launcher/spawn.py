@@ -1,10 +1,14 @@
 """From the launcher to a program in a container of its own: three processes, each with one task.
 
-    launcher ── fork ──▶ setup: enters the app's user namespace, leaves all others
+    launcher ── fork ──▶ setup: makes the root, enters a user namespace of the app, leaves all other namespaces
                ── clone(PARENT) ──▶ init: pid 1 of the container, but a child of the launcher, and dies with it;
-                                    makes the root, then reaps
+                                    locks the mounts, then reaps
                           ── fork ──▶ first: joins the groups, gives up its privileges, says "ready", waits for
                                       "go", executes the program
+
+The namespaces belong to a user namespace in which no foreign code runs: that of the app's berths, while the program
+runs in the one below. A template's belong to the app's own, where it has no capabilities: it may pass through the
+user namespaces below, and so into berths.
 
 Only fork, no exec, until the program: what these processes hold in memory is the launcher's own image. The program
 is executed after the launcher has verified its process from outside. `first` keeps the report socket open until exec
@@ -25,20 +29,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inrush.launcher.overlay import Root
-from inrush.linux import confine, links, messages, mounts, namespaces, process, roots
+from inrush.linux import confine, messages, mounts, namespaces, process, roots
 
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 """The limit of open descriptors that programs get; the launcher raises its own, as it holds some for each container."""
 
-_ALL = namespaces.NEWNS | namespaces.NEWPID | namespaces.NEWIPC | namespaces.NEWUTS
-_NS_ORDER = ("user", "pid", "ipc", "uts", "cgroup", "net", "mnt")
+Spent = list[tuple[str, float]]
+"""Phases, with the milliseconds that each took."""
+
+_OWNED = namespaces.NEWPID | namespaces.NEWIPC | namespaces.NEWUTS
+_NS_ORDER = ("pid", "ipc", "uts", "cgroup", "net", "mnt", "user")
+"""The user namespace is last: who is in it has no rights over the others."""
 
 
 @dataclass(slots=True)
 class Program:
-    """What to execute, and with what. `keep` are capabilities. `template` means: with all capabilities in its user
-    namespace, under a filter only.
-    """
+    """What to execute, and with what. `keep` are capabilities, in a user namespace that owns nothing."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -47,31 +53,36 @@ class Program:
     tty: bool = False
     keep: tuple[str, ...] = ()
     filter_code: bytes = b""
-    template: bool = False
     inherit: int = -1
     """A descriptor that the program gets as number 3."""
 
 
 @dataclass(slots=True)
-class Sandbox:
-    """Where to execute it. `netns` -1 means: a new one, with only loopback."""
+class Ground:
+    """Where to execute it. `owner` is the user namespace that owns the others, `inner` the one to be in. `netns` -1
+    means: a new one, with only loopback. `user` is user 0 of the app, as the launcher sees it."""
 
     root: Root
-    userns: int
+    owner: int
+    inner: int
+    user: int
+    beneath: roots.Beneath
     joins: list[int] = field(default_factory=list)
     netns: int = -1
     hostname: str = ""
     devices: tuple[str, ...] = ()
     tmp_mib: int | None = None
+    burn: bool = False
+    """Use up a pid, so that the program has another one in its namespace than its forks in theirs."""
 
 
-def start(sandbox: Sandbox, program: Program, report: socket.socket, status: int) -> int:
+def start(ground: Ground, program: Program, report: socket.socket, status: int) -> int:
     """Fork the setup process; returns its pid. `init` writes the program's wait status to the pipe `status` when it
     ends.
     """
     pid = os.fork()
     if pid == 0:
-        _guarded(report, "setting the container up", lambda: _setup(sandbox, program, report, status))
+        _guarded(report, "setting the container up", lambda: _setup(ground, program, report, status))
     return pid
 
 
@@ -91,49 +102,70 @@ def _guarded(report: socket.socket, doing: str, act: Callable[[], None]) -> None
         os._exit(70)
 
 
-def _setup(sandbox: Sandbox, program: Program, report: socket.socket, status: int) -> None:
+def _setup(ground: Ground, program: Program, report: socket.socket, status: int) -> None:
     began = time.monotonic()
-    namespaces.setns(sandbox.userns, namespaces.NEWUSER)
-    namespaces.become_root()
     process.die_with_parent()
-    namespaces.unshare(_ALL | (namespaces.NEWNET if sandbox.netns < 0 else 0))
-    if sandbox.netns >= 0:
-        namespaces.setns(sandbox.netns, namespaces.NEWNET)
+    nodes = roots.take_nodes((*roots.NODES, *ground.devices))
+    namespaces.unshare(namespaces.NEWNS)
+    mounts.make_private()
+    roots.enter(ground.root.fd, ground.root.binds, nodes, ground.tmp_mib, ground.user, ground.beneath)
+    entered = time.monotonic()
+    namespaces.setns(ground.owner, namespaces.NEWUSER)
+    namespaces.become_root()
+    namespaces.unshare(_OWNED | (namespaces.NEWNET if ground.netns < 0 else 0))
+    if ground.netns >= 0:
+        namespaces.setns(ground.netns, namespaces.NEWNET)
     pid = namespaces.fork_sibling()
     if pid == 0:
-        _guarded(report, "making the container's root", lambda: _init(sandbox, program, report, status, began))
+        spent = [("root", _ms(began, entered))]
+        _guarded(report, "making the container", lambda: _init(ground, program, report, status, spent))
     messages.send(report, {"init": pid})
     os._exit(0)
 
 
-def _init(sandbox: Sandbox, program: Program, report: socket.socket, status: int, began: float) -> None:
+def _init(ground: Ground, program: Program, report: socket.socket, status: int, spent: Spent) -> None:
+    began = time.monotonic()
     process.die_with_parent()
     messages.send(report, {"alive": True})  # fails if the launcher died before the line above: then so do we
-    left = time.monotonic()
-    links.loopback_up()
-    if sandbox.hostname:
-        namespaces.set_hostname(sandbox.hostname)
-    mounts.make_private()
-    nodes = roots.take_nodes((*roots.NODES, *sandbox.devices))
-    roots.enter(sandbox.root.fd, sandbox.root.binds, nodes, sandbox.tmp_mib, sealed=not program.template)
+    if ground.hostname:
+        namespaces.set_hostname(ground.hostname)
+    roots.lock()
+    messages.send(report, {"procs": True}, [procs := os.open("/proc", os.O_RDONLY | os.O_CLOEXEC)])
+    os.close(procs)
+    spent = [*spent, ("namespaces", _ms(began, time.monotonic()))]
+    if ground.burn:
+        _burn()
     pid = os.fork()
     if pid == 0:
-        phases = [("namespaces", _ms(began, left)), ("root", _ms(left, time.monotonic()))]
-        _guarded(report, f"executing {program.argv[0]}", lambda: _first(sandbox, program, report, phases))
-    report.close()
+        _guarded(report, f"executing {program.argv[0]}", lambda: _first(ground, program, report, spent))
+    process.hide_memory()  # it is the launcher's
     process.set_title("inrush-init")
-    process.close_descriptors({status})
-    confine.confine(b"")
+    process.close_descriptors({status, report.fileno(), ground.inner})
+    if ground.inner != ground.owner:
+        namespaces.setns(ground.inner, namespaces.NEWUSER)
+        process.die_with_parent()
+    os.close(ground.inner)
+    confine.confine(program.filter_code)
+    messages.send(report, {"kept": True})  # as above
+    report.close()
     _reap_until(pid, status)
 
 
-def _first(sandbox: Sandbox, program: Program, report: socket.socket, phases: list[tuple[str, float]]) -> None:
+def _burn() -> None:
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _first(ground: Ground, program: Program, report: socket.socket, spent: Spent) -> None:
     """Join the groups, late and without init: what a start costs is not the container's, nor waits for its share."""
     began = time.monotonic()
-    for fd in sandbox.joins:
+    for fd in ground.joins:
         os.write(fd, b"0")
     namespaces.unshare(namespaces.NEWCGROUP)
-    execute(program, report, [*phases, ("groups", _ms(began, time.monotonic()))])
+    if ground.inner != ground.owner:
+        namespaces.setns(ground.inner, namespaces.NEWUSER)
+    execute(program, report, [*spent, ("groups", _ms(began, time.monotonic()))])
 
 
 def _ms(began: float, ended: float) -> float:
@@ -179,7 +211,7 @@ def _enter(pid: int, joins: list[int], program: Program, report: socket.socket) 
     os._exit(0)
 
 
-def execute(program: Program, report: socket.socket, phases: list[tuple[str, float]]) -> None:
+def execute(program: Program, report: socket.socket, phases: Spent) -> None:
     """Become the program. Does not return; raises what went wrong before exec."""
     os.setsid()
     _arrange(program)
@@ -188,10 +220,7 @@ def execute(program: Program, report: socket.socket, phases: list[tuple[str, flo
         signal.signal(signum, signal.SIG_DFL)
     os.umask(0o022)
     resource.setrlimit(resource.RLIMIT_NOFILE, DESCRIPTORS)
-    if program.template:
-        confine.filter_only(program.filter_code)
-    else:
-        confine.confine(program.filter_code, program.keep)
+    confine.confine(program.filter_code, program.keep)
     messages.send(report, {"ready": phases})
     if messages.receive(report).body is None:
         os._exit(71)

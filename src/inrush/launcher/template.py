@@ -14,22 +14,22 @@ import contextlib
 import itertools
 import os
 import signal
-import socket
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from inrush.launcher import spawn, verify
+from inrush.launcher.berths import CHILD_MIB, MAX_READY, Berth, Berths, Done
 from inrush.launcher.children import Child
-from inrush.launcher.forks import Fork
+from inrush.launcher.forks import KILLED, Fork, Job
 from inrush.launcher.launch import Failure, Launch
 from inrush.launcher.machine import Held, Machine
 from inrush.launcher.programs import Container
-from inrush.launcher.sandboxes import CHILD_MIB, MAX_READY, Done, Sandbox, Sandboxes
 from inrush.launcher.specs import GUEST_LIB, ForkSpec, Limits, RootSpec, Started, TemplateSpec, TemplateUp
-from inrush.linux import messages, process, roots
+from inrush.linux import messages, process
 
 _BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -44,8 +44,6 @@ _AT_ONCE = 16
 _LAST_WORDS_S = 1.0
 
 Answer = Callable[[TemplateUp | Started | Failure], None]
-Message = tuple[dict[str, Any], list[int]]
-"""With descriptors, which sending closes."""
 
 
 class Template:
@@ -71,30 +69,43 @@ class Template:
         self._began = self.forked_at = time.monotonic()
         self._numbers = itertools.count(1)
         self._forks: dict[int, Fork] = {}
-        self._waiting: dict[int, tuple[Sandbox, Done]] = {}
+        self._waiting: dict[int, tuple[Berth, Done]] = {}
         """Children that no container has yet, and who is told when there is none after all."""
-        self._unsent: deque[tuple[Fork, socket.socket, Message]] = deque()
-        """Containers, each with what is sent for it: to the template a request to fork, or to a child that waits what
-        it becomes."""
+        self._unsent: deque[tuple[Fork, Callable[[], None]]] = deque()
+        """Containers, each with what is to be done for it, which raises `BlockingIOError` where it must wait."""
         self._sent: set[int] = set()
         self._closing = False
         self._status = 0
-        self._userns = machine.users.get(spec.uid_base)
+        self._users = machine.users.get(spec.uid_base)
+        self._pids = -1
+        """Its pid namespace, below which those of its berths are."""
         self._control, self._theirs = messages.pair()
         self._control.setblocking(False)
         self._held: Held | None = None
-        self.sandboxes = Sandboxes(self._prepare, self._let_go)
-        self._launch = Launch(machine.loop, self._check)
+        self.berths = Berths(self._prepare, self._let_go)
+        self._launch = Launch(machine.loop, self._check, alone=True)
 
     def begin(self, stdio: tuple[int, int]) -> None:
         """Start the process."""
         spec, machine = self._spec, self._machine
-        held = self._held = machine.hold(self._group, spec.root, self._limits(), spec.network, spec.uid_base)
-        held.open = True
+        held = self._held = machine.hold(
+            self._group, spec.root, self._limits(), spec.network, spec.uid_base, template=True
+        )
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         joins = held.joins()
         netns = held.net.fd if held.net else -1
-        sandbox = spawn.Sandbox(held.root, self._userns, joins, netns, spec.root.hostname, (), spec.root.disk_mib)
+        ground = spawn.Ground(
+            held.root,
+            self._users.app,
+            self._users.app,
+            machine.users.base(spec.uid_base),
+            machine.beneath,
+            joins,
+            netns,
+            spec.root.hostname,
+            tmp_mib=spec.root.disk_mib,
+            burn=True,
+        )
         argv = (spec.python, "-I", "-c", _BOOT)
         program = spawn.Program(
             argv,
@@ -102,7 +113,6 @@ class Template:
             spec.cwd,
             (null, *stdio),
             filter_code=machine.template_filter_code,
-            template=True,
             inherit=self._theirs.fileno(),
         )
         launch = self._launch
@@ -111,7 +121,7 @@ class Template:
         launch.ended = self._ended
         launch.gone = self._release
         try:
-            launch.begin(lambda report, status: spawn.start(sandbox, program, report, status))
+            launch.begin(lambda report, status: spawn.start(ground, program, report, status))
         except OSError:
             machine.release(held)
             raise
@@ -130,54 +140,53 @@ class Template:
         """Fork a container. `fds` are its guest socket, stdout and stderr. Raises `OSError` where it cannot enter its
         groups; then nothing is held."""
         began = self.forked_at = time.monotonic()
-        sandbox = self.sandboxes.take(spec)
-        number = sandbox.child.number if sandbox else next(self._numbers)
-        held = sandbox.held if sandbox else self._hold(spec)
-        try:
-            joins = held.joins()
-        except OSError:
-            if sandbox:
-                self._let_go(sandbox)
-            else:
-                self._machine.release(held)
-            raise
+        berth = self.berths.take(spec)
+        number = berth.child.number if berth else next(self._numbers)
+        held = berth.held if berth else self._hold(spec)
 
         def settled(result: TemplateUp | Started | Failure) -> None:
             self._sent.discard(number)
             answer(result)
             self._send()
 
-        made = Fork(self._machine, number, container, held, self._userns, self._launch.pid, settled, self._forget)
+        body = {"env": spec.env, "cwd": spec.cwd, "hostname": spec.hostname or spec.root.hostname}
+        job = Job(body, [*map(os.dup, fds)])
+        filters = 2 if self._machine.filter_code else 0  # its template's and its own
+        expected = verify.Expected(self._users.inner, {}, (), (), filters)
+        made = Fork(self._machine, number, container, held, expected, job, settled, self._forget, began)
         self._forks[number] = made
         container.uid_base = self.uid_base
-        asked = time.monotonic()
-        hostname = spec.hostname or spec.root.hostname
-        job = (
-            {"env": spec.env, "cwd": spec.cwd, "hostname": hostname, "asked": asked},
-            [*map(os.dup, fds), *joins],
-        )
-        if sandbox:
+        if berth:
             del self._waiting[number]
-            report, container.pid, container.pidfd = sandbox.child.take()
-            self._unsent.append((made, report, job))
-        else:
-            report, theirs = messages.pair()
-            messages.want_credentials(report)
-            _send(report, job)  # before there is a child: it does not wait
-            self._unsent.append((made, self._control, self._place(spec, number, theirs.detach(), held)))
-        made.begin(report, began, asked)
+            made.occupies(*berth.child.take())
+            self._ask(made, made.go)
+            return
+        try:
+            self._moor(held, spec.root, spec.devices, lambda wrong: self._moored(made, wrong))
+        except OSError:
+            made.forgotten()
+            raise
+
+    def _ask(self, made: Fork, act: Callable[[], None]) -> None:
+        self._unsent.append((made, act))
         self._send()
 
-    def _hold(self, spec: ForkSpec) -> Held:
-        return self._machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, self._below())
+    def _moored(self, made: Fork, wrong: str) -> None:
+        """The berth of a container has been made, or not."""
+        if made.over:
+            return
+        if wrong or made.container.killed:
+            made.fail(Failure("root", wrong) if wrong else KILLED)
+            return
+        made.begin()
+        self._ask(made, lambda: made.ask(self._control))
 
-    @staticmethod
-    def _place(spec: ForkSpec, number: int, report: int, held: Held) -> Message:
-        nodes = roots.take_nodes(roots.relative(spec.devices))
-        binds = [(path, is_directory) for _, path, is_directory in held.root.binds]
-        kept = [held.root.fd, *([held.net.fd] if held.net else []), *(fd for fd, _, _ in held.root.binds)]
-        body = _fork(number, netns=held.net is not None, binds=binds, devices=list(nodes), tmp_mib=spec.root.disk_mib)
-        return body, [report, *map(os.dup, kept), *nodes.values()]
+    def _hold(self, spec: ForkSpec) -> Held:
+        network, below = spec.network, self._below()
+        return self._machine.hold(spec.id, spec.root, spec.limits, network, self.uid_base, below, doors=1)
+
+    def _moor(self, held: Held, root: RootSpec, devices: tuple[str, ...], done: Callable[[str], None]) -> None:
+        self._machine.moor(held, self._pids, self.uid_base, root.disk_mib, devices, done)
 
     @property
     def busy(self) -> bool:
@@ -189,55 +198,65 @@ class Template:
         return self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
 
     def _prepare(self, root: RootSpec, limits: Limits, network: str, done: Done) -> None:
-        def made(held: Held | None) -> None:
-            if held is None:
+        held = self._machine.ahead(root, limits, network, self.uid_base, self._below())
+
+        def moored(wrong: str) -> None:
+            if wrong:
+                sys.stderr.write(f"inrush: no berth could be made ahead: {wrong}\n")
+            if wrong or self._closing:
+                self._machine.release(held)
                 done(None)
             else:
                 self._fork_ahead(held, done)
 
-        self._machine.prepare(root, limits, network, self.uid_base, self._below(), made)
+        try:
+            self._moor(held, root, (), moored)
+        except OSError:
+            self._machine.release(held)
+            raise
 
     def _fork_ahead(self, held: Held, done: Done) -> None:
-        """Have a process go to the place that was made, and wait there."""
+        """Have a process go to the berth that was made, and wait there."""
         number = next(self._numbers)
 
         def waits() -> None:
-            done(sandbox)
+            done(berth)
 
         def over() -> None:
-            self.sandboxes.lost(sandbox)
-            self._let_go(sandbox)
+            self.berths.lost(berth)
+            self._let_go(berth)
 
-        sandbox = Sandbox(held, Child(self._machine.loop, number, self._machine.features.pidfd, waits, over))
-        self._waiting[number] = sandbox, done
-        end = sandbox.child.end()
+        berth = Berth(held, Child(self._machine.loop, number, self._machine.features.pidfd, waits, over))
+        self._waiting[number] = berth, done
+        assert held.door is not None
+        end = berth.child.end()
         try:
-            messages.send(self._control, _fork(number, sandbox=True), [end, *held.namespaces])
+            messages.send(self._control, {"fork": number, "ahead": True}, [end, held.door.pidfd])
         except OSError:
             self._over(number)
         finally:
             os.close(end)
 
-    def _let_go(self, sandbox: Sandbox) -> None:
+    def _let_go(self, berth: Berth) -> None:
         """It is taken back when its process has ended."""
-        sandbox.child.kill(lambda: self._over(sandbox.child.number))
+        berth.child.kill(lambda: self._over(berth.child.number))
 
     def _over(self, number: int) -> None:
         """A process that waited has ended."""
         if number not in self._waiting:
             return
-        sandbox, done = self._waiting.pop(number)
-        if sandbox.child.pid:
-            self.sandboxes.lost(sandbox)
+        berth, done = self._waiting.pop(number)
+        if berth.child.pid:
+            self.berths.lost(berth)
         else:
             done(None)
-        sandbox.child.close()
-        self._machine.release(sandbox.held)
+        berth.child.close()
+        self._machine.release(berth.held)
 
     def close(self) -> None:
         """End when the last container has."""
         self._closing = True
-        self.sandboxes.close()
+        self.berths.close()
         self._end_if_done()
 
     def _forget(self, fork: Fork) -> None:
@@ -250,18 +269,26 @@ class Template:
 
     def _send(self) -> None:
         while self._unsent and len(self._sent) < _AT_ONCE:
-            fork, end, message = self._unsent[0]
-            try:
-                _send(end, message)
-            except BlockingIOError:
-                self._machine.loop.later(_RESEND_S, self._send)
-                return
+            fork, act = self._unsent[0]
+            if not fork.over:
+                try:
+                    act()
+                except BlockingIOError:
+                    self._machine.loop.later(_RESEND_S, self._send)
+                    return
+                except OSError:
+                    pass  # who has ended is told of elsewhere
             self._unsent.popleft()
-            self._sent.add(fork.number)
-            fork.sent()
+            if not fork.over and not fork.settled:
+                self._sent.add(fork.number)
+                fork.sent()
 
-    def _check(self, pid: int) -> None:
-        verify.namespaces_of(pid, self._userns, [os.getpid()])
+    def _check(self, pid: int, procs: int) -> None:
+        filters = int(bool(self._machine.template_filter_code))
+        expected = verify.Expected(self._users.app, {}, (os.getpid(),), (), filters)
+        group = self._held.group if self._held else None
+        verify.alone(verify.process(pid, expected, group), procs, expected)
+        self._pids = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def _executed(self) -> None:
         spec = self._spec
@@ -352,39 +379,15 @@ class Template:
     def _release(self) -> None:
         self._machine.loop.unwatch(self._control.fileno())
         self._control.close()
-        for _, _, (_, fds) in self._unsent:
-            messages.close_all(fds)
         self._unsent.clear()
         self._closing = True
-        self.sandboxes.close()
+        self.berths.close()
         for number in [*self._forks, *self._waiting]:
             self._exited(number, signal.SIGKILL)
         if self._held:
             self._machine.release(self._held)
             self._held = None
+        if self._pids >= 0:
+            os.close(self._pids)
+            self._pids = -1
         self._gone(self, self._status)
-
-
-def _send(end: socket.socket, message: Message) -> None:
-    """Who has ended is told of elsewhere. Raises `BlockingIOError` where the message must wait."""
-    body, fds = message
-    try:
-        messages.send(end, body, fds)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass
-    messages.close_all(fds)
-
-
-def _fork(
-    number: int,
-    sandbox: bool = False,
-    netns: bool = False,
-    binds: Sequence[tuple[str, bool]] = (),
-    devices: Sequence[str] = (),
-    tmp_mib: int | None = None,
-) -> dict[str, Any]:
-    """The request for a child in a sandbox that was made ahead, or with the parts of a place of its own."""
-    place = {"netns": netns, "binds": binds, "devices": devices, "tmp_mib": tmp_mib}
-    return {"fork": number, "sandbox": sandbox, **place}

@@ -1,21 +1,21 @@
-"""The open templates of a launcher, by key, and when they make sandboxes ahead."""
+"""The open templates of a launcher, by key, and when they make berths ahead."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
+from inrush.launcher.berths import MAX_READY
 from inrush.launcher.launch import Failure
 from inrush.launcher.machine import Machine
 from inrush.launcher.programs import exit_of
-from inrush.launcher.sandboxes import MAX_READY
 from inrush.launcher.specs import Exited, TemplateSpec
 from inrush.launcher.template import Answer, Template
 
 MAX_OPEN = 4_096
 """Templates that one launcher keeps open."""
 _QUIET_S = 0.02
-"""Without a start; more sandboxes than a few are made only then."""
+"""Without a start; more berths than a few are made only then."""
 _LOOK_S, _SHRINK_S = 5.0, 0.02
 
 
@@ -60,25 +60,25 @@ class Templates:
     def forget(self, below: str) -> None:
         """Layers at or below this path are about to be removed."""
         for template in self._open.values():
-            template.sandboxes.forget(below)
+            template.berths.forget(below)
 
     def _idle(self) -> bool:
-        """Make one sandbox more, where there are too few and no container is on its way."""
+        """Make one berth more, where there are too few and no container is on its way."""
         templates = list(self._open.values())
         if any(template.busy for template in templates):
             return False
-        if sum(template.sandboxes.made for template in templates) >= MAX_READY:
+        if sum(template.berths.made for template in templates) >= MAX_READY:
             return False
         quiet_s = time.monotonic() - max((template.forked_at for template in templates), default=0.0)
-        if any(template.sandboxes.refill(quiet_s >= _QUIET_S) for template in templates):
+        if any(template.berths.refill(quiet_s >= _QUIET_S) for template in templates):
             return True
         if quiet_s < _QUIET_S:
             self._machine.loop.later(_QUIET_S - quiet_s, lambda: None)  # look again
         return False
 
     def _shrink(self) -> None:
-        """Sandboxes go one after the other: the kernel's locks are needed for starts too."""
-        again = any(template.sandboxes.shrink() for template in list(self._open.values()))
+        """Berths go one after the other: the kernel's locks are needed for starts too."""
+        again = any(template.berths.shrink() for template in list(self._open.values()))
         if self._machine.network:
             again |= self._machine.network.trim()
         self._machine.loop.later(_SHRINK_S if again else _LOOK_S, self._shrink)

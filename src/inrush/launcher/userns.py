@@ -1,7 +1,12 @@
-"""User namespaces, one per app: user 0 in it is an ordinary, otherwise unused user of the host.
+"""User namespaces, three for each app, so that no foreign code ever has a right over what is shared:
+
+    app      its user 0 is an ordinary, otherwise unused user of the host. Templates live in it, without capabilities.
+     └ owner   made by the template's user, and so its to pass through. It owns the namespaces of all berths and
+        │      programs of the app; nobody lives in it but, for a moment, trusted code that makes those.
+        └ inner   containers live in it. Who joins it has all capabilities in it, and it owns nothing.
 
 As root, an app's namespace maps ids 0…65535 to its own range. Without root, the launcher lives in a user namespace
-itself (`enter_own`), and every app gets one inside it with the same ids: apps are then told apart by their
+itself (`enter_own`), and every app gets three inside it with the same ids: apps are then told apart by their
 namespaces, but not by user ids.
 """
 
@@ -13,10 +18,12 @@ import pwd
 import shutil
 import signal
 import subprocess
+from dataclasses import dataclass
 
 from inrush.launcher.specs import UID_RANGE
-from inrush.linux import namespaces, process
+from inrush.linux import messages, namespaces, process
 
+_MAPS = ("uid_map", "gid_map")
 _FORBIDDEN = (
     "no user namespace can be made here; the settings that forbid it are user.max_user_namespaces, "
     "kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns (sysctl)"
@@ -24,37 +31,84 @@ _FORBIDDEN = (
 _APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 
 
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Descriptors of the three user namespaces of one app."""
+
+    app: int
+    owner: int
+    inner: int
+
+
 class UserNamespaces:
     """Makes them when first asked for, and keeps their descriptors."""
 
     def __init__(self, rootless: bool) -> None:
         self._rootless = rootless
-        self._by_base: dict[int, int] = {}
+        self._by_base: dict[int, Users] = {}
 
     def base(self, uid_base: int) -> int:
         """The id, as the launcher sees it, that is user 0 of the app."""
         return 0 if self._rootless else uid_base
 
-    def get(self, uid_base: int) -> int:
-        """Descriptor of the namespace whose range begins at `uid_base`."""
+    def get(self, uid_base: int) -> Users:
+        """The namespaces of the app whose range begins at `uid_base`."""
         if uid_base not in self._by_base:
             self._by_base[uid_base] = self._make(uid_base)
         return self._by_base[uid_base]
 
-    def _make(self, uid_base: int) -> int:
-        base, count = self.base(uid_base), UID_RANGE
-        maps = {"uid_map": f"{0} {base} {count}\n", "gid_map": f"{0} {base} {count}\n"}
+    def _make(self, uid_base: int) -> Users:
+        base = self.base(uid_base)
+        maps = dict.fromkeys(_MAPS, f"0 {base} {UID_RANGE}\n")
         if self._rootless:
-            maps = {name: _same_ids(name) for name in maps}
-        pid = _hold()
+            maps = {name: _same_ids(name) for name in _MAPS}
+        app = _made(maps)
+        within = {name: "".join(f"{i} {i} {n}\n" for i, _, n in _lines(content)) for name, content in maps.items()}
+        owner = _made_in([app], within)
+        inner = _made_in([app, owner], within)
+        return Users(app, owner, inner)
+
+
+def _made(maps: dict[str, str]) -> int:
+    """A user namespace below the one of this process, with these maps."""
+    pid = _hold()
+    try:
+        for name, content in maps.items():
+            with open(f"/proc/{pid}/{name}", "w") as file:
+                file.write(content)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _made_in(way: list[int], maps: dict[str, str]) -> int:
+    """The same, below another, reached step by step: its maps are written, and it is owned, by user 0 of that one."""
+    ours, theirs = messages.pair()
+    pid = os.fork()
+    if pid == 0:
         try:
-            for name, content in maps.items():
-                with open(f"/proc/{pid}/{name}", "w") as file:
-                    file.write(content)
-            return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            ours.close()
+            process.die_with_parent()
+            for step in way:
+                namespaces.setns(step, namespaces.NEWUSER)
+            namespaces.become_root()
+            messages.send(theirs, {}, [_made(maps)])
+        except OSError as error:
+            messages.send(theirs, {"error": str(error)})
         finally:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            os._exit(0)
+    theirs.close()
+    with ours:
+        body, fds, _ = messages.receive(ours)
+    os.waitpid(pid, 0)
+    if not fds:
+        raise OSError(f"no user namespace can be made in another: {(body or {}).get('error', 'its maker ended')}")
+    return fds[0]
+
+
+def _lines(content: str) -> list[list[str]]:
+    return [line.split() for line in content.splitlines()]
 
 
 def _same_ids(name: str) -> str:
@@ -70,6 +124,7 @@ def _hold(flags: int = namespaces.NEWUSER) -> int:
         try:
             process.die_with_parent()
             namespaces.unshare(flags)
+            process.show_memory()  # of who hides it nobody could write the maps
             os.write(write, b"x")
             signal.pause()
         finally:
@@ -119,11 +174,11 @@ def enter_own() -> str:
 
 
 def leave_mounts() -> None:
-    """A mount namespace of this process's own. Ubuntu's AppArmor lets ordinary users make a user namespace, and then
+    """A mount namespace of this process's own, and one of the host's name, to come back to from berths. Ubuntu's AppArmor lets ordinary users make a user namespace, and then
     gives them no rights in it: that shows here first. Raises `OSError` saying so.
     """
     try:
-        namespaces.unshare(namespaces.NEWNS)
+        namespaces.unshare(namespaces.NEWNS | namespaces.NEWUTS)
     except PermissionError as error:
         with contextlib.suppress(OSError), open(_APPARMOR) as file:
             if file.read().strip() == "1":

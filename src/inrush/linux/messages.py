@@ -60,13 +60,13 @@ def want_credentials(end: socket.socket) -> None:
     refuse_descriptors(end)
 
 
-def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = ()) -> None:
-    """One message. Raises `OSError` when the other side is gone, or `BlockingIOError` when a non-blocking end is
-    full.
+def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = (), wait: bool = True) -> None:
+    """One message. Raises `OSError` when the other side is gone, or `BlockingIOError` when an end is full that is
+    non-blocking, or that is not to `wait`.
     """
     data = json.dumps(body, separators=(",", ":")).encode()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    end.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+    end.sendmsg([data], rights, socket.MSG_NOSIGNAL | (0 if wait else socket.MSG_DONTWAIT))
 
 
 def refuse_descriptors(end: socket.socket) -> None:

@@ -7,14 +7,17 @@ import ctypes
 import os
 import signal
 
-from inrush.linux.calls import checked, libc, syscall
+from inrush.linux.calls import MACHINE, checked, libc, syscall
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
 _CLONE_PARENT = 0x8000
+_CLEAR_TID, _SET_TID, _GET_TID_ADDRESS = 0x200000, 0x1000000, 40
 
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")
 """Names below /proc/PID/ns."""
+
+ALL = NEWNS | NEWPID | NEWNET | NEWIPC | NEWUTS | NEWCGROUP | NEWUSER
 
 
 def unshare(flags: int) -> None:
@@ -37,7 +40,16 @@ def become_root() -> None:
 
 def fork_sibling() -> int:
     """fork, but the child's parent is the caller's parent, which so can wait for it. Single-threaded callers only."""
-    return syscall("clone", _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
+    tid = _tid_address()
+    flags = _CLONE_PARENT | signal.SIGCHLD | (_SET_TID | _CLEAR_TID if tid else 0)
+    last = (tid, 0) if MACHINE == "x86_64" else (0, tid)
+    return syscall("clone", flags, 0, 0, *last)
+
+
+def _tid_address() -> int:
+    """Where libc keeps the id of this thread, which a fork must set anew; 0 where the kernel does not tell."""
+    address = ctypes.c_ulong(0)
+    return 0 if libc.prctl(_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0) else address.value
 
 
 def set_hostname(name: str) -> None:
@@ -49,4 +61,10 @@ def set_hostname(name: str) -> None:
 def identity(kind: str, pid: int | str = "self") -> tuple[int, int]:
     """(device, inode) of a process's namespace: equal where the namespace is the same."""
     stat = os.stat(f"/proc/{pid}/ns/{kind}")
+    return stat.st_dev, stat.st_ino
+
+
+def identity_of(fd: int) -> tuple[int, int]:
+    """The same, of a namespace's descriptor."""
+    stat = os.fstat(fd)
     return stat.st_dev, stat.st_ino

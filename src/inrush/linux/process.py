@@ -44,6 +44,11 @@ def hide_memory() -> None:
     prctl(_DUMPABLE, 0)
 
 
+def show_memory() -> None:
+    """Undo `hide_memory`, as exec does: others of the same user may look at this process, and join its namespaces."""
+    prctl(_DUMPABLE, 1)
+
+
 def no_new_privileges() -> None:
     """exec never again gives privileges (set-user-id, file capabilities)."""
     prctl(_NO_NEW_PRIVS, 1)

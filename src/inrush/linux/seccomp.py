@@ -7,15 +7,19 @@ that no namespace confines are refused too. Setting SO_LINGER succeeds and chang
 descriptor of a TCP socket waits for as long as it says, and that may be a process to which the descriptor was passed,
 even one that never asked for descriptors and only reads.
 
-A template is under a wider one: it may mount and make namespaces, for its children, but no user namespaces.
+What forks containers (`template`) may besides join all namespaces of a berth at once, by the pidfd of its first
+process. It owns the user namespace that owns those of its berths, and the kernel gives it, by that, rights over a
+socket of a berth that is passed to it: so it is refused to set what belongs to a network by way of a socket.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
+from collections.abc import Mapping
 
 from inrush.linux.calls import MACHINE, syscall
+from inrush.linux.namespaces import ALL
 
 # name: number on x86-64 and on aarch64; None where the machine has no such call
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
@@ -44,32 +48,40 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
-_UNSHARE = {"x86_64": 272, "aarch64": 97}
+_SETNS = {"x86_64": 308, "aarch64": 268}
+_IOCTL = {"x86_64": 16, "aarch64": 29}
 _SETSOCKOPT = {"x86_64": 54, "aarch64": 208}
 _CLONE3 = 435
 _X32 = 0x40000000
-_NEW_NAMESPACES, _NEW_USER_NAMESPACE = 0x7E020000, 0x10000000
+_NEW_NAMESPACES = 0x7E020000
 _AF_ALG, _AF_VSOCK = 38, 40
 _SOL_SOCKET, _SO_LINGER = 1, 13
 
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _JUMP, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x45, 0x06
+_FAR = 255
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
+_EPERM, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 38, 95, 97
 _FIRST_ARGUMENT = 16  # offset in struct seccomp_data; both machines are little-endian
 _SECOND_ARGUMENT, _THIRD_ARGUMENT = 24, 32
 
-TEMPLATE = (
-    *("mount", "umount2", "pivot_root", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "mount_setattr"),
-    *("setns", "unshare", "sethostname"),
+_NAMESPACE_IOCTLS = (0xB7, 0xFF)
+"""Kinds of ioctl by which a namespace tells its owner, and a process its namespaces."""
+_SOCKET_IOCTLS = 0x89
+_SOCKET_READS = (
+    *(0x8901, 0x8902, 0x8903, 0x8904, 0x8905, 0x8906, 0x8907),
+    *(0x8910, 0x8912, 0x8913, 0x8915, 0x8917, 0x8919, 0x891B, 0x891D, 0x8921, 0x8927, 0x8933, 0x8942),
 )
-"""What a process to fork containers from may call besides."""
+"""Those of `linux/sockios.h` that only read, or change a socket alone."""
+_ETHTOOL = 0x8946
+_REFUSED_OPTIONS = {1: (32, 33, 36), 41: (64, 65, 75), 0: (19, *range(64, 70), 96, 97)}
+"""By level: forced buffers and marks of packets; tables of packet filters, and sending under any address."""
 
 _Instruction = tuple[int, int, int, int]
 _PASS: list[_Instruction] = [(_RETURN, 0, 0, _ALLOW)]
 
 
-def program(allowed: tuple[str, ...] = ()) -> bytes:
-    """The filter, without the calls in `allowed`. Empty on a machine whose numbers are not known.
+def program(allowed: tuple[str, ...] = (), template: bool = False) -> bytes:
+    """The filter, without the calls in `allowed`, or for a `template`. Empty on a machine whose numbers are not known.
 
     It searches by halves. Loading a filter costs the kernel a run of it for every number there is: with one comparison
     after the other that is half a millisecond of each start.
@@ -84,8 +96,14 @@ def program(allowed: tuple[str, ...] = ()) -> bytes:
             answers[number] = [(_RETURN, 0, 0, _ERRNO | _EPERM)]
     answers[_CLONE3] = [(_RETURN, 0, 0, _ERRNO | _ENOSYS)]
     answers[_CLONE[MACHINE]] = _without_flags(_NEW_NAMESPACES)
-    if "unshare" in allowed:
-        answers[_UNSHARE[MACHINE]] = _without_flags(_NEW_USER_NAMESPACE)
+    answers[_IOCTL[MACHINE]] = _ioctls(template)
+    if template:
+        answers[_SETNS[MACHINE]] = [
+            (_LOAD, 0, 0, _SECOND_ARGUMENT),
+            (_JUMP_EQUAL, 1, 0, ALL),
+            (_RETURN, 0, 0, _ERRNO | _EPERM),
+            *_PASS,
+        ]
     answers[_SOCKET[MACHINE]] = [
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_JUMP_EQUAL, 1, 0, _AF_VSOCK),
@@ -93,14 +111,7 @@ def program(allowed: tuple[str, ...] = ()) -> bytes:
         (_RETURN, 0, 0, _ERRNO | _EAFNOSUPPORT),
         *_PASS,
     ]
-    answers[_SETSOCKOPT[MACHINE]] = [
-        (_LOAD, 0, 0, _SECOND_ARGUMENT),
-        (_JUMP_EQUAL, 0, 3, _SOL_SOCKET),
-        (_LOAD, 0, 0, _THIRD_ARGUMENT),
-        (_JUMP_EQUAL, 0, 1, _SO_LINGER),
-        (_RETURN, 0, 0, _ERRNO),  # of no error
-        *_PASS,
-    ]
+    answers[_SETSOCKOPT[MACHINE]] = _socket_options(_REFUSED_OPTIONS if template else {})
     if MACHINE == "x86_64":  # the x32 numbers, another door to the same calls
         answers[_X32] = [(_RETURN, 0, 0, _ERRNO | _EPERM)]
     code: list[_Instruction] = [
@@ -111,6 +122,44 @@ def program(allowed: tuple[str, ...] = ()) -> bytes:
         *_search(_ranges(answers)),
     ]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+
+
+def _ioctls(template: bool) -> list[_Instruction]:
+    """Refused where they ask for namespaces; for a `template` also where they set a link, a route or a neighbour."""
+    refuse: list[_Instruction] = [(_RETURN, 0, 0, _ERRNO | _EPERM)]
+    kinds = [(_LOAD, 0, 0, _SECOND_ARGUMENT), (_AND, 0, 0, 0xFF00)]
+    for kind in _NAMESPACE_IOCTLS:
+        kinds += [(_JUMP_EQUAL, 0, 1, kind << 8), *refuse]
+    if not template:
+        return [*kinds, *_PASS]
+    reads = [each for number in _SOCKET_READS for each in ((_JUMP_EQUAL, 0, 1, number), *_PASS)]
+    links = [(_JUMP_EQUAL, 0, 1, _ETHTOOL), (_RETURN, 0, 0, _ERRNO | _EOPNOTSUPP)]
+    return [
+        *kinds,
+        (_JUMP_EQUAL, 1, 0, _SOCKET_IOCTLS << 8),
+        *_PASS,
+        (_LOAD, 0, 0, _SECOND_ARGUMENT),
+        *reads,
+        *links,
+        *refuse,
+    ]
+
+
+def _socket_options(refused: Mapping[int, tuple[int, ...]]) -> list[_Instruction]:
+    """What is `refused`, by level; and lingering, which is set to no effect."""
+    code: list[_Instruction] = []
+    for level in sorted({_SOL_SOCKET, *refused}):
+        answers = dict.fromkeys(refused.get(level, ()), _EPERM)
+        if level == _SOL_SOCKET:
+            answers[_SO_LINGER] = 0  # no error
+        each = [one for name, error in answers.items() for one in _answer_if(name, error)]
+        body = [(_LOAD, 0, 0, _THIRD_ARGUMENT), *each, *_PASS]
+        code += [(_LOAD, 0, 0, _SECOND_ARGUMENT), (_JUMP_EQUAL, 0, len(body), level), *body]
+    return [*code, *_PASS]
+
+
+def _answer_if(value: int, error: int) -> list[_Instruction]:
+    return [(_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ERRNO | error)]
 
 
 def _without_flags(flags: int) -> list[_Instruction]:
@@ -136,7 +185,9 @@ def _search(ranges: list[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
         return ranges[0][1]
     middle = len(ranges) // 2
     below, above = _search(ranges[:middle]), _search(ranges[middle:])
-    return [(_JUMP_GREATER, len(below), 0, ranges[middle][0]), *below, *above]
+    if len(below) <= _FAR:
+        return [(_JUMP_GREATER, len(below), 0, ranges[middle][0]), *below, *above]
+    return [(_JUMP_GREATER, 0, 1, ranges[middle][0]), (_JUMP, 0, 0, len(below)), *below, *above]
 
 
 def load(code: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Sandboxes made ahead for the containers of one template: groups, namespaces, network and root, and in them a process,
+"""Berths made ahead for the containers of one template: groups, namespaces, network and root, and in them a process,
 forked from the template, that waits for its container.
 
 How many are kept follows how many were started since there last were enough: the second burst of a function finds as
@@ -31,15 +31,15 @@ _IDLE_S = 60.0
 
 
 @dataclass(slots=True, eq=False)
-class Sandbox:
+class Berth:
     """Ready for a container: what it will hold, and the process that it will be."""
 
     held: Held
     child: Child
 
 
-Done = Callable[[Sandbox | None], None]
-"""Gets a sandbox, or None where it could not be made."""
+Done = Callable[[Berth | None], None]
+"""Gets a berth, or None where it could not be made."""
 
 Kind = tuple[RootSpec, Limits, str, tuple[int, ...]]
 """Root, limits, network, and when the resolvers, whose names are written into it, were changed last."""
@@ -49,7 +49,7 @@ Kind = tuple[RootSpec, Limits, str, tuple[int, ...]]
 class Stock:
     """Those of one kind, and how many are wanted of it."""
 
-    ready: deque[Sandbox] = field(default_factory=deque)
+    ready: deque[Berth] = field(default_factory=deque)
     making: int = 0
     wanted: int = _FEWEST
     started: int = 0
@@ -62,7 +62,7 @@ class Stock:
         self.used = time.monotonic()
         self.wanted = min(MAX_READY, max(_FEWEST, self.wanted, self.started))
 
-    def put(self, made: Sandbox) -> None:
+    def put(self, made: Berth) -> None:
         """One more is ready."""
         self.ready.append(made)
         if len(self.ready) >= self.wanted:
@@ -73,20 +73,20 @@ class Stock:
         self.wanted, self.started = number, 0
 
 
-class Sandboxes:
+class Berths:
     """`make(root spec, limits, network, done)` begins to make one; `let_go` takes one back that is not wanted."""
 
     def __init__(
         self,
         make: Callable[[RootSpec, Limits, str, Done], None],
-        let_go: Callable[[Sandbox], None],
+        let_go: Callable[[Berth], None],
     ) -> None:
         self._make = make
         self._let_go = let_go
         self._stocks: OrderedDict[Kind, Stock] = OrderedDict()
         self._open = True
 
-    def take(self, spec: ForkSpec) -> Sandbox | None:
+    def take(self, spec: ForkSpec) -> Berth | None:
         """One for this container, if one is ready; either way it is noted that one was wanted."""
         if spec.root.upper or spec.devices or not self._open:
             return None
@@ -97,9 +97,9 @@ class Sandboxes:
             self._drop(next(iter(self._stocks)))
         stock.note()
         while stock.ready:
-            sandbox = stock.ready.popleft()
-            if not sandbox.child.ended:  # of which the launcher hears in a moment
-                return sandbox
+            berth = stock.ready.popleft()
+            if not berth.child.ended:  # of which the launcher hears in a moment
+                return berth
         return None
 
     @property
@@ -120,7 +120,7 @@ class Sandboxes:
         return False
 
     def _begin(self, kind: Kind, stock: Stock) -> None:
-        def done(made: Sandbox | None) -> None:
+        def done(made: Berth | None) -> None:
             stock.making -= 1
             if made is None:
                 stock.want(0)  # until the next start of the kind
@@ -132,7 +132,7 @@ class Sandboxes:
         try:
             self._make(*kind[:3], done)
         except OSError as error:
-            sys.stderr.write(f"inrush: no sandbox could be made ahead: {error}\n")
+            sys.stderr.write(f"inrush: no berth could be made ahead: {error}\n")
             done(None)
 
     def shrink(self) -> bool:
@@ -149,11 +149,11 @@ class Sandboxes:
                 del self._stocks[kind]
         return False
 
-    def lost(self, sandbox: Sandbox) -> None:
+    def lost(self, berth: Berth) -> None:
         """One is not ready any more; more are made from the next start of its kind on."""
         for stock in self._stocks.values():
-            if sandbox in stock.ready:
-                stock.ready.remove(sandbox)
+            if berth in stock.ready:
+                stock.ready.remove(berth)
                 stock.want(0)
 
     def forget(self, below: str) -> None:
@@ -169,6 +169,6 @@ class Sandboxes:
             self._drop(kind)
 
     def _drop(self, kind: Kind) -> None:
-        for sandbox in self._stocks.pop(kind).ready:
+        for berth in self._stocks.pop(kind).ready:
             with contextlib.suppress(OSError):
-                self._let_go(sandbox)
+                self._let_go(berth)

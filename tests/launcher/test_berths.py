@@ -1,4 +1,4 @@
-"""Sandboxes that are made ahead: containers in them are like others, each has its own, and none is left."""
+"""Berths that are made ahead: containers in them are like others, each has its own, and none is left."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from deadline import DEADLINE_S
+from inrush.launcher.berths import MAX_READY, Berth, Stock
 from inrush.launcher.children import Child
 from inrush.launcher.loop import Loop
 from inrush.launcher.machine import Held
 from inrush.launcher.overlay import Root
-from inrush.launcher.sandboxes import MAX_READY, Sandbox, Stock
 from launcher.launched import HOST, OUTSIDE, PORT, UID_BASE, Forked, Node, needs_root, outside_machine, traces
 
 pytestmark = needs_root
@@ -29,11 +29,11 @@ _SEEN = """(
 
 
 def _made_ahead(forked: Forked) -> bool:
-    return "sandbox" in dict(forked.started.phases)
+    return "berth" in dict(forked.started.phases)
 
 
 async def _forked(node: Node, ahead: bool, **options: object) -> Forked:
-    """A container whose sandbox was made ahead, or not."""
+    """A container whose berth was made ahead, or not."""
     async with asyncio.timeout(DEADLINE_S):
         while _made_ahead(forked := await node.fork("t", **options)) is not ahead:
             forked.sock.close()
@@ -45,7 +45,7 @@ def _links(node: Node) -> set[str]:
     return {trace for trace in traces(node.state) if trace.startswith("inrush") and "-" in trace}
 
 
-async def test_a_container_finds_the_same_in_a_sandbox_that_was_made_ahead(node: Node) -> None:
+async def test_a_container_finds_the_same_in_a_berth_that_was_made_ahead(node: Node) -> None:
     await node.template("t")
     options = {"root": node.root(hostname="box", disk_mib=64), "cwd": "/root"}
     plain = await _forked(node, False, **options)
@@ -53,7 +53,7 @@ async def test_a_container_finds_the_same_in_a_sandbox_that_was_made_ahead(node:
     assert await ahead.ask(_SEEN) == await plain.ask(_SEEN)
 
 
-async def test_containers_of_a_burst_have_each_a_sandbox_of_its_own(node: Node) -> None:
+async def test_containers_of_a_burst_have_each_a_berth_of_its_own(node: Node) -> None:
     await node.template("t")
     kinds = "[os.readlink('/proc/self/ns/' + kind) for kind in ('mnt', 'net', 'ipc', 'uts', 'pid', 'cgroup')]"
     for _ in range(2):
@@ -68,7 +68,7 @@ async def test_containers_of_a_burst_have_each_a_sandbox_of_its_own(node: Node) 
     assert await last.ask("os.listdir('/tmp')") == "[]"
 
 
-async def test_a_sandbox_made_ahead_reaches_the_outside_or_nothing_as_its_function_may(node: Node) -> None:
+async def test_a_berth_made_ahead_reaches_the_outside_or_nothing_as_its_function_may(node: Node) -> None:
     await node.template("t")
     talk = f"socket.create_connection(('{OUTSIDE}', {PORT}), 2).recv(100).decode()"
     with outside_machine():
@@ -76,12 +76,12 @@ async def test_a_sandbox_made_ahead_reaches_the_outside_or_nothing_as_its_functi
         assert "unreachable" in await (await _forked(node, True, network="none")).ask(talk)
 
 
-async def test_a_snapshots_sandboxes_show_what_it_has_written(node: Node) -> None:
+async def test_a_snapshots_berths_show_what_it_has_written(node: Node) -> None:
     await node.template("t", boot={"before": "open('/root/written', 'w').write('once')"})
     assert await (await _forked(node, True)).ask("open('/root/written').read()") == "'once'"
 
 
-async def test_a_layer_that_is_removed_takes_the_sandboxes_on_it_along(node: Node) -> None:
+async def test_a_layer_that_is_removed_takes_the_berths_on_it_along(node: Node) -> None:
     source = node.state / "node" / "layers" / "source"
     root = node.root(str(source))
     (source / "root").mkdir(parents=True)
@@ -94,7 +94,7 @@ async def test_a_layer_that_is_removed_takes_the_sandboxes_on_it_along(node: Nod
     assert await (await node.fork("t", root=root)).ask("open('/root/word').read()") == "'new'"
 
 
-async def test_a_process_that_ends_while_it_waits_takes_its_sandbox_along(node: Node) -> None:
+async def test_a_process_that_ends_while_it_waits_takes_its_berth_along(node: Node) -> None:
     await node.template("t")
     running = await _forked(node, True)
     killed = await _waiting(running)
@@ -123,14 +123,14 @@ async def _ended(pids: list[int]) -> None:
 
 
 def _forks() -> list[int]:
-    """Processes of templates that are the first of a pid namespace of their own."""
+    """Processes of templates that have come into a berth."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
             ours = lines["Name"] == "inrush-zygote" and lines["Uid"].split()[0] == str(UID_BASE)
             pids = lines["NSpid"].split()
-            if ours and pids[-1] == "1" and lines["State"][0] not in "ZX":
+            if ours and pids[-1] == "2" and lines["State"][0] not in "ZX":
                 found.append(int(pids[0]))
     return found
 
@@ -169,7 +169,7 @@ async def test_of_a_burst_nothing_is_left_when_its_template_has_gone(
 def test_as_many_are_wanted_as_were_started_since_there_were_enough_within_bounds() -> None:
     stock = Stock()
     child = Child(Loop(), 1, False, lambda: None, lambda: None)
-    made = Sandbox(Held(Root(-1, []), -1), child)
+    made = Berth(Held(Root(-1, []), -1), child)
 
     def fill() -> None:
         while len(stock.ready) < stock.wanted:

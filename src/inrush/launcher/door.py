@@ -1,0 +1,93 @@
+"""The door of a berth: the first process of its namespaces, which trusted code makes, and by whose pidfd a container
+that is forked elsewhere comes in.
+
+    maker ── fork ──▶ shore: with the launcher's rights, in the pid namespace of the template; makes the root, then
+                             becomes the owner of the app's berths and leaves all namespaces
+             ── clone(PARENT) ──▶ door: pid 1 of the berth, but a child of the maker; locks the mounts, gives up all
+                                  rights, and executes a program that does nothing
+
+Only a process whose pid namespace lies above can come in, so the shore is in that of the template. It cannot be looked
+into from there. The door can: it must be, else nobody could join it. So its memory is replaced, by exec, before it
+shows itself, and all that the template finds in it is `_NOTHING`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from dataclasses import dataclass
+from typing import NoReturn
+
+from inrush.linux import confine, messages, mounts, namespaces, process, roots, seccomp
+from inrush.linux.calls import MACHINE
+
+_OWNED = namespaces.NEWPID | namespaces.NEWIPC | namespaces.NEWUTS | namespaces.NEWCGROUP
+
+_CODE = {
+    "x86_64": b"\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7",  # again: pause()
+    "aarch64": struct.pack(
+        "<8I", *(0xD2800000 | register for register in range(5)), 0xD2800928, 0xD4000001, 0x17FFFFF9
+    ),
+}
+_ELF_MACHINE = {"x86_64": 62, "aarch64": 183}
+_HEADERS = 64 + 56
+
+
+@dataclass(frozen=True, slots=True)
+class Berth:
+    """What a berth is made of. `owner` and `inner` are user namespaces, `user` is user 0 of the app, `pids` the pid
+    namespace from which containers come; `net` -1: a network with only loopback."""
+
+    pids: int
+    owner: int
+    inner: int
+    root: int
+    net: int
+    binds: list[tuple[int, str, bool]]
+    nodes: dict[str, int]
+    joins: list[int]
+    tmp_mib: int | None
+    user: int
+
+
+def program() -> int:
+    """A file that holds the smallest program that waits for ever."""
+    code = _CODE[MACHINE]
+    size, base = _HEADERS + len(code), 0x400000
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    machine = _ELF_MACHINE[MACHINE]
+    header = ident + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, base + _HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000)
+    fd = os.memfd_create("inrush-door", os.MFD_CLOEXEC)
+    os.write(fd, header + segment + code)
+    os.fchmod(fd, 0o555)
+    return fd
+
+
+def make(berth: Berth, beneath: roots.Beneath, nothing: int, report: socket.socket) -> NoReturn:
+    """In a fork of the maker. The door says on `report` that it is about to be one; its end there means that it is."""
+    process.hide_memory()
+    namespaces.unshare(namespaces.NEWNS)
+    mounts.make_private()
+    nodes = {**roots.take_nodes(), **berth.nodes} if berth.nodes else None
+    roots.enter(berth.root, berth.binds, nodes, berth.tmp_mib, berth.user, beneath)
+    for fd in berth.joins:
+        os.write(fd, b"0")
+    namespaces.setns(berth.owner, namespaces.NEWUSER)
+    namespaces.become_root()
+    namespaces.unshare(_OWNED | (namespaces.NEWNET if berth.net < 0 else 0))
+    if berth.net >= 0:
+        namespaces.setns(berth.net, namespaces.NEWNET)
+    if namespaces.fork_sibling():
+        os._exit(0)
+    roots.lock()
+    namespaces.setns(berth.inner, namespaces.NEWUSER)
+    process.die_with_parent()
+    confine.confine(seccomp.program())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects orphans
+    messages.send(report, {"door": True})
+    os.closerange(0, 3)  # all others are closed by exec
+    os.execve(nothing, ["inrush-door"], {})  # noqa: S606 (no shell is wanted)
+    raise AssertionError
