@@ -77,8 +77,8 @@ def test_a_line_says_how_many_times_better_whether_more_or_less_is_better():
 
 
 def test_phases_add_up_to_the_call_with_what_is_between_notes():
-    told = [["prepare", 1.0], ["mount", 0.5], ["fork", 2.0], ["sandbox", 0.25], ["groups", 0.25], ["confine", 0.5],
-            ["verify", 0.25], ["import", 1.5], ["enter hooks", 0.5]]  # fmt: skip
+    told = [["prepare", 1.0], ["mount", 0.5], ["fork", 2.0], ["berth", 0.25], ["become", 0.25], ["confine", 0.5],
+            ["verify", 0.125], ["answer", 0.125], ["import", 1.5], ["enter hooks", 0.5]]  # fmt: skip
     parts = split(placed_ms=1.0, first_line_ms=8.0, last_line_ms=9.5, answered_ms=11.0, told=told)
     assert parts == dict(zip(PHASES, (1.0, 1.5, 2.0, 1.0, 0.25, 2.25, 2.0, 1.0), strict=True))
     assert sum(parts.values()) == 11.0

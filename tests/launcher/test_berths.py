@@ -14,7 +14,7 @@ from deadline import DEADLINE_S
 from inrush.launcher.berths import MAX_READY, Berth, Stock
 from inrush.launcher.children import Child
 from inrush.launcher.loop import Loop
-from inrush.launcher.machine import Held
+from inrush.launcher.machine import Held, tag_of
 from inrush.launcher.overlay import Root
 from launcher.launched import HOST, OUTSIDE, PORT, UID_BASE, Forked, Node, needs_root, outside_machine, traces
 
@@ -97,10 +97,10 @@ async def test_a_layer_that_is_removed_takes_the_berths_on_it_along(node: Node) 
 async def test_a_process_that_ends_while_it_waits_takes_its_berth_along(node: Node) -> None:
     await node.template("t")
     running = await _forked(node, True)
-    killed = await _waiting(running)
+    killed = await _waiting(node, running)
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    await _ended(killed)
+    await _ended(node, killed)
     assert await (await node.fork("t")).ask("1") == "1"
     assert await (await _forked(node, True)).ask("1") == "1"
 
@@ -110,35 +110,36 @@ async def test_a_process_that_waits_is_ended_when_its_layer_goes(node: Node) -> 
     (source / "root").mkdir(parents=True)
     await node.template("t")
     running = await _forked(node, True, root=node.root(str(source)))
-    before = await _waiting(running)
+    before = await _waiting(node, running)
     await node.launcher.remove_tree(str(source))
-    await _ended(before)
+    await _ended(node, before)
 
 
-async def _ended(pids: list[int]) -> None:
+async def _ended(node: Node, pids: list[int]) -> None:
     deadline = time.monotonic() + DEADLINE_S
-    while set(pids) & set(_forks()):
+    while set(pids) & set(_forks(node)):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
 
 
-def _forks() -> list[int]:
+def _forks(node: Node) -> list[int]:
     """Processes of templates that have come into a berth."""
-    found = []
+    found, tag = [], f"inrush-{tag_of(node.state)}/"
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
             lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
             ours = lines["Name"] == "inrush-zygote" and lines["Uid"].split()[0] == str(UID_BASE)
             pids = lines["NSpid"].split()
+            ours = ours and tag in (status.parent / "cgroup").read_text()
             if ours and pids[-1] == "2" and lines["State"][0] not in "ZX":
                 found.append(int(pids[0]))
     return found
 
 
-async def _waiting(running: Forked) -> list[int]:
+async def _waiting(node: Node, running: Forked) -> list[int]:
     """Those that wait beside this one, of which there are two when there are enough."""
     deadline = time.monotonic() + DEADLINE_S
-    while len(found := [pid for pid in _forks() if pid != running.started.pid]) < 2:
+    while len(found := [pid for pid in _forks(node) if pid != running.started.pid]) < 2:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
     return found

@@ -1,4 +1,4 @@
-"""A process forked from a template into a sandbox, where it waits for the container that it will be.
+"""A process forked from a template into a berth, where it waits for the container that it will be.
 
     forked ──▶ waits ──▶ taken: a container's from here on (`forks.Fork`)
        │         │

@@ -22,7 +22,7 @@ _REST_S = 4.0
 """Between bursts; what is made ahead is made when nothing else is to do."""
 _LEARN_LIMIT_S = 60.0
 _TORCH_AHEAD = re.compile(r"\btorch\b.* imported ahead")
-_MOUNT, _ISOLATE = ("prepare", "mount"), ("sandbox", "namespaces", "root", "groups", "confine")
+_MOUNT, _ISOLATE, _VERIFY = ("prepare", "mount"), ("berth", "confine", "become"), ("verify", "answer")
 _HOOKS = ("enter hooks", "snap hooks", "web app")
 """Names of the phases that agent, launcher and guest tell."""
 
@@ -56,7 +56,7 @@ def split(
     """The phases, from what client, node and user code noted: what is between two notes belongs to the later one."""
     ms = {name: float(value) for name, value in told}
     mounted, isolated = sum(ms.get(name, 0.0) for name in _MOUNT), sum(ms.get(name, 0.0) for name in _ISOLATE)
-    forked, verified = ms.get("fork", 0.0), ms.get("verify", 0.0)
+    forked, verified = ms.get("fork", 0.0), sum(ms.get(name, 0.0) for name in _VERIFY)
     hooks = last_line_ms - first_line_ms + sum(ms.get(name, 0.0) for name in _HOOKS)
     verified_at = placed_ms + mounted + forked + isolated + verified
     parts = (
@@ -69,7 +69,7 @@ def split(
 def burst(program: Any, runs: int, count: int = BURST) -> Measured:
     """Many containers of one function at once: from the order to the last that is ready, its module imported."""
     containers.none_of(program.app.name)
-    _burst(program, count)  # how many sandboxes are made ahead follows the last burst
+    _burst(program, count)  # how many berths are made ahead follows the last burst
     return Measured("burst.containers_per_s", [_burst(program, count) for _ in range(runs)])
 
 
