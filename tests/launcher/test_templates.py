@@ -202,8 +202,13 @@ i.fork_into = lambda door: os.fork()
 import inrush.guest.isolate as i
 fork_into, doors = i.fork_into, []
 def swapped(door):
-    doors.append(os.dup(door))
-    return fork_into(doors[-2] if len(doors) == 3 else door)
+    doors.insert(0, os.dup(door))
+    for other in doors[1:]:
+        try:
+            return fork_into(other)
+        except ProcessLookupError:
+            pass
+    return fork_into(door)
 i.fork_into = swapped
 """,
     "has no filter of its own": """

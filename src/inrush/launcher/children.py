@@ -83,8 +83,7 @@ class Child:
 
     def _hear(self) -> None:
         try:
-            body, fds, pid = messages.receive(self.report)
-            messages.close_all(fds)
+            body, _, pid = messages.receive(self.report, wait=False, descriptors=0)
             if not self.pid and isinstance(body, dict) and "waits" in body:
                 self._pidfd = os.pidfd_open(pid) if self._pidfds else -1
                 self.pid = pid

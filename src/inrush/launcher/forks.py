@@ -137,8 +137,9 @@ class Fork:
     def _hear(self) -> None:
         assert self._report is not None
         try:
-            body, fds, pid = messages.receive(self._report)
-            messages.close_all(fds)
+            body, _, pid = messages.receive(self._report, wait=False, descriptors=0)
+        except BlockingIOError:
+            return  # nothing was said before its end
         except (OSError, ValueError):
             body, pid = None, 0
         if isinstance(body, dict) and "waits" in body and not self.container.pid:

@@ -63,7 +63,7 @@ class Launch:
     def begin(self, start: Callable[[socket.socket, int], int]) -> None:
         """`start(report, status pipe)` forks and returns the pid of the process that sets up."""
         self._report, theirs = messages.pair()
-        messages.want_credentials(self._report)
+        messages.want_credentials(self._report, descriptors=True)  # code of ours alone has the other end
         self._report.setblocking(False)
         theirs = messages.raised(theirs)
         self._status_read, status = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -87,7 +87,7 @@ class Launch:
         if self._report is None:
             return False
         try:
-            body, fds, sender = messages.receive(self._report)
+            body, fds, sender = messages.receive(self._report, descriptors=1)
         except BlockingIOError:
             return False
         except (OSError, ValueError) as error:

@@ -244,7 +244,7 @@ class _Making:
 def _child(act: Callable[[socket.socket], None]) -> socket.socket:
     """Our end of a socket pair with a child that does `act`, and says on its end what went wrong."""
     ours, theirs = messages.pair()
-    messages.want_credentials(ours)
+    messages.want_credentials(ours, descriptors=True)
     if os.fork() == 0:
         try:
             ours.close()

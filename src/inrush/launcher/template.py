@@ -81,6 +81,7 @@ class Template:
         """Its pid namespace, below which those of its berths are."""
         self._control, self._theirs = messages.pair()
         self._control.setblocking(False)
+        messages.refuse_descriptors(self._control)
         self._held: Held | None = None
         self.berths = Berths(self._prepare, self._let_go)
         self._launch = Launch(machine.loop, self._check, alone=True)
@@ -302,8 +303,7 @@ class Template:
 
     def _hear(self) -> None:
         try:
-            body, fds, _ = messages.receive(self._control)
-            messages.close_all(fds)
+            body, _, _ = messages.receive(self._control, descriptors=0)
         except BlockingIOError:
             return
         except (OSError, ValueError):

@@ -174,8 +174,9 @@ def enter_own() -> str:
 
 
 def leave_mounts() -> None:
-    """A mount namespace of this process's own, and one of the host's name, to come back to from berths. Ubuntu's AppArmor lets ordinary users make a user namespace, and then
-    gives them no rights in it: that shows here first. Raises `OSError` saying so.
+    """A mount namespace of this process's own, and one of the host's name, to come back to from berths. Ubuntu's
+    AppArmor lets ordinary users make a user namespace, and then gives them no rights in it: that shows here first.
+    Raises `OSError` saying so.
     """
     try:
         namespaces.unshare(namespaces.NEWNS | namespaces.NEWUTS)

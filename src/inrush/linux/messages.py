@@ -54,10 +54,13 @@ def raised(end: socket.socket, low: int = 300) -> socket.socket:
         return socket.socket(fileno=fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, low))
 
 
-def want_credentials(end: socket.socket) -> None:
-    """Messages that arrive here name their sender, and bring no descriptors. Set it before anything is sent."""
+def want_credentials(end: socket.socket, descriptors: bool = False) -> None:
+    """Messages that arrive here name their sender, and bring no `descriptors` unless they may. Set it before anything
+    is sent.
+    """
     end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    refuse_descriptors(end)
+    if not descriptors:
+        refuse_descriptors(end)
 
 
 def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = (), wait: bool = True) -> None:
