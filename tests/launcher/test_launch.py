@@ -43,7 +43,7 @@ setups: list[int] = []
 def _follow(loop: Loop, program: Callable[[socket.socket], None]) -> list[object]:
     """What the launch tells, up to its end."""
     told: list[object] = []
-    launch = Launch(loop, lambda pid: None)
+    launch = Launch(loop, lambda pid, procs: None)
     launch.up = lambda pid, phases: told.append("up")
     launch.failed = lambda failure: told.append(failure)
     launch.ended = lambda status: told.append(status)

@@ -17,6 +17,9 @@ MOUNT = {"x86_64": 165, "aarch64": 40}
 CHROOT = {"x86_64": 161, "aarch64": 51}
 PTRACE = {"x86_64": 101, "aarch64": 117}
 UNSHARE = {"x86_64": 272, "aarch64": 97}
+SETNS = {"x86_64": 308, "aarch64": 268}
+IOCTL = {"x86_64": 16, "aarch64": 29}
+SETSOCKOPT = {"x86_64": 54, "aarch64": 208}
 machines = pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 
 
@@ -31,6 +34,10 @@ def answer(code: bytes, arch: int, number: int, first: int = 0, second: int = 0,
             return int(operand)
         if operation == 0x20:
             (value,) = struct.unpack_from("<I", data, operand)
+        elif operation == 0x54:
+            value &= operand
+        elif operation == 0x05:
+            at += operand
         else:
             holds = {0x15: value == operand, 0x35: value >= operand, 0x45: bool(value & operand)}[operation]
             at += if_true if holds else if_false
@@ -85,18 +92,34 @@ def test_a_build_may_change_its_root_directory_and_nothing_more(monkeypatch: pyt
 
 
 @machines
-def test_a_template_may_make_all_namespaces_but_those_of_users(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+def test_a_template_may_join_all_namespaces_at_once_and_set_nothing_of_a_network(
+    monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
     monkeypatch.setattr(seccomp, "MACHINE", machine)
-    code = seccomp.program(allowed=seccomp.TEMPLATE)
-    assert answer(code, ARCH[machine], MOUNT[machine]) == ALLOW
-    assert answer(code, ARCH[machine], UNSHARE[machine], 0x20000000) == ALLOW
-    assert answer(code, ARCH[machine], UNSHARE[machine], 0x10000000) == EPERM
-    assert answer(code, ARCH[machine], UNSHARE[machine], 0x30020000) == EPERM
-    assert answer(code, ARCH[machine], CLONE[machine], 0x10000000 | 17) == EPERM
-    for numbers in (PTRACE, CHROOT):
+    code, plain = seccomp.program(template=True), seccomp.program()
+    assert answer(code, ARCH[machine], SETNS[machine], 5, 0x7E020000) == ALLOW
+    assert answer(plain, ARCH[machine], SETNS[machine], 5, 0x7E020000) == EPERM
+    for flags in (0, 0x20000, 0x10000000, 0x40000000, 0x6E020000):
+        assert answer(code, ARCH[machine], SETNS[machine], 5, flags) == EPERM
+    for numbers in (PTRACE, CHROOT, MOUNT, UNSHARE):
         assert answer(code, ARCH[machine], numbers[machine]) == EPERM
-    for number in (425, 438):
+    for number in (425, 428, 438, 442):
         assert answer(code, ARCH[machine], number) == EPERM
+    for request in (0x890B, 0x8914, 0x8916, 0x8924, 0x8955, 0x89F1):
+        assert answer(code, ARCH[machine], IOCTL[machine], 3, request) == EPERM
+        assert answer(plain, ARCH[machine], IOCTL[machine], 3, request) == ALLOW
+    for request in (0x5401, 0x541B, 0x8912, 0x8913, 0x8927):
+        assert answer(code, ARCH[machine], IOCTL[machine], 3, request) == ALLOW
+    for level, option in ((1, 36), (0, 64), (41, 64), (0, 19)):
+        assert answer(code, ARCH[machine], SETSOCKOPT[machine], 3, level, option) == EPERM
+    for level, option in ((1, 2), (6, 1), (0, 1), (41, 26), (41, 67)):
+        assert answer(code, ARCH[machine], SETSOCKOPT[machine], 3, level, option) == ALLOW
+
+
+@machines
+def test_nobody_is_told_who_owns_a_namespace(code: bytes, machine: str) -> None:
+    for request in (0xB701, 0xB702, 0xB704, 0xFF01, 0xFF09):
+        assert answer(code, ARCH[machine], IOCTL[machine], 3, request) == EPERM
 
 
 def test_a_machine_whose_numbers_are_not_known_has_no_filter(monkeypatch: pytest.MonkeyPatch) -> None:

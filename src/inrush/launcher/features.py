@@ -11,18 +11,19 @@ force every fallback by it, and an operator can step around a broken feature.
 | cgroup_kill | 5.14, cgroup v2 | the freezer holds a container while its processes are killed one by one |
 | cgroups | a writable tree | no limits, no accounting |
 | nat | nft, veth; without root pasta or slirp4netns | containers have only loopback |
-| templates | | nothing is forked: each container executes an interpreter of its own |
+| templates | 5.8 (joining by pidfd) | nothing is forked: each container executes an interpreter of its own |
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from inrush.linux import caps, mounts
+from inrush.linux import caps, mounts, namespaces
 
 NAMES = ("overlay_fd", "idmap", "pidfd", "cgroup_kill", "cgroups", "nat", "templates")
 
@@ -57,6 +58,7 @@ def find(
         "pidfd": _pidfd,
         "idmap": lambda: _idmap(staging, userns_fd, rootless),
         "overlay_fd": lambda: _overlay_fd(staging, rootless),
+        "templates": _templates,
         "nat": lambda: _nat(no_way_out),
     }
     for name, probe in probes.items():
@@ -70,6 +72,21 @@ def _pidfd() -> str:
         os.close(os.pidfd_open(os.getpid()))
     except OSError as error:
         return f"pidfd_open: {error.strerror}"
+    return ""
+
+
+def _templates() -> str:
+    """Asked for namespaces of itself, a kernel that knows how says that it is in its user namespace already."""
+    try:
+        own = os.pidfd_open(os.getpid())
+    except OSError as error:
+        return f"pidfd_open: {error.strerror}"
+    try:
+        namespaces.setns(own, namespaces.ALL)
+    except OSError as error:
+        return "" if error.errno == errno.EINVAL and _kernel() >= (5, 8) else f"setns by a pidfd: {error.strerror}"
+    finally:
+        os.close(own)
     return ""
 
 
