@@ -12,6 +12,9 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "inrush"
 STEP = re.compile(r"`(?P<file>[a-z_/]+\.py)`, `(?P<name>[A-Za-z_.]+)`")
 PAGES = ("a-calls-way.md", "a-containers-start.md")
+LONGEST_LINE = 120
+OF_NUMBERS = {"autoscaling-compared.md", "benchmarks.md"}
+"""Pages whose tables of measured numbers may be wider."""
 
 
 def steps() -> list[tuple[str, str]]:
@@ -50,3 +53,13 @@ def test_steps_are_numbered_in_order_and_each_names_where_it_happens(page: str) 
 def test_no_other_file_of_src_is_named_on_a_page_without_being_there() -> None:
     named = {file for page in PAGES for file in re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", text(page))}
     assert not [file for file in named if not (SOURCE / file).exists()]
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.name
+)
+def test_lines_of_docs_are_short(path: Path) -> None:
+    """Paragraphs are wrapped, and a table whose rows are long is a list instead."""
+    lines = path.read_text().splitlines()
+    wide = [number for number, line in enumerate(lines, 1) if len(line) > LONGEST_LINE]
+    assert not [number for number in wide if not (path.name in OF_NUMBERS and lines[number - 1].startswith("|"))]
