@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import subprocess
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from inrush.cli.commands import dict as dict_command
-from running_server import RunningServer
+from inrush.launcher.specs import FIRST_UID, UID_RANGE
+from running_server import RunningServer, descendants, poll
 
 SOURCE = Path(dict_command.__file__).parents[2]
 
@@ -238,16 +240,45 @@ told["listed"] = asked(wire.ListDicts())
 import os
 told["environment"] = os.environ["INRUSH_ENVIRONMENT"]
 told["own"] = inrush.Function.from_name("victim", "add").remote(20, 22)
-told["uids"] = open("/proc/self/uid_map").read().split()[1]
 """
     told = run(neighbours, program("stranger", body), INRUSH_ENVIRONMENT="other")
     assert told.pop("own") == 42
     assert told.pop("environment") == "other"
     assert "private" not in told.pop("listed")
-    uids = told.pop("uids")
     assert set(told.values()) == {"NotFoundError"}, told
-    mine = run(neighbours, program("stranger", 'told["uids"] = open("/proc/self/uid_map").read().split()[1]'))["uids"]
-    assert (uids == mine) is (os.geteuid() != 0), "apps of the same name in two environments have ranges of their own"
+    run(neighbours, program("stranger", 'told["ran"] = True'))
+    ranges = json.loads((neighbours.home / "node" / "uids.json").read_text())
+    slots = [ranges[key][0] for key in ("victim", "other/victim", "stranger", "other/stranger")]
+    assert len(set(slots)) == 4, "apps of the same name in two environments have ranges of their own"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has one range of user ids, or none")
+def test_apps_of_one_name_run_as_different_users_in_each_environment(neighbours: RunningServer) -> None:
+    """Seen from outside, in the processes of their containers."""
+    call = """
+    import inrush
+    app = inrush.App("outside")
+    @app.local_entrypoint()
+    def main():
+        for environment in ("main", "other"):
+            inrush.Function.from_name("victim", "slow", environment_name=environment).spawn(20)
+    """
+    neighbours.run(call)
+    ranges = json.loads((neighbours.home / "node" / "uids.json").read_text())
+    wanted = {int(ranges[key][0]) for key in ("victim", "other/victim")}
+    assert len(wanted) == 2
+    poll(lambda: wanted <= slots_of_processes(neighbours), 15.0, lambda: f"{wanted} {slots_of_processes(neighbours)}")
+
+
+def slots_of_processes(server: RunningServer) -> set[int]:
+    """Ranges of user ids in which processes of the server run, but for those of the server itself."""
+    users = set()
+    for pid in descendants(server.pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            users.add(Path(f"/proc/{pid}").stat().st_uid)
+            status = Path(f"/proc/{pid}/status").read_text()
+            users.add(int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1]))
+    return {(user - FIRST_UID) // UID_RANGE for user in users if user >= FIRST_UID}
 
 
 def test_logs_apps_and_why_are_those_of_an_environment(neighbours: RunningServer) -> None:
