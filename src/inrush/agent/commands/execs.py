@@ -14,7 +14,7 @@ from inrush.errors import Error, NotFoundError
 from inrush.launcher.client import Launcher
 
 MAX_UNSENT_BYTES = 16 * 1024 * 1024
-"""A command that leaves more of its input unread is ended."""
+"""A command that leaves more of its input unread than this is ended."""
 
 Fresh = Callable[[wire.ExecIn, Theirs], Awaitable[None]]
 """Starts a fresh container, known as the exec's id, that runs the command."""
@@ -41,7 +41,7 @@ class Execs:
         self._running: dict[str, tuple[Streams, asyncio.Task[None]]] = {}
 
     def start(self, order: wire.ExecIn) -> None:
-        """Begins to carry out an order; how it goes is told by `ExecOutput`s."""
+        """Begins to carry out an order. `ExecOutput`s report how it goes."""
         streams = Streams(order.tty, order.rows, order.columns, partial(self._told, order.exec))
         self._running[order.exec] = streams, asyncio.create_task(self._run(order, streams))
 

@@ -1,7 +1,5 @@
-"""Our ends of the streams of a command that a person runs in a container: three pipes, or one pseudo terminal.
-
-What is written before they are open is kept until they are.
-"""
+"""The agent's ends of the streams of a command that a person runs in a container: three pipes, or one pseudo terminal.
+What is written before they are open is kept until then."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ class Streams:
         self.theirs: Theirs = (-1, -1, -1)
 
     async def open(self) -> None:
-        """Makes them. `release` their ends once the command has its own."""
+        """Opens the streams. `release` the command's ends once it has its own."""
         if self._tty:
             self._terminal, theirs = pty.openpty()
             self.theirs = (theirs, theirs, theirs)
@@ -65,25 +63,25 @@ class Streams:
         return len(self._input.unsent)
 
     def write(self, data: bytes, close: bool) -> None:
-        """To its standard input; `close` ends that."""
+        """Writes to the command's standard input; `close` ends it."""
         self._input.write(data + b"\x04" if close and self._tty else data)
         if close and not self._tty:
             self._input.end()
 
     def resize(self, rows: int, columns: int) -> None:
-        """The terminal's size; before it is open, the one that it will have."""
+        """Sets the terminal's size, also before it is open."""
         self._size = (rows, columns)
         if self._terminal >= 0:
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     async def drained(self) -> None:
-        """All that the command wrote has been told."""
+        """Returns when everything that the command wrote has been told."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*(reader.closed.wait() for reader in self._readers)), 2.0)
 
     def close(self) -> None:
-        """Closes our ends."""
+        """Closes the agent's ends."""
         for transport in self._transports:
             transport.close()
         self._input.close()
@@ -110,7 +108,7 @@ class _Writer:
             self._flush()
 
     def end(self) -> None:
-        """Close it when all is written."""
+        """Closes the descriptor when everything is written."""
         self._ending = True
         self._flush()
 

@@ -1,1 +1,1 @@
-"""Containers on this node: started, spoken with, timed out, ended, each reported once."""
+"""Containers on this node: how they start, are spoken with, time out and end. Each end is reported once."""

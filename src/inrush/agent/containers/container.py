@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 EXIT_HOOKS_S = 30.0
 """How long exit hooks may take after the grace for inputs."""
 KILL_SLACK_S = 3.0
-"""A guest ends itself; this long after it should have, it is killed."""
+"""A guest that has not ended itself so long after it should have is killed."""
 DRAIN_S = 2.0
-"""How long after its process ended a container's last words are waited for."""
+"""How long a container's last words are waited for after its process ended."""
 
 NEXT = {
     "preparing": {"loading", "stopping", "ended"},
@@ -54,7 +54,7 @@ Start = Callable[[wire.StartContainer, Stdio, Callable[[str, str], None]], Await
 
 
 class Container:
-    """One container. It hears its guest (`guests.Listener`)."""
+    """One container. It is the listener of its guest (`guests.Listener`)."""
 
     def __init__(self, order: wire.StartContainer, put: Put, guest: Callable[[Container], Guest]) -> None:
         self.order = order
@@ -81,7 +81,7 @@ class Container:
     # ── its life ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def live(self, start: Start) -> None:
-        """From here to `ContainerEnded`."""
+        """Follows the container from here to `ContainerEnded`."""
         try:
             exited_end = await self._run(start)
         except Exception:
@@ -120,7 +120,7 @@ class Container:
         return of_exit(exited, self.order.spec, self._ready.done(), self._raw.said())
 
     async def _begin(self, start: Start) -> Begun:
-        """The process, with its socket and pipes on our side."""
+        """Starts the process, with its socket and pipes on the agent's side."""
         ours, theirs = socket.socketpair()
         out, err = os.pipe(), os.pipe()
         ours.setblocking(False)
@@ -159,7 +159,7 @@ class Container:
         self._put(wire.ContainerReady(self.order.container, self._begun.how, total_ms, told, reasons))
 
     async def _last_words(self) -> None:
-        """What the guest sent and printed before it ended counts."""
+        """Takes what the guest sent and printed before it ended."""
         waits = [self._disconnected.wait(), *(pipe.closed for pipe in self._pipes)]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*waits), DRAIN_S)
@@ -167,7 +167,7 @@ class Container:
     # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def stop(self, grace_s: float, kill: bool, why: str) -> None:
-        """Inputs may end within the grace, exit hooks have their time, then it is killed."""
+        """Stops the container: inputs may end within the grace, exit hooks have their time, and then it is killed."""
         if kill or self.state in ("preparing", "loading"):
             self.end(End(Status.OK, why))
         elif self.state == "serving":
@@ -178,14 +178,14 @@ class Container:
             self._timers.append(loop.call_later(grace_s + EXIT_HOOKS_S + KILL_SLACK_S, self._kill))
 
     def end(self, end: End) -> None:
-        """Kill it, for this reason; the first reason counts."""
+        """Kills the container for this reason. Only the first reason counts."""
         self._end = self._end or end
         if self.state not in ("stopping", "ended"):
             self._turn("stopping")
         self._kill()
 
     def _tell(self, end: End) -> None:
-        """In the app's log, for those who do not wait for a result."""
+        """Writes the end into the app's log, for people who do not wait for a result."""
         text = f"{traceback_of(end.payload)}{end.why}\n"
         self._put(wire.ContainerLog(self.order.container, "", "end", time.time(), text))
 
@@ -201,7 +201,7 @@ class Container:
         self.state = state
 
     def env(self) -> dict[str, str]:
-        """Its environment, once it has begun."""
+        """The container's environment, once it has begun."""
         return dict(self._begun.load["env"]) if self._begun is not None else {}
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,7 +215,7 @@ class Container:
         self.guest.about(order.call, {"t": "grant", "c": order.call, "i": order.index, "x": order.credit})
 
     def check_deadlines(self, now: float) -> None:
-        """Answers for the guest what it should have answered itself, and kills it: it is stuck."""
+        """Answers inputs that the guest should have answered by now, and kills the guest, since it is stuck."""
         self.guest.check_time(now)
         late = self.deadlines.expired(now)
         if not late:
@@ -289,12 +289,12 @@ class Container:
         self._output.emit(self.held.tag(call) if call else "", stream, text)
 
     def _template_wrote(self, stream: str, text: str) -> None:
-        """What its template printed while this container waited for it."""
+        """Takes what the template printed while this container waited for it."""
         if self.state == "preparing":
             self._output.emit("", stream, text)
 
     def _wrote(self, stream: str, text: str) -> None:
-        """To its descriptors, past Python's streams."""
+        """Takes what was written to the container's descriptors, past Python's streams."""
         self._raw.add(stream, text)
         self._output.emit("", stream, text)
 
@@ -308,7 +308,7 @@ class Container:
         self.end(failure(Status.CRASHED, f"the container of {self.order.spec.name} was killed: {why}"))
 
     def defect(self, what: str) -> None:
-        """An exception of ours is being handled: the container ends with a sentence that blames us."""
+        """Ends the container because an exception of inrush is being handled, with a sentence that says so."""
         self.end(self._defect(what))
 
     def _defect(self, what: str) -> End:
@@ -318,7 +318,7 @@ class Container:
         return failure(Status.INTERNAL, f"the container of {self.order.spec.name} was killed: {why}")
 
     def disconnected(self) -> None:
-        """Its socket is closed: it ends now by itself, or is made to."""
+        """Handles a closed socket: the guest ends by itself now, or is killed."""
         self._disconnected.set()
         if self.state in ("loading", "serving"):
             loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ SLACK_S = 5.0
 
 
 class Deadlines:
-    """Of one container. Times are in seconds of the caller's monotonic clock."""
+    """Deadlines of one container's attempts. Times are in seconds of the caller's monotonic clock."""
 
     def __init__(self, timeout_s: float, max_inputs: int) -> None:
         self._limit_s = timeout_s + SLACK_S
@@ -31,7 +31,7 @@ class Deadlines:
         return len(self._running) + len(self._waiting)
 
     def add(self, call: str, indexes: tuple[int, ...], now: float) -> None:
-        """Inputs were sent to the guest."""
+        """Notes inputs that were sent to the guest."""
         running, room = self._running, self._max_inputs - len(self._running)
         for index in indexes:
             if room > 0:
@@ -42,11 +42,12 @@ class Deadlines:
                 self._waiting.add((call, index))
 
     def holds(self, call: str, index: int) -> bool:
-        """Whether it was sent and has no answer."""
+        """Whether an input was sent and has no answer."""
         return (call, index) in self._running or (call, index) in self._waiting
 
     def remove(self, call: str, indexes: tuple[int, ...], now: float) -> list[int]:
-        """Those were answered. Positions of those that had not been sent, or had their answer before."""
+        """Notes inputs that were answered. Returns the positions of those that had not been sent, or had their answer
+        before."""
         strange = []
         for position, index in enumerate(indexes):
             attempt = (call, index)
@@ -69,7 +70,7 @@ class Deadlines:
         return [attempt for attempt, began in self._running.items() if began + self._limit_s <= now]
 
     def attempts(self) -> list[Attempt]:
-        """All that have no answer yet, the running ones first."""
+        """All attempts without an answer, the running ones first."""
         return [*self._running, *(attempt for attempt in self._order if attempt in self._waiting)]
 
     def _begin_next(self, now: float) -> None:

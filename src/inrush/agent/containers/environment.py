@@ -17,7 +17,7 @@ BASE = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-
 def container_env(
     order: wire.StartContainer, image_env: Mapping[str, str], cards: Sequence[wire.Gpu], devices: cdi.DeviceEdits
 ) -> dict[str, str]:
-    """All variables of a container; what the user set wins over the image, and what inrush says over both."""
+    """All variables of a container. What the user set wins over the image, and what inrush sets over both."""
     return {
         **BASE,
         **image_env,
@@ -34,7 +34,7 @@ def container_env(
 
 
 def _cluster_env(order: wire.StartContainer) -> dict[str, str]:
-    """Who it is among the containers that run each input together."""
+    """Variables that tell a container of a cluster which one it is."""
     if not order.cluster:
         return {}
     size = str(order.spec.cluster_size)
@@ -46,13 +46,13 @@ def _cluster_env(order: wire.StartContainer) -> dict[str, str]:
 
 
 def shell_env(env: Mapping[str, str], tty: bool) -> dict[str, str]:
-    """What a command of a person finds beside a container's own variables: where `import inrush` leads, a terminal."""
+    """Variables for a person's command beside the container's own: where `import inrush` leads, and the terminal."""
     path = ":".join(filter(None, (env.get("PYTHONPATH", ""), LIB, DEPS)))
     return {**env, "PYTHONPATH": path, **({"TERM": "xterm-256color"} if tty else {})}
 
 
 def load_spec(order: wire.StartContainer | wire.Prepare) -> dict[str, Any]:
-    """The `spec` of a `load` frame, without what differs from container to container of one function."""
+    """The `spec` of a `load` frame, without what differs between containers of one function."""
     spec = order.spec
     return {
         "module": spec.module,

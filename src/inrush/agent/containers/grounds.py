@@ -39,7 +39,7 @@ class Ground:
     sys_path_end: tuple[str, ...] = (DEPS,)
 
     def root(self, hostname: str, binds: Sequence[tuple[str, str]] = (), disk_mib: int | None = None) -> RootSpec:
-        """The file system of one container; `binds` are further read-only ones (host path, container path)."""
+        """The file system of one container. `binds` are further read-only mounts (host path, container path)."""
         more = tuple(Bind(src, dst) for src, dst in binds)
         return RootSpec((*self.above, *self.layers), (*self.binds, *more), hostname=hostname, disk_mib=disk_mib)
 
@@ -50,7 +50,7 @@ class Ground:
 
 
 class Grounds:
-    """Finds or builds them."""
+    """Finds or builds the grounds of functions."""
 
     def __init__(self, images: ImageStore, blobs: Blobs, uids: UidRanges) -> None:
         self._images = images
@@ -73,7 +73,7 @@ class Grounds:
         )
 
     def hold(self, root: RootSpec, until: asyncio.Future[Any]) -> None:
-        """Keeps the layers of a container that runs."""
+        """Keeps the layers of a running container from eviction."""
         self._images.hold(root.layers)
         until.add_done_callback(lambda _: self._images.release(root.layers))
 
@@ -98,7 +98,7 @@ class Grounds:
         )
 
     async def _runtime(self, image: BuiltImage) -> tuple[str, ...]:
-        """Made once per base, and held for good."""
+        """The runtime layers, made once per base and held for good."""
         found = self._runtimes.get(image.base.layers)
         if found is None:
             found = await self._images.runtime(image)

@@ -22,18 +22,18 @@ from inrush.wire import Codec, FunctionSpec, Status, SystemFailure, system_failu
 
 
 class Process(Protocol):
-    """A running container: its end can be waited for, and it can be ended."""
+    """A running container, which can be waited for and killed."""
 
     async def wait(self) -> Exited: ...
 
     def kill(self) -> None:
-        """Ends it; harmless when it has ended."""
+        """Kills it; harmless when it has ended."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """`how` names the tier of the start; `load` is what its guest is to be told, with payloads; `phases_ms` are the
-    start's parts in order; `why` is what it lacks of what was asked."""
+    """A started container. `how` names the tier of the start, `load` is what the guest is told, with payloads,
+    `phases_ms` are the parts of the start in order, and `why` says what it lacks of what was asked."""
 
     process: Process
     how: str
@@ -42,12 +42,13 @@ class Begun:
     phases_ms: tuple[tuple[str, float], ...] = ()
     why: str = ""
     imported: Callable[[list[tuple[str, float]]], None] = lambda imports: None
-    """Hears what its guest imported."""
+    """Called with what the guest imported."""
 
 
 @dataclass(frozen=True)
 class Stdio:
-    """Descriptors for a container: the guest's socket and two pipes. Whoever starts it duplicates what it keeps."""
+    """Descriptors for a container: the guest's socket and two pipes. Whoever starts the container duplicates those that
+    it keeps."""
 
     guest: int
     stdout: int
@@ -65,7 +66,8 @@ class Contained:
         self.runs = False
 
     async def launched(self, launching: Coroutine[Any, Any, Started]) -> Started:
-        """Returns when it runs. If nobody wants it any more, it is ended first. Raises what the launcher says."""
+        """Returns when the container runs. If nobody wants it any more, it is ended first. Raises what the launcher
+        says."""
         task = asyncio.ensure_future(launching)
         try:
             started = await asyncio.shield(task)
@@ -92,14 +94,15 @@ class Contained:
 
 
 class Exits:
-    """The launcher's `on_exit`. `unexpected` hears of ends that nobody waits for: templates that died by themselves."""
+    """Hears of ends from the launcher. `unexpected` is called for ends that nobody waits for, such as templates that
+    died by themselves."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[Exited]] = {}
         self.unexpected: Callable[[Exited], None] = lambda exited: None
 
     def expect(self, id: str) -> asyncio.Future[Exited]:
-        """To be called before the start is asked for; `forget` it if that fails."""
+        """A future for an end, to be asked for before the start. If the start fails, `forget` it."""
         future = self._waiting[id] = asyncio.get_running_loop().create_future()
         return future
 
@@ -114,7 +117,7 @@ class Exits:
             future.set_result(exited)
 
     def all_gone(self) -> None:
-        """The launcher has ended, and with it everything."""
+        """Ends everything, because the launcher has ended."""
         for id in list(self._waiting):
             self(Exited(id, -1, signal=signal.SIGKILL))
 
@@ -129,7 +132,7 @@ _CODES = {
 
 @dataclass(frozen=True)
 class End:
-    """`payload` is empty for ends that are nobody's failure."""
+    """How a container ended. `payload` is empty for an end that is nobody's failure."""
 
     status: Status
     why: str
@@ -142,7 +145,7 @@ def failure(status: Status, why: str) -> End:
 
 
 def traceback_of(payload: bytes) -> str:
-    """The traceback that a failure of the guest's own words carries, ending with a newline; empty without one."""
+    """The traceback in a failure that the guest reported, ending with a newline; empty where there is none."""
     if payload[:1] != Codec.JSON.value:
         return ""
     try:
@@ -153,7 +156,7 @@ def traceback_of(payload: bytes) -> str:
 
 
 def of_exit(exited: Exited, spec: FunctionSpec, ready: bool, printed: str) -> End:
-    """What it means that the process ended by itself. `printed` tells the last that it wrote, or nothing."""
+    """What it means that the process ended by itself. `printed` says what it last wrote, or is empty."""
     if exited.oom:
         return failure(Status.OUT_OF_MEMORY, _out_of_memory(exited, spec))
     how = _how(exited)

@@ -34,7 +34,7 @@ class Containers:
         self.closing = False
 
     def apps(self) -> set[str]:
-        """Apps that have containers here, by their keys."""
+        """Keys of the apps that have containers here."""
         return {container.order.app_key for container in self._table.values()}
 
     def env(self, id: str) -> dict[str, str] | None:
@@ -43,7 +43,7 @@ class Containers:
         return None if container is None else container.env()
 
     def watch(self) -> None:
-        """Looks after deadlines from now on."""
+        """Looks after deadlines, now and regularly."""
         self._watch = asyncio.get_running_loop().call_later(WATCH_S, self.watch)
         now = time.monotonic()
         for container in list(self._table.values()):
@@ -107,12 +107,12 @@ class Containers:
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def lose_all(self, why: str) -> None:
-        """What runs containers is gone, and they with it."""
+        """Ends all containers, because the launcher that ran them is gone."""
         for container in list(self._table.values()):
             container.end(End(Status.LOST, why))
 
     async def close(self, grace_s: float) -> None:
-        """Stops all; returns when all have ended."""
+        """Stops all containers, and returns when all have ended."""
         if self._watch is not None:
             self._watch.cancel()
         lives = [container.life for container in self._table.values() if container.life is not None]

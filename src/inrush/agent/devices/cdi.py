@@ -33,7 +33,7 @@ class DeviceEdits:
 
 
 def edits(gpus: Sequence[Gpu], spec_dirs: Iterable[Path] = SPEC_DIRS, dev: Path = Path("/dev")) -> DeviceEdits:
-    """What the containers that hold these cards need. Declared cards need nothing."""
+    """What containers that hold these cards need. Declared cards need nothing."""
     indexes = [gpu.index for gpu in gpus if not gpu.declared]
     if not indexes:
         return DeviceEdits()

@@ -78,7 +78,7 @@ def parse(setting: str) -> tuple[dict[int, str], list[tuple[str, int]]]:
 
 
 def probe() -> list[Gpu]:
-    """What NVML reports; empty where no driver is."""
+    """The cards that NVML reports; empty without a driver."""
     import pynvml
 
     try:

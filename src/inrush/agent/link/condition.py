@@ -1,5 +1,5 @@
-"""How this node is, as the server is told whenever it changes: which images and snapshots it holds, and whether its
-disk leaves room for more containers."""
+"""The condition of this node, which the server hears of whenever it changes: which images and snapshots it holds, and
+whether its disk has room for more containers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from inrush.errors import InvalidError
 
 LOOK_S = 10.0
 HOLDS_MAX = 2000
-"""Images and snapshots that are told of; the oldest are left out."""
+"""At most so many images and snapshots are reported; the oldest are left out."""
 
 
 def labels(setting: str) -> tuple[tuple[str, str], ...]:
-    """The node's labels, sorted. Raises `InvalidError` for what is none."""
+    """The node's labels, sorted. Raises `InvalidError` for what is no label."""
     pairs = [part.strip().partition("=") for part in setting.split(",") if part.strip()]
     if any(not key or not sign for key, sign, _ in pairs):
         raise InvalidError(f'labels={setting!r}: write them as "disk=nvme,zone=b"')
@@ -26,7 +26,7 @@ def labels(setting: str) -> tuple[tuple[str, str], ...]:
 
 
 class Condition:
-    """What was told last. `put` sends to the server."""
+    """What was last reported. `put` sends to the server."""
 
     def __init__(self, node: str, home: Path, reserve_mib: int, put: Callable[[wire.FromNode], None]) -> None:
         self._node, self._home, self._reserve_mib, self._put = node, home, reserve_mib, put
@@ -35,7 +35,7 @@ class Condition:
         self._timer: asyncio.TimerHandle | None = None
 
     def prepared(self, order: wire.Prepare, snapshot: bool) -> None:
-        """Containers of this function start here without a build."""
+        """Notes that containers of this function start here without a build."""
         found = [image_key(order.spec.image), *([order.function] if snapshot else [])]
         if any(key not in self._holds for key in found):
             self._holds.update(dict.fromkeys(found))
@@ -44,7 +44,7 @@ class Condition:
             self._tell()
 
     def look(self) -> None:
-        """See to the disk, now and every so often."""
+        """Looks at the disk, now and regularly."""
         free_mib = shutil.disk_usage(self._home).free >> 20
         unfit = (
             f"its disk is nearly full: less than {self._reserve_mib} MiB free" if free_mib < self._reserve_mib else ""
@@ -55,7 +55,7 @@ class Condition:
         self._timer = asyncio.get_running_loop().call_later(LOOK_S, self.look)
 
     def close(self) -> None:
-        """No more looks."""
+        """Ends the regular looks."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -116,7 +116,7 @@ class Node:
         )
 
     def _inventory(self, memory_mib: int, cards: tuple[wire.Gpu, ...]) -> wire.Inventory:
-        """What this node has to give, and where it is."""
+        """What this node offers, and where it is."""
         given = self._settings
         return wire.Inventory(
             cpu=float(len(os.sched_getaffinity(0))),
@@ -130,18 +130,18 @@ class Node:
         )
 
     def attach(self, deliver: Deliver) -> None:
-        """The link to the server is up: the agent says hello."""
+        """Has the agent say hello, because the link to the server is up."""
         assert self._agent is not None
         self._agent.start(deliver)
         self._condition.look()
 
     def receive(self, batch: list[ToNode]) -> None:
-        """The server's orders."""
+        """Takes the server's orders."""
         assert self._agent is not None
         self._agent.receive(batch)
 
     async def stop(self, grace_s: float) -> None:
-        """Ends all containers, then the launcher; nothing of either is left."""
+        """Ends all containers, then the launcher. Nothing of either is left."""
         if self._agent is not None:
             self._condition.close()
             await self._agent.stop(grace_s)
@@ -170,7 +170,7 @@ class Node:
         )
 
     def _ended(self, exited: Exited, templates: Templates) -> None:
-        """An end that is no container's."""
+        """Handles the end of a process that is no container."""
         if templates.died(exited.id):
             log.warning("template %s died (status %s)", exited.id, exited.code)
 

@@ -17,11 +17,11 @@ from inrush.wire import FromNode, Ran
 Deliver = Callable[[list[FromNode]], None]
 
 PAUSE_S = 0.00025
-"""Results that follow one another faster are gathered."""
+"""Results that follow one another faster than this are gathered."""
 
 
 class Outbox:
-    """`put` never blocks; the batch goes out at the end of the turn."""
+    """Messages for the server. `put` never blocks; the batch leaves at the end of the turn."""
 
     def __init__(self) -> None:
         self._batch: list[FromNode] = []
@@ -29,14 +29,14 @@ class Outbox:
         self._alone = True
         self._flushed_at = -math.inf
         self.receiving = False
-        """Orders are being carried out: what they bring about is said after all of them."""
+        """True while orders are carried out. What they cause is sent after all of them."""
 
     def open(self, deliver: Deliver) -> None:
-        """From now on batches go to `deliver`."""
+        """Sends batches to `deliver` from now on."""
         self._deliver = deliver
 
     def close(self) -> None:
-        """The link is gone; what is said from now on is dropped."""
+        """Drops whatever is put from now on, because the link is gone."""
         self._deliver = None
         self._batch = []
 
@@ -56,7 +56,7 @@ class Outbox:
         asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Hand over what there is now; a shutting agent calls this, the loop does otherwise."""
+        """Sends what there is now. An agent that stops calls this; otherwise the loop does."""
         batch, self._batch = self._batch, []
         self._alone = len(batch) <= 1
         if batch and self._deliver is not None:

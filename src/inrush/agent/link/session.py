@@ -1,7 +1,7 @@
-"""The agent: takes the server's orders, and says what became of them.
+"""The agent: it takes the server's orders, and reports what became of them.
 
-`receive` never blocks: an order becomes a call on the part that it is for, or a task. What the parts say goes through
-one outbox. The link is whatever `start` was given; where it is gone, nobody owns the containers, and all are ended.
+`receive` never blocks: an order becomes a call on the part that it is for, or a task. What the parts report goes
+through one outbox. `start` is given the link; where it is gone, reports are dropped.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Agent:
         log.info("this node has %g CPUs, %d MiB and %d GPUs", has.cpu, has.memory_mib, len(has.gpus))
 
     def receive(self, batch: list[ToNode]) -> None:
-        """The server's orders."""
+        """Takes the server's orders."""
         self._outbox.receiving = True
         for order in batch:
             handler = self._handlers.get(type(order))
@@ -80,7 +80,7 @@ class Agent:
         self._outbox.receiving = False
 
     def lose_all(self, why: str) -> None:
-        """What runs containers is gone, and they with it."""
+        """Ends all containers, because the launcher that runs them is gone."""
         self._containers.lose_all(why)
 
     async def stop(self, grace_s: float) -> None:

@@ -137,7 +137,7 @@ class Inbound:
             return system_failure(code, f"a large result could not be kept: {error}"), False
 
     def close(self) -> None:
-        """The guest is gone: what it did not finish or did not use is removed."""
+        """Removes what the guest did not finish or did not use, because it is gone."""
         for arriving in (*self._open.values(), *self._done.values()):
             arriving.abort()
         self._open.clear()
@@ -145,7 +145,7 @@ class Inbound:
 
 
 class _Arriving:
-    """One blob on its way into the store."""
+    """A blob on its way into the store."""
 
     def __init__(self, blobs: Blobs, max_bytes: int, descriptors: Descriptors, app: str) -> None:
         self._max_bytes = max_bytes

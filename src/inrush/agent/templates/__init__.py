@@ -1,1 +1,1 @@
-"""Templates: the zygotes and snapshots that containers are forked from, and when each comes and goes."""
+"""Templates: the zygotes and snapshots that containers are forked from, and when each is opened and evicted."""

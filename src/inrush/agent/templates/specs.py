@@ -25,7 +25,7 @@ Order = wire.StartContainer | wire.Prepare
 
 
 def zygote(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
-    """An interpreter in the app's image, with the guest imported."""
+    """The template of an interpreter in the app's image, with the guest imported."""
     return TemplateSpec(
         key="zy-" + _digest(order.app_key, ground.layers, ground.env, platform.release()),
         root=ground.template_root(with_source=False),
@@ -38,7 +38,7 @@ def zygote(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
 
 
 def learned(bare: TemplateSpec, env: dict[str, str], imports: tuple[str, ...]) -> TemplateSpec:
-    """A zygote that imports these too, with the variables that they read meanwhile."""
+    """The template of a zygote that imports these modules too, with the variables that they read meanwhile."""
     env = {**BASE, **bare.env, **env, "INRUSH_IS_REMOTE": "1"}
     return replace(
         bare, key="zl-" + _digest(bare.key, env, imports), env=env, boot={"imports": imports}, timeout_s=IMPORT_LIMIT_S
@@ -46,12 +46,12 @@ def learned(bare: TemplateSpec, env: dict[str, str], imports: tuple[str, ...]) -
 
 
 def imports(template: TemplateSpec) -> tuple[str, ...]:
-    """What a zygote imports ahead."""
+    """The modules that a zygote imports ahead."""
     return tuple((template.boot or {}).get("imports", ()))
 
 
 def snapshot(order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
-    """The same with the module imported and `@enter(snap=True)` hooks run."""
+    """The template of a snapshot: the module is imported, and `@enter(snap=True)` hooks have run."""
     own = {"INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app, "INRUSH_ENVIRONMENT": order.environment}
     env = {**ground.env, **dict(order.env), **own}
     boot = {"spec": {**load_spec(order), "function": "", "env": dict(order.env)}}
@@ -76,12 +76,12 @@ def kind(template: TemplateSpec) -> str:
 
 
 def lacks_parameters(order: Order) -> bool:
-    """A class whose parameters are not bound yet: its hooks cannot run."""
+    """Whether a class's parameters are not bound yet, so that its hooks cannot run."""
     return not order.parameters and any(parameter.required for parameter in order.spec.parameters)
 
 
 def limits(resources: wire.Resources) -> Limits:
-    """What the launcher enforces of a function's resources."""
+    """The limits of a function's resources that the launcher enforces."""
     return Limits(cpu=resources.cpu_limit, cpu_request=resources.cpu, memory_mib=resources.memory_limit_mib)
 
 

@@ -35,10 +35,10 @@ from inrush.launcher.specs import ForkSpec, RootSpec, RunSpec, Started, Template
 log = logging.getLogger(__name__)
 
 MAX_PREPARING = 2
-"""Templates opened ahead at once; those that a container waits for are not counted."""
+"""Templates that are opened ahead at once, without those that a container waits for."""
 
 MAX_EXPLAINED = 256
-"""Reasons for plain starts that are not logged again."""
+"""So many reasons for plain starts are remembered, so as not to be logged again."""
 
 EXECUTED = "import sys; sys.path[:0] = {first!r}; sys.path += {last!r}; from inrush.guest.__main__ import main; main(0)"
 """What a fresh interpreter executes: the guest, on the socket that is its standard input."""
@@ -83,7 +83,7 @@ class Starts:
         self._settings = settings
         self._note = note
         self.prepared: Callable[[wire.Prepare, bool], None] = lambda order, snapshot: None
-        """Told of functions whose containers can be forked from now on, and whether from a snapshot."""
+        """Called with functions whose containers can be forked from now on, and whether from a snapshot."""
         self._preparing = asyncio.Semaphore(MAX_PREPARING)
         self._max_payload_bytes = int(settings["max_payload_mib"]) << 20
         self._warned = False
@@ -119,7 +119,7 @@ class Starts:
         return await self._exec(site, stdio, why)
 
     def _explain(self, function: str, why: str, told: Told) -> None:
-        """In its `why` always, in its logs once."""
+        """Notes a reason in the function's `why`, and once in its logs."""
         self._note(function, why)
         if (function, why) not in self._explained:
             self._explained.append((function, why))
@@ -144,7 +144,7 @@ class Starts:
                 log.info("%s could not be prepared: %s", order.spec.name, why)
 
     async def shell(self, order: wire.ExecIn, streams: tuple[int, int, int]) -> None:
-        """A fresh container of a function, known as the exec's id, that runs the order's command."""
+        """Starts a fresh container of a function, known by the exec's id, that runs the order's command."""
         assert order.spec is not None
         ground = await self._grounds.find(order.spec, order.app_key, order.environment)
         own = {"INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app, "INRUSH_ENVIRONMENT": order.environment}
@@ -192,7 +192,7 @@ class Starts:
         return Begun(process, how, site.load, site.payloads, started.phases, reasons, self._hears(site))
 
     def _hears(self, site: Site) -> Callable[[list[tuple[str, float]]], None]:
-        """Who is told what the guest imports."""
+        """Where the imports of a guest are reported to."""
         if not self._zygotes.learns:
             return lambda imports: None
         uid_base = self._uids.first_uid(site.order.app_key)
@@ -250,7 +250,7 @@ class Starts:
     # ── templates ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _templates_for(self, order: wire.StartContainer | wire.Prepare, ground: Ground) -> list[TemplateSpec]:
-        """What it may be forked from, the best first."""
+        """Templates that a container may be forked from, the best first."""
         uid_base = self._uids.first_uid(order.app_key)
         zygote = self._zygotes.best(order, ground, uid_base)
         if not order.spec.snapshot or order.spec.pickled:

@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 SWEEP_S = 5.0
 FAILED_S = 300.0
-"""How long a template that failed is not tried again."""
+"""A template that failed is not tried again for this long."""
 MAX_FAILED = 256
 
 Told = Callable[[str, str], None]
 
 
 class Layers(Protocol):
-    """The part of the image store that templates need: what is held is not evicted."""
+    """The part of the image store that templates need. Held layers are not evicted."""
 
     def hold(self, paths: Iterable[str], /) -> None: ...
     def release(self, paths: Iterable[str], /) -> None: ...
@@ -51,7 +51,7 @@ class Opener(Protocol):
 
 
 class TemplateFailed(StartupError):
-    """A template could not be had; its message says why, its report what the template itself said."""
+    """A template could not be opened. The message says why, and the report is what the template itself said."""
 
     def __init__(self, why: str, report: Mapping[str, Any] = MappingProxyType({})) -> None:
         super().__init__(why)
@@ -83,7 +83,7 @@ class Templates:
         self._open: dict[str, Template] = {}
         self._failed: dict[str, tuple[float, str]] = {}
         self._lingering: set[Template] = set()
-        """Let go, with containers left."""
+        """Templates that were evicted and still have containers."""
         self._sweeper: asyncio.Task[None] | None = None
         self.on_held: Callable[[int], None] = lambda mib: None
 
@@ -106,7 +106,7 @@ class Templates:
             template.used_at = time.monotonic()
 
     def adopt(self, template: Template, exited: asyncio.Future[Any]) -> None:
-        """A container forked from it lives until `exited`."""
+        """Notes a container forked from the template, which lives until `exited`."""
         template.children += 1
         exited.add_done_callback(lambda _: self._orphan(template))
         if template.children == 1:
@@ -114,17 +114,17 @@ class Templates:
 
     @property
     def held_mib(self) -> int:
-        """Memory that stays taken whatever is let go."""
+        """Memory that stays taken whatever is evicted."""
         return round(sum(t.memory_mib for t in (*self._open.values(), *self._lingering) if t.children))
 
     async def make_room(self, mib: float) -> None:
-        """Let idle ones go, least used first, until they hold at most so much. While one goes, another may be wanted
-        again: so it is looked anew after each."""
+        """Evicts idle templates, the least recently used first, until they hold at most so much. It looks again after
+        each one, since another may be wanted meanwhile."""
         while keys := self._expendable(time.monotonic(), idle_mib=mib):
             await self._let_go(keys[0])
 
     def retire(self, key: str) -> None:
-        """Another has taken its place: it goes as soon as nobody uses it."""
+        """Evicts a template that was replaced as soon as nobody uses it."""
         if key in self._open:
             self._open[key].ttl_s = 0.0
 
@@ -134,11 +134,11 @@ class Templates:
         return template is not None and template.opening.done() and template.memory_mib > 0
 
     def died(self, key: str) -> bool:
-        """It ended by itself; whether it was one of these."""
+        """Notes the end of a process. Returns whether it was one of these templates."""
         return self._remove(key)
 
     async def close(self) -> None:
-        """Lets all go."""
+        """Closes all templates."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         for key, template in list(self._open.items()):
@@ -198,7 +198,7 @@ class Templates:
             await self.make_room(math.inf)
 
     def _expendable(self, now: float, idle_mib: float = math.inf) -> list[str]:
-        """Those past their time, then the least used until the rest fits into the budget, and idle ones into theirs."""
+        """Templates to evict: those past their time, then the least used until the rest fits into the budget."""
         idle = {key: t for key, t in self._open.items() if t.opening.done() and not t.users}
         gone = [key for key, t in idle.items() if now - t.used_at > t.ttl_s]
         over_mib = sum(t.memory_mib for key, t in self._open.items() if key not in gone) - self._budget_mib
@@ -232,7 +232,7 @@ class Templates:
 
 
 def _unsafe(up: TemplateUp) -> str:
-    """Why it may not be forked from; empty when it may."""
+    """Why a template may not be forked from; empty when it may."""
     if not up.report.get("ok", True):
         return str(up.report.get("why") or "its hooks failed")
     if up.threads != 1:
@@ -241,7 +241,7 @@ def _unsafe(up: TemplateUp) -> str:
 
 
 class Room:
-    """`memory_mib` is what the node has for containers and templates."""
+    """Memory of a node between its containers and its idle templates. `memory_mib` is what the node has for both."""
 
     def __init__(self, templates: Templates, memory_mib: int) -> None:
         self._templates = templates
@@ -249,11 +249,11 @@ class Room:
         self._promised_mib = 0
 
     async def make(self, mib: int) -> None:
-        """A container that asks for so much is about to start."""
+        """Makes room for a container that asks for so much and is about to start."""
         await self._templates.make_room(self._memory_mib - self._promised_mib - mib - self._templates.held_mib)
 
     def take(self, mib: int, exited: asyncio.Future[Any]) -> None:
-        """It starts, and lives until `exited`."""
+        """Counts a container that starts, and lives until `exited`."""
         self._promised_mib += mib
         exited.add_done_callback(lambda _: self._leave(mib))
 

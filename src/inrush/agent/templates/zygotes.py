@@ -41,20 +41,20 @@ IMPORT_PREFIXES = (
 """Variables that packages are known to read when they are imported."""
 
 MAX_TRIES = 8
-"""Packages that may turn out to be offenders, one after the other, before it is left for the next start."""
+"""So many packages may turn out to be unfit, one after the other, before the next start tries again."""
 
 FORGET_S = 7 * 24 * 3600.0
 MAX_KNOWN = 256
-"""(app, image) pairs that are remembered."""
+"""The imports of so many (app, image) pairs are remembered."""
 MAX_IMPORTS = 256
 MAX_NAME_CHARS = 200
 MAX_REASON_CHARS = 1000
 WORTH_MS = 20.0
-"""Imports that take less in all are left to the containers."""
+"""Imports that take less than this together are left to the containers."""
 
 
 class Zygotes:
-    """`note` tells people (function id, text)."""
+    """Chooses zygotes. `note` tells people (function id, text)."""
 
     def __init__(
         self, templates: Templates, learned: Learned, ttl_s: float, learns: bool, note: Callable[[str, str], None]
@@ -68,7 +68,7 @@ class Zygotes:
         self._opening: dict[str, asyncio.Task[None]] = {}
 
     def best(self, order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
-        """What to fork from now. Where more is known than it has imported, its successor begins to open."""
+        """The template to fork from now. Where more is known than it has imported, its successor begins to open."""
         bare = specs.zygote(order, ground, uid_base)
         if not self.learns:
             return bare
@@ -83,14 +83,14 @@ class Zygotes:
         return current if current is not None and self._templates.is_open(current.key) else bare
 
     async def prepare(self, order: Order, ground: Ground, uid_base: int) -> TemplateSpec:
-        """Has the best opened that is known, and waits for it."""
+        """Opens the best template that is known, and waits for it."""
         chosen = self.best(order, ground, uid_base)
         for task in list(self._opening.values()):
             await asyncio.shield(task)
         return self.best(order, ground, uid_base) if chosen.boot is None else chosen
 
     def heard(self, order: Order, ground: Ground, uid_base: int, imports: Iterable[tuple[str, float]]) -> None:
-        """A container's guest says what it imported."""
+        """Notes what a container's guest imported."""
         self._learned.add(specs.zygote(order, ground, uid_base).key, imports)
         self.best(order, ground, uid_base)
 
@@ -132,7 +132,8 @@ class Zygotes:
         self._note(order.function, text)
 
     def _blame(self, order: Order, key: str, wanted: TemplateSpec, failed: TemplateFailed) -> None:
-        """On the named offender, or, where the process died or hung, on all that it was to import."""
+        """Skips the named offender from now on, or everything that was to be imported where the process died or
+        hung."""
         offender = str(failed.report.get("offender", ""))
         names = [offender] if offender else specs.imports(wanted)
         self._learned.skip(key, dict.fromkeys(names, str(failed)))
@@ -140,7 +141,7 @@ class Zygotes:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Packages for people."""
+    """Names of packages, for people."""
     packages = list(dict.fromkeys(name.partition(".")[0] for name in names))
     more = f" and {len(packages) - 8} more" if len(packages) > 8 else ""
     return ", ".join(packages[:8]) + more
@@ -152,7 +153,7 @@ def _read_at_import(order: Order) -> dict[str, str]:
 
 @dataclass
 class Known:
-    """Milliseconds by name, in the order of import, and reasons by the names that are skipped."""
+    """Milliseconds by module in the order of import, and reasons by the modules that are skipped."""
 
     since: float = field(default_factory=time.time)
     imports: dict[str, float] = field(default_factory=dict)
@@ -160,7 +161,7 @@ class Known:
 
 
 class Learned:
-    """All of a node, below `folder`."""
+    """What is known of all pairs of a node, below `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -168,7 +169,7 @@ class Learned:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, key: str, imports: Iterable[tuple[str, float]]) -> None:
-        """A guest says that it imported these; it runs user code, so what it says is checked."""
+        """Notes what a guest imported. The guest runs user code, so what it says is checked."""
         known, news = self._of(key), False
         for name, ms in imports:
             good = len(name) <= MAX_NAME_CHARS and all(part.isidentifier() for part in name.split("."))
@@ -178,7 +179,7 @@ class Learned:
             self._write(key, known)
 
     def skip(self, key: str, reasons: dict[str, str]) -> None:
-        """These are not imported ahead again."""
+        """Has modules not imported ahead again."""
         if reasons:
             known = self._of(key)
             for name, why in reasons.items():
@@ -187,13 +188,13 @@ class Learned:
             self._write(key, known)
 
     def ahead(self, key: str) -> tuple[str, ...]:
-        """What is worth importing ahead, in order."""
+        """Modules that are worth importing ahead, in order."""
         known = self._of(key)
         names = tuple(name for name in known.imports if not _is_within(name, known.skipped))
         return names if sum(known.imports[name] for name in names) >= WORTH_MS else ()
 
     def ms(self, key: str, names: Iterable[str]) -> float:
-        """How long importing these took."""
+        """How long importing these modules took."""
         imports = self._of(key).imports
         return sum(imports.get(name, 0.0) for name in names)
 
@@ -222,5 +223,5 @@ class Learned:
 
 
 def _is_within(name: str, skipped: dict[str, str]) -> bool:
-    """A module of a package that is skipped is skipped too."""
+    """Whether a module belongs to a package that is skipped."""
     return any(name == package or name.startswith(package + ".") for package in skipped)
