@@ -55,8 +55,10 @@ class Fork:
         answer: Callable[[TemplateUp | Started | Failure], None],
         forget: Callable[[Fork], None],
         began: float,
+        cpu_request: float,
     ) -> None:
-        """`began`: when the launcher took the request."""
+        """`began`: when the launcher took the request. `cpu_request` is its share of the processor once it is ready."""
+        self._cpu_request = cpu_request
         self.number = number
         """What its template calls it by."""
         self.container = container
@@ -193,6 +195,8 @@ class Fork:
             return
         self._hang_up()
         self.settled = True
+        if self._held.group:
+            self._held.group.weigh(self._cpu_request)
         if self.container.pidfd >= 0:
             self._machine.loop.watch(self.container.pidfd, self._process_ended)
         self._answer(Started(pid, self._timed(_phases(phases)), self._held.why))

@@ -12,7 +12,7 @@ import secrets
 import string
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ from inrush.linux import landlock, messages, mounts, roots, seccomp
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 2.0
 _LEAST_MIB, _LEAST_PIDS = 256, 256
 """What all containers together have at least, whatever is reserved."""
+STARTING_CPU = 1.0
+"""The share of the processor under which a template forks, and a container starts, whatever it has afterwards: what
+waits for it is the start."""
 _SIGNS = string.digits + string.ascii_letters
 
 
@@ -165,7 +168,8 @@ class Machine:
         held = Held(self.overlays.make(root, self.users.base(uid_base), users.app, below), owner)
         try:
             if self.cgroups:
-                held.group = self.cgroups.make(name, limits, self.memory_mib, doors)
+                first = replace(limits, cpu_request=max(limits.cpu_request, STARTING_CPU)) if doors else limits
+                held.group = self.cgroups.make(name, first, self.memory_mib, doors)
             if network == "nat":
                 self._connect(held)
         except OSError:

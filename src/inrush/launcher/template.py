@@ -26,7 +26,7 @@ from inrush.launcher.berths import CHILD_MIB, MAX_READY, Berth, Berths, Done
 from inrush.launcher.children import Child
 from inrush.launcher.forks import KILLED, Fork, Job
 from inrush.launcher.launch import Failure, Launch
-from inrush.launcher.machine import Held, Machine
+from inrush.launcher.machine import STARTING_CPU, Held, Machine
 from inrush.launcher.programs import Container
 from inrush.launcher.specs import GUEST_LIB, ForkSpec, Limits, RootSpec, Started, TemplateSpec, TemplateUp
 from inrush.linux import messages, process
@@ -34,9 +34,6 @@ from inrush.linux import messages, process
 _BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """A thread pool made before a fork is not there after it: templates get none, and children the user's values."""
-
-_CPU_REQUEST = 1.0
-"""The share of the processor under which a template forks: what waits for it is the start of a container."""
 
 _RESEND_S = 0.005
 _AT_ONCE = 16
@@ -135,7 +132,7 @@ class Template:
 
     def _limits(self) -> Limits:
         limits = self._spec.limits
-        return replace(limits, cpu_request=max(limits.cpu_request, _CPU_REQUEST))
+        return replace(limits, cpu_request=max(limits.cpu_request, STARTING_CPU))
 
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
         """Fork a container. `fds` are its guest socket, stdout and stderr. Raises `OSError` where it cannot enter its
@@ -154,7 +151,9 @@ class Template:
         job = Job(body, [*map(os.dup, fds)])
         filters = 2 if self._machine.filter_code else 0  # its template's and its own
         expected = verify.Expected(self._users.inner, {}, (), (), filters)
-        made = Fork(self._machine, number, container, held, expected, job, settled, self._forget, began)
+        made = Fork(
+            self._machine, number, container, held, expected, job, settled, self._forget, began, spec.limits.cpu_request
+        )
         self._forks[number] = made
         container.uid_base = self.uid_base
         if berth:
