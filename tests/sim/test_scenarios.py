@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from statistics import median
 
 import msgspec
 import pytest
@@ -79,12 +80,14 @@ def test_a_chat_holds_its_p99_through_a_launch_beside_an_evaluation_on_all_gpus(
     chat = change(chat, traffic=Traffic(rates=((0, 8), (30, 400), (60, 8)), until_s=80))
     score = change(score, inputs=24_000, service_s=5.0)
     small = change(scenario, workloads=(chat, score), check_s=None)
-    report = simulate(small, 7)
-    assert report.functions["fn-chat-chat"]["queue_ms"]["p99"] <= 2000
-    assert report.functions["fn-chat-chat"]["calls_failed"] == 0
-    assert report.calls_lost == 0
-    assert report.gpu_busy_while_waiting >= 0.95
-    assert report.preemptions > 0
+    reports = [simulate(small, seed) for seed in (1, 2, 3)]
+    # Draws are named by containers' ids, so from seed to seed chance alone moves the p99 by 0.1 s.
+    assert median(report.functions["fn-chat-chat"]["queue_ms"]["p99"] for report in reports) <= 2000
+    for report in reports:
+        assert report.functions["fn-chat-chat"]["calls_failed"] == 0
+        assert report.calls_lost == 0
+        assert report.gpu_busy_while_waiting >= 0.95
+        assert report.preemptions > 0
 
 
 @pytest.mark.slow
