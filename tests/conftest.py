@@ -17,11 +17,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from running_server import GPUS, RunningServer, alive, left_on_machine, poll
 
 __all__ = ["RunningServer", "poll"]
+
+# How long an example takes says nothing: the machine may be busy with other workers.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 # Started in the background of a shell, this process ignores the interrupt, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
