@@ -317,7 +317,7 @@ async def test_a_container_killed_while_it_is_forked_does_not_live(node: Node) -
 
 
 async def test_one_that_is_wanted_while_another_makes_room_stays(node: Node) -> None:
-    images = ImageStore(node.state / "node", node.launcher, Exits(), lambda: UID_BASE + 65536, budget_gib=1.0)
+    images = ImageStore(node.state / "node", node.launcher, Exits(), lambda _: UID_BASE + 65536, budget_gib=1.0)
     kept = Kept(node.launcher, images, budget_mib=4096.0)
     idle, wanted = (node.template_spec(key) for key in ("idle", "wanted"))
     for spec in (idle, wanted):

@@ -41,6 +41,29 @@ async def test_packages_that_a_build_changed_in_its_cache_are_not_installed_by_o
         assert await store.python(image, _TELL) == "clean"
 
 
+async def test_what_the_platform_downloaded_for_builds_cannot_be_changed_by_them(store: Images) -> None:
+    await store.build(pip("six==1.16.0"))
+    listing = "find $UV_CACHE_DIR/archive-v0 -name six.py -size +1k"
+    spoil = f'for f in $({listing}); do echo "EVIL = 1" >> "$f"; done; rm -rf $UV_CACHE_DIR/wheels-v*'
+    await store.build(run(f'test -n "$({listing})"', spoil))
+    image = await store.build(
+        run(f"! grep -l EVIL $({listing})"), pip("six==1.16.0", uv=True, extra_options="--offline")
+    )
+    assert await store.python(image, "import six; print(hasattr(six, 'EVIL'))") == "False"
+
+
+async def test_what_was_downloaded_for_one_environment_is_seen_by_no_other(store: Images) -> None:
+    await store.build(pip("six==1.16.0"))
+    await store.build(run("test -d $UV_CACHE_DIR/archive-v0"))
+    await store.build(run("test ! -e $UV_CACHE_DIR/archive-v0"), environment="stranger")
+
+
+async def test_no_package_is_built_where_the_platform_downloads(store: Images) -> None:
+    image = await store.build(pip("docopt==0.6.2"))  # an sdist: its setup.py runs in the build, and stays there
+    assert await store.python(image, "import docopt; print(docopt.__version__)") == "0.6.2"
+    await store.build(run("! find $UV_CACHE_DIR | grep docopt"))
+
+
 async def test_the_platforms_own_packages_come_from_no_cache_of_a_build(store: Images) -> None:
     await store.build(run(_POISON % "msgspec", _POISON % "cloudpickle", "echo done"))
     image = await store.build()

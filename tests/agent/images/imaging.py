@@ -30,6 +30,10 @@ UID = 1 << 20
 TIMEOUT_S = 60.0
 
 
+def _platform_uid(environment: str) -> int:
+    return UID + (10 if environment else 9) * 65536
+
+
 class Blobs:
     """Blobs in a directory, as the server keeps them."""
 
@@ -131,7 +135,7 @@ async def images(state: Path, **limits: Any) -> AsyncIterator[Images]:
     launcher = Launcher(start_launcher(state, Given(declared(Inherited.read()))), exits)
     try:
         await launcher.connect()
-        store = ImageStore(state / "node", launcher, exits, lambda: UID + 9 * 65536, **limits)
+        store = ImageStore(state / "node", launcher, exits, _platform_uid, **limits)
         await store.start()
         yield Images(state, launcher, exits, store, Blobs(state / "blobs"))
     finally:

@@ -9,7 +9,7 @@ import types
 import cloudpickle
 import pytest
 
-from agent.images.imaging import Images, pip, run, step, tar_of
+from agent.images.imaging import UID, Images, pip, run, step, tar_of
 from inrush.agent.images import host
 from inrush.errors import ImageBuildError, InvalidError
 
@@ -88,6 +88,18 @@ async def test_requirements_files_are_read(shared: Images) -> None:
     blob = shared.blobs.put(b"six==1.14.0\n")
     image = await shared.build(step("pip", files=[("requirements.txt", blob)]))
     assert await shared.python(image, "import six; print(six.__version__)") == "1.14.0"
+
+
+async def test_downloads_of_one_build_serve_the_next(shared: Images) -> None:
+    await shared.build(pip("idna==3.7"))
+    image = await shared.build(run("true"), pip("idna==3.7", uv=True, extra_options="--offline"), uid=UID + 65536)
+    assert await shared.python(image, "import idna; print(idna.__version__)") == "3.7"
+
+
+async def test_packages_of_debian_are_downloaded_once(shared: Images) -> None:
+    await shared.build(step("apt", packages=["figlet"]), base=DEBIAN, python="3.11")
+    await shared.build(run("echo again"), step("apt", packages=["figlet"]), base=DEBIAN, python="3.11")
+    assert any("Need to get 0 B/" in line for line in shared.lines())
 
 
 async def test_commands_see_what_earlier_steps_made_their_directory_and_their_variables(shared: Images) -> None:

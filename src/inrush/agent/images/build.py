@@ -81,10 +81,14 @@ class Builder:
         upper = upper or f"{layer}.upper"
         try:
             await self.run(command, upper, progress)
-            await self.discard(f"{upper}{BUILD}")
-            await self._launcher.normalise(upper, command.uid_base, str(layer))
+            await self._launcher.remove_tree(f"{upper}{BUILD}")
+            await self.publish(upper, command.uid_base, layer)
         finally:
             await asyncio.shield(self.discard(upper, upper + ".work"))
+
+    async def publish(self, upper: str, uid_base: int, layer: Path) -> None:
+        """Make what a command has written a layer, which nobody can write to from then on."""
+        await self._launcher.normalise(upper, uid_base, str(layer))
 
     async def discard(self, *paths: str) -> None:
         """Remove trees, those that there are."""

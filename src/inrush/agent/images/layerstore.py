@@ -102,6 +102,19 @@ class LayerStore:
         """Where the layers of these names are."""
         return tuple(str(self.root / name) for name in names)
 
+    def names(self, prefix: str) -> list[str]:
+        """Names of the layers that begin so."""
+        return [name for name in self._known if name.startswith(prefix)]
+
+    def bytes_of(self, name: str) -> int:
+        """The size of a layer that is there."""
+        return self._known[name].bytes
+
+    async def drop(self, name: str) -> None:
+        """Remove a layer that nobody wants any more, unless it is held."""
+        if name in self._known and not self._held[name]:
+            await self._remove(name)
+
     async def make(self, digest: str, fill: Fill, progress: Progress, *, force: bool = False) -> str:
         """Name of the layer of this digest, built by `fill` unless there is one; once, however many ask at once.
 
@@ -218,9 +231,12 @@ class LayerStore:
             if self._held[name] or time.time() - self._known[name].used < FRESH_S:
                 continue
             total -= self._known[name].bytes
-            self._forget(name)
-            (self._meta_dir / name).unlink(missing_ok=True)
-            await self._trees.remove_tree(str(self.root / name))
+            await self._remove(name)
+
+    async def _remove(self, name: str) -> None:
+        self._forget(name)
+        (self._meta_dir / name).unlink(missing_ok=True)
+        await self._trees.remove_tree(str(self.root / name))
 
     def check_room(self) -> None:
         """Raises `ResourceExhaustedError` when less than the floor is free."""

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from inrush.agent.images.build import DEFAULT_TIMEOUT_S, Builder, Command
 from inrush.agent.images.chain import BuiltImage, Chain
+from inrush.agent.images.fetch import fetch
 from inrush.agent.images.layerstore import LayerStore
 from inrush.agent.images.once import Progress
+from inrush.agent.images.pantry import Pantry
 from inrush.agent.images.steps import Program, program
 from inrush.agent.images.unpack import unpack
 from inrush.agent.images.workshop import Supplies, Workshop
@@ -35,10 +37,13 @@ class Order:
 class StepBuilder:
     """Builds layers of steps. `runtime` gives the layers with the platform's own packages for an image."""
 
-    def __init__(self, store: LayerStore, workshop: Workshop, builder: Builder, runtime: Runtime) -> None:
+    def __init__(
+        self, store: LayerStore, workshop: Workshop, builder: Builder, pantry: Pantry, runtime: Runtime
+    ) -> None:
         self._store = store
         self._workshop = workshop
         self._builder = builder
+        self._pantry = pantry
         self._runtime = runtime
 
     async def build(self, chain: Chain, step: Step, layer: Path, order: Order, progress: Progress) -> None:
@@ -51,6 +56,9 @@ class StepBuilder:
             files = stack.enter_context(self._workshop.files(step, order.blobs))
             what = program(step, chain.base, files)
             above = await self._above(what, files, chain)
+            wanted = await asyncio.to_thread(fetch, step, chain.steps, chain.base, files)
+            shelves = self._pantry.shelves(wanted, chain, supplies, order.environment, progress)
+            above = (*above, *await stack.enter_async_context(shelves))
             await self._builder.layer(self._command(chain, step, what, supplies, order, above), layer, progress)
 
     async def _above(self, what: Program, files: Mapping[str, Sequence[Path]], chain: Chain) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from inrush.agent.images.chain import BuiltImage, Chain
 from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.layerstore import Fill, LayerStore
 from inrush.agent.images.once import Progress, silent
+from inrush.agent.images.pantry import Pantry
 from inrush.agent.images.stepbuild import Order, StepBuilder, unpack_blobs
 from inrush.agent.images.workshop import Workshop
 from inrush.agent.payloads.blobs import BlobReader
@@ -44,14 +45,15 @@ class ImageStore:
         root: Path,
         launcher: Launcher,
         exits: Exits,
-        platform_uid: Callable[[], int],
+        platform_uid: Callable[[str], int],
         *,
         budget_gib: float = 50,
         free_floor_mib: int = 512,
         inherited: Inherited | None = None,
     ) -> None:
-        """`platform_uid` tells the first uid of the range that the platform's own builds run in. `inherited` are the
-        node's package settings, where this process could not read them itself.
+        """`platform_uid` tells the first uid of the range that the platform's own containers run in: those that work
+        for an environment, or, by an empty name, for all of them. `inherited` are the node's package settings, where
+        this process could not read them itself.
         """
         budget, floor = int(budget_gib * _GIB), free_floor_mib * _MIB
         self._layers = LayerStore(root / "layers", launcher, budget_bytes=budget, floor_bytes=floor)
@@ -59,7 +61,8 @@ class ImageStore:
         self._workshop = Workshop(root / "cache", launcher, inherited or Inherited.read())
         self._builder = Builder(launcher, exits)
         self._bases = Bases(self._layers, self._workshop, self._builder)
-        self._steps = StepBuilder(self._layers, self._workshop, self._builder, self.runtime)
+        pantry = Pantry(self._layers, self._builder, platform_uid)
+        self._steps = StepBuilder(self._layers, self._workshop, self._builder, pantry, self.runtime)
 
     async def start(self) -> None:
         """Learn what there is; remove what an earlier life of the node left half-done."""
@@ -129,7 +132,7 @@ class ImageStore:
             supplies = await asyncio.to_thread(self._workshop.supplies, "")
             with self._layers.holding(image.base.layers):
                 under = self._layers.paths(image.base.layers)
-                await runtime.make(image.base, under, layer, self._platform_uid(), self._builder, supplies, progress)
+                await runtime.make(image.base, under, layer, self._platform_uid(""), self._builder, supplies, progress)
 
         digest = await asyncio.to_thread(runtime.digest, image.python_version)
         what = f"the packages of inrush for Python {image.python_version}"
@@ -149,7 +152,7 @@ class ImageStore:
             return await self._bases.host()
 
         async def fill(layer: Path, say: Progress) -> None:
-            await self._bases.make(recipe, layer, self._platform_uid(), say)
+            await self._bases.make(recipe, layer, self._platform_uid(""), say)
 
         what = f"Debian with Python {bases.python_of(recipe)}"
         return bases.base(recipe, await self._make(digest, fill, what, "base", force, progress))

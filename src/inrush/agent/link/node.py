@@ -72,7 +72,7 @@ class Node:
             self._home / "node",
             self._launcher,
             self._exits,
-            lambda: uids.first_uid(PLATFORM),
+            lambda environment: uids.first_uid(f"{PLATFORM}/{environment}"),
             budget_gib=float(self._settings["layers_gib"]),
             inherited=self._inherited,
         )
