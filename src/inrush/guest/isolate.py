@@ -25,12 +25,13 @@ Times = list[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A request to fork: its number, the socket on which the child reports, and the pidfd of its berth's door. `ahead`:
-    its container is not known yet."""
+    """A request to fork: its number, the socket on which the child reports, the pidfd of its berth's door, and the
+    descriptors by which it joins the container's control groups. `ahead`: its container is not known yet."""
 
     number: int
     report: int
     door: int
+    joins: list[int]
     ahead: bool
 
 
@@ -48,8 +49,8 @@ class Job:
 
 def place(body: dict[str, Any], fds: list[int]) -> Place:
     """The launcher's message as a `Place`."""
-    report, door = fds
-    return Place(int(body["fork"]), report, door, bool(body["ahead"]))
+    report, door, *joins = fds
+    return Place(int(body["fork"]), report, door, joins, bool(body["ahead"]))
 
 
 def fork_into(door: int) -> int:
@@ -86,8 +87,16 @@ def _go_in(door: int, tell: int) -> bool:
 
 
 def settle(place: Place, filter_code: bytes, times: Times) -> dict[str, int]:
-    """Give up all rights. Returns files that are written when the container's name is known, where that is not yet."""
+    """Join the groups and give up all rights. Returns files that are written when the container's name is known, where
+    that is not yet.
+
+    A process moves itself, since the kernel moves another one under a lock that waits for an RCU grace period (12 ms).
+    """
     os.close(place.door)
+    for fd in place.joins:
+        os.write(fd, b"0")
+        os.close(fd)
+    times.append(("groups", time.monotonic()))
     confine.confine(filter_code)
     times.append(("confine", time.monotonic()))
     return roots.unnamed_host() if place.ahead else {}

@@ -77,14 +77,6 @@ class Group:
         else:
             _write(self._file("cpu", "cpu.shares"), str(max(2, int(cpu_request * 1024))))
 
-    def take(self, pid: int) -> None:
-        """Move a process in. Raises `ProcessLookupError` if it has ended."""
-        for fd in self.open_joins():
-            try:
-                os.write(fd, str(pid).encode())
-            finally:
-                os.close(fd)
-
     def holds(self, pid: int) -> bool:
         """Whether a process is in these groups, in every tree."""
         theirs: dict[str, str] = {}

@@ -84,9 +84,7 @@ class Fork:
     def ask(self, template: socket.socket) -> None:
         """Ask its template for a process in the berth. Raises `BlockingIOError` where that must wait."""
         assert self._theirs is not None
-        assert self._held.door is not None
-        fds = [self._theirs.fileno(), self._held.door.pidfd]
-        messages.send(template, {"fork": self.number, "ahead": False}, fds)
+        order_fork(template, self.number, self._theirs.fileno(), self._held, ahead=False)
         self._theirs.close()
 
     def occupies(self, report: socket.socket, pid: int, pidfd: int) -> None:
@@ -180,8 +178,6 @@ class Fork:
     def _verify(self) -> None:
         door, group, pid = self._held.door, self._held.group, self.container.pid
         assert door is not None
-        if group:
-            group.take(pid)
         door.name(str(self._job.body["hostname"]))
         status = verify.process(pid, replace(self._expected, place=door.place), group)
         verify.alone(status, door.procs)
@@ -232,6 +228,18 @@ class Fork:
         self._machine.release(self._held)
         self.container.close()
         self._forget(self)
+
+
+def order_fork(template: socket.socket, number: int, report: int, held: Held, ahead: bool) -> None:
+    """Ask a template for a process in the berth that is held, which reports on the descriptor `report`. Raises
+    `OSError`, and `BlockingIOError` where it must wait.
+    """
+    assert held.door is not None
+    joins = held.joins()
+    try:
+        messages.send(template, {"fork": number, "ahead": ahead}, [report, held.door.pidfd, *joins])
+    finally:
+        messages.close_all(joins)
 
 
 def _phases(said: object) -> Phases:

@@ -16,7 +16,7 @@ import hashlib
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from inrush.launcher import trees
@@ -118,24 +118,26 @@ def _give(top: int, name: str, uid: int, whole: bool) -> None:
                 for gone in _GONE:
                     trees.remove(inside, gone)
             if whole:
-                trees.shift_owners(inside, 0, uid)
+                trees.shift_owners(inside, 0, uid, disks=True)
             elif info.st_uid == 0:
                 os.fchown(inside, uid, uid)
             if name == "run" and not whole:
-                _give_files(inside, uid)
+                _give_entries(inside, uid, stat.S_ISREG)
+            if name == STORE and not whole:
+                _give_entries(inside, uid, stat.S_ISDIR)  # a disk of their own that layers were given since
         finally:
             os.close(inside)
     finally:
         os.close(fd)
 
 
-def _give_files(directory: int, uid: int) -> None:
-    """Files that root's commands have made in a directory of the server."""
+def _give_entries(directory: int, uid: int, is_kind: Callable[[int], bool]) -> None:
+    """Entries of one kind that root has put into a directory of the server: themselves, not what is in them."""
     for name in os.listdir(directory):
         fd = paths.open_entry(directory, name)
         try:
             info = os.fstat(fd)
-            if info.st_uid == 0 and stat.S_ISREG(info.st_mode) and info.st_nlink == 1:
+            if info.st_uid == 0 and is_kind(info.st_mode) and (stat.S_ISDIR(info.st_mode) or info.st_nlink == 1):
                 paths.change_owner(fd, uid, uid)
         finally:
             os.close(fd)

@@ -24,7 +24,7 @@ from typing import Any
 from inrush.launcher import spawn, verify
 from inrush.launcher.berths import CHILD_MIB, MAX_READY, Berth, Berths, Done
 from inrush.launcher.children import Child
-from inrush.launcher.forks import KILLED, Fork, Job
+from inrush.launcher.forks import KILLED, Fork, Job, order_fork
 from inrush.launcher.launch import Failure, Launch
 from inrush.launcher.machine import STARTING_CPU, Held, Machine
 from inrush.launcher.programs import Container
@@ -228,10 +228,9 @@ class Template:
 
         berth = Berth(held, Child(self._machine.loop, number, self._machine.features.pidfd, waits, over))
         self._waiting[number] = berth, done
-        assert held.door is not None
         end = berth.child.end()
         try:
-            messages.send(self._control, {"fork": number, "ahead": True}, [end, held.door.pidfd])
+            order_fork(self._control, number, end, held, ahead=True)
         except OSError:
             self._over(number)
         finally:

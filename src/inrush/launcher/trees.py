@@ -54,12 +54,12 @@ def normalise(upper: int, base: int, store: int) -> None:
     shift_owners(upper, base, store)
 
 
-def shift_owners(top: int, source: int, target: int) -> None:
+def shift_owners(top: int, source: int, target: int, *, disks: bool = False) -> None:
     """Owners and groups of `top` and of all below it that are in the range from `source`, into the range from
-    `target`.
+    `target`; with `disks` on other disks that are mounted there too.
     """
     _shift(top, os.fstat(top), source, target)
-    for entry in walk(top):
+    for entry in walk(top, disks=disks):
         _shift(entry.fd, entry.info, source, target)
         for name in _ORIGINS:
             with contextlib.suppress(OSError):
@@ -122,9 +122,9 @@ def forget_mount_points(upper: int, places: list[str]) -> None:
         beneath.prune(upper, path)
 
 
-def walk(top: int) -> Iterator[Entry]:
-    """Everything below `top`, directories before what is in them. Raises `OSError` for a tree that is too deep, or that
-    another file system is mounted in.
+def walk(top: int, *, disks: bool = False) -> Iterator[Entry]:
+    """Everything below `top`, directories before what is in them. Raises `OSError` for a tree that is too deep, or,
+    without `disks`, that another file system is mounted in.
     """
     disk = os.fstat(top).st_dev
     way: list[tuple[int, str, Iterator[str]]] = [(top, "", iter(os.listdir(top)))]
@@ -143,7 +143,7 @@ def walk(top: int) -> Iterator[Entry]:
             try:
                 yield entry
                 if stat.S_ISDIR(entry.info.st_mode):
-                    if entry.info.st_dev != disk or len(way) >= MAX_DEPTH:
+                    if (entry.info.st_dev != disk and not disks) or len(way) >= MAX_DEPTH:
                         why = f"a tree is deeper than {MAX_DEPTH} directories, or has another disk in it"
                         raise OSError(errno.ELOOP, why, entry.path)
                     way.append(_open(entry))

@@ -22,7 +22,7 @@ _REST_S = 4.0
 """Between bursts; what is made ahead is made when nothing else is to do."""
 _LEARN_LIMIT_S = 60.0
 _TORCH_AHEAD = re.compile(r"\btorch\b.* imported ahead")
-_MOUNT, _ISOLATE, _VERIFY = ("prepare", "mount"), ("berth", "confine", "become"), ("verify", "answer")
+_MOUNT, _ISOLATE, _VERIFY = ("prepare", "mount"), ("berth", "groups", "confine", "become"), ("verify", "answer")
 _HOOKS = ("enter hooks", "snap hooks", "web app")
 """Names of the phases that agent, launcher and guest tell."""
 
