@@ -127,21 +127,22 @@ async def test_a_second_launcher_of_a_state_directory_waits_for_the_first(node: 
 
 
 async def test_many_starts_leave_no_descriptors_and_no_memory_behind(node: Node) -> None:
-    await node.template("t")
     launcher = _launcher_of(node.handle.pid)
 
     async def rounds(count: int) -> None:
+        up = await node.template("t")
         for _ in range(count):
             forked = await node.fork("t")
             forked.sock.close()
             await node.ended(forked.id)
             await node.run("true")
+        await node.launcher.close_template("t")  # and what was made ahead for it
+        await _until(lambda: not os.path.exists(f"/proc/{up.pid}"))
 
     await rounds(20)
     descriptors, memory = len(os.listdir(f"/proc/{launcher}/fd")), _private_kib(launcher)
     await rounds(40)
-    ahead = 20  # what is made ahead comes and goes
-    await _until(lambda: len(os.listdir(f"/proc/{launcher}/fd")) <= descriptors + ahead)
+    await _until(lambda: len(os.listdir(f"/proc/{launcher}/fd")) <= descriptors + 10)
     assert _private_kib(launcher) <= memory + 1024
 
 

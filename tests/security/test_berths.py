@@ -23,6 +23,9 @@ pytestmark = [
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls of x86-64"),
 ]
 
+SECRET = Path(f"/usr/local/share/inrush-battery-{os.getpid()}-0600")
+"""Of this worker of the tests alone."""
+
 BATTERY = r"""
 import array, ctypes, errno, fcntl, json, os, socket, struct, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -117,7 +120,7 @@ TRIES = {
     "another user": lambda: os.setuid(1),
     "chroot": lambda: call(161, b"/tmp"),
     "owners of a file": lambda: (write("/tmp/owned", "x"), os.chown("/tmp/owned", 5, 5)),
-    "the host's secret": lambda: open("/usr/local/share/inrush-battery-0600").read(),
+    "the host's secret": lambda: open("SECRET").read(),
 }
 
 def battery():
@@ -134,7 +137,7 @@ def battery():
             worked.append(name)
     held = {line.split(":")[0]: line.split()[1] for line in open("/proc/self/status") if line.startswith("Cap")}
     return sorted(worked), held
-"""
+""".replace("SECRET", str(SECRET))
 
 _NONE = dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), "0" * 16)
 _BUILD = f"{caps.mask(caps.BUILD):016x}"
@@ -160,11 +163,10 @@ _TELL = "print(json.dumps(battery()))"
 @pytest.fixture
 def secret() -> Iterator[Path]:
     """A file of the machine that only root may read, below a directory that containers are shown."""
-    path = Path("/usr/local/share/inrush-battery-0600")
-    path.write_text("of root")
-    path.chmod(0o600)
-    yield path
-    path.unlink()
+    SECRET.write_text("of root")
+    SECRET.chmod(0o600)
+    yield SECRET
+    SECRET.unlink()
 
 
 async def _seen(node: Node, kind: str) -> Any:

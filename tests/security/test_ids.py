@@ -16,9 +16,9 @@ SOURCES = Path(__file__).parents[2] / "src" / "inrush"
 
 def test_ids_of_calls_have_nothing_in_common() -> None:
     ids = [_link.new_call() for _ in range(1000)]
-    assert all(re.fullmatch(r"ca-[0-9a-f]{32}", id) for id in ids)
+    assert all(re.fullmatch(r"ca-[0-9a-f]{44}", id) for id in ids)
     assert len(set(ids)) == 1000
-    assert len({id[3:11] for id in ids}) > 990, "not a base and a number"
+    assert len({id[15:23] for id in ids}) > 990, "after the time, not a base and a number"
     assert len({id[-8:] for id in ids}) > 990
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,17 @@ _ids: list[str] = []
 
 
 def new_call() -> str:
-    """An id for a call, 128 random bits: whoever knows one of a process cannot tell the next."""
+    """An id for a call: the millisecond in which it is made, and 128 random bits, so that whoever knows one of a
+    process cannot tell the next. The time keeps rows of one moment together in the database, which then writes fewer
+    pages.
+    """
+    made = f"ca-{time.time_ns() >> 20:012x}"
     try:
-        return "ca-" + _ids.pop()
+        return made + _ids.pop()
     except IndexError:
         drawn = os.urandom(16 * _IDS_AT_ONCE).hex()
         _ids.extend(drawn[at : at + 32] for at in range(32, len(drawn), 32))
-        return "ca-" + drawn[:32]
+        return made + drawn[:32]
 
 
 async def current() -> Link:
