@@ -170,7 +170,7 @@ import inrush
 HOOK = """
 import os, socket, array, sys, time
 import inrush.guest.isolate as iso
-def become(job, names, report, filter_code, times):
+def become(job, names, report, *_):
     fds = [os.open("/dev/null", 0) for _ in range(190)]
     DO
     time.sleep(5)
