@@ -5,7 +5,7 @@ SCENARIO ?= spike
 SEEDS ?= 1000
 FIRST ?= 0
 TIMES ?= 100
-WORKERS ?= 4
+WORKERS ?= 3
 PROMPT ?= What is the capital of France?
 
 # The program asks for an A10G. Without a driver the node declares what is not there; with one, the first card answers to that name.
@@ -41,7 +41,7 @@ fuzz: setup
 	.venv/bin/inrush sim fuzz --seeds $(SEEDS) --first $(FIRST)
 
 # What parses bytes of strangers: frames, the schema, tars. TIMES as many examples as in the suite, from other ones each time;
-# with TIMES=100 half an hour in four workers.
+# with TIMES=100 half an hour in three workers.
 fuzz-wire: setup-dev
 	INRUSH_FUZZ_TIMES=$(TIMES) .venv/bin/python -m pytest -n $(WORKERS) --timeout 0 \
 		tests/properties/test_frames.py tests/properties/test_wire.py tests/properties/test_tar.py
