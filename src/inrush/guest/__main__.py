@@ -1,6 +1,6 @@
-"""`python -m inrush.guest FD`: serve on an inherited socket.
+"""`python -m inrush.guest FD`: serves on an inherited socket.
 
-Executed containers call `main` instead: `-m` would import `runpy` first.
+Executed containers call `main` instead, since `-m` would import `runpy` first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from inrush.guest.process import leave
 
 
 def _inherited(fd: int) -> socket.socket:
-    """The socket, away from the standard streams: user code and its subprocesses read nothing from it."""
+    """Moves the socket away from the standard streams, so that user code and its subprocesses cannot read from it."""
     sock = socket.socket(fileno=os.dup(fd))
     if fd <= 2:
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -27,7 +27,7 @@ def _inherited(fd: int) -> socket.socket:
 
 
 def main(fd: int) -> NoReturn:
-    """Serve on this descriptor, and end the process."""
+    """Serves on this descriptor, and ends the process."""
     leave(Guest().live(_inherited(fd)))
 
 

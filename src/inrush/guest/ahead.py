@@ -1,9 +1,9 @@
-"""A zygote that imports installed packages before there is a function: those that its app's containers were seen to
-import. The function's variables are not there; the agent sees to it that those which packages read are.
+"""A zygote imports installed packages before it knows a function: the packages that containers of its app were seen to
+import. The function's environment variables are not set yet; the agent sets those that packages read while imported.
 
-After each import the process must be as fit for forking as before: one thread, no child, no CUDA, no open socket.
-What a package did cannot be undone, so at the first that leaves something behind the process gives up, and names it.
-One that cannot be imported harms nobody.
+After each import the process must still be fit for forking: one thread, no child, no CUDA, no open socket. What a
+package did cannot be undone, so the process gives up at the first package that leaves something behind, and names it. A
+package that cannot be imported is skipped.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 from inrush.guest.settle import descriptors, settle
 
 SETTLE_S = 0.3
-"""What a package has left behind is given so long to end."""
+"""How long threads and children that a package started have to end."""
 
 
 def import_ahead(names: list[str]) -> dict[str, Any]:
-    """Import them. The report: `ok`, or `offender` and `why`; `imported` with milliseconds, `skipped` with reasons."""
+    """Imports the packages. The report has `ok`, or `offender` and `why`; `imported` lists names with milliseconds, and
+    `skipped` maps names to reasons."""
     report: dict[str, Any] = {"ok": True, "imported": [], "skipped": {}}
     for name in names:
         began, before = time.monotonic(), _sockets()
@@ -38,7 +39,8 @@ def import_ahead(names: list[str]) -> dict[str, Any]:
 
 
 def make_way(root: str, names: list[str]) -> None:
-    """Forget what the function's own files are called too: they come first on its path."""
+    """Forgets imported packages whose names the function's own files under `root` have too, since those come first on
+    the function's path."""
     own = {entry.partition(".")[0] for entry in _listed(root)}
     shadowed = own & {name.partition(".")[0] for name in names}
     for module in [module for module in sys.modules if module.partition(".")[0] in shadowed]:

@@ -1,4 +1,4 @@
-"""One try of one input, as the guest sees it, and which one the running code belongs to."""
+"""An attempt (one try of one input) as the guest sees it, and the attempt that the running code belongs to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from inrush.guest.target import Target
 
 class Attempt:
     """State of one attempt. `started` is 0.0 until it runs. `forced` is the status that the pump has decided on (a
-    cancellation, a timeout) before user code has let go. Sync code is interrupted through `interrupter`, async
-    code through `task`."""
+    cancellation, a timeout) while user code still runs. Sync code is interrupted through `interrupter`, async code
+    through `task`."""
 
     __slots__ = (
         "answered",
@@ -42,23 +42,24 @@ class Attempt:
         self.interrupter: Interrupter | None = None
         self.task: Any = None
         self.mailbox: Any = None
-        """Where grants (of a generator) and pieces of the body (of a web request) go: a `Credit` or a `Feed`."""
+        """Takes the grants of a generator (a `Credit`), or the grants and body pieces of a web request (a
+        `Request`)."""
 
 
 Answer = Callable[[Attempt, int, Payload, float], None]
-"""Told how an attempt ended: its status, its payload, and how many seconds it ran."""
+"""Called when an attempt has ended, with its status, its payload, and the seconds that it ran."""
 
 
 current: ContextVar[Attempt | None] = ContextVar("inrush_attempt", default=None)
 
 
 def current_call_id() -> str | None:
-    """Id of the call that the caller runs for, or None outside any."""
+    """The id of the call that the calling code runs for; None outside any."""
     attempt = current.get()
     return attempt.call if attempt else None
 
 
 def current_input_id() -> str | None:
-    """Id of the input that the caller runs for: its call's id and its index in it; None outside any."""
+    """The id of the input that the calling code runs for, `CALL:INDEX`; None outside any."""
     attempt = current.get()
     return f"{attempt.call}:{attempt.index}" if attempt else None

@@ -1,10 +1,10 @@
-"""Fresh randomness in a process just forked from a template: all its children begin with the same state of every
-generator of random numbers, and OpenSSL's too when their process ids are equal, as they are in namespaces of their own.
+"""Reseeding random generators after a fork. All children of a template begin with the same state of every generator,
+and of OpenSSL's too when their process ids are equal, as they are in pid namespaces of their own.
 
-`random`'s, numpy's and torch's global generators are seeded anew, whatever seeded them before. Of numpy's generators
-that user code holds, those are renewed that were made without a seed: their seed is 128 bits from the operating system,
-while seeds that people choose are small. `uuid`, `secrets` and `os.urandom` need nothing. The hash seed of a template
-(`hash("a")`) is shared by its children: it cannot be changed in a process that lives.
+The global generators of `random`, numpy and torch are always reseeded. Of the numpy generators that user code holds,
+only those that were made without a seed are: their seed is 128 bits from the operating system, while seeds that people
+choose are small. `uuid`, `secrets` and `os.urandom` need nothing. The children of a template share its hash seed
+(`hash("a")`), which cannot be changed in a running process.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import sys
 from typing import Any
 
 _DRAWN = 1 << 64
-"""A seed beyond this was drawn, not chosen."""
+"""A larger seed came from the operating system, and was not chosen by a person."""
 
 
 class Chance:
-    """Made in the template, before its objects are frozen and so no longer found; `renew` is for the child."""
+    """The random generators of a template. It is made in the template before `gc.freeze`, which hides objects from
+    `gc.get_objects`; each child calls `renew`."""
 
     def __init__(self) -> None:
         bits = getattr(sys.modules.get("numpy.random"), "BitGenerator", None)
@@ -28,20 +29,20 @@ class Chance:
         self._generators = [generator for generator in found if _was_drawn(generator)]
 
     def renew(self) -> None:
-        """In the child."""
+        """Reseeds all generators; called in the child."""
         reseed()
         for generator in self._generators:
             generator.state = type(generator)().state
 
 
 def warm() -> None:
-    """In a template: what OpenSSL makes before it gives its first random number is made once, not in every child."""
+    """Has OpenSSL set up its random generator in the template, so that not every child has to."""
     if "_ssl" in sys.modules:
         sys.modules["_ssl"].RAND_add(b"", 0.0)
 
 
 def reseed() -> None:
-    """The generators that libraries keep for all."""
+    """Reseeds the global generators of the libraries that are loaded."""
     loaded = sys.modules
     if "random" in loaded:
         loaded["random"].seed()

@@ -1,11 +1,10 @@
-"""The writing half of the agent's socket: frames go out in order, and memory stays bounded.
+"""The writing half of the agent's socket: frames leave in order, and backpressure bounds the memory that they take.
 
-The socket does not block. Whoever sends writes what fits at once; the pump writes the rest when the agent reads
-again, and senders that may wait are held back while more than `HIGH_BYTES` are unsent. So a flood of output slows
-the code that makes it, and never the pump, which must go on hearing cancellations.
+The socket does not block. The sending thread writes what fits at once; the pump writes the rest when the agent reads
+again, and senders that may wait block while more than `HIGH_BYTES` are unsent. So a flood of output slows the code that
+makes it, and never the pump, which must keep reading cancellations.
 
-The lock is reentrant, because a signal handler or a finalizer of user code may print while its own thread is
-inside.
+The lock is reentrant, because a signal handler or a finalizer of user code may print while its own thread holds it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ HIGH_BYTES = 1024 * 1024
 
 
 class Channel:
-    """Frames out, when `open`. `wake` interrupts the pump's sleep."""
+    """Sends frames, once `open` has been called. `wake` ends the pump's `poll`."""
 
     def __init__(self) -> None:
         self.socket: socket.socket
@@ -34,17 +33,17 @@ class Channel:
         self._draining = False
 
     def open(self, sock: socket.socket) -> None:
-        """The agent's socket: all else may be used from here on."""
+        """Takes the agent's socket. No other method may be called before."""
         sock.setblocking(False)
         self.socket = sock
 
     @property
     def backed_up(self) -> bool:
-        """Whether the agent has left something unread."""
+        """Whether frames wait for the agent to read."""
         return bool(self._unsent)
 
     def send(self, frame: bytes, wait: bool = True) -> None:
-        """Queue one frame and write what fits. With `wait`, hold the caller back while too much is unsent."""
+        """Queues one frame and writes what fits. With `wait`, blocks while more than `HIGH_BYTES` are unsent."""
         with self.lock:
             if self.broken:
                 return
@@ -57,13 +56,13 @@ class Channel:
                     self.await_room()
 
     def await_room(self) -> None:
-        """Return when less than `HIGH_BYTES` are unsent."""
+        """Blocks while more than `HIGH_BYTES` are unsent."""
         if self._unsent_bytes > HIGH_BYTES:
             with self.lock:
                 self._room.wait_for(lambda: self._unsent_bytes <= HIGH_BYTES or not self.patient)
 
     def drain(self) -> None:
-        """Write until the socket takes no more."""
+        """Writes until the socket takes no more."""
         with self.lock:
             if self._draining:
                 return
@@ -90,7 +89,7 @@ class Channel:
                 self._unsent[0] = view[sent:]
 
     def give_up(self) -> None:
-        """The agent is gone: nothing is kept, and nobody waits."""
+        """Drops all frames and releases waiting senders, since the agent is gone."""
         with self.lock:
             self.broken = True
             self._unsent.clear()
@@ -98,7 +97,7 @@ class Channel:
             self._room.notify_all()
 
     def finish(self, timeout_s: float = 5.0) -> None:
-        """Write all that is left, as long as the agent reads; the pump may be gone."""
+        """Writes everything that is left, for `timeout_s` at most; it does not need the pump."""
         with self.lock:
             self.patient = False
             self._room.notify_all()
@@ -115,13 +114,13 @@ class Channel:
                 self._draining = False
 
     def wake(self) -> None:
-        """End the pump's sleep."""
+        """Ends the pump's `poll`."""
         with contextlib.suppress(BlockingIOError):
             os.write(self.wake_fd, b"\0")
 
     def abandon(self) -> None:
-        """In a child that user code forked: let go of the descriptors, so that the agent sees the end of the real
-        guest."""
+        """Closes the descriptors in a child that user code forked: while the child held the socket, the agent would not
+        see the guest end."""
         self.broken = True
         self.socket.close()
         os.close(self.woken_fd)

@@ -1,4 +1,5 @@
-"""What a container forked from a template has to make its own: chance, threads, connections."""
+"""After a fork, the container must reseed its random generators, restart its thread pools and close inherited
+connections."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from inrush.guest.settle import descriptors
 
 
 class Inherited:
-    """What a template keeps for its children. Made before user code; `rest` when the template is done, `renew` first in
-    each child, `restore` after its environment is set."""
+    """State of a template that each child has to renew. It is made before user code is loaded. The template calls
+    `rest` when it has loaded everything; each child calls `renew` first, and `restore` once its environment is set."""
 
     def __init__(self) -> None:
         self.output = Output()
@@ -23,26 +24,26 @@ class Inherited:
         self._connections: list[int] = []
 
     def rest(self) -> None:
-        """Nothing of the template's own runs after this."""
+        """Notes what children have to renew. The template runs no user code after this."""
         self.output.flush()
         self._pools.rest()
         self._chance = Chance()
         self._connections = _connections()
 
     def renew(self) -> None:
-        """In a child: what it must not share with others."""
+        """Reseeds the random generators and closes inherited connections; called first in each child."""
         if self._chance is not None:
             self._chance.renew()
         for fd in self._connections:
             _hang_up(fd)
 
     def restore(self) -> None:
-        """What the environment decides."""
+        """Sets the sizes of thread pools, which the child's environment decides."""
         self._pools.restore()
 
 
 def _connections() -> list[int]:
-    """Network sockets. Two containers that spoke over one connection would take each other's answers."""
+    """The descriptors of network sockets: two containers that share a connection would read each other's answers."""
     return [fd for fd, path in descriptors().items() if path.startswith("socket:") and _is_network(fd)]
 
 
@@ -53,7 +54,8 @@ def _is_network(fd: int) -> bool:
 
 
 def _hang_up(fd: int) -> None:
-    """To its owner the other side has closed the connection; the template's, and so its other children's, stays."""
+    """Replaces the descriptor by a socket whose peer has closed. User code sees a closed connection, while the
+    template's copy, which its other children inherit, stays open."""
     ours, theirs = socket.socketpair()
     theirs.close()
     os.dup2(ours.fileno(), fd, inheritable=False)

@@ -1,7 +1,7 @@
-"""Functions that yield: items leave as they come, no faster than the consumer takes them.
+"""Generator functions: each item is sent as it is yielded, no faster than the consumer takes items.
 
-The consumer grants credit, one item each. Without credit a generator waits at its `yield`, where a cancellation
-reaches it.
+The consumer grants credit, and each item uses one. A generator without credit waits at its `yield`, where a
+cancellation can interrupt it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Credit:
-    """How many more items may leave."""
+    """The number of items that a generator may still send."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -31,19 +31,19 @@ class Credit:
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def grant(self, more: int) -> None:
-        """From the pump: the consumer takes so many more."""
+        """Adds credit, on the pump's thread."""
         with self._changed:
             self._left += more
             self._tell()
 
     def end(self) -> None:
-        """From the pump: nobody takes more."""
+        """Ends the attempt at its next item, on the pump's thread."""
         with self._changed:
             self._over = True
             self._tell()
 
     def spend(self) -> None:
-        """Wait for credit, and use one. Raises `InputCancellation` when the attempt is to end."""
+        """Waits for credit, and uses one. Raises `InputCancellation` after `end`."""
         with self._changed:
             self._changed.wait_for(lambda: self._left > 0 or self._over)
             if self._over:
@@ -51,7 +51,8 @@ class Credit:
             self._left -= 1
 
     async def spend_async(self) -> None:
-        """The same in the loop, where a cancellation comes by the task."""
+        """Waits for credit on the event loop, and uses one. A cancellation comes through the task, not through
+        `end`."""
         import asyncio
 
         while True:
@@ -72,7 +73,7 @@ class Credit:
 
 
 def iterate(iterator: Iterator[Any], attempt: Attempt, interrupter: Interrupter, outbox: Outbox) -> None:
-    """Send what a sync generator yields. Its `finally` blocks have run on return."""
+    """Sends what a sync generator yields. Its `finally` blocks have run on return."""
     try:
         for number, value in enumerate(iterator):
             with interrupter:
@@ -85,7 +86,7 @@ def iterate(iterator: Iterator[Any], attempt: Attempt, interrupter: Interrupter,
 
 
 async def iterate_async(iterator: AsyncIterator[Any], attempt: Attempt, outbox: Outbox) -> None:
-    """Send what an async generator yields."""
+    """Sends what an async generator yields. Its `finally` blocks have run on return."""
     number = 0
     try:
         async for value in iterator:

@@ -1,8 +1,8 @@
-"""What an agent may say to a guest: the fields of each kind of frame, checked with the standard library alone.
+"""The schema of frames from agent to guest: the fields of each kind, checked with the standard library alone, since a
+user's image may lack msgspec. `agent.containers.headers` is the schema of the other direction.
 
-A user's image may lack msgspec, so this is the guest's side of the schema that `agent.containers.headers` has for the
-other way. The agent is trusted; what it sends is checked nevertheless, so that a frame that the guest does not
-understand ends the guest with a sentence instead of an exception somewhere in the middle.
+The agent is trusted. Its frames are checked nevertheless, so that a frame that the guest does not understand ends it
+with a sentence that says so, and not with an exception in the middle of the handler.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ FIELDS: dict[str, dict[str, Check]] = {
     "link": {},
     "stop": {"grace": _seconds},
 }
-"""By kind; all fields are there, and no others."""
+"""The fields of each kind of frame. A frame has all of them and no others."""
 
 _PAYLOADS: dict[str, range] = {"load": range(2), "feed": range(1, 2), "blob": range(1, 2), "link": range(1, 2)}
 
 
 def read(head: bytes, body: int) -> tuple[dict[str, Any], Sequence[int]]:
-    """A header of the agent's, and its payloads' lengths. Raises `FrameError`."""
+    """Decodes a header, and the lengths of its payloads. Raises `FrameError` where the frame breaks the schema."""
     header, lengths = frames.plain_header(head, body)
     kind = header["t"]
     fields = FIELDS.get(kind)
@@ -79,5 +79,5 @@ def read(head: bytes, body: int) -> tuple[dict[str, Any], Sequence[int]]:
 
 
 def parser() -> frames.Parser[dict[str, Any]]:
-    """Of the agent's frames."""
+    """A parser of frames from the agent."""
     return frames.Parser(read)

@@ -1,4 +1,4 @@
-"""Doing something when user code has imported a module, without importing it for those who do not."""
+"""A hook that runs when user code has imported a module, and does not import the module itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Attach = Callable[[ModuleType], None]
 
 
 def after_import(name: str, attach: Attach) -> None:
-    """Call `attach` with the module `name`: now, if it is loaded, else right after it is."""
+    """Calls `attach` with the module `name`: now if it is loaded, else right after it has been imported."""
     if name in sys.modules:
         attach(sys.modules[name])
     else:
@@ -21,7 +21,8 @@ def after_import(name: str, attach: Attach) -> None:
 
 
 class _Watcher:
-    """A finder that finds nothing itself: it has the others find its module, and adds a step to the loading."""
+    """A finder of the import system. It asks the other finders for its module, and wraps the loader that they
+    return."""
 
     def __init__(self, name: str, attach: Attach) -> None:
         self._name = name

@@ -1,10 +1,10 @@
-"""Which input runs next, and where: slots, order, and how many threads.
+"""The queue of inputs: which one runs next, in which slot, on how many threads.
 
-Up to `limit` attempts are active. Async ones go to the loop as tasks; sync ones are taken by worker threads, of
-which the main thread is the first. Handing an input to a thread costs more than a short input takes, so while
-inputs are short (`Target.typical_s`) one worker drains the queue, and results share frames; where they are long
-every input gets a thread of its own. A short one that turns out long is found by the pump's tick, which wakes one
-more worker for what waits behind it.
+Up to `limit` attempts are active. Async ones go to the event loop as tasks; worker threads take sync ones, and the main
+thread is the first worker. Handing an input to a thread costs more than a short input takes, so while inputs are short
+(`Target.typical_s`) one worker drains the queue, and results share frames; while they are long, every input gets a
+thread of its own. When an input that was expected to be short is not, the pump's tick notices and wakes one more worker
+for the inputs behind it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Protocol
 from inrush.guest.attempt import Attempt
 
 LONG_S = 0.0003
-"""Inputs that take longer run side by side."""
+"""Inputs that take longer than this run in parallel."""
 
 STUCK_S = 0.002
-"""A worker that has not come back for this long is not waited for."""
+"""After this time another worker takes the inputs that wait behind a worker."""
 
 
 class Loop(Protocol):
-    """Runs async inputs."""
+    """The event loop that runs async inputs."""
 
     def start(self, attempt: Attempt) -> None: ...
 
 
 class Threads(Protocol):
-    """Run sync inputs: so many of them, which each take one after the other."""
+    """The worker threads that run sync inputs, each one input after the other; `count` of them exist."""
 
     count: int
 
@@ -55,7 +55,7 @@ class Inputs:
         self._wake: SimpleQueue[None] = SimpleQueue()
 
     def add(self, attempts: list[Attempt]) -> None:
-        """From the pump: inputs have arrived."""
+        """Queues inputs that have arrived; on the pump's thread."""
         with self._lock:
             if self.closed:
                 return
@@ -64,7 +64,7 @@ class Inputs:
             self._advance()
 
     def drop(self, call: str, indexes: set[int]) -> list[Attempt]:
-        """Take out what waits of these inputs."""
+        """Removes those of these inputs that have not begun, and returns them."""
         with self._lock:
             dropped = [a for a in self.pending if a.call == call and a.index in indexes]
             if dropped:
@@ -72,14 +72,15 @@ class Inputs:
             return dropped
 
     def give_back(self) -> list[Attempt]:
-        """Take out all that waits; not what somebody feeds already."""
+        """Removes and returns all inputs that have not begun, except generators and web requests: their consumer may
+        already be sending to them."""
         with self._lock:
             back = [a for a in self.pending if a.mailbox is None]
             self.pending = deque(a for a in self.pending if a.mailbox is not None)
             return back
 
     def take(self) -> Attempt | None:
-        """The next sync attempt for a worker, or None: then it sleeps until `wait`."""
+        """The next sync attempt for a worker; None when there is none, and then the worker calls `wait`."""
         with self._lock:
             if self.pending and self.pending[0].target.is_async:
                 self._advance()
@@ -93,12 +94,12 @@ class Inputs:
             return None
 
     def wait(self) -> bool:
-        """Sleep until there may be something to take; False when the guest ends."""
+        """Blocks until there may be an input to take; False when the guest ends."""
         self._wake.get()
         return not self.closed
 
     def finish(self, attempt: Attempt, elapsed_s: float) -> None:
-        """An attempt has been answered: its slot is free."""
+        """Frees the slot of an attempt that has been answered."""
         with self._lock:
             attempt.target.took(elapsed_s)
             self.active.discard(attempt)
@@ -108,7 +109,7 @@ class Inputs:
                 self._active_sync -= 1
 
     def tick(self) -> None:
-        """From the pump, while inputs wait: go past workers that do not come back."""
+        """Wakes further workers while others are busy for long; on the pump's thread, while inputs wait."""
         with self._lock:
             if self.pending:
                 self._count_slow()
@@ -116,11 +117,11 @@ class Inputs:
 
     @property
     def needs_tick(self) -> bool:
-        """Whether something waits that more workers could take."""
+        """Whether inputs wait and slots are free."""
         return bool(self.pending) and len(self.active) < self.limit
 
     def close(self) -> None:
-        """Nothing more is taken; idle workers end."""
+        """Drops the queue and ends idle workers; no input is taken after this."""
         with self._lock:
             self.closed = True
             self.pending.clear()

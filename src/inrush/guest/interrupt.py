@@ -1,10 +1,10 @@
-"""Raising `InputCancellation` inside the synchronous user code of one thread, and only there.
+"""Raises `InputCancellation` inside the synchronous user code of one thread, and only there.
 
-The main thread gets a signal, whose handler raises: that ends a `time.sleep` or a `recv` too. Other threads get
-the exception by `PyThreadState_SetAsyncExc`, at their next bytecode. Code of ours must not be torn, so the
-exception is raised only between `open` and `close`, and not inside `with interrupter:`, which surrounds what user
-code does through us (print, yield); what is wanted meanwhile is raised at its end. At most one is raised an
-attempt, so whoever has caught one may call `close` undisturbed.
+The main thread gets a signal whose handler raises, which also ends a `time.sleep` or a `recv`. Other threads get the
+exception by `PyThreadState_SetAsyncExc`, at their next bytecode. The guest's own code must not be interrupted midway,
+so the exception is raised only between `open` and `close`, and not inside `with interrupter:`, which surrounds what
+user code does through the guest (print, yield); an interruption that is asked for inside is raised when the block ends.
+At most one exception is raised per attempt, so code that has caught it can call `close` safely.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _WHY = "the input was cancelled"
 
 
 class Interruptible(Protocol):
-    """What user code runs for: an attempt. Others interrupt it through its `interrupter`."""
+    """An attempt, which other threads interrupt through its `interrupter`."""
 
     interrupter: Interrupter | None
 
 
 class Interrupter:
-    """Of one worker thread; made in it."""
+    """The interrupter of one worker thread; it must be made in that thread."""
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
@@ -48,21 +48,21 @@ class Interrupter:
         return threading.get_ident() == self._thread
 
     def open(self, attempt: Interruptible) -> None:
-        """User code of `attempt` begins."""
+        """Notes that user code of `attempt` begins: it may be interrupted from here on."""
         with self._lock:
             self._attempt, self._wanted, self._owed, self._raised, self._depth = attempt, False, False, False, 0
         attempt.interrupter = self
 
     def close(self) -> None:
-        """It has ended: from here on nothing is raised."""
+        """Notes that user code has ended: nothing is raised from here on."""
         with self._lock:
             self._attempt = None
             if self._wanted and not self._by_signal:
                 _raise_in(self._thread, None)
 
     def interrupt(self, attempt: Interruptible) -> None:
-        """From another thread: end this attempt, if it is still the one that runs. It is to be repeated until that has
-        ended: a signal is lost on a thread that is just about to block."""
+        """Interrupts this attempt if it is still the one that runs; called from another thread. The caller repeats it
+        until the attempt has ended, since a signal has no effect on a thread that is just about to block."""
         with self._lock:
             if self._attempt is not attempt or self._raised or (self._wanted and not self._by_signal):
                 return
@@ -103,7 +103,8 @@ class Interrupter:
 
 
 def _checkpoint() -> None:
-    """The start of a Python function is where the interpreter raises what another thread has set."""
+    """Does nothing: at the start of a Python function the interpreter raises an exception that another thread has
+    set."""
 
 
 def _raise_in(thread: int, exception: type[BaseException] | None) -> None:

@@ -1,10 +1,10 @@
-"""How a template, which has no rights, forks a process into a berth that trusted code has made, and what that process
-does before it serves.
+"""A template, which has no capabilities, forks a process into a berth that trusted code has made; the process then
+confines itself and waits until it is told which container it becomes.
 
-The way in is one `setns` by the pidfd of the berth's first process, for all namespaces at once: the kernel checks it
-against the template, whose user owns them from outside, and a process that has come in is of a user namespace that owns
-nothing. There it gives up all rights, waits, and is told what container it becomes. The launcher does not believe that
-any of it happened: it looks, from outside, before it tells.
+It joins all namespaces of the berth with one `setns` on the pidfd of the berth's first process (the door). The kernel
+permits that because the template's user made the user namespace that owns them; inside, the process belongs to another
+user namespace, which owns nothing. The launcher does not rely on any of this having happened: it verifies the process
+from outside before it tells it anything.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 from inrush.linux import confine, messages, namespaces, process, roots
 
 Times = list[tuple[str, float]]
-"""Phases, each with the time of its end; the first is where they begin, on the clock that all processes share."""
+"""Phases of a start, each with the time at which it ended, on the monotonic clock that all processes of the machine
+share. The first entry is the time at which the first phase began."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """A request to fork: its number, the socket on which the child reports, the pidfd of its berth's door, and the
-    descriptors by which it joins the container's control groups. `ahead`: its container is not known yet."""
+    descriptors through which it joins its control groups. `ahead` says that its container is not known yet."""
 
     number: int
     report: int
@@ -37,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The container to become."""
+    """What the launcher tells a waiting process about the container that it becomes."""
 
     env: dict[str, str]
     cwd: str
@@ -54,7 +55,8 @@ def place(body: dict[str, Any], fds: list[int]) -> Place:
 
 
 def fork_into(door: int) -> int:
-    """Fork a child of this process into a berth: its pid, or 0 in it. Raises `OSError` where it may not come in."""
+    """Forks a child of this process into a berth. Returns the child's pid, or 0 in the child. Raises `OSError` when the
+    kernel refuses to let it join the berth."""
     told, tell = os.pipe2(os.O_CLOEXEC)
     between = os.fork()
     if between == 0:
@@ -75,7 +77,7 @@ def fork_into(door: int) -> int:
 
 
 def _go_in(door: int, tell: int) -> bool:
-    """Join the namespaces, and fork: only a child is in the pid namespace. False in that child."""
+    """Joins the namespaces and forks, since only a child enters the pid namespace. Returns False in that child."""
     try:
         namespaces.setns(door, namespaces.ALL)
         pid = namespaces.fork_sibling()
@@ -87,10 +89,11 @@ def _go_in(door: int, tell: int) -> bool:
 
 
 def settle(place: Place, filter_code: bytes, times: Times) -> dict[str, int]:
-    """Join the groups and give up all rights. Returns files that are written when the container's name is known, where
-    that is not yet.
+    """Joins the control groups and gives up all capabilities. Returns descriptors of the files that hold the host name,
+    which are written once it is known; none where it is known already.
 
-    A process moves itself, since the kernel moves another one under a lock that waits for an RCU grace period (12 ms).
+    The process moves itself into its groups, since moving another process makes the kernel wait for an RCU grace period
+    (12 ms).
     """
     os.close(place.door)
     for fd in place.joins:
@@ -103,8 +106,8 @@ def settle(place: Place, filter_code: bytes, times: Times) -> dict[str, int]:
 
 
 def wait(report: socket.socket, times: Times, ahead: bool, rehearse: Callable[[], None]) -> Job | None:
-    """Say that one waits, and wait for the container to become; None where there will be none. Who comes `ahead` of its
-    container rehearses, and what it did before is not of the container's time."""
+    """Reports that this process waits, and blocks until it is told its container; None when it will have none. A
+    process forked `ahead` rehearses a start first, and its phases so far do not count as its container's."""
     if ahead:
         _take_environment(dict(os.environ))
         rehearse()
@@ -121,7 +124,7 @@ def wait(report: socket.socket, times: Times, ahead: bool, rehearse: Callable[[]
 
 
 def become(job: Job, names: dict[str, int], report: socket.socket, times: Times) -> socket.socket:
-    """Be the container that was told, say so, and return the socket to serve."""
+    """Turns this process into the container of `job`, reports it ready, and returns the socket on which to serve."""
     roots.name_host(names, job.hostname)
     _take_stdio(job)
     _take_environment(job.env)
@@ -134,7 +137,8 @@ def become(job: Job, names: dict[str, int], report: socket.socket, times: Times)
 
 
 def _take_environment(env: dict[str, str]) -> None:
-    """Exactly `env`, touching only what differs: every page written after a fork is a page copied."""
+    """Sets the environment to exactly `env`. Equal variables are not written, since each page that is written after a
+    fork is copied."""
     for name in os.environ.keys() - env.keys():
         del os.environ[name]
     for name, value in env.items():

@@ -1,7 +1,8 @@
-"""Which installed packages a container imports, and how long that takes: what its app's zygote imports ahead next time.
+"""Notes which installed packages a container imports, and how long each takes; the zygote of its app imports them ahead
+next time.
 
-Only outermost imports are noted: `import torch` is one, and the thousand modules that torch imports are part of it.
-What counts as installed lies below a `site-packages` or `dist-packages`; the function's own files never do.
+Only outermost imports are noted: `import torch` is one, and the thousand modules that torch imports are part of it. A
+package is installed if it lies below a `site-packages` or `dist-packages`; the function's own files never do.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ INSTALLED = ("/site-packages/", "/dist-packages/")
 MAX_NOTED = 512
 MAX_NAME_CHARS = 200
 MIN_MS = 1.0
-"""What is imported faster is not worth a word."""
+"""Imports that take less are not noted."""
 
 
 class Imports:
-    """A finder that finds nothing itself: it has the others find a module, and times its loading."""
+    """A finder of the import system. It asks the other finders for a module, and times how long that takes to load."""
 
     def __init__(self) -> None:
         self._inside = threading.local()
@@ -32,7 +33,7 @@ class Imports:
         sys.meta_path.insert(0, self)
 
     def take(self) -> list[tuple[str, float]]:
-        """What has been imported since the last time: names and milliseconds, in order."""
+        """The imports since the last call of `take`: names and milliseconds, in order."""
         new = self._noted[self._told :]
         self._told += len(new)
         return new

@@ -1,7 +1,7 @@
-"""SDK calls of user code: their frames ride the container's own socket, so no network, address or token is needed.
+"""The link of the SDK in a container: its frames travel on the container's own socket, so user code needs no network,
+address or token to make calls.
 
-The SDK needs packages that the guest does without, so its link is set up when user code first imports it, by a
-hook in the import system.
+The SDK needs packages that the guest does not, so an import hook sets up the link when user code first imports it.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from inrush.guest.imports import after_import
 
 
 class Link:
-    """Between the SDK in this process and the agent."""
+    """Carries frames between the SDK in this process and the agent."""
 
     def __init__(self, channel: Channel) -> None:
         self.restricted = True
-        """Until it is known whether the function may make calls."""
+        """Whether the function may not make calls; True until its spec says otherwise."""
         self._channel = channel
         self._deliver: Callable[[bytes], None] | None = None
         after_import("inrush.client._link", self._attach_link)
         after_import("inrush.client.context", _attach_context)
 
     def on_link(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        """From the pump: a frame for the SDK."""
+        """Passes a frame to the SDK; on the pump's thread."""
         if self._deliver is not None:
             self._deliver(payloads[0])
 
     def send(self, frame: bytes) -> None:
-        """From any thread: a frame of the SDK."""
+        """Sends a frame of the SDK; on any thread. Raises `PermissionDeniedError` if the function is restricted."""
         if self.restricted:
             raise PermissionDeniedError(
-                "this function may not make calls of its own: it was declared with restricted access"
+                "this function may not make calls of its own: it was declared with restrict_access=True; remove that "
+                "to let its code use the SDK"
             )
         attempt = current.get()
         if attempt is None or attempt.interrupter is None or not attempt.interrupter.mine:

@@ -1,7 +1,7 @@
-"""Finding user code: importing its module, unwrapping what the SDK wrapped, making the object, running its hooks.
+"""Loads user code: imports its module, unwraps what the SDK wrapped, makes the object and runs its hooks.
 
-What decorators said is the attribute `__inrush__` of a function (`client/_marks.py`): here only `enter`, `snap`
-and `exit` of it matter. What the SDK has put around a function or class keeps the original as `raw`.
+Decorators of the SDK leave their options in the attribute `__inrush__` of a function (`client/_marks.py`); this file
+reads only `enter`, `snap` and `exit`. A function or class that the SDK has wrapped has the original as `raw`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SOURCE_ROOT = "/root"
 
 
 class Loaded:
-    """User code, imported; with its object, when it is a class. `phases` tell what took how long, in ms."""
+    """Imported user code, with its object if it is a class. `phases` lists what took how long, in ms."""
 
     def __init__(self, spec: dict[str, Any], pickled: bytes) -> None:
         self.name = str(spec.get("qualname") or spec.get("function"))
@@ -39,7 +39,7 @@ class Loaded:
         self._noted("import", started)
 
     def enter(self, snap: bool, run_async: RunAsync) -> None:
-        """Run the enter hooks of before (`snap`) or after the snapshot, those of base classes first."""
+        """Runs the enter hooks of before (`snap`) or after the snapshot, those of base classes first."""
         mine = [hook for hook, mark in self._hooks if mark.enter and mark.snap == snap]
         started = time.monotonic()
         for hook in mine:
@@ -48,7 +48,8 @@ class Loaded:
             self._noted("snap hooks" if snap else "enter hooks", started)
 
     def exit(self, run_async: RunAsync) -> None:
-        """Run the exit hooks, and shut down web apps; what raises does not keep the others from running."""
+        """Runs the exit hooks and shuts down web apps. One that raises is printed, and does not keep others from
+        running."""
         ends = [partial(self._run, hook, run_async) for hook, mark in self._hooks if mark.exit]
         sites = [target.site for target in self.targets.values() if target.site is not None]
         for end in [*ends, *(partial(self._run, site.close, run_async) for site in sites)]:
@@ -58,7 +59,7 @@ class Loaded:
                 sys.stderr.write(traceback_text(error))
 
     def open(self, run_async: RunAsync) -> None:
-        """Make ready what inputs can name: functions, methods, web apps."""
+        """Fills `targets` with everything that an input can name: the function, methods, web apps."""
         web = self.spec.get("web") or {}
         names = self.spec.get("methods") if self._object is not None else [""]
         started = time.monotonic()
@@ -72,7 +73,7 @@ class Loaded:
             self._noted("web app", started)
 
     def callable(self, name: str) -> Callable[..., Any]:
-        """The function, or the bound method."""
+        """The function, or the bound method `name`. Raises `StartupError` if the class has no such method."""
         if self._object is None:
             function: Callable[..., Any] = self._thing
             return function
@@ -102,15 +103,15 @@ async def _awaited(result: Any) -> Any:
 
 
 def raw(thing: Any) -> Any:
-    """What the user wrote, without what the SDK put around it."""
+    """The user's own function or class, unwrapped from what the SDK put around it."""
     while not isinstance(thing, FunctionType | type) and hasattr(thing, "raw"):
         thing = thing.raw
     return thing
 
 
 def hooks(instance: object) -> list[tuple[Callable[[], Any], Any]]:
-    """Bound hooks with their marks: base classes first, each in the order of definition. An override takes the place of
-    what it overrides."""
+    """Bound hooks with their marks: base classes first, and in the order of definition within a class. An override
+    replaces what it overrides."""
     found: dict[str, Any] = {}
     for cls in reversed(type(instance).__mro__):
         for name, value in vars(cls).items():
@@ -143,7 +144,7 @@ def _find(spec: dict[str, Any], pickled: bytes) -> Any:
 
 
 def _need_imports(thing: Any) -> None:
-    """What `with image.imports()` passed over is an error after all, if the image is the one we are in."""
+    """Raises the import error that `with image.imports()` suppressed, if the function runs in that image."""
     for holder in (getattr(thing, "options", None), getattr(thing, "app", None)):
         image = getattr(holder, "image", None)
         if image is not None:
@@ -153,7 +154,7 @@ def _need_imports(thing: Any) -> None:
 
 
 def _make(cls: type, parameters: dict[str, Any] | None) -> object:
-    """The user's object, with its parameters as attributes, before any hook."""
+    """Makes the user's object and sets its parameters as attributes; hooks run later."""
     instance: object = cls()
     for name, value in (parameters or {}).items():
         setattr(instance, name, base64.b64decode(value["b64"]) if isinstance(value, dict) else value)

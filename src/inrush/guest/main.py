@@ -1,8 +1,8 @@
-"""Where a guest begins: `Guest.live` is a container's life.
+"""The guest's main program: `Guest.live` is the whole life of a container.
 
-The main thread loads user code and then runs inputs; the pump's thread reads the socket. It is called in the
-forked child, or by `python -m inrush.guest FD`, after the container has been isolated. In the latter case every import
-here is waited for: what only templates or failures need is imported by them.
+The main thread loads user code and then runs inputs; the pump's thread reads the socket. A forked child calls `live`,
+and so does `python -m inrush.guest FD`, after the container has been isolated. An executed container waits for every
+import of this file, so what only templates or failures need is imported where they need it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ MAX_PHASES = 64
 
 
 class Guest:
-    """The parts, put together. It is made before it is known what is to be served, and does nothing yet."""
+    """The parts of a guest, put together. A zygote's child makes it before it knows what to serve; it is idle until
+    `live`."""
 
     def __init__(self, template: Template | None = None) -> None:
         if template:
@@ -65,7 +66,7 @@ class Guest:
         self._imports: Imports | None = None
 
     def live(self, sock: socket.socket) -> int:
-        """Load, run inputs until told to stop, run exit hooks. Returns the exit code."""
+        """Loads user code, runs inputs until told to stop, and runs exit hooks. Returns the exit code."""
         self._channel.open(sock)
         self._output.connect(self._outbox)
         self._process = Process(self._channel, self._outbox, self._output, self._on_term)
@@ -110,7 +111,7 @@ class Guest:
         self._outbox.say({"t": "ready", "phases": loaded.phases[:MAX_PHASES], "why": ""})
 
     def _loaded(self, runner: Runner, spec: dict[str, Any], pickled: bytes) -> Loaded:
-        """User code, with the hooks of before a snapshot run, now or in the template."""
+        """User code whose `enter(snap=True)` hooks have run, in the template or now."""
         if self._template is not None:
             inherited = self._template.take(str(spec.get("root") or SOURCE_ROOT))
             if inherited is not None:
@@ -122,7 +123,7 @@ class Guest:
         return loaded
 
     def _tell_imports(self) -> None:
-        """What user code has imported meanwhile, for zygotes to do it ahead."""
+        """Reports what user code has imported meanwhile, so that zygotes import it ahead."""
         if self._imports is not None and self._imports.fresh:
             self._outbox.say({"t": "imported", "imports": self._imports.take()}, wait=False)
 
@@ -132,7 +133,7 @@ class Guest:
         said = f"{type_name(error)}: {error}"
         message = str(error) if isinstance(error, StartupError) else f"the container could not start: {said}"
         if isinstance(error, ModuleNotFoundError):
-            message += "; have its image hold it (pip_install, or add_local_python_source for modules of yours)"
+            message += "; add it to the image (pip_install, or add_local_python_source for modules of your own)"
         _, payload = results.failed(error)
         header = {
             "t": "failed",
@@ -164,7 +165,7 @@ class Guest:
         self._specs.put((spec, payloads[0] if payloads else b""))
 
     def _on_early_stop(self, header: dict[str, Any], payloads: list[bytes]) -> None:
-        """Before it is ready: there is nothing to finish."""
+        """Leaves at once: before the guest is ready there is nothing to finish."""
         self._process.flush()
         process.leave(0)
 
@@ -209,7 +210,7 @@ class Guest:
 
 
 def _take_environment(env: dict[str, str]) -> None:
-    """The container's; a child has most of it already."""
+    """Sets the container's variables. Equal ones are not written, since a forked child would copy their pages."""
     for name, value in env.items():
         if os.environ.get(name) != value:
             os.environ[name] = value

@@ -1,8 +1,8 @@
-"""The duty of pid 1: orphans become its children, and stay as zombies until it collects them.
+"""Reaping orphans, the duty of pid 1: orphaned processes become its children, and stay zombies until it waits for them.
 
-A child that user code started is user code's to wait for, and must not be taken from it. To the kernel both look the
-same, so what starts processes in Python is wrapped to note their ids. Processes that native code started are not
-noted; against taking those, only what has been dead since the look before is collected.
+User code waits for the children that it started itself, so those must not be reaped here. The kernel does not
+distinguish them, so the functions of Python that start processes are wrapped to note the ids. Children that native code
+starts are not noted; to leave it time to wait for them, a zombie is reaped only if it was one at the last look too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REAP_EVERY_S = 30.0
 
 
 class Orphans:
-    """Of this process, if it is pid 1; else there are none."""
+    """The orphans of this process, if it is pid 1; any other process has none."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -32,7 +32,7 @@ class Orphans:
             after_import("subprocess", lambda module: self._note(module, "_fork_exec"))
 
     def reap(self) -> None:
-        """Collect the orphans that have ended."""
+        """Reaps the orphans that were zombies at the last call already."""
         if self._pid != 1:
             return
         there = {int(name) for name in os.listdir("/proc") if name.isdigit()}

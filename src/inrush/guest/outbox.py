@@ -1,9 +1,8 @@
-"""What the guest says about inputs, gathered into columnar frames.
+"""The queue of results, items and logs, which it batches into columnar frames.
 
-A frame costs some 20 µs whatever it holds, so results that follow one another closely share one. The first entry
-after a pause leaves at once; what comes within `LATENCY_S` of it is held, and leaves with the next entry that is
-late enough, with the worker's going idle, or with the pump's tick, whichever is first. Logs, items and results
-keep their order.
+A frame costs some 20 µs whatever it holds, so results that follow one another closely share one. The first entry after
+a pause is sent at once. Entries within `LATENCY_S` of the last frame are held, and are sent with the next later entry,
+when the worker becomes idle, or with the pump's tick, whichever is first. Logs, items and results keep their order.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ MAX_HELD_ENTRIES = 256
 MAX_HELD_BYTES = 512 * 1024
 
 Entry = tuple[tuple[Any, ...], Any, bytes]
-"""Key (entries of one key may share a frame), what is its own column, payload."""
+"""A key (entries of one key may share a frame), the values that are columns of the frame, and the payload."""
 
 
 class Outbox:
-    """Gathers entries and sends them. Any thread may use it."""
+    """Batches entries into frames and sends them. All threads may use it."""
 
     def __init__(self, channel: Channel, passed: Passed) -> None:
         self._channel = channel
@@ -44,29 +43,30 @@ class Outbox:
         self._blob_ids = itertools.count(1)
         self.max_payload_bytes = MAX_PAYLOAD_BYTES
         self.on_hold: Callable[[], None] = lambda: None
-        """Called when an entry is left behind that only a tick would send."""
+        """Called when an entry is held that only a tick would send."""
 
     def ended(self, attempt: Attempt, status: int, payload: Payload, elapsed_s: float) -> None:
-        """The end of an attempt; the caller then flushes or promises. What outlives the server goes in pieces, which
-        it keeps in a file."""
+        """Queues the end of an attempt; the caller then calls `flush` or `promise`. A large result of `spawn` is sent
+        in pieces, since the server keeps it in a file."""
         if not isinstance(payload, bytes) or len(payload) > INLINE_LIMIT_BYTES:
             status, payload = self.blob(status, payload, attempt.kind != "spawn")
         self._put((("out", attempt.call), (attempt.index, status, elapsed_s), payload))
 
     def dropped(self, call: str, index: int, status: int, payload: bytes) -> None:
-        """An end that the pump decided; it does not wait for a slow agent."""
+        """Queues an end that the pump decided, without waiting for a slow agent."""
         with self._lock:
             self._entries.append((("out", call), (index, status, -1.0), payload))
 
     def item(self, call: str, index: int, number: int, payload: Payload) -> None:
-        """What a generator yielded, or a piece of a web response (which is never a blob: a gateway passes it on)."""
+        """Queues what a generator yielded, or a piece of a web response, which is never sent as a blob, since the
+        gateway passes it on."""
         if not isinstance(payload, bytes) or (len(payload) > INLINE_LIMIT_BYTES and payload[:1] != ASGI):
             _, payload = self.blob(OK, payload)
         self._put((("item", call, index), number, payload))
         self.promise()
 
     def log(self, call: str, stream: str, text: str) -> None:
-        """Output of user code."""
+        """Queues output of user code."""
         self._put((("log", call, stream), None, text.encode("utf-8", "replace")))
         self.promise()
 
@@ -80,7 +80,7 @@ class Outbox:
                 self.flush()
 
     def promise(self) -> None:
-        """What is held leaves within `LATENCY_S` or so, though its sender adds nothing more."""
+        """Has the pump send what is held within about `LATENCY_S`, for a sender that adds nothing more."""
         if self._entries:
             self.on_hold()
 
@@ -90,11 +90,11 @@ class Outbox:
 
     @property
     def overdue(self) -> bool:
-        """Whether what is held has waited long enough."""
+        """Whether what is held has waited for `LATENCY_S`."""
         return bool(self._entries) and time.monotonic() - self._flushed_at > LATENCY_S
 
     def flush(self, wait: bool = True) -> None:
-        """Send what is held. Only the pump does not wait for a slow agent."""
+        """Sends what is held. The pump passes `wait=False`, since it must not block on a slow agent."""
         with self._lock:
             if self._flushing or not self._entries:
                 return
@@ -123,7 +123,8 @@ class Outbox:
         self._channel.send(frames.pack(header, payloads), wait)
 
     def blob(self, status: int, payload: Payload, in_memory: bool = False) -> tuple[int, bytes]:
-        """Send a large payload, as memory or in pieces; its status, and the reference to it."""
+        """Sends a large payload, as a memory descriptor or in pieces. Returns its status, and the reference to it; an
+        error if it is over `max_payload_bytes`."""
         size = len(payload)
         if size > self.max_payload_bytes:
             why = f"a result of {size:,} bytes is over the limit of {self.max_payload_bytes:,} (max_payload_mib)"
@@ -147,13 +148,13 @@ class Outbox:
                 self._channel.send(frames.pack({"t": "blob", "id": id, "last": not left}, (piece,)))
 
     def say(self, header: dict[str, Any], payloads: tuple[bytes, ...] = (), wait: bool = True) -> None:
-        """A frame of its own, after all that is held."""
+        """Sends what is held, and then one frame with this header."""
         self.flush(wait)
         self._channel.send(frames.pack(header, payloads), wait)
 
 
 def _parts(group: list[Entry]) -> list[list[Entry]]:
-    """Entries that share a frame: few enough, and of so many bytes that the agent takes them as one."""
+    """Splits entries into those that share a frame, within the agent's limits on entries and bytes."""
     if len(group) <= MAX_HELD_ENTRIES and sum(len(entry[2]) for entry in group) <= 2 * MAX_HELD_BYTES:
         return [group]
     parts: list[list[Entry]] = [[]]

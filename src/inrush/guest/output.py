@@ -1,8 +1,8 @@
-"""Python's stdout and stderr: lines leave as `log` frames, tagged with the call they belong to.
+"""Python's stdout and stderr: lines are sent as `log` frames, tagged with the call that they belong to.
 
-A line leaves when it is whole, or flushed; parts of lines are kept per input (or thread), so inputs that print at
-once do not mix within a line. User code may close these streams, or lose them: they stay. What native code and
-subprocesses write goes to the descriptors, and reaches the agent by pipes.
+A line is sent when it is whole, or flushed. Unfinished lines are kept per input (or thread), so the lines of inputs
+that print at the same time do not mix. The streams go on working after user code has closed them. What native code and
+subprocesses write to the descriptors reaches the agent by pipes.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from inrush.guest.attempt import Attempt, current
 from inrush.guest.outbox import Outbox
 
 PIECE_CHARS = 32 * 1024
-"""A longer write leaves in pieces, and a longer line is cut."""
+"""A longer write is sent in pieces, and a longer line is cut."""
 
 
 MAX_PARTS = 1024
-"""Unfinished lines kept at once."""
+"""The most unfinished lines that a stream keeps; beyond it, all are sent."""
 
 
 class Stream(io.TextIOBase):
-    """One of the two. `fileno` is the descriptor that a subprocess may be given."""
+    """One of the two streams. `fileno` is the descriptor that a subprocess may be given."""
 
     encoding = "utf-8"
     errors = "replace"
@@ -83,7 +83,7 @@ class Stream(io.TextIOBase):
             self.write(line)
 
     def reconfigure(self, **options: Any) -> None:
-        """Accepted, and without effect: output is UTF-8, a line at a time."""
+        """Has no effect: output is always UTF-8, one line at a time."""
 
     def flush(self) -> None:
         attempt = current.get()
@@ -92,19 +92,19 @@ class Stream(io.TextIOBase):
             self._emit(attempt, part)
 
     def flush_all(self) -> None:
-        """All parts of lines, whoever wrote them."""
+        """Sends all unfinished lines, of all inputs and threads."""
         while self._parts:
             key, part = self._parts.popitem()
             self._log(key.call if isinstance(key, Attempt) else "", part)
 
     def end(self, attempt: Attempt) -> None:
-        """The attempt has ended: its last line, if it has no end."""
+        """Sends the last line of an attempt that has ended, if the line is unfinished."""
         part = self._parts.pop(attempt, "") if self._parts else ""
         if part:
             self._log(attempt.call, part)
 
     def close(self) -> None:
-        """Nothing: the next input prints too."""
+        """Flushes, and stays open, since the next input prints too."""
         self.flush()
 
     def fileno(self) -> int:
@@ -143,15 +143,15 @@ class _Bytes(io.RawIOBase):
 
 
 class Output:
-    """Both streams, in place of Python's own. Until they are connected they write to the descriptors: in a
-    template, where user code may keep them (logging does), for its children to have them connected."""
+    """Both streams, in place of Python's own. Until they are connected they write to the descriptors. A template makes
+    them, since user code may keep a reference (logging does), and its children connect them."""
 
     def __init__(self) -> None:
         self._streams = (Stream("stdout", 1), Stream("stderr", 2))
         sys.stdout, sys.stderr = self._streams
 
     def connect(self, outbox: Outbox) -> None:
-        """From here on, what is printed goes to the agent as frames."""
+        """Sends what is printed from here on to the agent as frames."""
         for stream in self._streams:
             stream.outbox = outbox
 
@@ -165,6 +165,6 @@ class Output:
 
     @staticmethod
     def restore() -> None:
-        """Python's own streams again: in children that user code forks."""
+        """Puts Python's own streams back, in children that user code forks."""
         sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)

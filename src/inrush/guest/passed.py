@@ -1,7 +1,7 @@
-"""Large payloads by descriptor: memory that the agent passed is mapped, and memory that the agent may map is passed.
+"""Large payloads by descriptor: the guest maps memory that the agent passed, and passes memory for the agent to map.
 
-The socket for it comes with the first frame. Without one, payloads cross in pieces. Many containers never see a large
-payload, so what it takes is imported by the first.
+The socket for it comes with the first frame. Without one, payloads are sent in pieces. Many containers never see a
+large payload, so the modules for it are imported when the first one comes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import threading
 from collections.abc import Iterable
 
 WAIT_S = 10.0
-"""A descriptor was passed before the frame that refers to it; one that is still not there will not come."""
+"""How long to wait for a descriptor. The agent passes it before the frame that refers to it, so one that has not come
+by then will not."""
 
 
 class Passed:
-    """The guest's end."""
+    """The guest's end of the socket for descriptors."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -24,12 +25,12 @@ class Passed:
         self._waiting: dict[str, tuple[int, int]] = {}
 
     def open(self, fd: int) -> None:
-        """The agent has given a socket for it."""
+        """Takes the socket that came with the agent's first frame."""
         self._socket = socket.socket(fileno=fd)
         self._socket.settimeout(WAIT_S)
 
     def take(self, id: str) -> memoryview | None:
-        """The memory of a blob; None where none was passed. Only the pump calls it."""
+        """Maps the memory of a blob; None if none was passed. Only the pump calls it."""
         from inrush.linux import memory
 
         while id not in self._waiting:
@@ -52,12 +53,12 @@ class Passed:
         id, size = got.body.get("id"), got.body.get("bytes")
         if len(got.fds) != 1 or not isinstance(id, str) or type(size) is not int or size < 0 or id in self._waiting:
             messages.close_all(got.fds)
-            raise ValueError("the agent passed something else than one payload")
+            raise ValueError("the agent passed a descriptor without one new id and its size in bytes")
         self._waiting[id] = (got.fds[0], size)
         return True
 
     def give(self, id: str, pieces: Iterable[bytes | memoryview]) -> bool:
-        """Passes a payload; False where it must go the long way."""
+        """Passes a payload; False if it has to be sent in pieces."""
         if self._socket is None:
             return False
         from inrush.linux import memory, messages

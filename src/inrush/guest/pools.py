@@ -1,11 +1,11 @@
-"""How many threads numeric libraries get in the children of a template.
+"""Thread pools of numeric libraries in the children of a template.
 
-A thread does not survive a fork, so templates run with one thread for each library, and a child gives the libraries
-that its template has loaded as many as they would have had in a plain start. Where user code has chosen a number in the
-template (of 1, say) that stays.
+A thread does not survive a fork, so each library runs with one thread in a template, and a child gives the libraries
+that its template has loaded as many as they would have had in a plain start. A number that user code has set in the
+template is kept.
 
-A torch that ran a region on several threads in the template would hang in the child: its threads are in the way of
-settling, unless they have ended since, and then its children stay at one thread.
+If torch has run on several threads in the template, it would hang in a child with several. Such threads usually keep
+the template from settling; if they have ended since, its children stay at one thread.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from inrush.guest.imports import after_import
 
 _OMP = ("OMP_NUM_THREADS",)
 _BLAS = ("OPENBLAS_NUM_THREADS", *_OMP)
-"""Variables that people set for a library, of which the first counts."""
+"""The environment variables that set the number of threads of a library; the first that is set counts."""
 _OPENBLAS = (
     "scipy_openblas_{}_num_threads64_",
     "scipy_openblas_{}_num_threads",
     "openblas_{}_num_threads64_",
     "openblas_{}_num_threads",
 )
-"""Its functions, as numpy, scipy and distributions name them."""
+"""The names of OpenBLAS's functions in the builds of numpy, scipy and Linux distributions; `{}` is `get` or `set`."""
 
 
 class Pools:
-    """Made in a template before user code; `rest` when it is done, `restore` in the child."""
+    """The thread pools of a template's libraries. It is made before user code is loaded; the template calls `rest` when
+    it has loaded everything, and each child calls `restore`."""
 
     def __init__(self) -> None:
         self._torch = _Torch()
         self._openblas: list[Callable[[int], object]] = []
 
     def rest(self) -> None:
-        """The template will do no more: note which libraries it has loaded with one thread."""
+        """Notes which libraries the template has loaded with one thread; called when it has loaded everything."""
         self._openblas = [setter for path in sorted(_loaded("openblas")) if (setter := _openblas(path))]
 
     def restore(self) -> None:
-        """In a child, after its environment has been set."""
+        """Gives the libraries their threads, in a child whose environment has been set."""
         number = _wanted(_BLAS) if self._openblas else 1
         for set_number in self._openblas if number > 1 else ():
             set_number(number)
@@ -49,8 +50,9 @@ class Pools:
 
 
 class _Torch:
-    """The number that user code set while the template was made is set again, since the first to set one after a fork
-    makes torch's pool anew, and two threads that do so at once find none ("Invalid thread pool!")."""
+    """The thread pool of torch. A child always sets the number of threads, also one that user code had set before the
+    fork: the first call after a fork makes torch's pool anew, and if two threads of user code made that call at once,
+    torch would fail ("Invalid thread pool!")."""
 
     def __init__(self) -> None:
         self._module: ModuleType | None = None

@@ -1,5 +1,5 @@
-"""The guest as a process: it may be pid 1 of its container, it can be told to end by a signal, and user code may
-fork it or leave by `os._exit`."""
+"""The guest as a process: it may be pid 1 of its container, signals tell it to end, and user code may fork it or call
+`os._exit`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from inrush.guest.outbox import Outbox
 from inrush.guest.output import Output
 
 TERM_GRACE_S = 30.0
-"""What runs when SIGTERM arrives may go on so long."""
+"""How long running inputs may go on after SIGTERM."""
 
 TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT})
 
 FAILED, AGENT_GONE, STUCK, BROKEN = 1, 2, 3, 4
-"""Exit codes of a guest that did not end in order; the last means a defect of ours."""
+"""Exit codes of a guest that failed to load, lost its agent, had an input that did not end, or has a defect itself."""
 
 leave = os._exit
-"""The real one."""
+"""The `os._exit` of Python, before `Process` replaces it for user code."""
 
 
 class Process:
-    """Its hooks into the operating system. Made once, by the main thread."""
+    """The guest's hooks into the operating system. The main thread makes it, once."""
 
     def __init__(self, channel: Channel, outbox: Outbox, output: Output, on_term: Callable[[], None]) -> None:
         self._pid = os.getpid()
@@ -41,13 +41,13 @@ class Process:
         os.register_at_fork(after_in_child=self._forked)
 
     def flush(self) -> None:
-        """All that was printed and answered is with the agent, if the agent reads."""
+        """Sends everything that was printed and answered, as long as the agent reads."""
         self._output.flush()
         self._outbox.flush(wait=False)
         self._channel.finish()
 
     def on_signals(self, numbers: bytes) -> None:
-        """From the pump, which is told of signals while the main thread is deep in native code."""
+        """Handles signals on the pump's thread, which hears of them while the main thread is busy in native code."""
         if not TERMINATING.isdisjoint(numbers):
             self._on_term()
 
@@ -55,13 +55,13 @@ class Process:
         self._on_term()
 
     def _exit(self, status: int) -> NoReturn:
-        """`os._exit` for user code: what it has printed is not lost."""
+        """Replaces `os._exit` for user code, so that what it has printed is not lost."""
         if os.getpid() == self._pid:
             self.flush()
         leave(status)
 
     def _forked(self) -> None:
-        """In a child of user code: it has neither our socket nor our pump."""
+        """Undoes the hooks in a child that user code forked, since it has neither the agent's socket nor a pump."""
         self._channel.abandon()
         self._output.restore()
         os._exit = leave

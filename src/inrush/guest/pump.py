@@ -1,5 +1,5 @@
-"""The one thread that reads the agent's socket. It also keeps time, and writes what a slow agent left unsent. It
-never runs user code."""
+"""The one thread that reads the agent's socket. It also watches deadlines, and writes what a slow agent has not read
+yet. It never runs user code."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Handler = Callable[[dict[str, Any], list[bytes]], None]
 
 
 class Pump:
-    """`handlers` by a frame's `t`; `tick` does what time brings and says when to be called again, in seconds;
-    `on_end` is called once, when the agent is gone."""
+    """Reads frames and passes each to the entry of `handlers` for its `t`. `tick` does what is due, and returns in how
+    many seconds to call it again. `on_end` is called once, when the agent is gone or has broken the protocol."""
 
     def __init__(self, channel: Channel, on_end: Callable[[str], None]) -> None:
         self.handlers: dict[str, Handler] = {}
@@ -36,13 +36,13 @@ class Pump:
         self.on_descriptor: Callable[[int], None] = os.close
 
     def nudge(self) -> None:
-        """From any thread: call `tick` soon, if it would not be called anyway."""
+        """Has `tick` called soon, if it would not be anyway; on any thread."""
         if self._asleep:
             self._asleep = False
             self._channel.wake()
 
     def run(self) -> None:
-        """Until the agent is gone, or breaks the protocol."""
+        """Reads until the agent is gone or breaks the protocol."""
         try:
             why = self._serve()
         except Exception as error:  # whatever it is, a guest without a pump must not live on
@@ -51,7 +51,7 @@ class Pump:
         self._on_end(why)
 
     def _serve(self) -> str:
-        """Returns what was wrong; empty when the agent has just gone."""
+        """Reads until the agent hangs up, and returns the empty string."""
         poll, socket_fd = select.poll(), self._channel.socket.fileno()
         poll.register(self._channel.woken_fd, select.POLLIN)
         while True:
@@ -65,7 +65,8 @@ class Pump:
                     return ""
 
     def _sleep_ms(self) -> int | None:
-        """Asleep first and tick then: what is added in between nudges."""
+        """How long to sleep in `poll`. `_asleep` is set before `tick` looks for work, so that work which is added
+        meanwhile ends the sleep."""
         self._asleep = True
         seconds = self.tick()
         if seconds > 0.001:
@@ -74,7 +75,7 @@ class Pump:
         return 1
 
     def _receive_first(self) -> int:
-        """With the first bytes comes the socket that large payloads are passed by, if there is one."""
+        """Receives the first bytes, and with them the socket for large payloads, if there is one."""
         size, controls, _, _ = self._channel.socket.recvmsg_into(
             [self._buffer], socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
         )

@@ -1,4 +1,4 @@
-"""Large payloads on their way in: memory that was passed, or pieces, gathered until an input refers to them."""
+"""Large payloads that arrive, as memory descriptors or in pieces, kept until an input refers to them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from inrush.guest.passed import Passed
 
 
 class Received:
-    """Only the pump uses it. The agent sends each blob right before the input that takes it, so little is held."""
+    """Arrived blobs, by id; only the pump uses it. The agent sends each blob right before its input, so few are
+    held."""
 
     def __init__(self, passed: Passed) -> None:
         self._passed = passed
         self._pieces: dict[str, list[bytes]] = {}
 
     def piece(self, id: str, data: bytes) -> None:
-        """The next bytes of blob `id`."""
+        """Adds the next bytes of blob `id`."""
         self._pieces.setdefault(id, []).append(data)
 
     def take(self, reference: bytes) -> memoryview:
-        """The payload that a reference stands for, which is let go. Its user may write to it."""
+        """Removes and returns the payload that `reference` names; its memory is writable. Raises `ValueError` if it was
+        not sent."""
         id = json.loads(reference[1:])["id"]
         pieces = self._pieces.pop(id, None)
         if pieces is not None:

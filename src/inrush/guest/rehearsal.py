@@ -1,7 +1,7 @@
-"""What a child of a template does while it waits for its container: it goes through the motions of a start once.
+"""A rehearsal of a start, which a child of a template runs while it waits for its container.
 
-Most of what a start takes is the copying of pages, each when it is first written to after the fork: of objects that are
-counted, of the allocators, of stacks. Those that a rehearsal has written to are the child's own when they are needed.
+Most of a start's time goes into copying pages that are written to for the first time after the fork: reference counts,
+allocators, stacks. The pages that a rehearsal writes to have been copied when the container starts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from inrush.guest.pump import Pump
 
 
 def rehearse() -> None:
-    """An agent says one thing, and hangs up; no thread and no descriptor is left."""
+    """Serves an agent that sends one `load` and hangs up. It leaves no thread and no descriptor behind."""
     ours, agent = socket.socketpair()
     channel = Channel()
     channel.open(ours)

@@ -1,7 +1,7 @@
-"""Payloads: arguments in, results and exceptions out.
+"""Encoding of payloads: decodes arguments, encodes results and exceptions.
 
-pickle first, since it is quick; cloudpickle where pickle cannot (lambdas, classes of `__main__`). An input that
-came as JSON is answered in JSON: its caller does not speak pickle.
+pickle is tried first, since it is fast, and cloudpickle for what pickle cannot do (lambdas, classes of `__main__`). An
+input that came as JSON is answered in JSON, since its caller does not read pickles.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Result = tuple[int, Payload]
 
 
 def codec_of(payload: bytes | memoryview) -> bytes:
-    """What its caller speaks."""
+    """The codec for the answer to an input: JSON for JSON, pickle for all others."""
     return JSON if payload[:1] == JSON else PICKLE
 
 
 def arguments(payload: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """`(args, kwargs)` of an input. Raises `DeserializationError`."""
+    """`(args, kwargs)` of an input. Raises `DeserializationError` if they cannot be decoded."""
     codec = payload[:1]
     try:
         if codec == PARTS:
@@ -48,7 +48,7 @@ def arguments(payload: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, A
 
 
 def succeeded(value: Any, codec: bytes = PICKLE) -> Result:
-    """A result, in the codec of its input."""
+    """The status and payload of a result, in the codec of its input; an error if it cannot be encoded."""
     try:
         return OK, encode(value, codec)
     except Error as error:
@@ -69,7 +69,7 @@ def encode(value: Any, codec: bytes) -> Payload:
 
 
 def dumps(value: Any, keep: Buffers | None = None) -> bytes:
-    """A pickle, by value where it must be. `keep` takes the large buffers."""
+    """Pickles a value, with cloudpickle where pickle fails. Large buffers are appended to `keep`."""
     try:
         return pickle.dumps(value, 5, buffer_callback=keep)
     except Exception as first:
@@ -83,14 +83,15 @@ def dumps(value: Any, keep: Buffers | None = None) -> bytes:
 
 
 def failed(error: BaseException, codec: bytes = PICKLE) -> tuple[int, bytes]:
-    """User code raised. The exception travels as itself where it can; else its type and traceback do."""
+    """The status and payload of an exception of user code: the pickled exception if it can be pickled, else its type,
+    message and traceback."""
     text = traceback_text(error)
     if codec == PICKLE and isinstance(error, Exception):
         try:
             pickled = dumps((error, text))
             pickle.loads(pickled)  # noqa: S301 - many exceptions pickle, and then do not unpickle
             return ERROR, PICKLE + pickled
-        except Exception:  # noqa: S110 - said below, in words
+        except Exception:  # noqa: S110 - reported below as text
             pass
     message = f"{type_name(error)}: {error}" if str(error) else type_name(error)
     if isinstance(error, SystemExit):
@@ -99,12 +100,12 @@ def failed(error: BaseException, codec: bytes = PICKLE) -> tuple[int, bytes]:
 
 
 def refused(error: Error) -> Result:
-    """An error of ours, about this input."""
+    """The status and payload of an error that inrush raises about an input."""
     return ERROR, system_failure(type(error).__name__, str(error))
 
 
 def forced(status: int, timeout_s: float) -> tuple[int, bytes]:
-    """The end of an attempt that the pump has decided on."""
+    """The status and payload of an attempt that the pump ended: `TIMEOUT`, or else `CANCELLED`."""
     if status == TIMEOUT:
         why = f"the input ran longer than its timeout of {timeout_s:g} s; raise timeout= or do less in one call"
         return TIMEOUT, system_failure(FunctionTimeoutError.__name__, why)

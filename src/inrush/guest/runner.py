@@ -1,9 +1,9 @@
-"""Runs inputs: what frames of the agent mean, and the ends that are not user code's own.
+"""Runs inputs: handles the agent's frames, and ends attempts that are cancelled or out of time.
 
-All methods called `on_…`, and `tick`, belong to the pump's thread and never block. An attempt that is cancelled or
-out of time is *forced*: user code is interrupted, and whatever it then does, the forced status is what is
-answered. After a timeout user code has `LET_GO_S` to end; one that does not is answered for, and the guest leaves,
-so that its slot is really free.
+All methods called `on_…`, and `tick`, run on the pump's thread and never block. An attempt that is cancelled or out of
+time is *forced*: user code is interrupted, and the forced status is the answer whatever user code does then. After a
+timeout user code has `LET_GO_S` to end. If it does not, the runner answers for it, and the guest exits, so that its
+slot is really free.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INSIST_S = 0.05
 
 
 class Runner:
-    """Holds the parts together. `loaded` is set when user code is there; no input comes before."""
+    """Connects queue, workers and event loop. `loaded` is set when user code is loaded; no input comes before."""
 
     def __init__(self, outbox: Outbox, limit: int, timeout_s: float, output: Output, passed: Passed) -> None:
         self.outbox = outbox
@@ -52,14 +52,14 @@ class Runner:
         self._timeout_s = timeout_s
         self._look_at = 0.0
         self._forced: list[tuple[float, Attempt]] = []
-        """Attempts that are to end, and by when."""
+        """Attempts that have been interrupted, each with the time by which it must end."""
         self._mailboxes: dict[tuple[str, int], Attempt] = {}
         self._blobs = Received(passed)
         self._stopping = False
         self._grace_until = math.inf
 
     def handlers(self) -> dict[str, Handler]:
-        """By a frame's `t`."""
+        """The handlers of frames, by `t`."""
         return {
             "run": self.on_run,
             "cancel": self.on_cancel,
@@ -100,7 +100,7 @@ class Runner:
         return site.request(payload, item, functools.partial(self._took, attempt))
 
     def _took(self, attempt: Attempt, size: int) -> None:
-        """A web app has taken more of what it was fed: the server may send more."""
+        """Reports that a web app has taken `size` bytes of its request, so that the server may send more."""
         if not attempt.answered:
             self.outbox.say({"t": "took", "c": attempt.call, "i": [attempt.index], "x": size}, wait=False)
 
@@ -117,7 +117,7 @@ class Runner:
         self._give_back()
 
     def _give_back(self) -> None:
-        """What has not begun runs elsewhere."""
+        """Gives back the inputs that have not begun, for other containers to run."""
         calls: dict[str, list[int]] = {}
         for attempt in self.inputs.give_back():
             calls.setdefault(attempt.call, []).append(attempt.index)
@@ -143,7 +143,7 @@ class Runner:
         self.stop(float(header["grace"]))
 
     def stop(self, grace_s: float) -> None:
-        """Take nothing more; what runs has `grace_s`, then exit hooks have theirs."""
+        """Stops taking inputs. Running ones have `grace_s` to end, and then exit hooks have `EXIT_HOOKS_S`."""
         if not self._stopping:
             self._stopping = True
             self._grace_until = time.monotonic() + grace_s
@@ -154,7 +154,7 @@ class Runner:
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def answer(self, attempt: Attempt, status: int, payload: Payload, elapsed_s: float) -> None:
-        """From whoever ran it: the attempt has ended."""
+        """Reports the end of an attempt, on the thread that ran it. A forced status replaces the attempt's own."""
         if attempt.forced:
             status, payload = results.forced(attempt.forced, self._timeout_s)
         if attempt.mailbox is not None:
@@ -185,7 +185,7 @@ class Runner:
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def tick(self) -> float:
-        """What time brings; returns in how many seconds to look again."""
+        """Does what is due; returns in how many seconds to call it again."""
         now = time.monotonic()
         if self.inputs.needs_tick:
             self.inputs.tick()
@@ -207,7 +207,8 @@ class Runner:
         return max(0.0, self._look_at - now) if self.inputs.active or self._forced else math.inf
 
     def _expire(self, now: float) -> float:
-        """Force what is out of time; returns when to look again: nothing that starts from now on is due before."""
+        """Forces attempts that are out of time. Returns when to look again; an attempt that starts later is not due
+        before that."""
         look_at = now + self._timeout_s
         for attempt in self.inputs.active.copy():
             due = attempt.started + self._timeout_s
@@ -227,7 +228,7 @@ class Runner:
         return look_at
 
     def _abandon(self, attempt: Attempt) -> None:
-        """It does not let go: answer for it, and leave."""
+        """Answers for an attempt that does not end after its timeout, and has the guest exit."""
         attempt.answered = True
         name = attempt.target.name or self.loaded.name
         why = f"{name} ran on {LET_GO_S:g} s after its timeout of {self._timeout_s:g} s: the container ends\n"

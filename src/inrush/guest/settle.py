@@ -1,8 +1,7 @@
-"""Bringing a template to rest: a process can be forked from only while it has one thread and no child of its own, and
-has not touched CUDA.
+"""Checks that a template may be forked from: it must have one thread, no child process, and no use of CUDA.
 
-Threads that end by themselves get `SETTLE_S`. What is left is named, so that people can see why their function
-starts plainly. Connections that are open may stay: children get them closed (`fork.Inherited`).
+Threads that end by themselves have `SETTLE_S` to do so. Whatever is left is named, so that people can see why their
+function has no snapshot. Open connections may stay, since children close them (`fork.Inherited`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ SETTLE_S = 2.0
 
 
 def settle(seconds: float = SETTLE_S) -> str:
-    """Empty when this process may be forked from; else why not."""
+    """Waits up to `seconds` for other threads to end. Returns why this process may not be forked from; empty if it
+    may."""
     _stop_tqdm()
     deadline = time.monotonic() + seconds
     while _threads() > 1 and time.monotonic() < deadline:
@@ -27,16 +27,16 @@ def settle(seconds: float = SETTLE_S) -> str:
             thread.join(0.02)
         time.sleep(0.01)
     if _threads() > 1:
-        return f"the process has {_threads()} threads and a snapshot can have one; left over: {', '.join(offenders())}"
+        return f"the process has {_threads()} threads and a template can have one; left over: {', '.join(offenders())}"
     if children := _children():
-        return f"processes that it started still run, and would not be its containers': {', '.join(children)}"
+        return f"processes that it started still run, and a fork would not have them: {', '.join(children)}"
     if _has_cuda():
         return "CUDA has been touched, which does not survive a fork; do that in an enter() hook without snap=True"
     return ""
 
 
 def offenders() -> list[str]:
-    """The threads beside the main one: Python's by name, native ones by what the kernel calls them."""
+    """The threads beside the main one: those of Python by their name, native ones by the kernel's name for them."""
     named = {thread.native_id: thread.name for thread in _others()}
     tasks = (int(task.name) for task in Path("/proc/self/task").iterdir())
     return [named.get(task) or _native(task) for task in tasks if task != os.getpid()]
@@ -50,7 +50,7 @@ def _native(task: int) -> str:
 
 
 def _children() -> list[str]:
-    """Those that have ended are of no importance."""
+    """The names of child processes that still run."""
     found = []
     for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
         with contextlib.suppress(OSError, IndexError):
@@ -68,7 +68,7 @@ def _has_cuda() -> bool:
 
 
 def descriptors() -> dict[int, str]:
-    """What is open, by number."""
+    """What each open descriptor refers to, by number."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # the one for this list is closed by now
@@ -85,8 +85,8 @@ def _others() -> list[threading.Thread]:
 
 
 def _stop_tqdm() -> None:
-    """tqdm's monitors are threads that never end by themselves, one for each class derived from `tqdm` that showed a
-    bar; without its interval none comes back."""
+    """Ends tqdm's monitor threads, one for each subclass of `tqdm` that has shown a bar, since they never end by
+    themselves; an interval of 0 keeps tqdm from starting new ones."""
     std = sys.modules.get("tqdm.std")
     if std is None:
         return

@@ -1,8 +1,8 @@
-"""Functions that serve the web: an ASGI app, and requests that are passed to it one by one.
+"""Functions that serve HTTP: an ASGI app, and the requests that are passed to it.
 
-A request comes as an input (`A` + JSON `{"scope", "last"}` + newline + first bytes), more of its body as `feed`s;
-the app's messages go back as `item`s (`A` + JSON + newline + bytes). In JSON, what ASGI has as bytes (headers,
-query string, raw path) is Latin-1 text.
+A request comes as an input (`A` + JSON `{"scope", "last"}` + newline + first bytes), and more of its body as `feed`
+frames; the app's messages go back as `item` frames (`A` + JSON + newline + bytes). In that JSON, what ASGI has as bytes
+(headers, query string, raw path) is Latin-1 text.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from inrush.frames import AHEAD_PIECES, FEED_COST_BYTES
 from inrush.guest.protocol import ASGI, MAX_ITEM_BYTES
 
 PIECE_BYTES = 128 * 1024
-"""A larger piece of a response crosses as several."""
+"""A larger piece of a response is sent as several."""
 
 TOOK_BYTES = 32 * 1024
-"""How much of what it was fed an app has taken when the server is told so. Less than the least window of a request."""
+"""After an app has taken so many bytes of a request, the server is told. It is less than a request's least window."""
 
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
@@ -31,7 +31,7 @@ Took = Callable[[int], None]
 
 
 class Site:
-    """An ASGI app with its lifespan. All but `request` runs on the loop."""
+    """An ASGI app with its lifespan. All methods but `request` run on the event loop."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -42,19 +42,20 @@ class Site:
         self.loop = asyncio.get_running_loop()
 
     async def open(self) -> None:
-        """The app's startup. Raises `StartupError` when it says that it failed."""
+        """Runs the app's startup. Raises `StartupError` when the app reports that it failed."""
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
         self._lifespan = asyncio.ensure_future(self._app(scope, self._to_app.get, self._from_app.put))
         if (await self._phase("startup"))["type"] == "lifespan.startup.failed":
             raise StartupError("the web app's lifespan startup failed")
 
     async def close(self) -> None:
-        """The app's shutdown."""
+        """Runs the app's shutdown."""
         if self._lifespan is not None and not self._lifespan.done():
             await self._phase("shutdown")
 
     async def _phase(self, phase: str) -> Message:
-        """Tell the app, and wait for what it says; an app that ends instead knows no lifespan."""
+        """Sends the app a lifespan event, and waits for its answer. An app that ends instead does not support
+        lifespan."""
         assert self._lifespan is not None
         await self._to_app.put({"type": f"lifespan.{phase}"})
         said = asyncio.ensure_future(self._from_app.get())
@@ -69,13 +70,13 @@ class Site:
         return {"type": ""}
 
     def request(self, payload: bytes | memoryview, item: Item, took: Took) -> Request:
-        """From the pump: a request, which will be served as its attempt runs; `item` sends the n-th piece back, `took`
-        says what the app has taken of what it was fed."""
+        """Makes a request on the pump's thread; it is served when its attempt runs. `item` sends the n-th piece back,
+        and `took` reports how many bytes of the request the app has taken."""
         return Request(self._app, self._state, self.loop, payload, item, took)
 
 
 class Request:
-    """One request, or one web socket."""
+    """One request, or one WebSocket."""
 
     def __init__(
         self,
@@ -93,11 +94,11 @@ class Request:
         self._taken = 0
         self._sent = 0
         self._events: deque[tuple[Message, int]] = deque()
-        """With what each counts in the window of what the app is fed."""
+        """Events for the app, each with the bytes that it counts in the request's window."""
         self._arrived: asyncio.Event = asyncio.Event()
         self._lock = threading.Lock()
         self._credit = AHEAD_PIECES
-        """Pieces that may still leave."""
+        """The number of pieces that may still be sent."""
         self._granted: asyncio.Event = asyncio.Event()
         head, body = _open(bytes(payload))
         self._scope = _scope(head["scope"], state)
@@ -106,7 +107,7 @@ class Request:
         self._events.append((first, 0))
 
     def feed(self, data: bytes, last: bool, gone: bool) -> None:
-        """From the pump: more of the body, or a message of a web socket, or the client's leaving."""
+        """Takes more of the body, a message of a WebSocket, or the client's leaving; on the pump's thread."""
         if gone:
             event: Message = (
                 {"type": "websocket.disconnect", "code": 1006} if self._is_socket else {"type": "http.disconnect"}
@@ -121,13 +122,13 @@ class Request:
         self._loop.call_soon_threadsafe(self._arrived.set)
 
     def grant(self, more: int) -> None:
-        """From the pump: the client takes so many more pieces."""
+        """Adds credit for `more` pieces; on the pump's thread."""
         with self._lock:
             self._credit += more
         self._loop.call_soon_threadsafe(self._granted.set)
 
     async def serve(self) -> None:
-        """Have the app answer."""
+        """Runs the app on this request."""
         await self._app(self._scope, self._receive, self._send)
 
     async def _receive(self) -> Message:
@@ -171,7 +172,7 @@ class Request:
         self._sent += 1
 
     def _spend(self) -> bool:
-        """Whether a piece may leave now."""
+        """Uses one credit; False if there is none."""
         with self._lock:
             if self._credit == 0:
                 return False
@@ -196,7 +197,7 @@ def _socket_event(data: bytes) -> Message:
 
 
 def _scope(scope: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """The scope as ASGI has it."""
+    """Turns the JSON of a scope into the types that ASGI requires."""
     scope.setdefault("asgi", {"version": "3.0", "spec_version": "2.3"})
     scope["headers"] = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in scope.get("headers", ())]
     scope["query_string"] = scope.get("query_string", "").encode("latin-1")

@@ -1,4 +1,4 @@
-"""Something that inputs can be run by: a function, or a method of the user's object."""
+"""A target of inputs: a function, a method of the user's object, or a web app."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from inrush.guest.site import Site
 
 _ASYNC = 0x80 | 0x200
-"""CO_COROUTINE and CO_ASYNC_GENERATOR of `inspect`, whose import would be a tenth of an executed guest's start."""
+"""CO_COROUTINE and CO_ASYNC_GENERATOR of `inspect`; importing that takes a tenth of an executed guest's start."""
 
 
 class Target:
-    """A callable, and how it wants to be called. `typical_s` is its measured time, 0.0 until known: short inputs
-    are run one behind the other, long ones side by side."""
+    """A callable, and how to call it. `typical_s` is its measured time, 0.0 until known: short inputs run one after the
+    other, long ones in parallel."""
 
     __slots__ = ("is_async", "name", "run", "site", "typical_s")
 
@@ -28,7 +28,7 @@ class Target:
         self.typical_s = 0.0
 
     def took(self, elapsed_s: float) -> None:
-        """Learn from one run. One sample counts for 10 ms at most, so that a slow first run is soon forgotten."""
+        """Updates `typical_s` by one run. A run counts as 10 ms at most, so that a slow first run is soon forgotten."""
         self.typical_s += (min(elapsed_s, 0.01) - self.typical_s) * 0.125
 
 

@@ -1,4 +1,4 @@
-"""Async inputs: tasks on one event loop, which has a thread of its own and starts with the first need."""
+"""Runs async inputs as tasks on one event loop, which has a thread of its own and starts when first needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Tasks:
-    """The loop and what runs on it."""
+    """The event loop and the attempts that run on it."""
 
     def __init__(self, inputs: Inputs, outbox: Outbox, answer: Answer) -> None:
         self._inputs, self._outbox, self._answer = inputs, outbox, answer
@@ -37,7 +37,7 @@ class Tasks:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop; started when it is not yet."""
+        """The event loop, which is started on first use."""
         if self._loop is None:
             import asyncio
 
@@ -53,13 +53,13 @@ class Tasks:
         loop.run_forever()
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a hook on the loop, from another thread, to its end."""
+        """Runs a hook on the loop to its end, from another thread."""
         import asyncio
 
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
     def start(self, attempt: Attempt) -> None:
-        """From any thread: run this input. Those that come together cross to the loop together."""
+        """Starts this attempt, on any thread. Attempts that come together wake the loop once."""
         if threading.get_ident() == self._thread:
             self._start(attempt)
             return
@@ -69,7 +69,7 @@ class Tasks:
             self.loop.call_soon_threadsafe(self._start_all)
 
     def interrupt(self, attempt: Attempt) -> None:
-        """From any thread: cancel it."""
+        """Cancels the attempt's task; on any thread."""
         self.loop.call_soon_threadsafe(self._cancel, attempt)
 
     def _start_all(self) -> None:
@@ -109,7 +109,7 @@ class Tasks:
             self.loop.call_later(LATENCY_S if self._inputs.pending else 0, self._flush)
 
     def _flush(self) -> None:
-        """Results of tasks that end together share a frame."""
+        """Flushes the outbox once for all tasks that ended together, so that their results share a frame."""
         self._flushing = False
         self._outbox.flush()
 

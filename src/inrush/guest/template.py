@@ -1,5 +1,5 @@
-"""What a template is made of, and what its children find: `template` prepares a process that containers are forked
-from, in a zygote or a snapshot; the guest of each child takes the `Template` over.
+"""Templates: `template` prepares a zygote or a snapshot, from which containers are forked; the guest of each child
+takes over the `Template`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from inrush.guest.tracebacks import traceback_text, type_name
 
 @dataclass
 class Template:
-    """What containers are forked with: packages that are imported (`ahead`), or user code that is, with its hooks of
-    before the snapshot run."""
+    """What the children of a template start with: imported packages (`ahead`) in a zygote; in a snapshot user code
+    (`loaded`) whose `enter(snap=True)` hooks have run."""
 
     inherited: fork.Inherited
     loaded: Loaded | None = None
     ahead: list[str] = field(default_factory=list)
 
     def take(self, root: str) -> Loaded | None:
-        """In a child, after its environment is set: user code, if it is loaded; else the way is free for what is at
-        `root`."""
+        """Returns the snapshot's user code, in a child whose environment is set. In a zygote's child it returns None,
+        and files under `root` take precedence over packages of the same name."""
         self.inherited.restore()
         if self.loaded is None:
             ahead.make_way(root, self.ahead)
@@ -37,8 +37,9 @@ class Template:
 
 
 def template(boot: dict[str, Any]) -> tuple[Template | None, dict[str, Any]]:
-    """Import packages (`boot["imports"]`), or user code, whose `enter(snap=True)` hooks are run too. The report says
-    whether containers can be forked from this process (`ok`), if not `why`, and what took how long (`ms` by phase)."""
+    """Imports packages (`boot["imports"]`), or user code (`boot["spec"]`) and runs its `enter(snap=True)` hooks. The
+    report says whether containers can be forked from this process (`ok`), `why` not, and how long each phase took
+    (`ms`)."""
     started = time.monotonic()
     made = Template(fork.Inherited())
     report = _import_ahead(made, boot["imports"]) if "imports" in boot else _load_ahead(made, boot["spec"])

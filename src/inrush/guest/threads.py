@@ -1,4 +1,4 @@
-"""Worker threads: each takes sync inputs, one behind the other, and runs user code."""
+"""Worker threads: each takes sync inputs, one after the other, and runs user code."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from inrush.guest.results import Result
 
 
 class Workers:
-    """All worker threads. The main thread is one of them, by `work`; others are started as they are needed, and
-    stay."""
+    """All worker threads. The main thread is the first, by `work`; others are started when needed, and stay."""
 
     def __init__(self, inputs: Inputs, outbox: Outbox, answer: Answer) -> None:
         self._inputs, self._outbox, self._answer = inputs, outbox, answer
         self.count = 1
 
     def ensure(self, wanted: int) -> None:
-        """At least so many threads."""
+        """Starts threads until there are `wanted`."""
         while self.count < wanted:
             self.count += 1
             threading.Thread(target=self._work_or_leave, name=f"inrush-input-{self.count}", daemon=True).start()
 
     def _work_or_leave(self) -> None:
-        """A worker that broke would keep its slot, and its input, for ever."""
+        """Works, and ends the guest on a defect: a broken worker would keep its slot and its input for ever."""
         try:
             self.work()
         except BaseException:
@@ -42,7 +41,7 @@ class Workers:
             process.leave(process.BROKEN)
 
     def work(self) -> None:
-        """Run inputs until the guest ends."""
+        """Runs inputs until the guest ends."""
         inputs, outbox, interrupter = self._inputs, self._outbox, Interrupter()
         while inputs.wait():
             while (attempt := inputs.take()) is not None:

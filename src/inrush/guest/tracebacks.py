@@ -1,4 +1,4 @@
-"""Tracebacks as users should see them: from their first line on, without the frames of this package that called it."""
+"""Tracebacks that begin at the first frame of user code, without the frames of this package that called it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def type_name(value: object) -> str:
 
 
 def traceback_text(error: BaseException) -> str:
-    """The traceback of `error` and of what caused it, cut to user code."""
-    import traceback  # only where something went wrong: it takes as long as a fifth of a guest's other imports
+    """The traceback of `error` and of its causes, cut to user code."""
+    import traceback  # imported only on errors: it takes a fifth of a guest's other imports
 
     whole = traceback.TracebackException.from_exception(error, compact=True)
     pending: list[traceback.TracebackException | None] = [whole]
@@ -34,7 +34,8 @@ def traceback_text(error: BaseException) -> str:
 
 
 def _trim(stack: traceback.StackSummary, may_be_all: bool) -> None:
-    """Where nothing but frames of ours is left, they stay, unless the message says it all."""
+    """Removes the frames of this package. If there are no others they stay, unless the message alone is enough
+    (`may_be_all`)."""
     kept = [
         frame for frame in stack if not frame.filename.startswith(_OURS) and "importlib/__init__" not in frame.filename
     ]

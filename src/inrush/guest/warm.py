@@ -1,4 +1,5 @@
-"""What a zygote imports for its children: the guest, and what most programs import, which takes longer than a fork."""
+"""The modules that a zygote imports for its children: the guest, and what most programs import, which takes longer than
+a fork."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a user decorated to an ASGI app: the app itself, a WSGI app, or a FastAPI handler."""
+"""Makes an ASGI app of what a user decorated: an ASGI app, a WSGI app, or a handler for FastAPI."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from inrush.guest.site import App, Message
 
 
 def build(web: dict[str, Any], function: Callable[..., Any]) -> App:
-    """The app of an endpoint. `function` is the user's: it returns an app, or it is the handler."""
+    """The ASGI app of an endpoint. `function` is the user's: it returns an app, or it is the handler."""
     if web["kind"] == "fastapi":
         return fastapi(function, web.get("method") or "GET", bool(web.get("docs")))
     app = function()
     if not callable(app):
-        raise StartupError(f"an app was to be returned, but {function.__qualname__} returned {app!r}")
+        raise StartupError(f"{function.__qualname__} returned {app!r}, which is no app: return the ASGI or WSGI app")
     return wsgi(app) if web["kind"] == "wsgi" else app
 
 
@@ -39,7 +39,8 @@ def fastapi(handler: Callable[..., Any], method: str, docs: bool) -> App:
 
 
 def wsgi(app: Callable[..., Iterable[bytes]]) -> App:
-    """A WSGI app as an ASGI app: the body is read whole, the answer is streamed, the app has a thread a request."""
+    """Wraps a WSGI app as an ASGI app. The body is read whole, the answer is streamed, and each request has a
+    thread."""
 
     async def serve(scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -91,7 +92,7 @@ def _answer(app: Callable[..., Iterable[bytes]], environ: dict[str, Any], tell: 
 
 
 def _environ(scope: Message, body: io.BytesIO) -> dict[str, Any]:
-    """PEP 3333: text in it is Latin-1 of the bytes that came."""
+    """The WSGI environment of a request. As PEP 3333 says, its text is the received bytes decoded as Latin-1."""
     server = scope.get("server") or ("localhost", 80)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],

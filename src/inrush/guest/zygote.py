@@ -1,11 +1,11 @@
 """The fork server: a Python process inside the image that has imported what containers need, and forks them.
 
-It has no rights: what it forks goes into berths that trusted code has made (`isolate`). It is pid 3 of its pid
-namespace and a container pid 2 of its own, since OpenSSL notices a fork by the pid having changed. Everything here runs
-with the standard library alone.
+It has no capabilities: its children go into berths that trusted code has made (`isolate`). It is pid 3 of its pid
+namespace and a container is pid 2 of its own, since OpenSSL recognizes a fork by a changed pid. Everything here uses
+the standard library alone.
 
-Before the first fork its objects are frozen out of garbage collection (a collection in a child would touch, and so
-copy, every page) and its memory is put on huge pages (page tables are most of what a fork copies).
+Before the first fork its objects are frozen out of garbage collection, since a collection in a child would touch, and
+so copy, every page; and its memory is moved to huge pages, since page tables are most of what a fork copies.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from inrush.guest.isolate import Place
 from inrush.linux import messages, process, seccomp
 
 CONTROL = 3
-"""The launcher's socket, inherited under this number."""
+"""The descriptor of the launcher's socket."""
 
 
 def main() -> NoReturn:
-    """Prepare, tell the launcher, fork on request, and end when the launcher hangs up and no container is left."""
+    """Prepares the template, reports to the launcher, forks on request, and exits when the launcher hangs up."""
     process.set_title("inrush-zygote")
     control = socket.socket(fileno=CONTROL)
     os.set_inheritable(CONTROL, False)
@@ -62,7 +62,7 @@ def _prepare(body: dict[str, Any]) -> tuple[ModuleType, Any, dict[str, Any]]:
 
 
 class Zygote:
-    """The loop: requests in, ends of children out."""
+    """Forks on the launcher's requests, and reports the exits of children."""
 
     def __init__(self, control: socket.socket, module: ModuleType, state: Any) -> None:
         self._control = control
@@ -73,7 +73,7 @@ class Zygote:
         self._children: dict[int, int] = {}
 
     def serve(self) -> NoReturn:
-        """Until the launcher hangs up."""
+        """Serves until the launcher hangs up."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         poll = select.poll()
