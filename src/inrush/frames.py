@@ -1,14 +1,15 @@
-"""Frames between agent and guest: a JSON header and raw payloads, with the standard library alone.
+"""Frames between agent and guest: a JSON header and raw payloads, with the standard library alone, since a user's image
+may hold any version of msgspec, or none.
 
-A user's image may hold any msgspec or none, so this link does not use it. On the wire a frame is
+On the wire a frame is
 
-    u32 length of what follows | u32 length of the header | header (UTF-8 JSON) | payloads, one behind the other
+    u32 length of what follows | u32 length of the header | header (UTF-8 JSON) | payloads, one after the other
 
-and the header's key `"n"` lists the payloads' lengths (left out when there are none). `docs/architecture.md` lists
-the headers.
+and the header's key `"n"` lists the payloads' lengths (left out when there are none). `docs/architecture.md` lists the
+headers.
 
-A header is decoded and checked as soon as it is whole, before its payloads have arrived: lengths that do not add up, or
-a kind of frame with more payload than that kind may have, end the link before anything of it is kept.
+A header is decoded and checked as soon as it is whole, before its payloads have arrived. A header whose lengths do not
+add up, or which announces more payload than its kind may have, ends the link before any of the payload is buffered.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from typing import Any, Generic, TypeVar
 _HEAD = struct.Struct("!II")
 
 CHUNK_BYTES = 4 * 1024 * 1024
-"""Payloads over the inline limit cross in `blob` frames of at most this size."""
+"""The most payload in one `blob` frame; larger payloads are sent in several."""
 
 LIMIT_BYTES = 64 * 1024 * 1024
-"""A longer frame is a protocol error; the container is killed."""
+"""The longest frame. A longer one is a protocol error, and the container is killed."""
 
 MAX_HEADER_BYTES = 4 * 1024 * 1024
-"""So long may be the header of a frame that the agent sends; a guest may send less (`agent.containers.headers`)."""
+"""The longest header of a frame from the agent. A guest's may be shorter (`agent.containers.headers`)."""
 
 MAX_PAYLOADS = 4096
-"""Payloads, and inputs, that one frame may have."""
+"""The most payloads, and the most inputs, in one frame."""
 
 AHEAD_PIECES = 8
-"""Pieces of a web response that may leave before its client has granted any."""
+"""Pieces of a web response that may be sent before its client has granted any."""
 
 FEED_COST_BYTES = 256
-"""What each piece that a web app is fed counts in addition to its bytes, on both sides."""
+"""What each piece of a request to a web app counts beyond its bytes, in the window that both sides keep."""
 
 H = TypeVar("H")
 
@@ -46,7 +47,7 @@ class FrameError(ValueError):
 
 
 def _encode(header: Any) -> bytes:
-    """Text that is no Unicode (halves of surrogate pairs, as file names may have) crosses with question marks."""
+    """A header as JSON. Lone surrogates, which file names may contain, become question marks."""
     return _encoder.encode(header).encode("utf-8", "replace")
 
 
@@ -54,7 +55,8 @@ _encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_cir
 
 
 def pack(header: dict[str, Any], payloads: Sequence[bytes] = (), encode: Callable[[Any], bytes] = _encode) -> bytes:
-    """One frame. `encode` makes JSON; whoever has a faster one than the standard library's brings it."""
+    """Packs one frame. `encode` turns the header into JSON; the agent passes a faster one than the standard
+    library's."""
     if payloads:
         header = {**header, "n": [len(p) for p in payloads]}
     head = encode(header)
@@ -63,19 +65,19 @@ def pack(header: dict[str, Any], payloads: Sequence[bytes] = (), encode: Callabl
 
 
 def check_lengths(lengths: Any, body: int) -> Sequence[int]:
-    """The payloads' lengths, as a header gives them. Raises `FrameError` unless they are few, none is negative, and
-    they add up to the bytes that the frame has for them."""
+    """Returns the payloads' lengths as the header lists them. Raises `FrameError` unless there are at most
+    `MAX_PAYLOADS`, none is negative, and they add up to `body`, the bytes of payload in the frame."""
     if not isinstance(lengths, list | tuple) or len(lengths) > MAX_PAYLOADS:
         raise FrameError(f"the lengths of payloads are no list of at most {MAX_PAYLOADS}")
     if lengths and (set(map(type, lengths)) != {int} or min(lengths) < 0):
         raise FrameError("the length of a payload is no count of bytes")
     if sum(lengths) != body:
-        raise FrameError("payload lengths do not add up")
+        raise FrameError(f"the lengths of payloads add up to {sum(lengths)}, and the frame has {body} bytes for them")
     return lengths
 
 
 def plain_header(head: bytes, body: int) -> tuple[dict[str, Any], Sequence[int]]:
-    """A header as a dict with its kind, and its payloads' lengths. Raises `FrameError`."""
+    """Decodes a header to a dict with its kind `t`, and its payloads' lengths. Raises `FrameError`."""
     try:
         header = json.loads(head)
     except (ValueError, RecursionError) as error:
@@ -86,19 +88,19 @@ def plain_header(head: bytes, body: int) -> tuple[dict[str, Any], Sequence[int]]
 
 
 Decode = Callable[[bytes, int], tuple[H, Sequence[int]]]
-"""Reads a header, told how many bytes of payloads follow it: what it says, and the payloads' lengths, which add up to
-them. Raises `FrameError` for anything else."""
+"""Decodes a header that is followed by so many bytes of payloads: returns its content, and the payloads' lengths, which
+add up to those bytes. Raises `FrameError` for a malformed header."""
 
 
 class Parser(Generic[H]):
-    """Cuts a byte stream into frames. Feed it what arrived; it returns the frames that are whole."""
+    """Splits a byte stream into frames."""
 
     def __init__(self, decode: Decode[H], max_header_bytes: int = MAX_HEADER_BYTES) -> None:
         self._decode = decode
         self._max_header_bytes = max_header_bytes
         self._buffer = bytearray()
         self._next: tuple[H, Sequence[int], int] | None = None
-        """The frame whose header is whole and whose payloads are not: header, lengths, their sum."""
+        """A frame whose header has arrived and whose payloads have not: the header, the lengths, their sum."""
 
     @property
     def pending_bytes(self) -> int:
@@ -106,7 +108,8 @@ class Parser(Generic[H]):
         return len(self._buffer) + (self._next is not None)
 
     def feed(self, data: bytes) -> list[tuple[H, list[bytes]]]:
-        """Frames completed by `data`. Raises `FrameError` on a frame that is too long or malformed."""
+        """Takes `data`, and returns the frames that are complete now. Raises `FrameError` for a frame that is too long
+        or malformed."""
         buffer = self._buffer
         buffer += data
         frames: list[tuple[H, list[bytes]]] = []
@@ -143,5 +146,5 @@ class Parser(Generic[H]):
 
 
 def plain_parser() -> Parser[dict[str, Any]]:
-    """A parser of headers as dicts."""
+    """A parser that decodes headers to dicts."""
     return Parser(plain_header)

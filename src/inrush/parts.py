@@ -1,8 +1,7 @@
 """Payloads of several parts: a pickle, and the large buffers that it leaves out (pickle protocol 5).
 
-A numpy array is its buffer and a few words about it. Taken out of the pickle, the buffer is written once, from where it
-lies, and used where it arrives, without a copy in between. As one run of bytes, which is how such a payload travels, it
-is
+A numpy array is mostly its buffer. When the buffer is left out of the pickle, it is written once from where it lies,
+and used where it arrives, without a copy in between. The bytes of such a payload are
 
     "O" | 7 zero bytes | u64 buffers | u64 length of the pickle | u64 length of each buffer | pickle | buffers
 
@@ -17,20 +16,20 @@ import struct
 from collections.abc import Callable, Sequence
 
 CODEC = b"O"
-"""The first byte of such a payload."""
+"""The first byte of a payload of several parts."""
 
 LEAST_BYTES = 256 * 1024
-"""A smaller buffer stays in the pickle, so that the payload may fit into a message."""
+"""Buffers up to this size stay in the pickle, so that the payload may fit into a message."""
 
 _ALIGN = 64
 _WORD = struct.Struct("<Q")
 
 
 class Buffers(list[memoryview]):
-    """Collects the large buffers that pickling meets; pickle calls it with each."""
+    """Collects large buffers during pickling; pickle calls it with each buffer."""
 
     def __call__(self, buffer: pickle.PickleBuffer) -> bool:
-        """True when the buffer stays in the pickle."""
+        """Returns True if the buffer stays in the pickle."""
         try:
             raw = buffer.raw()
         except BufferError:
@@ -42,7 +41,7 @@ class Buffers(list[memoryview]):
 
 
 class Parts:
-    """A payload that does not lie in one piece: its `pieces`, one behind the other."""
+    """A payload of several `pieces`, which follow one another on the wire."""
 
     __slots__ = ("pieces", "size")
 
@@ -69,15 +68,16 @@ class Parts:
 
 
 def dump(dumps: Callable[[Buffers], bytes], codec: bytes) -> bytes | Parts:
-    """The payload that `dumps(buffer_callback)` makes: in one piece, after `codec`, where it holds no large buffer. Who
-    pickles twice clears the buffers in between."""
+    """The payload that `dumps(buffer_callback)` makes: `Parts`, or `codec` and the pickle if it has no large buffer. A
+    `dumps` that pickles twice must clear the buffers in between."""
     buffers = Buffers()
     pickled = dumps(buffers)
     return Parts(pickled, buffers) if buffers else codec + pickled
 
 
 def load(payload: bytes | memoryview) -> object:
-    """The value. It uses the payload's memory, and can be written to where that can. Raises what unpickling raises."""
+    """Unpickles the value. Its buffers use the payload's memory, and are writable if that is. Raises `ValueError` for a
+    malformed payload, and whatever unpickling raises."""
     view = memoryview(payload)
     (count,) = _WORD.unpack_from(view, 8)
     if count > view.nbytes // _WORD.size:

@@ -1,1 +1,2 @@
-"""Linux calls that Python lacks, by ctypes, with the standard library alone: launcher and guest both need them."""
+"""Linux system calls that Python lacks, by ctypes. Launcher and guest use them, so they need the standard library
+alone."""

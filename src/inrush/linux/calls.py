@@ -1,6 +1,6 @@
-"""The bottom: libc, raw system calls by name, errno as `OSError`.
+"""libc, raw system calls by name, and errno as `OSError`.
 
-Numbers differ between x86-64 and aarch64 for old calls; all calls since 2018 have one number everywhere.
+The numbers of old calls differ between x86-64 and aarch64; calls since 2018 have the same number on every machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NUMBERS = _NEW | {name: pair[MACHINE == "aarch64"] for name, pair in _OLD.items
 
 
 def checked(result: int, what: str) -> int:
-    """`result`, or the `OSError` of errno when it is negative."""
+    """Returns `result`, or raises the `OSError` of errno when it is negative."""
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), what)
@@ -45,7 +45,7 @@ def checked(result: int, what: str) -> int:
 
 
 def syscall(name: str, *arguments: int | bytes | None, what: str = "") -> int:
-    """A raw system call; bytes are passed as a pointer to them."""
+    """Makes a raw system call; bytes are passed as a pointer to them."""
     converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     return checked(int(_raw(ctypes.c_long(_NUMBERS[name]), *converted)), what or name)
 

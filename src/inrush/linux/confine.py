@@ -1,4 +1,5 @@
-"""The last step before foreign code: no capabilities, no way to new ones, and the filter of system calls."""
+"""The last step before foreign code runs: the process drops its capabilities, can gain no new ones, and is put under a
+seccomp filter."""
 
 from __future__ import annotations
 
@@ -8,15 +9,14 @@ from inrush.linux import caps, process, seccomp
 
 
 def confine(filter_code: bytes, keep: Iterable[str] = (), bounded: bool = False) -> None:
-    """Give up everything but the capabilities in `keep`, for good. `filter_code` comes from `seccomp.program`;
-    `bounded` where a parent has dropped the bounds already.
-    """
+    """Drops all capabilities but those in `keep`, and loads the filter, for good. `filter_code` comes from
+    `seccomp.program`. `bounded` says that a parent has dropped the bounding set already."""
     (caps.use_only if bounded else caps.keep_only)(keep)
     filter_only(filter_code)
 
 
 def filter_only(filter_code: bytes) -> None:
-    """No way to new privileges, and the filter, for good; an empty one is none."""
+    """Forbids gaining privileges, and loads the filter, for good. An empty `filter_code` loads none."""
     process.no_new_privileges()
     if filter_code:
         seccomp.load(filter_code)

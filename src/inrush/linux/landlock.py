@@ -1,4 +1,4 @@
-"""Landlock: a process gives up, for itself and its children, the right to write outside some directories."""
+"""Landlock: a process gives up, for itself and its children, the right to write outside of some directories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ON_FILES = (1 << 1) | _TRUNCATE
 
 
 def version() -> int:
-    """The kernel's Landlock version; 0 where it has none."""
+    """The kernel's Landlock version; 0 if it has no Landlock."""
     try:
         return syscall("landlock_create_ruleset", None, 0, _VERSION)
     except OSError:
@@ -26,9 +26,8 @@ def version() -> int:
 
 
 def confine_writes(below: Iterable[str]) -> bool:
-    """Writing, making, renaming and removing only below these paths. False where the kernel cannot (Landlock 2 is
-    Linux 5.19: version 1 would also forbid every rename from one directory to another).
-    """
+    """Restricts writing, creating, renaming and removing to these paths. Returns False where the kernel has no Landlock
+    2 (Linux 5.19), since version 1 would also forbid every rename from one directory to another."""
     known = version()
     if known < 2:
         return False

@@ -1,4 +1,4 @@
-"""Network links, addresses and routes, by netlink messages (a `ip` command costs some milliseconds each, these 0.1)."""
+"""Network links, addresses and routes, by netlink messages: one takes 0.1 ms, where an `ip` command takes some ms."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _UP, _NOARP, _MULTICAST = 1, 0x80, 0x1000
 _MAIN_TABLE, _STATIC, _UNIVERSE, _LINK_SCOPE, _UNICAST, _ONLINK = 254, 4, 0, 253, 1, 4
 _GET_MTU, _GET_INDEX = 0x8921, 0x8933
 IPV4_ADDRESSES, IPV4_ROUTES = 0x10, 0x40
-"""The multicast groups of netlink that tell of IPv4 addresses and routes which come and go."""
+"""The multicast groups of netlink that report IPv4 addresses and routes which come and go."""
 
 
 def loopback_up() -> None:
-    """Bring `lo` of this network namespace up."""
+    """Brings `lo` of this network namespace up."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", _UP | 64))
 
 
 class Netlink:
-    """A route socket into the network namespace in which it is made, wherever its process goes later."""
+    """A netlink socket. It stays in the network namespace in which it was made, also when its process leaves that."""
 
     def __init__(self, groups: int = 0) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
@@ -38,24 +38,25 @@ class Netlink:
             self._socket.bind((0, groups))
 
     def close(self) -> None:
-        """End it."""
+        """Closes the socket."""
         self._socket.close()
 
     def fileno(self) -> int:
-        """The descriptor, to wait for what the groups tell."""
+        """The descriptor, to poll for reports of the groups."""
         return self._socket.fileno()
 
     def add_bridge(self, name: str, mac: bytes) -> None:
-        """A bridge, up. Without ports it is a device that holds an address and a subnet."""
+        """Adds a bridge and brings it up. A bridge without ports is a device that holds an address and a subnet."""
         info = _nest(_LINKINFO, _attribute(_INFO_KIND, b"bridge"))
         body = _link(flags=_UP) + _text(_IFNAME, name) + _attribute(_ADDRESS, mac) + info
         self._do(_NEWLINK, _CREATE | _EXCL, body, f"bridge {name}")
 
     def add_veth(self, name: str, peer: str, peer_netns: int, mac: bytes, mtu: int) -> None:
-        """A pair: `name` here, up, and `peer` in another network namespace, to be brought up there.
+        """Adds a veth pair: `name` here, which is up, and `peer` in another network namespace, where it is brought up
+        later.
 
-        Neither end speaks or hears ARP or multicast. To a link without ARP the kernel sends all with the link's own
-        hardware address as the receiver's, so both ends have the same one, and nobody can learn another.
+        Neither end uses ARP or multicast. On a link without ARP the kernel sends every packet to the link's own
+        hardware address, so both ends have the same address, and nobody can learn another.
         """
         both = _number(_MTU, mtu) + _attribute(_ADDRESS, mac)
         here, there = (_link(flags=up | _NOARP, changed=up | _NOARP | _MULTICAST) for up in (_UP, 0))
@@ -65,38 +66,40 @@ class Netlink:
         self._do(_NEWLINK, _CREATE | _EXCL, here + _text(_IFNAME, name) + both + info, f"veth {name}")
 
     def up(self, index: int) -> None:
-        """Bring a link up."""
+        """Brings a link up."""
         self._do(_NEWLINK, 0, _link(index=index, flags=_UP), "bringing a link up")
 
     def index(self, name: str) -> int:
-        """The number of a link of this namespace."""
+        """The index of a link of this namespace."""
         answer = fcntl.ioctl(self._socket, _GET_INDEX, struct.pack("16si20x", name.encode(), 0))
         return int(struct.unpack_from("i", answer, 16)[0])
 
     def mtu(self, name: str) -> int:
-        """The largest packet that a link of this namespace takes."""
+        """The MTU of a link of this namespace, in bytes."""
         answer = fcntl.ioctl(self._socket, _GET_MTU, struct.pack("16si20x", name.encode(), 0))
         return int(struct.unpack_from("i", answer, 16)[0])
 
     def add_address(self, index: int, address: str, prefix: int) -> None:
-        """An IPv4 address for a link."""
+        """Gives a link an IPv4 address."""
         raw = socket.inet_aton(address)
         body = struct.pack("BBBBI", socket.AF_INET, prefix, 0, 0, index)
         both = _attribute(_IFA_LOCAL, raw) + _attribute(_IFA_ADDRESS, raw)
         self._do(_NEWADDR, _CREATE | _EXCL, body + both, f"address {address}")
 
     def add_host_route(self, address: str, index: int, source: str) -> None:
-        """One IPv4 address lies behind a link, and is spoken to from `source`, an address of this namespace."""
+        """Adds a route to one IPv4 address behind a link. Packets to it come from `source`, an address of this
+        namespace."""
         body = _route(32, _LINK_SCOPE) + _attribute(_DST, socket.inet_aton(address)) + _number(_OIF, index)
         self._do(_NEWROUTE, _CREATE, body + _attribute(_PREFSRC, socket.inet_aton(source)), f"route to {address}")
 
     def add_default_route(self, gateway: str, index: int) -> None:
-        """The IPv4 default route, by a gateway behind this link, whatever the link's own subnet is."""
+        """Adds the IPv4 default route through a gateway behind this link, which need not be in the link's own
+        subnet."""
         body = _route(0, _UNIVERSE, _ONLINK) + _number(_OIF, index)
         self._do(_NEWROUTE, _CREATE, body + _attribute(_GATEWAY, socket.inet_aton(gateway)), f"route by {gateway}")
 
     def delete(self, name: str) -> None:
-        """Remove a link (of a pair, both ends); none there is fine."""
+        """Removes a link, and with one end of a veth pair the other. A link that does not exist is no error."""
         try:
             self._do(_DELLINK, 0, _link() + _text(_IFNAME, name), f"link {name}")
         except OSError as error:
@@ -104,7 +107,7 @@ class Netlink:
                 raise
 
     def addresses(self) -> list[tuple[int, str, int]]:
-        """All IPv4 addresses of this namespace: index of the link, address, length of its prefix."""
+        """All IPv4 addresses of this namespace, each as the link's index, the address and its prefix length."""
         self._send(_GETADDR, _DUMP, struct.pack("BBBBI", socket.AF_INET, 0, 0, 0, 0))
         found: list[tuple[int, str, int]] = []
         while True:
@@ -118,14 +121,14 @@ class Netlink:
                 answer = answer[(length + 3) & ~3 :]
 
     def drain(self) -> None:
-        """Take what the groups have told, unread."""
+        """Discards the pending reports of the groups."""
         try:
             while self._socket.recv(1 << 16, socket.MSG_DONTWAIT):
                 pass
         except BlockingIOError:
             pass
         except OSError as error:
-            if error.errno != errno.ENOBUFS:  # some of it was lost, which is as good
+            if error.errno != errno.ENOBUFS:  # some reports were lost, which does not matter
                 raise
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Large payloads in memory that processes share: a memfd, passed by its descriptor.
+"""Large payloads in shared memory: a memfd, passed by its descriptor.
 
-It is written once and then sealed: nobody, its maker neither, can change or shrink it, so whoever maps it is safe from
-whoever made it. Readers map it privately: what they write is theirs alone.
+It is written once and then sealed. Nobody can change or shrink it after that, not even its maker, so a process can map
+it without trusting who made it. Readers map it privately: what they write there stays their own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WRITE_BYTES = 64 * 1024 * 1024
 
 
 def make(pieces: Iterable[bytes | memoryview]) -> int:
-    """A sealed memfd that holds the pieces. Raises `OSError` where memory lacks."""
+    """Makes a sealed memfd that holds the pieces. Raises `OSError` when memory is short."""
     fd = os.memfd_create("inrush-payload", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         for piece in pieces:
@@ -33,8 +33,8 @@ def make(pieces: Iterable[bytes | memoryview]) -> int:
 
 
 def sealed_size(fd: int) -> int:
-    """Bytes of a memfd that somebody passed. Raises `ValueError` if it could still be changed, or is something else: a
-    file, a pipe, a directory, a device, or a memfd on huge pages, whose holes kill the process that reads them."""
+    """The size in bytes of a memfd that somebody passed. Raises `ValueError` if it is not sealed, or is something else:
+    a file, a pipe, a directory, a device, or a memfd on huge pages, whose holes kill the process that reads them."""
     try:
         seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
         found = os.fstat(fd)
@@ -49,7 +49,7 @@ def sealed_size(fd: int) -> int:
 
 @functools.cache
 def _device() -> int:
-    """The kernel's own file system, on which all memfds are but those on huge pages."""
+    """The device number of the kernel's internal tmpfs, which holds all memfds except those on huge pages."""
     fd = os.memfd_create("inrush-device", os.MFD_CLOEXEC)
     try:
         return os.fstat(fd).st_dev
@@ -58,16 +58,16 @@ def _device() -> int:
 
 
 def reopened(fd: int) -> int:
-    """Another descriptor of the same file, for reading, with an offset of its own. It never waits: whoever made the
-    file may hold a lease on it, and then this raises `BlockingIOError`."""
+    """Opens the file again, for reading, with an offset of its own. If whoever made the file holds a lease on it, this
+    raises `BlockingIOError` instead of waiting."""
     again = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(again, True)
     return again
 
 
 def mapped(fd: int, size: int) -> memoryview:
-    """All of a file; what is written there stays here. The memory goes when nothing refers to it any more. Of an empty
-    file there is nothing to map, which is no error."""
+    """Maps a file of `size` bytes privately: what is written to the view stays in this process. The memory is unmapped
+    when nothing refers to the view any more. An empty file gives an empty view."""
     if not size:
         return memoryview(bytearray())
     return memoryview(mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE))

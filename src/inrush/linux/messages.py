@@ -1,13 +1,12 @@
-"""JSON messages with descriptors over a SOCK_SEQPACKET pair: agent ⇄ launcher, launcher ⇄ zygote, launcher ⇄
-container's first process.
+"""JSON messages with descriptors over a SOCK_SEQPACKET pair: agent ⇄ launcher, launcher ⇄ template, launcher ⇄ process
+of a container.
 
-A message is one packet, so there is nothing to cut. Where the receiver asked for credentials, the kernel says which
-process sent it, by that process's id as the receiver sees it.
+A message is one packet, so messages need no framing. If the receiver asked for credentials, the kernel adds the id of
+the sending process, as the receiver's pid namespace shows it.
 
-The sender may be hostile. `receive` owns every descriptor from the moment the kernel hands it over: either it returns
-a well-formed message whose caller owns them, or it has closed all of them. A hostile sender can also choose what is
-closed: closing the last descriptor of a TCP socket waits for its data for as long as SO_LINGER says, so `discard` takes
-that option away first.
+The sender may be hostile. `receive` owns every descriptor from the moment the kernel delivers it: either it returns a
+well-formed message whose caller owns them, or it has closed all of them. Closing can be hostile too: closing the last
+descriptor of a TCP socket waits for its data for as long as SO_LINGER says, so `discard` clears that option first.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from typing import Any, NamedTuple
 
 LIMIT_BYTES = 512 * 1024
 MAX_DESCRIPTORS = 253
-"""The kernel lets no message carry more (SCM_MAX_FD), so none is ever left out for want of space here."""
+"""The most descriptors that the kernel lets a message carry (SCM_MAX_FD), so a buffer for them is always enough."""
 _SPACE = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4) + socket.CMSG_SPACE(12)
 _SO_PASSRIGHTS = 83
 _NO_LINGER = struct.pack("ii", 0, 0)
 
 
 class Received(NamedTuple):
-    """`body` is None when the other side is gone, and then there are no descriptors; `pid` is 0 without credentials.
-    The caller owns the descriptors."""
+    """A message. `body` is None when the other side is gone, and then there are no descriptors; `pid` is 0 without
+    credentials. The caller owns the descriptors."""
 
     body: dict[str, Any] | None
     fds: list[int]
@@ -41,7 +40,7 @@ class Received(NamedTuple):
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends that take messages up to `LIMIT_BYTES`."""
+    """Makes two connected ends that take messages up to `LIMIT_BYTES`."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * LIMIT_BYTES)
@@ -49,41 +48,39 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def raised(end: socket.socket, low: int = 300) -> socket.socket:
-    """The same end under a number from `low` on, out of the way of what a program is to find as 0 to 3."""
+    """Moves an end to a descriptor of at least `low`, since 0 to 3 are set up for the program that will be executed."""
     with end:
         return socket.socket(fileno=fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, low))
 
 
 def want_credentials(end: socket.socket, descriptors: bool = False) -> None:
-    """Messages that arrive here name their sender, and bring no `descriptors` unless they may. Set it before anything
-    is sent.
-    """
+    """Has the kernel add credentials to messages that arrive here, and refuse descriptors unless `descriptors`. It must
+    be called before anything is sent."""
     end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     if not descriptors:
         refuse_descriptors(end)
 
 
 def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = (), wait: bool = True) -> None:
-    """One message. Raises `OSError` when the other side is gone, or `BlockingIOError` when an end is full that is
-    non-blocking, or that is not to `wait`.
-    """
+    """Sends one message. Raises `OSError` when the other side is gone, and `BlockingIOError` when the queue is full and
+    the end is non-blocking or `wait` is False."""
     data = json.dumps(body, separators=(",", ":")).encode()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     end.sendmsg([data], rights, socket.MSG_NOSIGNAL | (0 if wait else socket.MSG_DONTWAIT))
 
 
 def refuse_descriptors(end: socket.socket) -> None:
-    """Nobody can pass descriptors to this end, where the kernel can refuse them (Linux 6.16): the sender is told EPERM.
-    Older kernels deliver them, and `receive` with `descriptors=0` closes them."""
+    """Has the kernel refuse descriptors sent to this end: the sender gets EPERM (Linux 6.16). Older kernels deliver
+    them, and `receive` with `descriptors=0` closes them."""
     with suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
 
 
 def receive(end: socket.socket, wait: bool = True, descriptors: int = MAX_DESCRIPTORS) -> Received:
-    """The next message, with at most so many descriptors.
+    """Receives the next message, with at most `descriptors` descriptors.
 
-    Raises `ValueError` for a message that was cut, is no JSON object, or has too many descriptors; what it brought is
-    closed. Without `wait`, or with a non-blocking end: `BlockingIOError` when there is none yet.
+    Raises `ValueError` for a message that was truncated, is no JSON object, or has too many descriptors, and closes the
+    descriptors. Raises `BlockingIOError` when there is no message yet and the end is non-blocking or `wait` is False.
     """
     how = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
     data, controls, flags, _ = end.recvmsg(LIMIT_BYTES, _SPACE, how)
@@ -118,13 +115,13 @@ def _body(data: bytes, flags: int) -> dict[str, Any] | None:
 
 
 def close_all(fds: Sequence[int]) -> None:
-    """Close descriptors that a message brought."""
+    """Closes descriptors of a message from a trusted sender."""
     for fd in fds:
         os.close(fd)
 
 
 def discard(fds: Sequence[int]) -> None:
-    """Close descriptors that a hostile sender chose, without waiting for what it put into them."""
+    """Closes descriptors of a message from an untrusted sender, without waiting for data in sockets among them."""
     for fd in fds:
         with suppress(OSError):
             if stat.S_ISSOCK(os.fstat(fd).st_mode):
@@ -142,8 +139,8 @@ def _disarm(fd: int) -> None:
 
 
 def drain(end: socket.socket) -> None:
-    """Close an end, and first all that is queued on it with a descriptor: the kernel would close those by itself, but
-    would wait where `discard` does not."""
+    """Closes an end, and before that the descriptors in its queue, by `discard`: if the kernel closed them, it could
+    wait."""
     with suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
     while True:

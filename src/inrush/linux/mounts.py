@@ -1,8 +1,7 @@
-"""Mounts: the classic call, and the newer ones that make a mount as a descriptor and attach it later, anywhere.
+"""Mounts: the classic call, and the newer ones that make a mount as a descriptor and attach it later.
 
-A *detached* mount is a descriptor that no path leads to. One process may make it (with the rights to), and another,
-in its own mount namespace, attach it: that is how the unprivileged child of a zygote gets the root that the launcher
-made.
+A *detached* mount is a descriptor of a mount that is attached nowhere. One process can make it, in the mount namespace
+in which it has the right to, and another can attach it in its own: so a berth gets the root that the launcher made.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _AT_FDCWD = -100
 _AT_RECURSIVE, _AT_EMPTY_PATH, _CLOEXEC = 0x8000, 0x1000, 0x80000
 _SET_FLAG, _SET_STRING, _SET_FD, _CREATE, _RECONFIGURE = 0, 1, 5, 6, 7
 _PICK = 0x1 | 0x8
-"""Close on exec; the descriptor itself is meant."""
+"""FSPICK_CLOEXEC and FSPICK_EMPTY_PATH."""
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
@@ -35,17 +34,17 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
 
 
 def unmount(target: str) -> None:
-    """Detach lazily: it goes when nobody uses it any more."""
+    """Detaches a mount lazily: the kernel removes it when nobody uses it any more."""
     checked(libc.umount2(target.encode(), 2), f"umount {target}")
 
 
 def make_private() -> None:
-    """Nothing that this mount namespace does reaches another, nor the other way round."""
+    """Stops all propagation of mounts between this mount namespace and others."""
     mount("", "/", "", REC | PRIVATE)
 
 
 def pivot_into(path: str) -> None:
-    """Make `path` (a mount) the root of this mount namespace, and let the old root go."""
+    """Makes `path` (a mount) the root of this mount namespace, and detaches the old root."""
     os.chdir(path)
     syscall("pivot_root", b".", b".")
     unmount(".")
@@ -53,7 +52,7 @@ def pivot_into(path: str) -> None:
 
 
 def clone_tree(path: str, recursive: bool = False) -> int:
-    """A detached copy of the mount at `path`, beginning there."""
+    """A detached copy of the mount at `path`, with `path` as its root."""
     flags = 1 | _CLOEXEC | (_AT_RECURSIVE if recursive else 0)
     return syscall("open_tree", _AT_FDCWD, path.encode(), flags, what=f"open_tree {path}")
 
@@ -64,18 +63,18 @@ def clone_of(mount_fd: int) -> int:
 
 
 def set_attributes(mount_fd: int, attributes: int, userns_fd: int = 0) -> None:
-    """Change a detached mount: read-only, or owners mapped through a user namespace (`ATTR_IDMAP`)."""
+    """Sets attributes of a detached mount. With `ATTR_IDMAP`, its owners are mapped through a user namespace."""
     request = struct.pack("QQQQ", attributes, 0, 0, userns_fd)
     syscall("mount_setattr", mount_fd, b"", _AT_EMPTY_PATH, request, len(request))
 
 
 def attach(mount_fd: int, path: str) -> None:
-    """Attach a detached mount at `path`, which must exist."""
+    """Attaches a detached mount at `path`, which must exist."""
     syscall("move_mount", mount_fd, b"", _AT_FDCWD, path.encode(), 4, what=f"move_mount to {path}")
 
 
 def detached(kind: str, options: Sequence[tuple[str, str | int | None]] = (), attributes: int = 0) -> int:
-    """A new file system as a detached mount. An option's value is a string, a descriptor, or None for a flag."""
+    """Makes a new file system as a detached mount. An option's value is a string, a descriptor, or None for a flag."""
     fs = syscall("fsopen", kind.encode(), 1, what=f"fsopen {kind}")
     try:
         for key, value in options:
@@ -87,10 +86,11 @@ def detached(kind: str, options: Sequence[tuple[str, str | int | None]] = (), at
 
 
 def seal(mount_fd: int) -> None:
-    """Make the file system of a mount read-only, for all its mounts and whoever has a file or directory of it open.
+    """Makes the file system of a mount read-only, in all its mounts and for everybody who has a file or directory of it
+    open.
 
-    Raises `OSError` (`EBUSY`) where a file is still open for writing, or mapped so. From then on only who may mount in
-    the user namespace that made it can change that.
+    Raises `OSError` (`EBUSY`) while a file is open for writing, or mapped so. Only a process with CAP_SYS_ADMIN in the
+    user namespace that made the file system can undo it.
     """
     fs = syscall("fspick", mount_fd, b"", _PICK, what="fspick")
     try:

@@ -1,8 +1,8 @@
-"""Opening what others named, without being led anywhere else: openat2(2), relative to a directory that is open.
+"""Opens paths that untrusted code chose, by openat2(2) relative to an open directory.
 
-A path is a wish of whoever wrote it. Opened here it leads below the directory or nowhere: no symbolic link is followed,
-on the way or at its end, nor one of /proc's magic links, and `..` does not leave. What was opened is then changed by
-its descriptor, so that nobody can put something else in its place meanwhile.
+Such a path leads below the directory, or opening it fails: no symbolic link is followed, on the way or at its end, nor
+a magic link of /proc, and `..` cannot leave the directory. What was opened is then changed through its descriptor, so
+that nobody can put something else in its place meanwhile.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from inrush.linux.calls import checked, libc, syscall
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 PLACE = os.O_PATH
-"""How to open what is only bound or handed on: such a descriptor can be neither read nor written."""
+"""Flags for opening what is only mounted or passed on: the descriptor can be neither read nor written."""
 
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 2, 4, 8
 _EMPTY_PATH = 0x1000
 
 
 def open_beneath(directory: int, path: str, flags: int = DIRECTORY, *, links: bool = False) -> int:
-    """A descriptor of `path` below `directory`. With `links`, symbolic links are followed that stay below it. Raises
-    `OSError`: ELOOP for a link, EXDEV for what is outside.
-    """
+    """Opens `path` below `directory`. With `links`, symbolic links that stay below it are followed. Raises `OSError`:
+    ELOOP for a link, EXDEV for a path that leads outside."""
     if "\0" in path:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     resolve = _BENEATH | _NO_MAGICLINKS | (0 if links else _NO_SYMLINKS)
@@ -34,15 +33,16 @@ def open_beneath(directory: int, path: str, flags: int = DIRECTORY, *, links: bo
 
 
 def open_entry(directory: int, name: str) -> int:
-    """A descriptor of one entry of a directory, which may be of any kind: a symbolic link is opened itself."""
+    """Opens one entry of a directory, of any kind, with `O_PATH`. Of a symbolic link it opens the link itself."""
     return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
 
 
 def change_owner(fd: int, uid: int, gid: int) -> None:
-    """chown of what is open, however it was opened."""
+    """Changes the owner of an open file, also one opened with `O_PATH`."""
     checked(libc.fchownat(fd, b"", ctypes.c_uint(uid), ctypes.c_uint(gid), _EMPTY_PATH), "fchownat")
 
 
 def by_descriptor(fd: int) -> str:
-    """A path that means what is open, for calls that take no descriptor; nothing that was renamed can change that."""
+    """A path of the open file itself, for calls that take no descriptor. Renaming files does not change what it
+    means."""
     return f"/proc/self/fd/{fd}"

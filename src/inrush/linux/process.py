@@ -1,4 +1,5 @@
-"""One process and itself: death with its parent, what others may see of it, what it has open, its huge pages."""
+"""Attributes of the calling process: its end with its parent, who may inspect it, its title, its descriptors, its huge
+pages."""
 
 from __future__ import annotations
 
@@ -15,18 +16,18 @@ _HUGE = 2 << 20
 
 
 def die_with_parent(signum: int = signal.SIGKILL) -> None:
-    """Get `signum` when the parent dies. Forgotten by the kernel when credentials change: call it after."""
+    """Has the kernel send `signum` when the parent dies. A change of credentials resets that, so call it afterwards."""
     prctl(_PDEATHSIG, signum)
 
 
 def adopt_orphans() -> None:
-    """Descendants whose parent has died become children of this process."""
+    """Makes descendants whose parent has died children of this process."""
     prctl(_SUBREAPER, 1)
 
 
 def end_children() -> None:
-    """Kill all children and wait for them. One that is killed may just have made another child of ours
-    (`namespaces.fork_sibling`): so, after each that ends, all that are there now."""
+    """Kills all children and waits for them. A child may make another child of this process just before it is killed
+    (`namespaces.fork_sibling`), so the list of children is read again after each end."""
     while True:
         with open("/proc/thread-self/children") as file:
             children = file.read().split()
@@ -40,22 +41,22 @@ def end_children() -> None:
 
 
 def hide_memory() -> None:
-    """No ptrace and no /proc/PID/mem for processes of the same user."""
+    """Forbids processes of the same user to ptrace this one, or to read its /proc/PID/mem."""
     prctl(_DUMPABLE, 0)
 
 
 def show_memory() -> None:
-    """Undo `hide_memory`, as exec does: others of the same user may look at this process, and join its namespaces."""
+    """Undoes `hide_memory`, as exec does: processes of the same user may inspect this one, and join its namespaces."""
     prctl(_DUMPABLE, 1)
 
 
 def no_new_privileges() -> None:
-    """exec never again gives privileges (set-user-id, file capabilities)."""
+    """Stops exec from giving privileges (set-user-id, file capabilities), for good."""
     prctl(_NO_NEW_PRIVS, 1)
 
 
 def work_in(path: str) -> None:
-    """Make `path` the working directory. Where an image has none of that name, it is made, as `WORKDIR` does."""
+    """Makes `path` the working directory. It is created if it does not exist, as `WORKDIR` does."""
     try:
         os.chdir(path)
     except FileNotFoundError:
@@ -64,7 +65,7 @@ def work_in(path: str) -> None:
 
 
 def set_title(title: str) -> None:
-    """What `ps` shows, in place of the command line, which others may read and which names paths."""
+    """Sets what `ps` shows, in place of the command line, which contains paths and which every user can read."""
     name = ctypes.create_string_buffer(title.encode()[:15])
     prctl(_NAME, ctypes.addressof(name))
     with open("/proc/self/stat") as file:
@@ -77,7 +78,7 @@ def set_title(title: str) -> None:
 
 
 def close_descriptors(keep: set[int]) -> None:
-    """Close every open descriptor from 3 on that is not in `keep`."""
+    """Closes every open descriptor from 3 on that is not in `keep`."""
     low = 3
     for fd in sorted(k for k in keep if k >= 3):
         os.closerange(low, fd)
@@ -95,8 +96,8 @@ def alive(pidfd: int) -> bool:
 
 
 def proportional_mib(pid: int) -> float:
-    """Memory of a process: its own, and its part of what it shares; all that is resident where the kernel does not tell
-    more."""
+    """The proportional set size of a process in MiB: its own memory, and its share of what it shares. Its resident set
+    size if the kernel does not tell that, and 0 if it tells nothing."""
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
             return int(next(line for line in file if line.startswith("Pss:")).split()[1]) / 1024
@@ -110,9 +111,9 @@ def proportional_mib(pid: int) -> float:
 
 
 def collapse_memory() -> int:
-    """Put private memory on huge pages, so that a fork copies fewer page tables; returns how many pages that gave.
+    """Moves private memory to huge pages, so that a fork copies fewer page tables. Returns the number of huge pages.
 
-    Kernels before 6.1 refuse, which costs speed only."""
+    Kernels before 6.1 refuse, and then forks are slower."""
     done = 0
     with open("/proc/self/maps") as maps:
         lines = maps.read().splitlines()

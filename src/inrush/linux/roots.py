@@ -1,12 +1,12 @@
-"""Moving a process into a root of its own: /proc, /dev, /sys, /tmp and binds around a root that was made elsewhere.
+"""Moves a process into a root of its own: a root that was made elsewhere, with /proc, /dev, /sys, /tmp and binds.
 
-Two steps, by trusted code alone. `enter` runs with the rights of who owns the layers and the binds, and pivots into
-them. `lock` runs in a lesser user namespace: its copy of the mounts is locked by the kernel, so that nobody below can
-change what any of them allows, take one away, or look beneath it.
+Trusted code does it in two steps. `enter` runs with the rights of the owner of layers and binds, and pivots into the
+root. `lock` runs in a lesser user namespace: it copies the mount namespace, and the kernel locks the mounts in the
+copy, so that no process below can change their flags, unmount one, or look beneath it.
 
-The new root holds files of others, whose symbolic links must not steer a mount. So everything that must come from
-the old root is taken as a detached mount first, then the root is changed, and only then is all attached, by paths of
-the new root.
+The new root holds untrusted files, whose symbolic links must not redirect a mount. So everything that comes from the
+old root is first taken as a detached mount, then the root is changed, and only then are the mounts attached, by paths
+of the new root.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ _QUIET = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | mounts.ATTR_NOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Beneath:
-    """Detached mounts of a procfs in which nobody lives, and of the sysfs of no network (-1: none). Those of the new
-    namespaces are mounted over them: the kernel gives those only to who sees whole ones."""
+    """Detached mounts of the procfs of an empty pid namespace, and of the sysfs of an empty network namespace (-1:
+    none). Those of a container's own namespaces are mounted over them, since the kernel permits that only in a mount
+    namespace that has an unobscured procfs and sysfs."""
 
     proc: int
     sys: int
 
     def copied(self) -> Beneath:
-        """For one root."""
+        """Copies of both mounts, to attach in one root."""
         return Beneath(mounts.clone_of(self.proc), mounts.clone_of(self.sys) if self.sys >= 0 else -1)
 
 
 def take_nodes(names: Iterable[str] = NODES, below: str = "/dev") -> dict[str, int]:
-    """Detached mounts of device nodes below /dev; those that do not exist are left out."""
+    """Detached mounts of device nodes, by their names below /dev. Nodes that do not exist are left out."""
     nodes: dict[str, int] = {}
     for name in names:
         with contextlib.suppress(FileNotFoundError):
@@ -46,7 +47,7 @@ def take_nodes(names: Iterable[str] = NODES, below: str = "/dev") -> dict[str, i
 
 
 def relative(devices: Iterable[str]) -> tuple[str, ...]:
-    """Names below /dev of device paths."""
+    """The names below /dev of device paths."""
     return tuple(path.removeprefix("/dev/") for path in devices)
 
 
@@ -58,10 +59,9 @@ def enter(
     owner: int,
     beneath: Beneath,
 ) -> None:
-    """Make `root_fd` the root. `binds` are (detached mount, path, is a directory). `nodes` are the devices of a
-    fresh /dev; None takes over the /dev of the present root, all but its shm and pts. What is made belongs to the user
-    `owner`.
-    """
+    """Makes `root_fd` the root. `binds` are (detached mount, path, is a directory). `nodes` are the devices of a new
+    /dev; None takes over the /dev of the present root, except its shm and pts. Missing mount points are created, and
+    belong to the user `owner`."""
     below = beneath.copied()
     dev = mounts.clone_tree("/dev", recursive=True) if nodes is None else _fresh_dev()
     mounts.attach(root_fd, "/tmp")  # noqa: S108 (a mount point that both a host and an image have)
@@ -77,17 +77,16 @@ def enter(
 
 
 def lock() -> None:
-    """In the namespaces of a berth, all but its mounts: lock the mounts, and show its processes and its network. The
-    settings of the kernel are read-only: user 0 may write what belongs to its network namespace, even without
-    capabilities, and the namespace serves others later.
-    """
+    """Locks the mounts, and mounts the procfs and sysfs of the berth's namespaces, all of which the process has joined
+    but for the mount namespace. /proc/sys is read-only: user 0 could change settings of the network namespace there
+    even without capabilities, and other containers use that namespace later."""
     links.loopback_up()
     namespaces.unshare(namespaces.NEWNS)
     _show(detached_proc(), "/proc")
     settings = mounts.clone_tree("/proc/sys")
     mounts.set_attributes(settings, mounts.ATTR_RDONLY)
     _show(settings, "/proc/sys")
-    if (sys := detached_sys()) >= 0:  # where the node's own /sys is not whole, containers see the one beneath
+    if (sys := detached_sys()) >= 0:  # where the kernel gives no sysfs, containers see the one of `Beneath`
         _show(sys, "/sys")
 
 
@@ -97,12 +96,12 @@ def _show(fd: int, path: str) -> None:
 
 
 def detached_proc() -> int:
-    """The processes of this pid namespace."""
+    """A detached procfs of this pid namespace."""
     return mounts.detached("proc", attributes=_QUIET)
 
 
 def detached_sys() -> int:
-    """The sysfs of this network namespace; -1 where the kernel does not give it."""
+    """A detached, read-only sysfs of this network namespace; -1 where the kernel refuses it."""
     try:
         return mounts.detached("sysfs", attributes=_QUIET | mounts.ATTR_RDONLY)
     except OSError:
@@ -110,13 +109,13 @@ def detached_sys() -> int:
 
 
 def host_files(hostname: str) -> dict[str, str]:
-    """Files of /etc that name a host."""
+    """The contents of /etc/hostname and /etc/hosts, by file name."""
     hosts = f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
     return {"hostname": f"{hostname}\n", "hosts": hosts}
 
 
 def unnamed_host() -> dict[str, int]:
-    """The same files of the present root, which is one's own, made anew, and open until `name_host`."""
+    """Creates empty /etc/hostname and /etc/hosts in this root, and returns their descriptors for `name_host`."""
     files = {}
     for name in host_files(""):
         with contextlib.suppress(FileNotFoundError):
@@ -126,14 +125,14 @@ def unnamed_host() -> dict[str, int]:
 
 
 def name_host(files: Mapping[str, int], hostname: str) -> None:
-    """What is in them, now that the name is known."""
+    """Writes the host name into the files that `unnamed_host` opened, and closes them."""
     for name, fd in files.items():
         os.write(fd, host_files(hostname)[name].encode())
         os.close(fd)
 
 
 def make_dev() -> None:
-    """A /dev as containers have it, over the present one: `enter` takes it over from then on."""
+    """Mounts a /dev as containers have it over the present one, for `enter` to take over."""
     nodes = take_nodes()
     _attach(_fresh_dev(), "/dev", 0)
     _furnish_dev(nodes, 0)
@@ -150,7 +149,7 @@ def _attach(fd: int, path: str, owner: int, is_directory: bool = True) -> None:
 
 
 def _make_way(path: str, owner: int) -> None:
-    """Directories on the way to `path`, and it; those that are missing are made for `owner`."""
+    """Creates the missing directories of `path`, which belong to `owner`."""
     if path in ("", "/") or os.path.isdir(path):
         return
     _make_way(os.path.dirname(path), owner)
@@ -178,7 +177,7 @@ def _furnish_dev(nodes: Mapping[str, int] | None, owner: int) -> None:
             _attach(fd, "/dev/" + name, 0, is_directory=False)
     _attach(_tmpfs(owner, None), "/dev/shm", owner)  # noqa: S108
     mounts.mount("devpts", "/dev/pts", "devpts", mounts.NOSUID | mounts.NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
-    # Siblings share this tmpfs by clone, so none may change what is in it. (Nodes are mounts of their own, and stay
-    # writable.)
+    # Other containers have clones of this tmpfs, so none may change it. Its nodes are mounts of their own, and stay #
+    # writable.
     flags = mounts.BIND | mounts.REMOUNT | mounts.RDONLY | mounts.NOSUID | mounts.NOEXEC
     mounts.mount("", "/dev", "", flags)

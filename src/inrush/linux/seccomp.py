@@ -1,15 +1,14 @@
-"""The filter of system calls under which containers run: a list of what is refused, as a BPF program.
+"""The seccomp filter under which containers run: a list of refused system calls, as a BPF program.
 
-Refused is what only matters to who administers a machine, what has a history of holes, and what the namespaces have
-already made useless: mounting, namespaces, modules, tracing, keys, io_uring, bpf, clocks. `clone3` answers ENOSYS,
-so that libc uses `clone`, whose flags the filter can read: a clone into new namespaces is refused. Sockets of kinds
-that no namespace confines are refused too. Setting SO_LINGER succeeds and changes nothing: whoever closes the last
-descriptor of a TCP socket waits for as long as it says, and that may be a process to which the descriptor was passed,
-even one that never asked for descriptors and only reads.
+The filter refuses calls that only administrators need, that have a history of vulnerabilities, or that are useless in a
+container: mounting, namespaces, modules, tracing, keys, io_uring, bpf, clocks. `clone3` fails with ENOSYS, so that libc
+uses `clone`, whose flags the filter can read: a clone into new namespaces is refused. Sockets of families that no
+namespace confines are refused too. Setting SO_LINGER succeeds without effect: closing the last descriptor of a TCP
+socket waits for as long as it says, also in a process to which the descriptor was passed.
 
-What forks containers (`template`) may besides join all namespaces of a berth at once, by the pidfd of its first
-process. It owns the user namespace that owns those of its berths, and the kernel gives it, by that, rights over a
-socket of a berth that is passed to it: so it is refused to set what belongs to a network by way of a socket.
+A template may also join all namespaces of a berth at once, by the pidfd of the berth's door. Its user owns the user
+namespace that owns the berth's network, which gives it rights over a socket that a berth passes to it. Its filter
+therefore refuses socket calls that configure a network.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from collections.abc import Mapping
 from inrush.linux.calls import MACHINE, syscall
 from inrush.linux.namespaces import ALL
 
-# name: number on x86-64 and on aarch64; None where the machine has no such call
+# Numbers on x86-64 and on aarch64; None where the machine has no such call.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
     "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
@@ -65,26 +64,28 @@ _FIRST_ARGUMENT = 16  # offset in struct seccomp_data; both machines are little-
 _SECOND_ARGUMENT, _THIRD_ARGUMENT = 24, 32
 
 _NAMESPACE_IOCTLS = (0xB7, 0xFF)
-"""Kinds of ioctl by which a namespace tells its owner, and a process its namespaces."""
+"""Types of ioctls that return the owner of a namespace, or the namespaces of a process."""
 _SOCKET_IOCTLS = 0x89
 _SOCKET_READS = (
     *(0x8901, 0x8902, 0x8903, 0x8904, 0x8905, 0x8906, 0x8907),
     *(0x8910, 0x8912, 0x8913, 0x8915, 0x8917, 0x8919, 0x891B, 0x891D, 0x8921, 0x8927, 0x8933, 0x8942),
 )
-"""Those of `linux/sockios.h` that only read, or change a socket alone."""
+"""Ioctls of `linux/sockios.h` that only read, or change nothing but the socket."""
 _ETHTOOL = 0x8946
 _REFUSED_OPTIONS = {1: (32, 33, 36), 41: (64, 65, 75), 0: (19, *range(64, 70), 96, 97)}
-"""By level: forced buffers and marks of packets; tables of packet filters, and sending under any address."""
+"""Socket options that a template may not set, by level: forced buffer sizes and packet marks; tables of packet filters,
+and sending from any address."""
 
 _Instruction = tuple[int, int, int, int]
 _PASS: list[_Instruction] = [(_RETURN, 0, 0, _ALLOW)]
 
 
 def program(allowed: tuple[str, ...] = (), template: bool = False) -> bytes:
-    """The filter, without the calls in `allowed`, or for a `template`. Empty on a machine whose numbers are not known.
+    """The filter as a BPF program, without the calls in `allowed`, or for a `template`. It is empty on a machine whose
+    call numbers are not known.
 
-    It searches by halves. Loading a filter costs the kernel a run of it for every number there is: with one comparison
-    after the other that is half a millisecond of each start.
+    It is a binary search. When a filter is loaded, the kernel runs it once for every call number; with a linear list
+    that would take half a millisecond of each start.
     """
     if MACHINE not in _ARCH:
         return b""
@@ -112,7 +113,7 @@ def program(allowed: tuple[str, ...] = (), template: bool = False) -> bytes:
         *_PASS,
     ]
     answers[_SETSOCKOPT[MACHINE]] = _socket_options(_REFUSED_OPTIONS if template else {})
-    if MACHINE == "x86_64":  # the x32 numbers, another door to the same calls
+    if MACHINE == "x86_64":  # the x32 numbers reach the same calls
         answers[_X32] = [(_RETURN, 0, 0, _ERRNO | _EPERM)]
     code: list[_Instruction] = [
         (_LOAD, 0, 0, 4),
@@ -125,7 +126,7 @@ def program(allowed: tuple[str, ...] = (), template: bool = False) -> bytes:
 
 
 def _ioctls(template: bool) -> list[_Instruction]:
-    """Refused where they ask for namespaces; for a `template` also where they set a link, a route or a neighbour."""
+    """Refuses ioctls that return namespaces; for a `template` also those that set a link, a route or a neighbour."""
     refuse: list[_Instruction] = [(_RETURN, 0, 0, _ERRNO | _EPERM)]
     kinds = [(_LOAD, 0, 0, _SECOND_ARGUMENT), (_AND, 0, 0, 0xFF00)]
     for kind in _NAMESPACE_IOCTLS:
@@ -146,7 +147,7 @@ def _ioctls(template: bool) -> list[_Instruction]:
 
 
 def _socket_options(refused: Mapping[int, tuple[int, ...]]) -> list[_Instruction]:
-    """What is `refused`, by level; and lingering, which is set to no effect."""
+    """Refuses the options in `refused`, by level, and makes setting SO_LINGER succeed without effect."""
     code: list[_Instruction] = []
     for level in sorted({_SOL_SOCKET, *refused}):
         answers = dict.fromkeys(refused.get(level, ()), _EPERM)
@@ -163,12 +164,12 @@ def _answer_if(value: int, error: int) -> list[_Instruction]:
 
 
 def _without_flags(flags: int) -> list[_Instruction]:
-    """Refused where the first argument has any of them."""
+    """Refuses a call whose first argument has any of `flags`."""
     return [(_LOAD, 0, 0, _FIRST_ARGUMENT), (_JUMP_SET, 0, 1, flags), (_RETURN, 0, 0, _ERRNO | _EPERM), *_PASS]
 
 
 def _ranges(answers: dict[int, list[_Instruction]]) -> list[tuple[int, list[_Instruction]]]:
-    """(first number, what is answered from there on) over all numbers; the last is that of all larger ones."""
+    """Ranges of call numbers, each as its first number and the instructions for it; the last has no upper end."""
     found: list[tuple[int, list[_Instruction]]] = [(0, _PASS)]
     for number, answer in sorted(answers.items(), key=lambda item: item[0]):
         if found[-1][0] == number:
@@ -191,6 +192,6 @@ def _search(ranges: list[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
 
 
 def load(code: bytes) -> None:
-    """Put this process, for good, under the filter. Needs `no_new_privileges` first."""
+    """Puts this process under the filter, for good. `no_new_privileges` must have been called before."""
     buffer = ctypes.create_string_buffer(code, len(code))
     syscall("seccomp", 1, 0, struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer)))

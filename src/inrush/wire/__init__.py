@@ -1,19 +1,19 @@
-"""The one schema: what is said between client, server, agent and (as JSON) guest.
+"""The schema of all messages between client, server and agent.
 
-Specs describe what a user asked for (`functions`, `images`, `resources`); messages are in unions, one for each way of a
-link (`client`; `to_node`, `from_node`). Fields are only ever added, with defaults, so that neighbours of different age
-understand each other. A message's tag is the name of its class, and its fields go by position.
+Specs describe what a user asked for (`functions`, `images`, `resources`). Messages are in unions, one for each
+direction of a link (`client`; `to_node`, `from_node`). Fields are only ever added, with defaults, so that programs of
+different versions understand each other. A message's tag is the name of its class, and its fields go by position.
 
 A link carries *batches*: one frame is a msgpack list of messages (`encode`, `*_decoder`). On a unix socket a frame is
-preceded by its length (`FRAME`); on a WebSocket one binary message is one frame; between server and embedded agent
-the message objects are handed over as they are.
+preceded by its length (`FRAME`); on a WebSocket one binary message is one frame; server and embedded agent pass each
+other the message objects themselves.
 
-Payloads are opaque bytes. Their first byte is the codec (`Codec`), and nobody but client and guest looks behind it.
-Messages about inputs are columnar (one message, many inputs of one call), because a message an input costs 50 µs and
-a row of a column costs one.
+Payloads are opaque bytes. Their first byte is the codec (`Codec`), and only client and guest decode what follows it.
+Messages about inputs are columnar (one message, many inputs of one call), because a message for each input costs 50 µs
+and a row of a column costs one.
 
-The rest of inrush takes names from here, as `wire.StartCall` or `from inrush.wire import StartCall`: in which file they
-are is nobody else's business (docs/architecture.md lists them).
+The rest of inrush takes names from here, as `wire.StartCall` or `from inrush.wire import StartCall`, and does not
+depend on the files that they are in (docs/architecture.md lists those).
 """
 
 from __future__ import annotations

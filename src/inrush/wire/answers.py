@@ -1,4 +1,4 @@
-"""What the server says to an ask: its one answer, or what it tells on the way and while something is followed.
+"""The server's replies to an `Ask`: one `Answer` or `Refused`, and before it, or while something is followed, reports.
 
 Each carries the `rid` of its ask.
 """
@@ -11,19 +11,23 @@ from inrush.wire.structs import Message
 
 
 class Answer(Message, frozen=True):
+    """The result of an ask, as the docstring of its body's class describes it."""
+
     rid: int
     result: Any = None
 
 
 class Refused(Message, frozen=True):
+    """The ask failed. `code` names a class of `errors`."""
+
     rid: int
     code: str
     message: str
 
 
 class Progress(Message, frozen=True):
-    """Of an ask that takes long (an image build): `kind` is `step` (text: its title), `line` (a line of output),
-    `done`, `cached`."""
+    """Progress of an image build: `kind` is `step` (`text` is its title), `line` (a line of output), `done` or
+    `cached`."""
 
     rid: int
     kind: str
@@ -31,8 +35,8 @@ class Progress(Message, frozen=True):
 
 
 class Log(Message, frozen=True):
-    """`stream` is `stdout`, `stderr`, `system` (ours) or `end` (how the container ended). `time` is in seconds since
-    the epoch."""
+    """A line of an app's log. `stream` is `stdout`, `stderr`, `system` (a line of inrush itself) or `end` (how the
+    container ended). `time` is in seconds since the epoch."""
 
     rid: int
     time: float
@@ -44,8 +48,8 @@ class Log(Message, frozen=True):
 
 
 class State(Message, frozen=True):
-    """`kind`: `container` (subject: its id, state: its new state) or `waiting` (subject: a function's name; why: what
-    its calls wait for)."""
+    """A change in an app that is followed. Of `kind` `container`, `subject` is a container's id and `state` its new
+    state; of `kind` `waiting`, `subject` is a function's name and `why` says what its calls wait for."""
 
     rid: int
     kind: str

@@ -1,9 +1,8 @@
-"""What a client asks the server, beside calls: blobs, images, apps, functions, secrets, Dicts, and what goes on.
+"""Asks: the requests of a client beside calls, about blobs, images, apps, functions, secrets, Dicts, logs and states.
 
-`Ask(rid, body)` is answered by `Answer(rid, result)` or `Refused(rid, code, message)`, of `answers.py`. One client may
-have many asks in flight; answers come in any order.
-
-What is named is looked up in the `environment` of the ask; where that is empty, in the asker's own.
+`Ask(rid, body)` is answered by `Answer(rid, result)` or `Refused(rid, code, message)` (`answers.py`). A client may have
+many asks in flight; answers come in any order. Names are looked up in the `environment` of the ask, or in the client's
+own if that is empty.
 """
 
 from __future__ import annotations
@@ -17,19 +16,20 @@ from inrush.wire.images import Recipe
 from inrush.wire.structs import Id, Message, Name
 
 MAX_BLOB_PIECE_BYTES = 32 * 1024 * 1024
-"""Of a blob that is put, in one message."""
+"""The most bytes of a blob in one `PutBlob`."""
 MAX_ASKED_IDS = 100_000
 MAX_PAIRS = 100_000
-"""Keys, or items, of one operation on a Dict."""
+"""The most keys, or items, of one operation on a Dict."""
 MAX_PARAMETERS_BYTES = 64 * 1024
 
 Pair = tuple[bytes, bytes]
 
 
 class PutBlob(Message, frozen=True):
-    """Result: the blob's id. Without `digest` the id is random. With `digest` (sha256 hex of `data`) the id is
-    `sha256-<digest>`, and the content is checked. Larger blobs than a frame go in parts: `PutBlob` with `part` > 0
-    appends to `upload`."""
+    """Stores a blob, or a piece of it. A large blob is sent in pieces: all but the final one have `last=False`, and all
+    but the first name the `upload` that the first one returned. Result: the upload's id, and after the last piece the
+    blob's id. With `digest` (sha256 hex of the whole content) that is `sha256-<digest>`, and the content is checked;
+    without, it is random."""
 
     data: Annotated[bytes, Meta(max_length=MAX_BLOB_PIECE_BYTES)]
     digest: Id = ""
@@ -38,13 +38,13 @@ class PutBlob(Message, frozen=True):
 
 
 class HasBlobs(Message, frozen=True):
-    """Result: list of those ids that the server does not have."""
+    """Result: a list of those ids that the server does not have."""
 
     ids: Annotated[tuple[Id, ...], Meta(max_length=MAX_ASKED_IDS)]
 
 
 class GetBlob(Message, frozen=True):
-    """Result: up to `limit` bytes from `offset` (bytes)."""
+    """Reads a blob. Result: up to `limit` bytes from `offset` on."""
 
     id: Id
     offset: Annotated[int, Meta(ge=0, lt=2**62)] = 0
@@ -52,9 +52,8 @@ class GetBlob(Message, frozen=True):
 
 
 class BuildImage(Message, frozen=True):
-    """Builds what is missing; result `{"image": id, "python": "3.11", "keys": [of each step]}`. Progress arrives as
-    `Progress(rid, …)`.
-    """
+    """Builds the steps of an image that are missing. Result: `{"image": id, "python": "3.11", "keys": [of each step]}`.
+    `Progress` messages come before it."""
 
     recipe: Recipe
     app: str
@@ -76,23 +75,24 @@ class StartApp(Message, frozen=True):
 
 
 class CheckApp(Message, frozen=True):
-    """Could these functions ever run here? Asked before images are built and code is sent, so only names, resources and
-    where they may run need be told. Result: null; refused as `StartApp` would be."""
+    """Checks whether these functions could ever run here. A client asks before it builds images and uploads code, so
+    the spec needs only names, resources and constraints on nodes. Result: null; it is refused as `StartApp` would
+    be."""
 
     spec: AppSpec
 
 
 class StopApp(Message, frozen=True):
-    """Ends an app by id or name: its calls are cancelled, its containers get their grace. Result: null."""
+    """Stops an app by id or name: its calls are cancelled, and its containers have their grace. Result: null."""
 
     app: str
     environment: str = ""
 
 
 class FindFunction(Message, frozen=True):
-    """Result: `{"function": id, "spec": FunctionSpec, "urls": {method: url}, "pages": {method: url by host name}}` of a
-    function or class of a deployed app (or of the caller's own app). Of the spec only what a caller needs is told:
-    name, methods and parameters."""
+    """Finds a function or class of a deployed app, or of the client's own app. Result: `{"function": id, "spec":
+    FunctionSpec, "urls": {method: url}, "pages": {method: url by host name}}`, where the spec has only what a caller
+    needs: name, methods and parameters."""
 
     app: Name
     name: Name
@@ -100,15 +100,15 @@ class FindFunction(Message, frozen=True):
 
 
 class BindClass(Message, frozen=True):
-    """The variant of a class for one set of parameters (canonical JSON object, sorted keys, bytes as {"b64": …});
-    result: a function id. The same set gives the same id."""
+    """Finds or makes the variant of a class for one set of parameters (a canonical JSON object: sorted keys, bytes as
+    {"b64": …}). Result: a function id; the same parameters give the same id."""
 
     function: Name
     parameters: Annotated[bytes, Meta(max_length=MAX_PARAMETERS_BYTES)]
 
 
 class OverrideScale(Message, frozen=True):
-    """Live override of a function's scale policy, until the next deploy; None leaves a field as it is. Result: null."""
+    """Overrides a function's scale policy until the next deploy. None leaves a field as it is. Result: null."""
 
     function: Name
     min_containers: int | None = None
@@ -118,14 +118,14 @@ class OverrideScale(Message, frozen=True):
 
 
 class FunctionStats(Message, frozen=True):
-    """Result: `{"backlog", "containers", "running_inputs", "input_headroom"}`."""
+    """Result: `{"backlog", "containers", "running_inputs", "input_headroom"}` of a function, all numbers."""
 
     function: Name
 
 
 class PutSecret(Message, frozen=True):
-    """Creates or replaces. Without a `name` the secret is anonymous and goes with the app that uses it. Result: its
-    id."""
+    """Creates a secret, or replaces it if `overwrite`. A secret without a `name` is deleted with the app that uses it.
+    Result: its id."""
 
     values: tuple[tuple[str, str], ...]
     name: Name = ""
@@ -134,7 +134,7 @@ class PutSecret(Message, frozen=True):
 
 
 class FindSecret(Message, frozen=True):
-    """Result: id of a named secret; `required` keys must be in it."""
+    """Finds a named secret, which must have the keys `required`. Result: its id."""
 
     name: Name
     required: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ class FindSecret(Message, frozen=True):
 
 
 class OpenDict(Message, frozen=True):
-    """Result: id of a named Dict."""
+    """Finds a named Dict, or makes it if it is missing and `create` is set. Result: its id."""
 
     name: Name
     create: bool = False
@@ -150,10 +150,18 @@ class OpenDict(Message, frozen=True):
 
 
 class DictOp(Message, frozen=True):
-    """One operation on a Dict. Keys and values are opaque bytes. `op`, with its arguments and result: get(keys[0]) →
-    bytes | null; put(pairs, if_absent) → bool (was it put); pop(keys[0]) → bytes | null; contains(keys[0]) → bool;
-    len() → int; items(cursor in keys[0] or none) → {"pairs": [[key, value], …], "next": bytes | null}; clear() →
-    null. Writes are acknowledged after their commit."""
+    """One operation on a Dict, whose keys and values are opaque bytes. A write is answered after its commit.
+
+    The values of `op`, with the fields that each uses and its result:
+
+        get(keys[0]) → bytes | null
+        put(pairs, if_absent) → bool: whether it was put
+        pop(keys[0]) → bytes | null
+        contains(keys[0]) → bool
+        len() → int
+        items(cursor in keys[0], or none) → {"pairs": [[key, value], …], "next": bytes | null}
+        clear() → null
+    """
 
     dict: Id
     op: Id
@@ -163,7 +171,7 @@ class DictOp(Message, frozen=True):
 
 
 class DeleteDict(Message, frozen=True):
-    """Result: null."""
+    """Deletes a named Dict with its items. Result: null."""
 
     name: Name
     environment: str = ""
@@ -176,8 +184,8 @@ class ListDicts(Message, frozen=True):
 
 
 class FollowLogs(Message, frozen=True):
-    """Lines of an app (id or name) as `Log` messages, tagged with `rid`, until `Unfollow(rid)`. With `backlog` the
-    last n lines first."""
+    """Sends the log of an app (id or name) as `Log` messages: first the last `backlog` lines, and with `follow` new
+    lines until `Unfollow(rid)`."""
 
     app: Name
     backlog: int = 0
@@ -186,14 +194,14 @@ class FollowLogs(Message, frozen=True):
 
 
 class FollowStates(Message, frozen=True):
-    """What is going on in an app, for a progress display: `State` messages tagged with `rid`, until `Unfollow(rid)`."""
+    """Sends the changes in an app as `State` messages until `Unfollow(rid)`, for a progress display."""
 
     app: Name
     environment: str = ""
 
 
 class FindCall(Message, frozen=True):
-    """Result: `{"function": id, "kind": str, "inputs": n, "done": n}` of a durable call."""
+    """Finds a durable call. Result: `{"function": id, "kind": str, "inputs": n, "done": n}`."""
 
     call: Name
 
@@ -228,4 +236,6 @@ class Ask(Message, frozen=True):
 
 
 class Unfollow(Message, frozen=True):
+    """Ends what the ask `rid` follows."""
+
     rid: int

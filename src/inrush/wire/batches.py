@@ -1,7 +1,7 @@
-"""How messages travel: in batches, each one frame.
+"""Encoding of messages in batches: a frame is a msgpack list of messages of one union.
 
-A frame is a msgpack list of messages of one union. Neighbours tell each other their `PROTOCOL` in their first message
-(`Hello`, `NodeHello`). Each union's decoder stands beside the union; what they all share is here.
+The two ends of a link tell each other their `PROTOCOL` in the first message (`Hello`, `NodeHello`). The decoder of each
+union is in the file of the union.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import msgspec
 T = TypeVar("T")
 
 PROTOCOL = 1
-"""Raised when neighbours of different versions can no longer understand each other."""
+"""The version of the protocol. It is raised when two versions of inrush can no longer understand each other."""
 
 FRAME = struct.Struct("!I")
-"""Length prefix of a frame on a byte stream; the length excludes these four bytes."""
+"""The length prefix of a frame on a byte stream; the length does not include these four bytes."""
 
 FRAME_LIMIT_BYTES = 64 * 1024 * 1024
-"""A longer frame is a protocol error, and the link is closed."""
+"""The longest frame. A longer one is a protocol error, and the link is closed."""
 
 MAX_MESSAGES = 65_536
-"""Messages of one frame."""
+"""The most messages in one frame."""
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError)
-"""What decoding a frame raises that is none: a message of another type, nested too deeply, or no msgpack at all."""
+"""The exceptions that decoding raises for a malformed frame: one of another type, nested too deeply, or not msgpack."""
 
 _encoder = msgspec.msgpack.Encoder()
 
 
 class BatchDecoder(Generic[T]):
-    """`decode` reads batches of one union. It is made when it is first used: reading all those types takes longer than
-    importing all the rest of the schema."""
+    """`decode` decodes batches of one union. It is built on first use, since that takes longer than importing the rest
+    of the schema."""
 
     def __init__(self, union: Any) -> None:
         self._union = union
@@ -47,5 +47,5 @@ class BatchDecoder(Generic[T]):
 
 
 def encode(batch: list[Any]) -> bytes:
-    """One frame's body: a batch of messages of one union."""
+    """Encodes a batch of messages of one union as the body of one frame."""
     return _encoder.encode(batch)

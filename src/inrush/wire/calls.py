@@ -1,6 +1,6 @@
-"""A call between client and server: its inputs one way, its results and items the other.
+"""Messages about a call: its inputs from client to server, its results and items back.
 
-Both sides know an input by (call, index), so that after a reconnect either may send again what the other lacks.
+Both sides identify an input by (call, index), so that after a reconnect either can resend what the other lacks.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from msgspec import Meta
 from inrush.wire.structs import Count, Id, Index, Kind, Message, Name, Payloads, Spans, Total
 
 MAX_CREDIT = 65_536
-"""Items of a generator that its consumer may have granted and not yet got."""
+"""The most items of a generator that its consumer may have granted and not yet received."""
 
 
 class StartCall(Message, frozen=True):
-    """A call, with its first inputs. `kind`: `remote` (one input), `map`, `gen` (one input that yields), `spawn`
-    (durable: owned by the server from the `Accepted` on). `total` is -1 while the client does not know it yet
-    (`EndInputs` says it). Sending the same call again, after a reconnect, is harmless: inputs are known by (call,
-    index)."""
+    """Starts a call, with its first inputs. `kind` is `remote` (one input), `map`, `gen` (one input that yields) or
+    `spawn` (durable: the server owns it from `Accepted` on). `total` is the number of inputs, or -1 while the client
+    does not know it; then `EndInputs` tells it. Sending the same call again after a reconnect changes nothing."""
 
     call: Id
     function: Id
@@ -40,22 +39,24 @@ class Inputs(Message, frozen=True):
 
 
 class EndInputs(Message, frozen=True):
+    """Tells how many inputs a call has, which was started without a `total`."""
+
     call: Id
     total: Count
 
 
 class ResumeCall(Message, frozen=True):
-    """After a reconnect: `have` are indexes (ranges [a, b)) whose results the client holds already. The server
-    answers `Resend` with what it lost, and sends the results that it still holds."""
+    """Resumes a call after a reconnect. `have` are indexes (ranges [a, b)) whose results the client holds already. The
+    server answers with a `Resend` for the inputs that it lost, and sends the results that it still holds."""
 
     call: Id
     have: Spans = ()
 
 
 class AwaitCall(Message, frozen=True):
-    """Results of a durable call, of the inputs `first` … `first + count - 1`, as `Results`; all from `first` on where
-    `count` is 0. The client may not be the one who spawned it. Who wants many asks for them bit by bit, as it takes
-    them."""
+    """Asks for `Results` of a durable call: of `count` inputs from `first` on, or of all from there if `count` is 0.
+    Any client may ask, not only the one that spawned the call. A client that wants many results asks for a few at a
+    time, which bounds what waits for it."""
 
     call: Id
     first: Index = 0
@@ -63,37 +64,37 @@ class AwaitCall(Message, frozen=True):
 
 
 class CancelCall(Message, frozen=True):
-    """Queued inputs are dropped, running ones cancelled; each ends with `CANCELLED`. `terminate` also ends their
-    containers."""
+    """Cancels a call: queued inputs are dropped and running ones interrupted, and each ends with `CANCELLED`.
+    `terminate` also ends the containers that run them."""
 
     call: Id
     terminate: bool = False
 
 
 class ForgetCall(Message, frozen=True):
-    """The client has all it wants of a call it owns (or leaves a durable one alone): the server may drop it. Cancels
-    what still runs."""
+    """The client needs nothing more of a call. The server cancels and drops a call that the client owns; a durable call
+    goes on."""
 
     call: Id
 
 
 class Grant(Message, frozen=True):
-    """The consumer of a generator takes `credit` more items."""
+    """Allows a generator to send `credit` more items."""
 
     call: Id
     credit: Annotated[int, Meta(ge=0, le=MAX_CREDIT)]
 
 
 class Accepted(Message, frozen=True):
-    """The call is known to the server; a durable one is committed. `window`: how many inputs may be without a result
-    at once."""
+    """The server has the call; a durable one is committed. `window` is how many inputs may be without a result at
+    once."""
 
     call: str
     window: int
 
 
 class CallRefused(Message, frozen=True):
-    """The call (all of it) cannot be: unknown function, queue full, and so on. Final."""
+    """The server refuses the whole call, for good: the function is unknown, the queue is full, and so on."""
 
     call: str
     code: str
@@ -101,7 +102,7 @@ class CallRefused(Message, frozen=True):
 
 
 class Results(Message, frozen=True):
-    """`indexes`, `statuses` and `payloads` are columns. A status other than OK is final too: retries are over."""
+    """Results of inputs, in columns. Every status is final: retries are over."""
 
     call: str
     indexes: tuple[int, ...]
@@ -110,7 +111,7 @@ class Results(Message, frozen=True):
 
 
 class Items(Message, frozen=True):
-    """What a generator yielded, from item `first` on; its end is a `Results`."""
+    """What a generator yielded, from item `first` on. A `Results` follows when it ends."""
 
     call: str
     first: int
@@ -118,8 +119,8 @@ class Items(Message, frozen=True):
 
 
 class Resend(Message, frozen=True):
-    """The server does not know this call, or not these inputs of it (ranges [a, b)): send `StartCall` and them
-    again."""
+    """The server does not know this call (`unknown`), or not the inputs in `ranges` ([a, b)). The client sends
+    `StartCall`, or these inputs, again."""
 
     call: str
     unknown: bool = False

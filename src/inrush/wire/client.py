@@ -1,4 +1,4 @@
-"""The link of a client and the server: how it opens, and all that is said on it, either way."""
+"""The link of client and server: the messages that open it, and the unions of both directions."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from inrush.wire.structs import Message
 
 
 class Hello(Message, frozen=True):
-    """First message of a client. `client` is made by the client and stays the same when it connects again."""
+    """The first message of a client. The client chooses its id `client`, and keeps it when it connects again."""
 
     client: str
     token: str = ""
     protocol: int = PROTOCOL
     version: str = ""
     environment: str = ""
-    """Where names are looked up that come without an environment; empty: the token's own, else `main`."""
+    """The environment in which names are looked up that come without one. Empty means the token's, or else `main`."""
 
 
 class Welcome(Message, frozen=True):
-    """The server takes the client. `boot` changes with each start of the server: a client that sees a new one resumes
+    """The server accepts the client. `boot` changes with each start of the server; a client that sees a new one resumes
     its calls."""
 
     boot: str
@@ -43,7 +43,7 @@ class Welcome(Message, frozen=True):
 
 
 class Rejected(Message, frozen=True):
-    """The server does not take the client; the link is closed after it."""
+    """The server rejects the client, and then closes the link."""
 
     code: str
     message: str

@@ -1,4 +1,4 @@
-"""What an agent reports to the server: its node, how containers start and end, what ran in them, and what was said."""
+"""Reports of an agent to the server: about its node, the start and end of containers, results, logs and builds."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from inrush.wire.structs import Message
 
 
 class NodeHello(Message, frozen=True):
-    """First message of an agent. `containers` are those it still runs (after a reconnect)."""
+    """The first message of an agent. After a reconnect, `containers` are those that it still runs."""
 
     node: str
     inventory: Inventory
     containers: tuple[str, ...] = ()
     protocol: int = PROTOCOL
     pool: str = ""
-    """The declared pool that it is one of; empty for none."""
+    """The declared pool to which the node belongs; empty for none."""
 
 
 class ContainerReady(Message, frozen=True):
-    """Its enter hooks have run. `how` is the tier of the start (`fork`, `snapshot`, `exec`, `process`); `phases_ms`
-    its parts in order."""
+    """A container has run its enter hooks and takes inputs. `how` is the tier of its start (`fork`, `snapshot`, `exec`,
+    `process`), `phases_ms` are the parts of the start in order, and `why` says what it lacks of what was asked."""
 
     container: str
     how: str
@@ -30,8 +30,8 @@ class ContainerReady(Message, frozen=True):
 
 
 class ContainerEnded(Message, frozen=True):
-    """`status` is a `Status`; OK is an ordinary end. `payload` (when not empty) is the failure for the inputs that
-    wait for the function."""
+    """A container has ended. `status` is a `Status`, OK for an ordinary end. `payload`, if not empty, is the failure
+    for inputs that wait for the function."""
 
     container: str
     status: int
@@ -40,8 +40,8 @@ class ContainerEnded(Message, frozen=True):
 
 
 class Ran(Message, frozen=True):
-    """Attempts that ended; columns as in `Results`. `spent_s` is how long they ran, together, as the guest measured
-    it; negative where it did not."""
+    """Attempts that ended, in columns as in `Results`. `spent_s` is how long they ran together, as the guest measured
+    it; negative if it did not."""
 
     container: str
     call: str
@@ -52,7 +52,7 @@ class Ran(Message, frozen=True):
 
 
 class Returned(Message, frozen=True):
-    """Inputs that the container was sent, and has not begun and will not."""
+    """Inputs that a container gives back: it has not begun them, and will not."""
 
     container: str
     call: str
@@ -60,7 +60,7 @@ class Returned(Message, frozen=True):
 
 
 class Yielded(Message, frozen=True):
-    """Items of a generator or pieces of a web response, from item `first` on."""
+    """Items of a generator, or pieces of a web response, from item `first` on."""
 
     container: str
     call: str
@@ -70,7 +70,8 @@ class Yielded(Message, frozen=True):
 
 
 class Took(Message, frozen=True):
-    """A web app has taken so many bytes more of what it was fed (`frames.FEED_COST_BYTES` more for each piece)."""
+    """A web app has taken `taken_bytes` more of its request. Each piece counts `frames.FEED_COST_BYTES` beyond its
+    bytes."""
 
     container: str
     call: str
@@ -78,6 +79,9 @@ class Took(Message, frozen=True):
 
 
 class ContainerLog(Message, frozen=True):
+    """Output of a container. `call` is empty for output that belongs to no call; `time` is in seconds since the
+    epoch."""
+
     container: str
     call: str
     stream: str
@@ -86,13 +90,15 @@ class ContainerLog(Message, frozen=True):
 
 
 class BuildLine(Message, frozen=True):
+    """Progress of an image build, with `kind` and `text` as in `Progress`."""
+
     build: str
     kind: str
     text: str
 
 
 class Built(Message, frozen=True):
-    """`code` is empty on success."""
+    """An image build has ended. On failure `code` names a class of `errors`; on success it is empty."""
 
     build: str
     image: str = ""
@@ -102,14 +108,16 @@ class Built(Message, frozen=True):
 
 
 class FromGuestLink(Message, frozen=True):
-    """A frame (a batch of `FromClient`) of the SDK inside a container; the agent vouches for `container`."""
+    """A frame (a batch of `FromClient`) of the SDK inside a container. The agent sets `container`, so that the server
+    can rely on it."""
 
     container: str
     frame: bytes
 
 
 class ExecOutput(Message, frozen=True):
-    """`stream` 1 or 2; `code` ≥ 0 when the command has ended (128 + n for signal n)."""
+    """Output of a command: `stream` is 1 or 2. When the command has ended, `code` is at least 0 (128 + n for signal n).
+    `error` says why it could not be started."""
 
     exec: str
     stream: int = 1
@@ -119,8 +127,9 @@ class ExecOutput(Message, frozen=True):
 
 
 class NodeState(Message, frozen=True):
-    """How a node is, whenever that changes: images (`image_key` of their recipes) and snapshots (function id) that it
-    holds, and why nothing more should be placed on it (empty: all is well). `drain`: what runs there is to end too."""
+    """The state of a node, sent whenever it changes. `holds` are the images (`image_key` of their recipes) and
+    snapshots (function ids) that it holds. `unfit` says why no more containers should be placed on it; empty if they
+    may. `drain` asks to end those that run there too."""
 
     node: str
     holds: tuple[str, ...] = ()
@@ -129,16 +138,14 @@ class NodeState(Message, frozen=True):
 
 
 class NodeNote(Message, frozen=True):
-    """Something people should see: why a snapshot could not be taken, a loud warning. `about` is a function id, or
-    empty."""
+    """A warning for people, such as why a snapshot could not be taken. `about` is a function id, or empty."""
 
     about: str
     text: str
 
 
 class NodeHeld(Message, frozen=True):
-    """Snapshots and zygotes of the node that containers were forked from hold so much memory; for other containers it
-    is not there."""
+    """The memory that the node's zygotes and snapshots hold, which placing does not give to containers."""
 
     node: str
     memory_mib: int

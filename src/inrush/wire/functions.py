@@ -1,4 +1,4 @@
-"""What a user asked for: functions and classes, how they scale, are tried again and served, and the app they form."""
+"""Specs of functions, classes and apps, as a user declared them: code, resources, scale, retries, endpoints."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class ScalePolicy(Struct, frozen=True):
     buffer_containers: int = 0
     scaledown_window_s: float = 60.0
     max_inputs: int = 1
-    """Inputs at once in one container."""
+    """The number of inputs that a container runs at once."""
     target_inputs: int | None = None
-    """What scaling aims at; None means `max_inputs`."""
+    """The number of inputs per container that scaling aims at; None means `max_inputs`."""
     single_use: bool = False
-    """A container is let go after its first input."""
+    """Whether a container is stopped after its first input."""
 
 
 class Retries(Struct, frozen=True):
-    """The n-th retry waits `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`."""
+    """Retry policy. The n-th retry waits `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`."""
 
     max_retries: int = 0
     backoff_coefficient: float = 2.0
@@ -34,7 +34,7 @@ class Retries(Struct, frozen=True):
 
 
 class Parameter(Struct, frozen=True):
-    """One `inrush.parameter()` of a class. `type` is one of str, int, bool, bytes."""
+    """One `inrush.parameter()` of a class. `type` is `str`, `int`, `bool` or `bytes`."""
 
     name: str
     type: str
@@ -42,8 +42,8 @@ class Parameter(Struct, frozen=True):
 
 
 class Web(Struct, frozen=True):
-    """How a function is served over HTTP. `kind` is `asgi` (function returns an ASGI app), `wsgi`, or `fastapi`
-    (function is the handler)."""
+    """How a function is served over HTTP. `kind` is `asgi` or `wsgi` (the function returns the app), or `fastapi` (the
+    function is the handler)."""
 
     kind: str
     label: str = ""
@@ -52,7 +52,7 @@ class Web(Struct, frozen=True):
 
 
 class FunctionSpec(Struct, frozen=True):
-    """Everything needed to run one function, or one class with all its methods.
+    """Everything that is needed to run one function, or one class with all its methods.
 
     `source` and `mounts` are digests of tar blobs, unpacked at `/` of the container, above the image. `module` is
     imported by that name with `/root` first on `sys.path`; where `pickled` is set (notebooks, `serialized=True`) it
@@ -60,21 +60,21 @@ class FunctionSpec(Struct, frozen=True):
     """
 
     name: str
-    """Unique in its app: the function's name, or the class's."""
+    """The name of the function or class, unique in its app."""
     module: str = ""
     qualname: str = ""
     pickled: str = ""
     is_class: bool = False
     methods: tuple[str, ...] = ()
     generators: tuple[str, ...] = ()
-    """Methods (or `""` for a plain function) that yield."""
+    """The methods that yield; `""` is a plain function."""
     parameters: tuple[Parameter, ...] = ()
     image: Recipe = Recipe()
     source: str = ""
     mounts: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
-    """Ids of Secrets, later wins; resolved by the server when a container starts."""
+    """Ids of Secrets, which the server resolves when a container starts. A later one overrides an earlier one."""
     resources: Resources = Resources()
     scale: ScalePolicy = ScalePolicy()
     retries: Retries = Retries()
@@ -84,36 +84,36 @@ class FunctionSpec(Struct, frozen=True):
     has_snap_hooks: bool = False
     block_network: bool = False
     restrict_access: bool = False
-    """No SDK calls from inside."""
+    """Whether the SDK is refused in its containers."""
     web: tuple[tuple[str, Web], ...] = ()
-    """Endpoints: method name (`""` for a plain function) and how it is served."""
+    """Endpoints, by method; `""` is a plain function."""
     cloud: str = ""
     region: tuple[str, ...] = ()
     nonpreemptible: bool = False
     priority: int = 0
     node_labels: tuple[tuple[str, str], ...] = ()
-    """Labels that a node must have."""
+    """The labels that a node must have."""
     cluster_size: int = 0
-    """Above 1: each input runs in so many containers at once, all or none of them; the first one's result counts."""
+    """Above 1, each input runs in so many containers at once, in all or none of them. The result of rank 0 counts."""
 
 
 MAIN: Final = "main"
-"""The environment of everything that names none."""
+"""The environment of apps that name none."""
 
 
 class AppSpec(Struct, frozen=True):
-    """What `run` and `deploy` send: an app whole, replaced atomically."""
+    """A whole app, as `run` and `deploy` send it. A deploy replaces all of the app at once."""
 
     name: str
     functions: tuple[FunctionSpec, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     environment: str = MAIN
-    """The trust domain of its code. Apps of one environment may use one another; nothing crosses environments."""
+    """The trust domain of the app's code. Apps of one environment may use one another; nothing crosses environments."""
 
 
 def app_key(environment: str, app: str) -> str:
-    """What an app is known by where apps of several environments meet: `app`, or `environment/app` outside of `main`.
+    """The key of an app among the apps of all environments: `app` in `main`, else `environment/app`.
 
-    Neither name may hold a slash, so no two apps share a key.
+    Neither name may contain a slash, so no two apps share a key.
     """
     return app if environment == MAIN else f"{environment}/{app}"

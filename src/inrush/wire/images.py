@@ -1,4 +1,4 @@
-"""What an image is made from: a recipe, which is a base and steps."""
+"""Recipes of images: a base and steps."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from inrush.wire.structs import Struct
 
 
 class Step(Struct, frozen=True):
-    """One step of a recipe. `kind` names it (`from`, `pip`, `apt`, `run`, `function`, `copy`, `env`, `workdir`),
-    `args` are its parameters in a fixed order, `files` the content digests of local files it reads (blobs, by path in
-    the step)."""
+    """One step of a recipe. `kind` is `from`, `pip`, `apt`, `run`, `function`, `copy`, `env` or `workdir`; `args` are
+    its parameters in a fixed order; `files` are the local files that it reads, each as its path in the step and the
+    digest of its content, which is a blob."""
 
     kind: str
     args: tuple[str, ...] = ()
@@ -17,7 +17,8 @@ class Step(Struct, frozen=True):
     """Names (never values) of the environment variables that the step may read."""
     force: bool = False
     key: str = ""
-    """HMAC of the values of `secrets`, made by the server when the image is built: the step's layer is theirs alone."""
+    """An HMAC of the values of `secrets`, which the server computes when the image is built. It is part of the layer's
+    digest, so other values never share the layer."""
 
 
 class Recipe(Struct, frozen=True):
@@ -25,5 +26,5 @@ class Recipe(Struct, frozen=True):
 
     base: str = "host"
     python: str = ""
-    """Minor version, such as "3.11"; empty for the node's own."""
+    """The minor version, such as "3.11"; empty for the node's own."""
     steps: tuple[Step, ...] = ()

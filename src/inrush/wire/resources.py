@@ -1,4 +1,4 @@
-"""What a container asks of a node (`Resources`), and what a node has to give (`Inventory`)."""
+"""The resources that a container requests (`Resources`), and those that a node has (`Inventory`)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from inrush.wire.structs import Struct
 
 
 class GpuRequest(Struct, frozen=True):
-    """One alternative of a `gpu=` parameter. `type` is upper case, `"ANY"` takes whatever there is."""
+    """One alternative of a `gpu=` parameter. `type` is in upper case; `"ANY"` means any type."""
 
     type: str
     count: int = 1
     share: float = 1.0
-    """Below 1: that part of one device, which others have too. They take turns on it; its memory is not divided."""
+    """Below 1, a part of one device, which the container shares with others. They take turns on it; its memory is not
+    divided."""
 
 
 class Resources(Struct, frozen=True):
-    """What one container asks of its node. Units last; None means no limit of its own."""
+    """The resources that one container requests of its node. A limit of None means no limit of its own."""
 
     cpu: float = 0.125
     cpu_limit: float | None = None
@@ -23,11 +24,11 @@ class Resources(Struct, frozen=True):
     memory_limit_mib: int | None = None
     disk_mib: int | None = None
     gpu: tuple[GpuRequest, ...] = ()
-    """In order of preference; the first that fits is taken."""
+    """Alternatives in order of preference; the first that fits is taken."""
 
 
 class Gpu(Struct, frozen=True):
-    """One device of a node. `declared` ones stand for a card that is not there: no device goes into the container."""
+    """One GPU of a node. A `declared` one stands for a card that does not exist, so containers get no device for it."""
 
     type: str
     index: int
@@ -36,7 +37,7 @@ class Gpu(Struct, frozen=True):
 
 
 class Inventory(Struct, frozen=True):
-    """What a node has to give."""
+    """The resources of a node."""
 
     cpu: float
     memory_mib: int
@@ -44,7 +45,7 @@ class Inventory(Struct, frozen=True):
     cloud: str = ""
     region: str = ""
     price: float = 0.0
-    """Of an hour, in any unit that all nodes share."""
+    """The price per hour, in any unit that all nodes share."""
     labels: tuple[tuple[str, str], ...] = ()
     cpu_overcommit: float = 1.0
-    """Containers may ask for so many times its cpu, together."""
+    """All containers of the node together may request so many times its cpu."""

@@ -1,4 +1,4 @@
-"""What the server tells an agent to do on its node: start and stop containers, run inputs in them, build, execute."""
+"""Orders of the server to an agent: start and stop containers, run inputs in them, build images, execute commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from inrush.wire.structs import Message
 
 
 class StartContainer(Message, frozen=True):
-    """`env` holds the function's environment with its secrets resolved. `gpus` are device indexes on the node."""
+    """Start a container. `env` are the function's variables, with its secrets resolved. `gpus` are device indexes on
+    the node."""
 
     container: str
     function: str
@@ -22,22 +23,23 @@ class StartContainer(Message, frozen=True):
     parameters: bytes = b""
     gpu_share: float = 1.0
     rank: int = 0
-    """Its number in a cluster of `spec.cluster_size` containers."""
+    """The container's number in a cluster of `spec.cluster_size` containers, from 0 on."""
     cluster: str = ""
-    """The first container of its cluster, if it is in one."""
+    """The id of the first container of its cluster; empty if it is in none."""
     cards: tuple[Gpu, ...] = ()
-    """What `gpus` stand for on a simulated node, whose cards the agent that acts for it does not have; else empty."""
+    """The GPUs that `gpus` stand for on a simulated node, since the agent that acts for it does not have them; else
+    empty."""
     environment: str = MAIN
 
     @property
     def app_key(self) -> str:
-        """Whose uid range, templates and caches it has."""
+        """The key of its app, by which uid ranges, templates and caches are kept."""
         return app_key(self.environment, self.app)
 
 
 class Prepare(Message, frozen=True):
-    """Containers of this function may be wanted soon: have its layers, its zygote and (if it asks for one) its
-    snapshot ready."""
+    """Prepare for containers of this function, which may be needed soon: its layers, its zygote, and its snapshot if it
+    asks for one."""
 
     function: str
     app: str
@@ -48,13 +50,14 @@ class Prepare(Message, frozen=True):
 
     @property
     def app_key(self) -> str:
-        """Whose uid range, templates and caches it has."""
+        """The key of its app, by which uid ranges, templates and caches are kept."""
         return app_key(self.environment, self.app)
 
 
 class StopContainer(Message, frozen=True):
-    """No new inputs; running ones may end within `grace_s`, then exit hooks have their 30 s, then it is killed.
-    `kill`: at once. `broke` says what its guest did wrong: then it ends by that, as having crashed."""
+    """Stop a container: it takes no new inputs, running ones may end within `grace_s`, exit hooks have 30 s, and then
+    it is killed; with `kill`, at once. `broke` says how its guest broke the protocol; it then ends as crashed, for that
+    reason."""
 
     container: str
     grace_s: float = 30.0
@@ -63,7 +66,7 @@ class StopContainer(Message, frozen=True):
 
 
 class Run(Message, frozen=True):
-    """Inputs of one call for one container. The attempt's clock starts when the guest takes it."""
+    """Run inputs of one call in a container. The timeout of an attempt begins when the guest begins to run it."""
 
     container: str
     call: str
@@ -74,19 +77,21 @@ class Run(Message, frozen=True):
 
 
 class CancelRun(Message, frozen=True):
+    """Cancel inputs that were sent to a container."""
+
     container: str
     call: str
     indexes: tuple[int, ...]
 
 
 class Recall(Message, frozen=True):
-    """The container gives back the inputs that it has not begun; answered by `Returned`, one a call."""
+    """Have a container give back the inputs that it has not begun, in a `Returned` for each call."""
 
     container: str
 
 
 class GrantRun(Message, frozen=True):
-    """More credit for a generator's items."""
+    """Allow a generator to send `credit` more items, or a web response so many more pieces."""
 
     container: str
     call: str
@@ -95,8 +100,7 @@ class GrantRun(Message, frozen=True):
 
 
 class Feed(Message, frozen=True):
-    """A further piece of a web request's body; `last` ends it. An empty `last` piece is the client's disconnect when
-    `gone`."""
+    """Pass on a further piece of a web request's body; `last` ends the body. With `gone`, its client has left."""
 
     container: str
     call: str
@@ -106,7 +110,7 @@ class Feed(Message, frozen=True):
 
 
 class Build(Message, frozen=True):
-    """Build an image on this node; answered by `BuildLine`s and one `Built`."""
+    """Build an image on this node. The agent answers with `BuildLine`s and one `Built`."""
 
     build: str
     recipe: Recipe
@@ -117,20 +121,20 @@ class Build(Message, frozen=True):
 
     @property
     def app_key(self) -> str:
-        """Whose uid range, templates and caches it has."""
+        """The key of its app, by which uid ranges, templates and caches are kept."""
         return app_key(self.environment, self.app)
 
 
 class ToGuestLink(Message, frozen=True):
-    """Bytes of a frame (a batch of `ToClient`) for the SDK inside a container."""
+    """Pass on a frame (a batch of `ToClient`) to the SDK inside a container."""
 
     container: str
     frame: bytes
 
 
 class ExecIn(Message, frozen=True):
-    """Run a command in a running container, or (with `spec`) in a fresh one of that function: `shell`. Streams by
-    `ExecOutput`."""
+    """Execute a command in a running container, or with `spec` in a new container of that function (`inrush shell`).
+    `ExecOutput`s carry its output."""
 
     exec: str
     container: str
@@ -145,12 +149,12 @@ class ExecIn(Message, frozen=True):
 
     @property
     def app_key(self) -> str:
-        """Whose uid range, templates and caches it has."""
+        """The key of its app, by which uid ranges, templates and caches are kept."""
         return app_key(self.environment, self.app)
 
 
 class ExecInput(Message, frozen=True):
-    """Bytes for its standard input; `close` ends it; rows > 0 resizes the terminal."""
+    """Write to a command's standard input; `close` ends that. With `rows` above 0, resize its terminal."""
 
     exec: str
     data: bytes = b""
