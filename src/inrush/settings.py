@@ -67,6 +67,11 @@ SETTINGS: tuple[Setting, ...] = (
         "a proxy; empty: localhost",
     ),
     Setting("allowed_hosts", "", "Further host names that the HTTP port answers to, such as gpu-box,api.example.org"),
+    Setting(
+        "trusted_proxies",
+        "",
+        "Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 127.0.0.1",
+    ),
     Setting("max_connections", 4096, "Connections to the HTTP port at once, if descriptors suffice"),
     Setting("max_peer_connections", 512, "Connections of one client address at once; a proxy in front counts as one"),
     Setting("isolation", "container", 'How functions run: "container", or "process" (no isolation at all)'),

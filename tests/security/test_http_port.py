@@ -18,6 +18,7 @@ from inrush.wire import FunctionSpec, Web
 from server.conftest import client, home, opened, server
 from server.peers import Client
 from server.test_gateway import Site
+from server.test_gateway import opened as scope_of
 
 __all__ = ["client", "home", "opened", "server"]  # fixtures
 
@@ -168,7 +169,39 @@ async def test_a_target_that_names_another_server_is_refused(call: Any) -> None:
     for target in ("http://127.0.0.1/api/v1/status", "http://evil.example/", "*", "127.0.0.1:80", "evil.example:443"):
         status, _ = await call(get(target))
         assert status in (400, 404), target
-    assert (await call("CONNECT evil.example:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[0] == 400
+    for target in ("evil.example:443", "/"):
+        assert (await call(f"CONNECT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))[0] == 400, target
+    assert (await call(get("/#/../api")))[0] == 400
+
+
+async def test_versions_that_are_not_spoken_are_refused(call: Any) -> None:
+    assert (await call("GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"))[0] == 200
+    for version in ("0.9", "1.9", "2.0", "3.0"):
+        assert (await call(f"GET / HTTP/{version}\r\nHost: 127.0.0.1\r\n\r\n"))[0] == 400, version
+    chunked = "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    assert (await call(f"POST /api/v1/secrets HTTP/1.0\r\nHost: 127.0.0.1\r\n{chunked}"))[0] == 400
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: {length}", "Transfer-Encoding: chunked"])
+async def test_the_body_of_a_request_that_offers_another_protocol_is_no_request(
+    server: Server, client: Client, framing: str
+) -> None:
+    site = Site(server)
+    await client.start_app(WEB, deploy=True)
+    body = get("/w/app-f/smuggled")
+    head = "POST /w/app-f/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+    head += framing.format(length=len(body)) + "\r\n"
+    sent = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n" if "chunked" in framing else body
+    caller = await Caller(server).open()
+    caller.send(head + "\r\n" + sent)
+    caller.send(head + "Expect: 100-continue\r\n\r\n")
+    await asyncio.wait_for(caller.reader.readuntil(b" 100 Continue\r\n\r\n"), 20)
+    caller.send(sent + get("/w/app-f/last"))
+    await client.wait(lambda: len(site.runs) == 3)
+    runs = site.agent.got(wire.Run)
+    assert [scope_of(run)[0]["scope"]["path"] for run in runs] == ["/w/app-f/", "/w/app-f/", "/w/app-f/last"]
+    assert [len(site.bodies[run.call]) for run in runs] == [len(body), len(body), 0]
+    caller.abandon()
 
 
 async def test_trailers_are_counted_and_change_no_header(server: Server, client: Client, call: Any) -> None:
@@ -185,6 +218,29 @@ async def test_trailers_are_counted_and_change_no_header(server: Server, client:
     for n in range(4000):
         endless.send(f"X-{n}: {'a' * 100}\r\n")
     assert await endless.closed()
+
+
+async def test_who_asks_is_not_what_a_header_says(server: Server, client: Client, call: Any) -> None:
+    site = Site(server)
+    await client.start_app(WEB, deploy=True)
+    said = ["X-Forwarded-For: 192.0.2.66", "X-Forwarded-Proto: https", "Forwarded: for=192.0.2.66;proto=https"]
+    await call(get("/w/app-f/", *said))
+    scope = scope_of(site.agent.got(wire.Run)[0])[0]["scope"]
+    assert (scope["client"][0], scope["scheme"]) == ("127.0.0.1", "http")
+
+
+async def test_a_proxy_that_the_server_was_told_of_says_who_asks(opened: Callable[..., Any]) -> None:
+    async with opened(trusted_proxies="127.0.0.1") as server:
+        site = Site(server)
+        client = await Client(server.home / "run" / "server.sock").connect()
+        await client.start_app(WEB, deploy=True)
+        caller = await Caller(server).open()
+        caller.send(get("/w/app-f/", "X-Forwarded-For: 192.0.2.66", "X-Forwarded-Proto: https"))
+        await client.wait(lambda: site.agent.got(wire.Run))
+        scope = scope_of(site.agent.got(wire.Run)[0])[0]["scope"]
+        assert (scope["client"][0], scope["scheme"]) == ("192.0.2.66", "https")
+        caller.abandon()
+        await client.close()
 
 
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -141,9 +141,10 @@ async def _refuse(error: Error, scope: Any, receive: Any, send: Any) -> None:
 
 
 class Http(uvicorn.Server):
-    """Uvicorn on the server's own event loop. The caller handles signals."""
+    """Uvicorn on the server's own event loop. The caller handles signals. What `X-Forwarded-For` and `-Proto` say of a
+    request is believed of these proxies alone: anybody can write those headers."""
 
-    def __init__(self, site: Site, door: Door) -> None:
+    def __init__(self, site: Site, door: Door, proxies: str = "") -> None:
         config = protocols.Config(
             site,
             door,
@@ -158,6 +159,8 @@ class Http(uvicorn.Server):
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=3,
             server_header=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies,
         )
         super().__init__(config)
         logging.getLogger("uvicorn.error").addFilter(_is_ours)

@@ -65,7 +65,7 @@ class Server(ControlPlane):
         self.durable.start()
         names = Names(host, names_of.domain(self.settings["apps_domain"]), self.settings["allowed_hosts"])
         door = Door(self.settings["max_connections"], self.settings["max_peer_connections"])
-        self._http = Http(Site(self, self.gateway, Guard(self.tokens), names), door)
+        self._http = Http(Site(self, self.gateway, Guard(self.tokens), names), door, self.settings["trusted_proxies"])
         self._http_task = asyncio.create_task(self._http.serve([listener]))
         self._passing = Passing(self.home / "run" / "blobs.sock", self.blobs)
         self._unix = await sockets.listen(self.home / "run" / "server.sock", self.sessions)

@@ -1,5 +1,10 @@
 """Web requests and responses as payloads: `A`, JSON, a newline, bytes. What ASGI has as bytes is Latin-1 text in the
-JSON."""
+JSON.
+
+Where a response ends on its connection is for the server to say, never for an app: a proxy sends requests for many apps
+over one connection, and whoever writes beyond the end of its own answer writes the answer to somebody else's request.
+So headers about the connection are dropped, a length is one decimal number, and a status that has no body has none.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,17 @@ from inrush.wire import Codec
 ENDPOINTS = "/w/"
 """Where endpoints are served; a redirect to another one is left as it is."""
 
+MAX_HEAD_BYTES = 64 * 1024
+"""Headers of a response."""
+MAX_HEAD_LINES = 500
+OF_CONNECTIONS = frozenset({
+    "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    "sec-websocket-accept", "sec-websocket-extensions", "sec-websocket-protocol",
+})  # fmt: skip
+"""Headers by which the two ends of one connection agree how to use it."""
+BODILESS = (204, 304)
+"""A body behind such a status would be taken for the next response."""
+
 _KINDS = frozenset({
     "http.response.start", "http.response.body", "websocket.accept", "websocket.send", "websocket.close",
     "websocket.http.response.start", "websocket.http.response.body",
@@ -20,6 +36,7 @@ _KINDS = frozenset({
 _CLOSES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -93,6 +110,8 @@ def unpack(payload: bytes) -> dict[str, Any]:
         message["headers"] = _headers(message["headers"])
     if kind.endswith("response.start") and not (type(message.get("status")) is int and 200 <= message["status"] < 600):
         raise ValueError("a response without a status from 200 to 599")
+    if kind == "websocket.accept" or message.get("status") in BODILESS:
+        message["headers"] = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"content-length"]
     if kind.endswith("response.body"):
         message["body"], message["more_body"] = body, message.get("more_body") is True
     elif kind == "websocket.send":
@@ -115,14 +134,24 @@ def _text_or(message: dict[str, Any], key: str, body: bytes) -> None:
 
 
 def _headers(given: Any) -> list[tuple[bytes, bytes]]:
-    """Headers as HTTP has them."""
+    """Headers as HTTP has them, without those that are not for an app to say."""
     try:
         pairs = [(name, value) for name, value in given]
         if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in pairs):
             raise ValueError("a header that HTTP does not have")
+        pairs = [(name, value) for name, value in pairs if name.lower() not in OF_CONNECTIONS]
+        _check_size(pairs)
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
     except TypeError:
         raise ValueError("headers that are none") from None
+
+
+def _check_size(pairs: list[tuple[str, str]]) -> None:
+    if len(pairs) > MAX_HEAD_LINES or sum(len(name) + len(value) + 4 for name, value in pairs) > MAX_HEAD_BYTES:
+        raise ValueError(f"more than {MAX_HEAD_LINES} headers, or {MAX_HEAD_BYTES >> 10} KiB of them")
+    lengths = [value for name, value in pairs if name.lower() == "content-length"]
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        raise ValueError("a content-length that is not one decimal number")
 
 
 def pack_socket(message: Any) -> bytes:

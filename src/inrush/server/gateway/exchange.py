@@ -249,7 +249,11 @@ class Exchange:
                 try:
                     with contextlib.suppress(OSError):  # the client has gone, which the reader notices
                         await send(message)
-                except (RuntimeError, ValueError) as error:
+                except (
+                    RuntimeError,
+                    ValueError,
+                    LookupError,
+                ) as error:  # the last: an odd status
                     message = self._broke(f"the app did not speak as web sockets do: {error}")
                 else:
                     self._answered = True

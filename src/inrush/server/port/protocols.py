@@ -37,6 +37,7 @@ KEEP_ALIVE_S = 75
 _PROBE_S, _PROBE_EVERY_S, _PROBES = 60, 15, 4
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
+_VERSIONS = (b"1.0", b"1.1")
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 
 
@@ -215,7 +216,7 @@ class Counted(h11.Connection):
             self.status = error.error_status_hint
             raise
         if type(event) is h11.Request:
-            self.status = fault([event.method, event.target], event.headers)
+            self.status = fault(event.method, event.target, event.http_version, event.headers)
             if self.status:
                 raise h11.RemoteProtocolError("a head that is not taken", error_status_hint=self.status)
         return event
@@ -238,10 +239,9 @@ class H11(Bounded, H11Protocol):  # type: ignore[misc]
         return bool(self.conn.their_state is h11.SEND_BODY)
 
 
-def fault(first: list[bytes], headers: Any) -> int:
-    """The status for a head that is not taken; 0 for one that is. `first` is method and target; names of headers are in
-    lower case."""
-    size, lines = sum(map(len, first)), 0
+def fault(method: bytes, target: bytes, version: bytes, headers: Any) -> int:
+    """The status for a head that is not taken; 0 for one that is. Names of headers are in lower case."""
+    size, lines = len(method) + len(target), 0
     hosts, lengths, codings = 0, 0, 0
     chunked = True
     for name, value in headers:
@@ -256,6 +256,8 @@ def fault(first: list[bytes], headers: Any) -> int:
             chunked = value.lower() == b"chunked"
     if size > MAX_HEAD_BYTES or lines > MAX_HEAD_LINES:
         return 431
-    if hosts != 1 or lengths + codings > 1 or first[1][:1] != b"/":
+    if hosts != 1 or lengths + codings > 1 or target[:1] != b"/" or b"#" in target:
         return 400
+    if method == b"CONNECT" or version not in _VERSIONS or (codings and version != b"1.1"):
+        return 400  # a tunnel, which no endpoint is; and HTTP/1.0 knows no chunks
     return 0 if chunked else 501

@@ -2,10 +2,16 @@
 
 Httptools streams heads and trailers and keeps what it has of a header, so their bytes are counted as they come, in
 slices.
+
+A client may offer another protocol (`Upgrade: h2c`), and a server that does not speak it serves the request as if the
+offer were not there. Httptools does not: it takes what follows such a head for the other protocol, so the request loses
+its body, which is then parsed as the next request. Whoever reaches the port through a proxy that passes the offer on
+could put requests of their own choice before those of others. So the head is parsed again without the offer.
 """
 
 from __future__ import annotations
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from inrush.server.port.protocols import MAX_HEAD_BYTES, Bounded, fault
@@ -26,12 +32,38 @@ class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
         for at in range(0, len(data), _SLICE_BYTES):
             piece = data[at : at + _SLICE_BYTES]
             self._streamed += len(piece)
-            super()._feed(piece)
+            self._parse(piece)
             if self.transport.is_closing() or self.transport.get_protocol() is not self:
                 return
             if self._counting and self._streamed > MAX_HEAD_BYTES:
                 self.refuse(431)
                 return
+
+    def _parse(self, piece: bytes) -> None:
+        """As uvicorn does it, but for offers of other protocols than web sockets."""
+        self._unset_keepalive_if_required()
+        while piece:
+            try:
+                self.parser.feed_data(piece)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+                piece = self._head_without_offer() + piece[offer.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+
+    def _offers_another(self) -> bool:
+        return self.parser.should_upgrade() and not self._should_upgrade()
+
+    def _head_without_offer(self) -> bytes:
+        """The head that has just come, again."""
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        lines = [line, *(b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")]
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_message_begin(self) -> None:
         self._in_head = self._counting = True
@@ -44,9 +76,12 @@ class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
 
     def on_headers_complete(self) -> None:
         self._in_head = self._counting = False
-        self._status = fault([self.parser.get_method(), self.url], self.headers)
+        version = self.parser.get_http_version().encode()
+        self._status = fault(self.parser.get_method(), self.url, version, self.headers)
         if self._status or len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("a head that is not taken")
+        if self._offers_another():
+            return  # `_parse` feeds it again
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
@@ -58,6 +93,8 @@ class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
 
     def on_message_complete(self) -> None:
         self._counting = False
+        if self._offers_another():
+            return
         super().on_message_complete()
         if self.cycle is not None:
             self.cycle.more_body = False
