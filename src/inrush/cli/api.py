@@ -94,11 +94,19 @@ def lines(path: str, **params: Any) -> Iterator[dict[str, Any]]:
                 if response.is_error:
                     response.read()
                     raise _refusal(response)
-                for line in response.iter_lines():
-                    if line:
-                        yield json.loads(line)
+                yield from map(json.loads, _lines(response.iter_bytes()))
         except httpx.TransportError as error:
             raise _unreachable(client, error) from None
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Lines as JSON has them: they end with a newline alone, whatever else Unicode ends lines with."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from filter(None, lines)
+    if rest:
+        yield rest
 
 
 def _ask(method: str, path: str, **options: Any) -> Any:

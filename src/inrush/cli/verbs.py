@@ -52,7 +52,9 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
     if wanted:
         from importlib.metadata import version
 
-        click.echo(f"inrush {version('inrush')}")
+        from inrush.cli.screen import screen
+
+        screen.say(f"inrush {version('inrush')}")
         ctx.exit()
 
 

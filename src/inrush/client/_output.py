@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol
 
+from inrush.shown import harmless
 from inrush.wire import Log, Progress, State
 
 
@@ -32,15 +33,17 @@ class Lines:
 
     def log(self, line: Log) -> None:
         if line.stream != "end":
-            print(line.text.rstrip("\n"), file=sys.stdout if line.stream == "stdout" else sys.stderr, flush=True)
+            print(
+                harmless(line.text.rstrip("\n")), file=sys.stdout if line.stream == "stdout" else sys.stderr, flush=True
+            )
 
     def progress(self, told: Progress) -> None:
         if told.kind in ("step", "line"):
-            print(f"building: {told.text.rstrip()}", file=sys.stderr)  # noqa: T201
+            print(harmless(f"building: {told.text.rstrip()}"), file=sys.stderr)  # noqa: T201
 
     def state(self, told: State) -> None:
         if told.kind == "waiting" and told.why:
-            print(f"waiting: {told.subject}: {told.why}", file=sys.stderr)  # noqa: T201
+            print(harmless(f"waiting: {told.subject}: {told.why}"), file=sys.stderr)  # noqa: T201
 
 
 _current: Output | None = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from inrush.errors import Error
+from inrush.shown import harmless
 
 
 class RemoteTraceback(Exception):
     """The cause of an exception that came from a container: its traceback there, as text."""
 
     def __init__(self, text: str) -> None:
+        text = harmless(str(text))
         super().__init__(text)
         self.text = text
 

@@ -25,7 +25,7 @@ def list_(as_json: bool) -> None:
     if not as_json:
         for app in apps:
             for line in screen.located(app["urls"], app["pages"]):
-                click.echo(f"{app['name']}: {line}")
+                screen.say(f"{app['name']}: {line}")
 
 
 @command.command("logs")
@@ -43,4 +43,4 @@ def show_logs(app: str, **how: Any) -> None:
 def stop(app: str) -> None:
     """Stop an app. Its calls are cancelled, its containers get their grace, its endpoints go."""
     api.post(f"/apps/{api.name(app)}/stop")
-    click.echo(f"stopped {app}")
+    screen.say(f"stopped {app}")

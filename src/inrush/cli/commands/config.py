@@ -21,13 +21,13 @@ def command(as_json: bool, **given: Any) -> None:
     """
     values = flags.apply(given)
     rows = [_row(setting, values[setting.name]) for setting in settings.SETTINGS]
-    if as_json:
-        click.echo(json.dumps({"home": str(settings.home()), "settings": rows}, indent=2))
-        return
     from inrush.cli.screen import screen
 
+    if as_json:
+        screen.say(json.dumps({"home": str(settings.home()), "settings": rows}, indent=2))
+        return
     screen.table(("setting", "value", "from", "meaning"), [tuple(row.values()) for row in rows])
-    click.echo(f"home: {settings.home()}")
+    screen.say(f"home: {settings.home()}")
 
 
 def _row(setting: settings.Setting, value: settings.Value) -> dict[str, Any]:

@@ -56,4 +56,4 @@ def exec(ctx: click.Context, container: str, argv: tuple[str, ...]) -> None:
 def stop(container: str) -> None:
     """Stop a container. What it runs is tried again elsewhere."""
     api.post(f"/containers/{api.name(container)}/stop")
-    click.echo(f"stopped {container}")
+    screen.say(f"stopped {container}")

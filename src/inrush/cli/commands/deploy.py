@@ -34,5 +34,5 @@ def command(module: bool, name: str | None, strategy: str, target: str, **given:
     with output.shown():
         app.deploy(name=name, strategy=strategy)
     for line in screen.endpoints(app):
-        click.echo(line)
-    click.echo(f"deployed {name or app.name}")
+        screen.say(line)
+    screen.say(f"deployed {name or app.name}")

@@ -37,7 +37,7 @@ def get(name: str, key: str) -> None:
     It is shown as JSON, or by its type and size where it is no plain data; nothing is unpickled.
     """
     (item,) = api.get(f"/dicts/{api.name(name)}/items", key=base64.urlsafe_b64encode(_pickled(key)).decode())
-    click.echo(_text(item["value"]))
+    screen.say(_text(item["value"]))
 
 
 @command.command()
@@ -55,9 +55,9 @@ def items(name: str, lines: int, as_json: bool) -> None:
         screen.as_json(found[:lines])
         return
     for item in found[:lines]:
-        click.echo(f"{_text(item['key'])}: {_text(item['value'])}")
+        screen.say(f"{_text(item['key'])}: {_text(item['value'])}")
     if len(found) > lines:
-        click.echo(f"… and more; --lines {lines * 10} shows them")
+        screen.say(f"… and more; --lines {lines * 10} shows them")
 
 
 @command.command()
@@ -66,7 +66,7 @@ def items(name: str, lines: int, as_json: bool) -> None:
 def delete(name: str) -> None:
     """Delete a dict with all that it holds."""
     api.delete(f"/dicts/{api.name(name)}")
-    click.echo(f"deleted {name}")
+    screen.say(f"deleted {name}")
 
 
 def _text(shown: dict[str, Any]) -> str:

@@ -32,8 +32,8 @@ def _show(check: object) -> None:
     from inrush.cli.checks import Check
 
     assert isinstance(check, Check)
-    click.echo(
+    screen.say(
         f"{click.style(check.verdict.ljust(4), fg=_COLOURS[check.verdict])}  {check.name.ljust(16)}  {check.found}"
     )
     if check.advice:
-        click.echo(f"{'':24}{click.style('→ ' + check.advice, dim=True)}")
+        screen.say(f"{'':24}{click.style('→ ' + check.advice, dim=True)}")

@@ -29,7 +29,7 @@ def create(name: str) -> None:
     NAME has up to 32 lower-case letters, digits and single dashes.
     """
     api.post("/environments", {"name": name})
-    click.echo(f"created {name}")
+    screen.say(f"created {name}")
 
 
 @command.command()
@@ -43,4 +43,4 @@ def delete(name: str, yes: bool) -> None:
     if not yes:
         click.confirm(f"delete {name}, and all its apps, Dicts, secrets, tokens and results?", abort=True)
     api.delete(f"/environments/{api.name(name)}", force=1)
-    click.echo(f"deleted {name}")
+    screen.say(f"deleted {name}")

@@ -22,7 +22,7 @@ def list_(as_json: bool) -> None:
     """
     rows = api.get("/pools")
     if not rows and not as_json:
-        click.echo("none: the setting pools names a file of them")
+        screen.say("none: the setting pools names a file of them")
         return
     what = ("name", "kind", "cloud", "region", "gpu_type", "gpus", "price")
     screen.listing(rows, as_json, (*what, "nodes", "coming", "nodes_max", "blocked"))

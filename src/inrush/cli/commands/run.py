@@ -40,6 +40,6 @@ def command(module: bool, detach: bool, target: str, args: tuple[str, ...], **gi
         except (Exception, SystemExit) as error:  # Ctrl-C is none of the program's errors: the app ends at once
             raise ProgramError(entry.name) from error
         if entry.remote and result is not None:
-            click.echo(result)
+            screen.say(result)
     if detach:
         screen.note(f"{app.name} goes on; `inrush app stop {id}` ends it")

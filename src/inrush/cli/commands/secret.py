@@ -36,7 +36,7 @@ def create(name: str, pairs: tuple[str, ...], from_dotenv: Path | None, force: b
     if not values:
         raise click.UsageError("a secret needs at least one KEY=VALUE")
     api.post("/secrets", {"name": name, "values": values, "overwrite": force})
-    click.echo(f"created {name} with {', '.join(values)}")
+    screen.say(f"created {name} with {', '.join(values)}")
 
 
 @command.command("list")
@@ -53,7 +53,7 @@ def list_(as_json: bool) -> None:
 def delete(name: str) -> None:
     """Delete a secret; containers that run keep what they got."""
     api.delete(f"/secrets/{api.name(name)}")
-    click.echo(f"deleted {name}")
+    screen.say(f"deleted {name}")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ def command(module: bool, target: str, **given: Any) -> None:
         app, _ = program.app()
         with output.shown(), app.run():
             for line in screen.endpoints(app):
-                click.echo(line)
+                screen.say(line)
             screen.note("serving; Ctrl-C ends it")
             program, files = _next(target, module, files)
 

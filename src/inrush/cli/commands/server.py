@@ -59,11 +59,11 @@ def stop() -> None:
     try:
         api.post("/shutdown")
     except ConnectionError as error:
-        click.echo(f"nothing to stop: {error}")
+        screen.say(f"nothing to stop: {error}")
         return
     if local is not None and not settings.load()["server_url"].value:
         _wait_for_end(local["pid"])
-    click.echo("stopped")
+    screen.say("stopped")
 
 
 @command.command()
@@ -78,10 +78,10 @@ def logs(follow: bool, lines: int) -> None:
         raise click.UsageError(f"there is no {path}: no local server has run in the background") from None
     with open(found, errors="replace") as file:
         for line in deque(file, maxlen=lines):
-            click.echo(line, nl=False)
+            screen.say(line, nl=False)
         while follow:
             line = file.readline()
-            click.echo(line, nl=False) if line else time.sleep(0.2)
+            screen.say(line, nl=False) if line else time.sleep(0.2)
 
 
 @command.command()
@@ -94,7 +94,7 @@ def journal(file: Path) -> None:
     """
     saved = base64.b64decode(api.get("/journal")["file"])
     file.write_bytes(saved)
-    click.echo(f"{len(saved)} bytes in {file}")
+    screen.say(f"{len(saved)} bytes in {file}")
 
 
 def _wait_for_end(pid: int) -> None:

@@ -130,7 +130,7 @@ def compare(
 def _show(told: dict[str, Any]) -> None:
     """Prints what each policy made of one trace."""
     slots = "1 slot" if told["slots"] == 1 else f"{told['slots']} slots"
-    click.echo(f"{told['trace']}: {told['work_s']:.0f} s of work, a start takes {told['start_s']:g} s, {slots}")
+    screen.say(f"{told['trace']}: {told['work_s']:.0f} s of work, a start takes {told['start_s']:g} s, {slots}")
     marks = dict.fromkeys(told["beaten"], "beaten") | dict.fromkeys(told["dominated_by"], "better in both")
     rows = [
         [
@@ -141,7 +141,7 @@ def _show(told: dict[str, Any]) -> None:
     ]
     oracle = ["oracle", "", rows[0][2], f"{told['oracle_s'] / told['work_s']:.2f}", "", "at most our p99"]
     screen.table(["policy", "wait p50", "p99", "paid / work", "starts", ""], [*rows, oracle])
-    click.echo()
+    screen.say()
 
 
 def _show_all(told: list[dict[str, Any]]) -> None:
@@ -167,9 +167,9 @@ def fuzz(seeds: int, first: int) -> None:
     for seed in range(first, first + seeds):
         if what := failure(seed):
             failed += 1
-            click.echo(f"seed {seed} at commit {commit()}: {what}")
-            click.echo(f"  again: inrush sim fuzz --first {seed} --seeds 1")
-    click.echo(f"{seeds} seeds from {first}: {failed} failed")
+            screen.say(f"seed {seed} at commit {commit()}: {what}")
+            screen.say(f"  again: inrush sim fuzz --first {seed} --seeds 1")
+    screen.say(f"{seeds} seeds from {first}: {failed} failed")
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -189,21 +189,21 @@ def replay(journal: Path, against: str | None) -> None:
     span_s = entries[-1][0] - entries[0][0] if entries else 0.0
     since = "from a checkpoint on" if "checkpoint" in told else "from the start of the server"
     whole = since if told["complete"] else "its beginning was no longer there: these are not the decisions taken then"
-    click.echo(f"{len(entries)} events of {span_s:.1f} s, recorded by {told['version']}, {whole}")
+    screen.say(f"{len(entries)} events of {span_s:.1f} s, recorded by {told['version']}, {whole}")
     if against is None:
         decided = failed = 0
         for taken in decisions(journal):
             decided += len(taken["decided"])
             failed += "failed" in taken
-        click.echo(f"{decided} decisions" + (f", {failed} steps failed" if failed else ""))
+        screen.say(f"{decided} decisions" + (f", {failed} steps failed" if failed else ""))
         return
     with _tree(against) as tree:
         difference = compare(decisions(journal), elsewhere(journal, tree))
     if difference is None:
-        click.echo(f"{against} decides the same")
+        screen.say(f"{against} decides the same")
         return
     for name, step in (("here", difference.here), (against, difference.there)):
-        click.echo(f"{name}: {json.dumps(step, indent=2) if step else 'nothing more'}")
+        screen.say(f"{name}: {json.dumps(step, indent=2) if step else 'nothing more'}")
     raise click.exceptions.Exit(1)
 
 

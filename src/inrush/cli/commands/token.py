@@ -44,7 +44,7 @@ def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: 
         "environment": environment,
         "lasts_s": _seconds(expires),
     }
-    click.echo(api.post("/tokens", body)["token"])
+    screen.say(api.post("/tokens", body)["token"])
 
 
 @command.command("list")
@@ -65,7 +65,7 @@ def revoke(token: str) -> None:
     Whoever uses it is cut off.
     """
     api.delete(f"/tokens/{api.name(token)}")
-    click.echo(f"revoked {token}")
+    screen.say(f"revoked {token}")
 
 
 def _seconds(text: str) -> float:

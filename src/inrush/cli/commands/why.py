@@ -26,7 +26,7 @@ def command(function: str, as_json: bool) -> None:
         screen.as_json(told)
     else:
         for line in told["lines"]:
-            click.echo(line)
+            screen.say(line)
 
 
 def _find(function: str) -> tuple[str, str]:

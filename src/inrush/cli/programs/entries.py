@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from inrush.cli.programs import options
+from inrush.cli.screen import screen
 from inrush.client._marks import raw_of
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _remotely(function: Any) -> Callable[..., Any]:
         if not function.mark.is_generator:
             return function.remote(*args, **kwargs)
         for item in function.remote_gen(*args, **kwargs):
-            click.echo(item)
+            screen.say(item)
         return None
 
     return call

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from inrush.cli.screen import screen
 from inrush.errors import Error, InternalError
 
 INTERRUPTED = 130
@@ -50,14 +51,14 @@ def report(error: BaseException) -> int:
         return _status_of_exit(error)
     if isinstance(error, Error) and not isinstance(error, InternalError):
         if remote := _remote_traceback(error):
-            click.echo(remote, err=True)
-        click.echo(f"{click.style('error:', fg='red')} {str(error) or type(error).__name__}", err=True)
+            screen.say(remote, err=True)
+        screen.say(f"{click.style('error:', fg='red')} {str(error) or type(error).__name__}", err=True)
         for note in getattr(error, "__notes__", ()):
-            click.echo(note, err=True)
+            screen.say(note, err=True)
         return 1
-    click.echo(readable(error), err=True)
+    screen.say(readable(error), err=True)
     if isinstance(error, ModuleNotFoundError) and not _remote_traceback(error):
-        click.echo(
+        screen.say(
             "what only the image has is imported inside functions, or under `with image.imports():`; "
             "everything else this Python has to have too",
             err=True,
@@ -113,5 +114,5 @@ def _is_standard_library(path: str) -> bool:
 def _status_of_exit(error: SystemExit) -> int:
     if error.code is None or isinstance(error.code, int):
         return error.code or 0
-    click.echo(error.code, err=True)
+    screen.say(error.code, err=True)
     return 1

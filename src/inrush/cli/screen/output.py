@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import click
-
-from inrush.cli.screen.screen import visible
+from inrush.cli.screen import screen
 from inrush.client._output import use
+from inrush.shown import visible, visible_lines
 from inrush.wire import Log, Progress, State
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
 _COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
 _TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -62,13 +62,14 @@ class Plain:
 
     def log(self, line: Log) -> None:
         if _is_programs(line):
-            click.echo(f"{line.container} {visible(line.text)}", err=line.stream != "stdout")
+            for text in visible_lines(line.text):
+                screen.say(f"{line.container} {text}", err=line.stream != "stdout")
 
     def progress(self, told: Progress) -> None:
         if told.kind == "step":
-            click.echo(f"building: {told.text}", err=True)
+            screen.say(f"building: {told.text}", err=True)
         elif told.kind == "line":
-            click.echo(f"  {visible(told.text)}", err=True)
+            screen.say(f"  {visible(told.text)}", err=True)
 
     def state(self, told: State) -> None:
         if told.kind != "waiting":
@@ -84,7 +85,7 @@ class Plain:
         self._pending.discard(function)
         why = self._waiting[function]
         if why and self._told.get(function) != why:
-            click.echo(f"waiting: {function}: {why}", err=True)
+            screen.say(f"waiting: {function}: {why}", err=True)
         self._told[function] = why
 
 
@@ -107,9 +108,10 @@ class Live:
         from rich.text import Text
 
         if _is_programs(line):
-            text = Text(visible(line.text), style="dim" if line.stream != "stdout" else "")
             colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
-            self._console.print(Text(line.container, style=colour), text)
+            for shown in map(screen.drawn, visible_lines(line.text)):
+                shown.stylize_before("dim" if line.stream != "stdout" else "")
+                self._console.print(Text(line.container, style=colour), shown)
 
     def progress(self, told: Progress) -> None:
         with self._lock:
@@ -144,7 +146,7 @@ class Live:
         if step is not None:
             from rich.text import Text
 
-            self._console.print(Text.assemble(("built ", "green"), step))
+            self._console.print(Text.assemble(("built ", "green"), screen.drawn(step)))
 
     def _refresh(self) -> None:
         busy = bool(self._steps or self._waiting or any(state == "starting" for state in self._containers.values()))
@@ -159,12 +161,11 @@ class Live:
 
         # Rich's thread calls this under rich's lock; to take ours too could lock both up, so copies must do.
         turning = _TURNING[int(time.monotonic() * 10) % len(_TURNING)]
-        steps = [Text.assemble(turning, (" building ", "bold"), text) for text in list(self._steps.values())]
-        lines = [
-            Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in list(self._lines.values())
-        ]
+        texts = list(self._steps.values())
+        steps = [Text.assemble(turning, (" building ", "bold"), screen.drawn(text)) for text in texts]
+        lines = [_one_line(f"  {line}") for line in list(self._lines.values())]
         waits = [
-            Text.assemble(turning, (" waiting ", "bold yellow"), f"{function}: {why}")
+            Text.assemble(turning, (" waiting ", "bold yellow"), screen.drawn(f"{function}: {why}"))
             for function, why in list(self._waiting.items())[:_WAITS_SHOWN]
         ]
         counts = Counter(list(self._containers.values()))
@@ -172,3 +173,10 @@ class Live:
             [Text("containers: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))] if counts else []
         )
         return Group(*steps, *lines, *waits, *told)
+
+
+def _one_line(text: str) -> Text:
+    found = screen.drawn(text)
+    found.stylize_before("dim")
+    found.no_wrap, found.overflow = True, "ellipsis"
+    return found

@@ -13,10 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inrush.shown import harmless, visible_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from inrush import App
+
+
+def say(text: object = "", err: bool = False, nl: bool = True) -> None:
+    """Prints text. All that commands print goes this way, since most of it holds words of somebody else. Only bytes go
+    as they are, and not to a terminal."""
+    raw = isinstance(text, bytes) and not is_terminal()
+    click.echo(text if raw else harmless(str(text)), err=err, nl=nl)
+
+
+def drawn(text: str) -> Text:
+    """The same for rich."""
+    from rich.text import Text
+
+    text = harmless(text)
+    return Text.from_ansi(text) if "\x1b" in text else Text(text)
 
 
 def is_terminal() -> bool:
@@ -37,28 +55,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     if is_terminal():
         from rich.console import Console
         from rich.table import Table
-        from rich.text import Text
 
-        drawn = Table(box=None, header_style="bold", pad_edge=False)
+        shown = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:  # ids and names are there to be copied: folded where there is no room, never cut
-            drawn.add_column(column, overflow="fold", no_wrap=column in ("id", "name", "state"))
+            shown.add_column(column, overflow="fold", no_wrap=column in ("id", "name", "state"))
         for row in texts:
-            drawn.add_row(*(Text(cell) for cell in row))
-        Console().print(drawn)
+            shown.add_row(*map(drawn, row))
+        Console().print(shown)
         return
     widths = [max(len(row[i]) for row in [list(columns), *texts]) for i in range(len(columns))]
     for row in [list(columns), *texts]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def as_json(value: Any) -> None:
     """Prints a value as JSON, for machines."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    say(json.dumps(value, indent=2, default=str))
 
 
 def note(text: str) -> None:
     """Prints a remark of inrush beside the program's own output."""
-    click.echo(click.style(text, dim=True), err=True)
+    say(click.style(text, dim=True), err=True)
 
 
 def endpoints(app: App) -> Iterator[str]:
@@ -75,7 +92,7 @@ def located(urls: Mapping[str, str], pages: Mapping[str, str]) -> Iterator[str]:
 
 def warn(text: str) -> None:
     """Prints a warning, which is no error."""
-    click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
+    say(f"{click.style('warning:', fg='yellow')} {text}", err=True)
 
 
 def listing(rows: Sequence[dict[str, Any]], machine: bool, columns: Sequence[str]) -> None:
@@ -83,7 +100,7 @@ def listing(rows: Sequence[dict[str, Any]], machine: bool, columns: Sequence[str
     if machine:
         as_json(rows)
     elif not rows:
-        click.echo("none")
+        say("none")
     else:
         titles = [column.removesuffix("_name").replace("_", " ") for column in columns]
         table(titles, [[_named_cell(column, row.get(column)) for column in columns] for row in rows])
@@ -95,28 +112,24 @@ def facts(told: dict[str, Any], indent: int = 0) -> None:
     for name, value in told.items():
         label = " " * indent + click.style(name.replace("_", " ").ljust(width), bold=True)
         if isinstance(value, dict) and value:
-            click.echo(label.rstrip())
+            say(label.rstrip())
             facts(value, indent + 2)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            click.echo(label.rstrip())
+            say(label.rstrip())
             for item in value:
-                click.echo(" " * (indent + 2) + "  ".join(_cell(v) for v in item.values() if v not in (None, "", [])))
+                say(" " * (indent + 2) + "  ".join(_cell(v) for v in item.values() if v not in (None, "", [])))
         else:
-            click.echo(f"{label}  {_named_cell(name, value)}")
+            say(f"{label}  {_named_cell(name, value)}")
 
 
 def log_line(line: dict[str, Any], machine: bool) -> None:
     """Prints a line of a container behind the container's id. What it wrote to stderr is dimmed."""
     if machine:
-        click.echo(json.dumps(line))
+        say(json.dumps(line))
         return
-    text = click.style(visible(line["text"]), dim=line["stream"] != "stdout")
-    click.echo(f"{click.style(line['container'], fg='cyan')} {text}" if line["container"] else text)
-
-
-def visible(line: str) -> str:
-    """A line as a terminal shows it at its end: of a progress bar that is redrawn, the last state."""
-    return line.rstrip("\r\n").rpartition("\r")[2]
+    before = f"{click.style(line['container'], fg='cyan')} " if line["container"] else ""
+    for text in visible_lines(line["text"]):
+        say(before + click.style(text, dim=line["stream"] != "stdout"))
 
 
 def _named_cell(name: str, value: Any) -> str:

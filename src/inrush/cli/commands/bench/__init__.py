@@ -53,7 +53,7 @@ def command(
         from inrush.cli.commands.bench.plots import draw
 
         for picture in draw(report.told, plots):
-            click.echo(f"wrote {picture}")
+            screen.say(f"wrote {picture}")
     if report.missed:
         screen.warn(f"worse than it must be, or not measured: {', '.join(report.missed)}")
     ctx.exit(1 if check and report.missed else 0)
