@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from inrush.launcher.client import Launcher
 from inrush.launcher.loop import Loop
-from inrush.launcher.process import start_launcher
-from launcher.launched import GIVEN, Node, make_layer, traces
+from launcher.launched import Node, start_node, traces
 
 
 @pytest.fixture
@@ -37,15 +35,7 @@ def loop() -> Iterator[Loop]:
 def make_node(state: Path) -> Callable[[], Awaitable[Node]]:
     """Starts a launcher in the state directory, as the environment is then."""
 
-    async def make() -> Node:
-        handle = start_launcher(state, GIVEN)
-        node = Node(state, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
-        if not node.layer.exists():
-            make_layer(node.layer)
-        node.can = await node.launcher.connect()
-        return node
-
-    return make
+    return lambda: start_node(state)
 
 
 @pytest.fixture

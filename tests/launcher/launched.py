@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,9 @@ import pytest
 import inrush
 from deadline import DEADLINE_S
 from inrush.launcher.client import Launcher
+from inrush.launcher.machine import tag_of
 from inrush.launcher.places import Declared
-from inrush.launcher.process import Given, LauncherHandle
+from inrush.launcher.process import Given, LauncherHandle, start_launcher
 from inrush.launcher.specs import (
     FIRST_UID,
     GUEST_LIB,
@@ -175,6 +175,16 @@ class Node:
         return Forked(id, started, ours)
 
 
+async def start_node(state: Path) -> Node:
+    """A launcher in a state directory, as the environment is now."""
+    handle = start_launcher(state, GIVEN)
+    node = Node(state, handle, Launcher(handle, lambda exited: node.on_exit(exited)))
+    if not node.layer.exists():
+        make_layer(node.layer)
+    node.can = await node.launcher.connect()
+    return node
+
+
 def _read_all(fd: int) -> str:
     with os.fdopen(fd, "rb") as file:
         return file.read().decode(errors="replace")
@@ -193,16 +203,19 @@ def make_layer(path: Path) -> None:
 
 def traces(state: Path) -> list[str]:
     """What a launcher has left on the machine: groups, links, tables, mounts."""
-    from inrush.launcher.machine import tag_of
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(state) in line]
+    return [*tagged(tag_of(state)), *mounts]
 
-    tag = tag_of(state)
+
+def tagged(tag: str) -> list[str]:
+    """Groups, links and tables of a launcher whose home need not be there any more."""
     groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/inrush-{tag}")]
     links = [name for _, name in socket.if_nameindex() if name.startswith(f"inrush{tag}")]
     tables = os.popen("nft list tables").read().split("\n") if shutil.which("nft") else []
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(state) in line]
-    return [*groups, *links, *(t for t in tables if tag in t), *mounts]
+    return [*groups, *links, *(table for table in tables if tag in table)]
 
 
+_OUTSIDE_LOCK = Path("/run/inrush-tests-outside.lock")
 HOST, OUTSIDE, PORT = "198.18.77.1", "198.18.77.2", 7777
 
 _LISTENER = f"""
@@ -225,7 +238,7 @@ def outside_machine() -> Iterator[None]:
 
     Its addresses are always the same, so one test has it at a time, whichever worker runs that.
     """
-    with (Path(tempfile.gettempdir()) / "inrush-tests-outside.lock").open("w") as lock:
+    with _OUTSIDE_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with _outside_machine():
             yield

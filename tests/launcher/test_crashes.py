@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,8 +16,10 @@ import pytest
 
 from deadline import DEADLINE_S
 from inrush.launcher.client import LaunchError
+from inrush.launcher.machine import tag_of
 from inrush.launcher.process import start_launcher
-from launcher.launched import GIVEN, Forked, Node, needs_root, traces
+from inrush.launcher.sweep import CLAIMS
+from launcher.launched import GIVEN, Forked, Node, needs_root, start_node, tagged, traces
 
 pytestmark = needs_root
 
@@ -84,18 +85,40 @@ async def test_after_both_are_killed_the_next_start_sweeps(make_node: Callable[[
     forks = await _busy(node)
     family = _family(node.handle.pid)
     assert {forked.started.pid for forked in forks} < family
-    launcher = _launcher_of(node.handle.pid)
-    os.kill(node.handle.pid, signal.SIGSTOP)
-    os.kill(launcher, signal.SIGSTOP)
-    os.kill(launcher, signal.SIGKILL)
-    os.kill(node.handle.pid, signal.SIGKILL)
-    await node.launcher.close()
+    await _kill_both(node)
     await _until(lambda: not _alive(family))
     assert traces(node.state) != []
     again = await make_node()
     assert (await again.run("true"))[0].code == 0
     await again.launcher.close()
     assert traces(node.state) == []
+
+
+@pytest.mark.parametrize("without_links", [False, True])
+async def test_what_a_killed_launcher_of_a_deleted_home_left_is_swept_by_any_other_and_no_living_ones(
+    node: Node, without_links: bool
+) -> None:
+    living = await _busy(node)
+    before = traces(node.state)
+    dead = await start_node(node.state.with_name(f"{node.state.name}.dead"))
+    family = _family(dead.handle.pid)
+    forks = await _busy(dead)
+    tag = tag_of(dead.state)
+    await _kill_both(dead)
+    assert forks
+    await _until(lambda: not _alive(family))
+    shutil.rmtree(dead.state)
+    if without_links:
+        subprocess.run(["ip", "link", "delete", f"inrush{tag}"], check=True)
+    assert tagged(tag) != []
+
+    other = await start_node(node.state.with_name(f"{node.state.name}.other"))
+    await _until(lambda: not tagged(tag) and not (CLAIMS / tag).exists(), lambda: str(tagged(tag)))
+    assert traces(node.state) == before
+    assert await living[0].ask("1 + 1") == "2"
+    assert (await node.run("true"))[0].code == 0
+    await other.launcher.close()
+    shutil.rmtree(other.state)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
@@ -146,13 +169,19 @@ async def test_many_starts_leave_no_descriptors_and_no_memory_behind(node: Node)
     assert _private_kib(launcher) <= memory + 1024
 
 
+async def _kill_both(node: Node) -> None:
+    """The launcher and its janitor at once, so that neither can sweep."""
+    launcher = _launcher_of(node.handle.pid)
+    os.kill(node.handle.pid, signal.SIGSTOP)
+    os.kill(launcher, signal.SIGSTOP)
+    os.kill(launcher, signal.SIGKILL)
+    os.kill(node.handle.pid, signal.SIGKILL)
+    await node.launcher.close()
+
+
 def _private_kib(pid: int) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
-
-
-def _links() -> list[tuple[int, str]]:
-    return socket.if_nameindex()
 
 
 def _family(pid: int) -> set[int]:

@@ -5,7 +5,7 @@
 The launcher ends when its agent hangs up; the kernel then kills every container, since each one's init dies with the
 launcher. The janitor waits for the launcher to end, however it does, and sweeps what does not vanish by itself:
 cgroups, links, the nft table. Should the janitor be killed, the launcher is told by a signal, ends, and sweeps
-itself. Should both be killed at once, the next start sweeps.
+itself. Should both be killed at once, the next launcher of this home sweeps, or the next of any other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from inrush.launcher.machine import Machine, tag_of
 from inrush.launcher.places import OWN, STORE
 from inrush.launcher.process import Given
 from inrush.launcher.service import Service
-from inrush.launcher.sweep import sweep
+from inrush.launcher.sweep import begin, sweep, sweep_abandoned
 from inrush.linux import messages, mounts, process
 
 _WAIT_FOR_EARLIER_S = 15.0
@@ -37,7 +37,7 @@ _WAIT_FOR_EARLIER_S = 15.0
 
 def main(arguments: list[str]) -> None:
     """`CONTROL_FD STATE rootless|root GIVEN`, the last as JSON."""
-    control, state, mode = int(arguments[0]), Path(arguments[1]), arguments[2]
+    control, state, rootless = int(arguments[0]), Path(arguments[1]), arguments[2] == "rootless"
     given = orders.decode(Given, json.loads(arguments[3]))
     os.umask(0o022)
     for signum in (signal.SIGINT, signal.SIGHUP):
@@ -46,20 +46,22 @@ def main(arguments: list[str]) -> None:
     try:
         lock = _lock(state)
         tag = tag_of(state)  # once: the directory may be gone before the launcher is
-        sweep(tag, mode == "rootless")
+        begin(tag, rootless)
     except OSError as error:
         _broken(agent, error)
         sys.exit(1)
     process.adopt_orphans()  # of a launcher that was killed; who waits for what they hold needs them collected
     pid = os.fork()
     if pid == 0:
-        _launcher(agent, state, tag, mode == "rootless", given)
+        _launcher(agent, state, tag, rootless, given)
     agent.close()
     process.set_title("inrush-janitor")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if not rootless:
+        sweep_abandoned()
     os.waitpid(pid, 0)
     process.end_children()
-    sweep(tag, mode == "rootless")
+    sweep(tag, rootless)
     os.close(lock)
 
 

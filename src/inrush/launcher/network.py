@@ -230,12 +230,12 @@ def sweep(tag: str) -> None:
 
 
 def _sweep(device: str, table: str) -> None:
+    firewall.tear_down(table, device)
     left = [*links.names(f"{device}-"), *(name for name in links.names(device) if name == device)]
     if left:
-        firewall.tear_down(table, device)
         with contextlib.suppress(OSError):
             outside = links.Netlink()
-            for name in left:  # the device of the subnet is last: while it is there, so may the table be
+            for name in left:
                 outside.delete(name)
             outside.close()
     firewall.restore_forwarding(links.names("inrush"))
