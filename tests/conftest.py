@@ -5,7 +5,7 @@ Unix socket paths must be short, so homes are made directly below the temporary 
 The suite runs in several workers at once (`pytest -n 4 --dist loadgroup`). A file is run by one worker, so that what
 its tests share is made once, and each worker has a server of its own. Tests that share more than a file has are marked
 `xdist_group`, such as those that build the image of a language model. Tests that change the machine's own network take
-a lock (`launched.outside_machine`).
+a lock (`launched.outside_machine`). What a worker starts and makes ends with it (`guard`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from guard import Guard
 from running_server import GPUS, RunningServer, alive, left_on_machine, poll
 
 __all__ = ["RunningServer", "poll"]
@@ -34,6 +35,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIRST = ("language-model", "agent/images", "e2e", "examples", "client", "launcher", "security", "cli")
 """Groups and folders whose tests take longest: they begin first, so that none of them is left for the end."""
+
+
+_GUARD = Guard()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Nothing is left when pytest has ended."""
+    _GUARD.finish()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,8 +6,10 @@ allocators, stacks. The pages that a rehearsal writes to have been copied when t
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+import time
 from typing import Any
 
 from inrush import frames
@@ -15,6 +17,8 @@ from inrush.guest.channel import Channel
 from inrush.guest.outbox import Outbox
 from inrush.guest.passed import Passed
 from inrush.guest.pump import Pump
+
+_LOOK_S = 0.001
 
 
 def rehearse() -> None:
@@ -34,4 +38,6 @@ def rehearse() -> None:
     thread = threading.Thread(target=pump.run)
     thread.start()
     thread.join()
+    while os.path.exists(f"/proc/self/task/{thread.native_id}"):  # Python is done with it before the kernel is
+        time.sleep(_LOOK_S)
     channel.abandon()

@@ -1,9 +1,10 @@
 """What a launcher leaves on the machine when it is killed, and its removal: cgroups with all in them, links, the nft
 table.
 
-All of it bears the launcher's tag. Its home's next launcher would find it by that; but a home may have been deleted, and
-have no next launcher. So each launcher of root's claims its tag for as long as it lives, by the lock of a file that the
-tag names, and every launcher's janitor sweeps what bears a tag whose file is there and whose lock nobody holds.
+All of it bears the launcher's tag, by which the next launcher of the same home finds it. But a home may have been
+deleted, and have no next launcher. So a launcher of root's claims its tag for as long as it lives, by the lock of a
+file that is named by the tag; and every launcher's janitor sweeps after those whose file is there and whose lock is
+free.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _DEADLINE_S = 10.0
 
 
 def begin(tag: str, rootless: bool) -> None:
-    """Sweep what an earlier launcher of this tag has left, and claim the tag until this process has ended, and each that
-    keeps its descriptors. An ordinary user claims nothing: what he makes is in namespaces of his own, which end with it.
+    """Sweep what an earlier launcher of this tag has left, and claim the tag until this process and its forks have
+    ended. An ordinary user's launcher claims nothing: what it makes is in namespaces that end with it.
     """
     if rootless:
         sweep(tag, rootless)

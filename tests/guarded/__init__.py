@@ -1,0 +1,1 @@
+"""Tests that `test_guard.py` runs in a pytest of its own, and interrupts."""
