@@ -36,6 +36,7 @@ class Desk:
         self.handle = start_launcher(home, Given(declared(Inherited.read())))
         self.node = Node(home, self.handle, self.blobs, self.settings, self.lost.append)
         self._news = asyncio.Event()
+        self._asked = 0
 
     async def open(self) -> None:
         await self.node.start()
@@ -98,6 +99,12 @@ class Desk:
 
     async def ended(self, id: str, timeout_s: float = DEADLINE_S) -> wire.ContainerEnded:
         return await self.hear(wire.ContainerEnded, lambda message: message.container == id, timeout_s)
+
+    async def lists(self) -> tuple[str, ...]:
+        """The containers that the agent says it has."""
+        self._asked += 1
+        self.tell(wire.ListContainers("no-local", self._asked))
+        return (await self.hear(wire.NodeContainers, lambda answer: answer.number == self._asked)).containers
 
     def ends(self, id: str) -> int:
         """How often the end of a container was said."""

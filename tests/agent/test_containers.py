@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 from pathlib import Path
 
@@ -83,6 +84,51 @@ async def test_a_container_stopped_while_it_starts_ends_and_leaves_no_process(de
         desk.tell(wire.StopContainer(f"co-{n}"))
     for n in range(3):
         assert (await desk.ended(f"co-{n}")).status == Status.OK
+
+
+async def test_a_container_stopped_in_the_turn_that_starts_it_ends_too(desk: Desk) -> None:
+    spec = desk.spec(ECHO)
+    desk.tell(
+        wire.StartContainer("co-1", "fn-1", "app", spec),
+        wire.StopContainer("co-1"),
+        wire.StartContainer("co-2", "fn-1", "app", spec),
+        wire.StopContainer("co-2", kill=True),
+        wire.StopContainer("co-2", kill=True),
+    )
+    for id in ("co-1", "co-2"):
+        end = await desk.ended(id)
+        assert (end.status, desk.ends(id)) == (Status.OK, 1)
+    assert await desk.lists() == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_every_start_ends_in_one_report_whenever_it_is_stopped(desk: Desk, seed: int) -> None:
+    chance = random.Random(seed)
+    spec = desk.spec(ECHO)
+    await desk.started("co-first", spec)
+
+    async def one(id: str) -> None:
+        await asyncio.sleep(chance.uniform(0, 0.3))
+        desk.start(id, spec)
+        for _ in range(chance.randint(1, 3)):
+            await asyncio.sleep(chance.choice((0.0, 0.0, chance.uniform(0, 0.1))))
+            desk.tell(wire.StopContainer(id, grace_s=0.0, kill=chance.random() < 0.5))
+
+    ids = [f"co-{n}" for n in range(20)]
+    await asyncio.gather(*map(one, ids))
+    for id in ids:
+        await desk.ended(id)
+    assert await desk.lists() == ("co-first",)
+    assert [desk.ends(id) for id in ids] == [1] * len(ids)
+
+
+async def test_an_order_that_cannot_be_carried_out_ends_its_container(desk: Desk) -> None:
+    await desk.started("co-1", desk.spec(ECHO))
+    desk.tell(wire.Run("co-1", "ca-1", "", "map", (0,), ("no bytes",)))  # type: ignore[arg-type]
+    end = await desk.ended("co-1")
+    assert end.status == Status.INTERNAL
+    desk.tell(wire.StartContainer("co-2", "fn-1", "app", None))  # type: ignore[arg-type]
+    assert (await desk.ended("co-2")).status == Status.LOST
 
 
 async def test_a_start_that_takes_too_long_is_a_startup_failure(desk: Desk) -> None:

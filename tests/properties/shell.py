@@ -9,6 +9,7 @@ from collections import defaultdict
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events
 from inrush.core.model.calls import INPUT
+from inrush.core.model.nodes import cpu_to_give
 from inrush.core.model.quotas import parse
 from inrush.wire import Status
 
@@ -40,6 +41,9 @@ class Shell:
         self.starting: dict[str, effects.StartContainer] = {}
         self.alive: dict[str, str] = {}
         self.stopping: set[str] = set()
+        self.unreported: set[str] = set()
+        """Containers whose end the core has not been told of."""
+        self.questions: dict[str, int] = {}
         self.runs: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         self.resolved: set[tuple[str, int]] = set()
         self.forgotten: set[str] = set()
@@ -65,6 +69,18 @@ class Shell:
         """The container ends; what it ran is gone with it."""
         self._forget_container(container)
         self.step(events.ContainerEnded(container, status, f"ended with {status.name}", ref))
+
+    def vanish(self, container: str) -> None:
+        """The container ends, or was never begun, and the report is lost."""
+        self._forget_container(container)
+        self.unreported.add(container)
+
+    def answer(self) -> None:
+        """Every node that was asked says which containers it has."""
+        questions, self.questions = self.questions, {}
+        for node, number in questions.items():
+            there = tuple(container for container, where in self.alive.items() if where == node)
+            self.step(events.NodeContainers(node, number, there))
 
     def finish(self, container: str, call: str, indexes: list[int], statuses: list[Status]) -> None:
         self.runs[container][call] -= set(indexes)
@@ -100,6 +116,10 @@ class Shell:
                 assert effect.why
                 self.starting[effect.container] = effect
                 self.alive[effect.container] = effect.node
+            case effects.Dispatch() | effects.Recall() if effect.container in self.unreported:
+                pass
+            case effects.ListContainers():
+                self.questions[effect.node] = effect.number
             case effects.Dispatch():
                 assert effect.container in self.alive
                 assert effect.container not in self.starting
@@ -138,16 +158,40 @@ def drain(shell: Shell, rounds: int = 3000) -> None:
     for _ in range(rounds):
         if not any(c.queued or c.running or c.delayed for c in shell.cluster.calls.values()):
             return
-        for container in list(shell.stopping):
-            shell.end(container, Status.OK)
-        for container in list(shell.starting):
-            shell.ready(container)
-        for container, call, indexes in shell.running():
-            shell.now += 0.001
-            shell.finish(container, call, indexes, [Status.OK] * len(indexes))
+        go_on(shell)
         if not (shell.stopping or shell.starting or shell.running()) and shell.wake_at < math.inf:
             shell.now = max(shell.now, shell.wake_at)
             shell.step(events.Tick())
     left = {c.id: (c.queued, len(c.running), len(c.delayed)) for c in shell.cluster.calls.values()}
     said = [line for function in shell.cluster.functions for line in shell.cluster.explain(function)]
     raise AssertionError(f"not everything ended: {left}\n" + "\n".join(said))
+
+
+def go_on(shell: Shell) -> None:
+    """What was told to stop ends, what starts becomes ready, what runs ends, and nodes answer what they are asked."""
+    for container in list(shell.stopping):
+        shell.end(container, Status.OK)
+    for container in list(shell.starting):
+        shell.ready(container)
+    for container, call, indexes in shell.running():
+        shell.now += 0.001
+        shell.finish(container, call, indexes, [Status.OK] * len(indexes))
+    shell.answer()
+
+
+def empty(shell: Shell, rounds: int = 200) -> None:
+    """Remove every function: in the end no container is left, and all that the nodes have is free."""
+    for function in list(shell.cluster.functions):
+        shell.step(events.FunctionRemoved(function, "the test ends"))
+    for _ in range(rounds):
+        if not shell.cluster.containers:
+            break
+        go_on(shell)
+        shell.now = max(shell.now, min(shell.wake_at, shell.now + 10.0))
+        shell.step(events.Tick())
+    assert not shell.cluster.containers
+    assert not shell.cluster.functions
+    for node in shell.cluster.nodes.values():
+        assert node.memory_mib == node.inventory.memory_mib
+        assert node.cpu_milli == cpu_to_give(node.inventory)
+        assert node.gpus_free == len(node.inventory.gpus)

@@ -1,5 +1,6 @@
 """Safety: whatever happens, in whatever order, the state stays sound and no input has two results. Liveness: once there
-is room and nothing fails any more, everything ends."""
+is room and nothing fails any more, everything ends, and when all functions are removed, everything is free again, also
+what was held by containers whose end nobody reported."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from inrush.wire import (
     ScalePolicy,
     Status,
 )
-from properties.shell import Shell, drain
+from properties.shell import Shell, drain, empty
 
 A10G = Resources(gpu=(GpuRequest(type="A10G"),))
 SPECS = (
@@ -162,6 +163,16 @@ class Anything(RuleBasedStateMachine):
         alive = list(self.shell.alive)
         self.shell.end(alive[pick % len(alive)], status, "ref")
 
+    @precondition(lambda self: self.shell.alive)
+    @rule(pick=picks)
+    def container_vanishes(self, pick: int) -> None:
+        alive = list(self.shell.alive)
+        self.shell.vanish(alive[pick % len(alive)])
+
+    @rule()
+    def nodes_answer(self) -> None:
+        self.shell.answer()
+
     @precondition(lambda self: self.shell.running())
     @rule(pick=picks, most=st.integers(1, 4), statuses=st.lists(st.sampled_from(ENDS), min_size=4, max_size=4))
     def attempts_end(self, pick: int, most: int, statuses: list[Status]) -> None:
@@ -211,6 +222,7 @@ class Anything(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.shell.step(events.NodeJoined("no-roomy", ROOMY))
         drain(self.shell)
+        empty(self.shell)
 
 
 Anything.TestCase.settings = settings(

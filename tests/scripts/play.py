@@ -17,6 +17,7 @@ with `#` say what the block is about. Commands (`[…]` may be left out):
     end C STATUS                  a container ends                 stopped                   all told to stop have ended
     wait S                        time passes, with its ticks      lose NODE   join NODE like=NODE
     node NODE [unfit=WHY] [drain=1] [holds=F]       what it says of itself (spaces as _; it holds the image of F)
+    mute NODE                      it answers nothing by itself   heard NODE C…              it answers: it has these
     cancel CALL [terminate=1]     forget CALL                      remove F [drain=1]        replace F G
     override F [containers=A..B] [buffer=N] [window=S]             why F                     what `inrush why` says
 """
@@ -50,6 +51,8 @@ class Player:
         self.runs: dict[str, list[tuple[str, int]]] = defaultdict(list)
         self.inventories: dict[str, Inventory] = {}
         self.calls = 0
+        self.mute: set[str] = set()
+        self.answers: list[events.Event] = []
         self.lines: list[str] = []
 
     def play(self, command: str) -> None:
@@ -63,6 +66,9 @@ class Player:
             self.wake_at = math.inf
         for effect in self.cluster.step(event, self.now):
             self.lines += self._told(effect)
+        answers, self.answers = self.answers, []
+        for answer in answers:
+            self._step(answer)
         assert self.cluster.violations() == []
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +188,14 @@ class Player:
         held = (image_key(spec.image), holds) if spec is not None else ()
         self._step(events.NodeChanged(node, held, unfit.replace("_", " "), bool(drain)))
 
+    def _mute(self, node: str) -> None:
+        self.mute.add(node)
+
+    def _heard(self, node: str, *containers: str) -> None:
+        known = self.cluster.nodes[node]
+        there = tuple(self.ids.get(name, name) for name in containers)
+        self._step(events.NodeContainers(node, known.questions, there))
+
     def _quotas(self, **quotas: str) -> None:
         self.cluster = Cluster("script", quotas=parse(",".join(map("=".join, quotas.items()))))
 
@@ -233,6 +247,11 @@ class Player:
                 return [f"waiting {effect.function}: {effect.why or 'no longer'}"]
             case effects.Decided():
                 return [f"decided {effect.function}    why: {effect.why}"]
+            case effects.ListContainers() if effect.node not in self.mute:
+                there = tuple(self.cluster.nodes[effect.node].containers)
+                self.answers.append(events.NodeContainers(effect.node, effect.number, there))
+            case effects.ContainerLost():
+                return [f"lost {self._name(effect.container)}    why: {effect.why}"]
             case effects.WakeAt():
                 self.wake_at = min(self.wake_at, effect.at)
         return []

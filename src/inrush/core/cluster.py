@@ -32,7 +32,9 @@ from inrush.core.changes.functions import (
     scale_overridden,
 )
 from inrush.core.changes.nodes import node_changed, node_held, node_joined, node_left
+from inrush.core.changes.reconcile import node_containers, question_due
 from inrush.core.check import checkpoint, invariants
+from inrush.core.check.overdue import overdue
 from inrush.core.model import events
 from inrush.core.model.calls import Call
 from inrush.core.model.containers import Container
@@ -77,6 +79,7 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.NodeHeld: node_held,
     events.NodeLeft: node_left,
     events.NodeChanged: node_changed,
+    events.NodeContainers: node_containers,
     events.PoolJoined: pool_joined,
     events.NodesFailed: nodes_failed,
     events.Restored: restored,
@@ -158,6 +161,10 @@ class Cluster:
         """The whole state as plain data, between two steps: see `checkpoint.capture`."""
         return checkpoint.capture(self._state, values_max)
 
+    def overdue(self) -> list[str]:
+        """Sentences about containers that should have ended by now, and nodes that leave questions unanswered."""
+        return overdue(self._state)
+
     def violations(self) -> list[str]:
         """Sentences about what in the state contradicts itself. Anything but an empty list is a defect of the core."""
         return invariants.violations(self._state)
@@ -199,6 +206,8 @@ def _fire(state: State) -> None:
             state.provision_due, state.provision_at = True, math.inf
         elif timer.kind == "node":
             forgive(state, timer.key)
+        elif timer.kind == "question":
+            question_due(state, timer.key)
         elif timer.kind == "lease":
             if (function := state.functions.get(timer.key)) is not None:
                 look(state, function)

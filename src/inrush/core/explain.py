@@ -79,6 +79,8 @@ def _containers(state: State, function: Function) -> list[str]:
         gpus = f" with {container.gpu_type} {','.join(map(str, container.gpus))}" if container.gpus else ""
         how = f" by {container.how}" if container.how else ""
         state_of = f"{container.state} ({container.leaving})" if container.leaving else container.state
+        if state.now > container.stop_by:
+            state_of += f" (it should have ended {_ago(state, container.stop_by)})"
         lines.append(
             f"{container.id} is {state_of} on {container.node}{gpus}, "
             f"started {_ago(state, container.started_at)}{how}, runs {container.busy}, has run {container.served}"

@@ -167,6 +167,8 @@ class ControlPlane:
             effects.Resolve: self.calls.resolve,
             effects.StartContainer: self.nodes.start_container,
             effects.StopContainer: self.nodes.stop_container,
+            effects.ContainerLost: self.nodes.container_lost,
+            effects.ListContainers: self.nodes.list_containers,
             effects.CancelRun: self.nodes.cancel_run,
             effects.Recall: self.nodes.recall,
             effects.NodesWanted: self.pools.order,
@@ -185,6 +187,8 @@ class ControlPlane:
                 handler(effect)
             except Exception:
                 log.exception("a defect: %s could not be carried out", type(effect).__name__)
+                if type(effect) is effects.Dispatch:
+                    self.nodes.give_up(effect.container)
 
     def variables(self, function: Function) -> tuple[tuple[str, str], ...]:
         """A function's variables, with its secrets opened. Raises `NotFoundError` where one is gone."""

@@ -135,3 +135,5 @@ class Loop:
         if self._ticks % CHECK_TICKS == 0 and len(self.core.calls) + len(self.core.containers) < CHECK_LIMIT:
             for sentence in self.core.violations():
                 log.error("a defect: the state is unsound: %s", sentence)
+            for sentence in self.core.overdue():
+                log.error("%s", sentence)

@@ -85,6 +85,7 @@ class World:
             effects.StopContainer: self._stop,
             effects.CancelRun: self._cancel,
             effects.Recall: self._recall,
+            effects.ListContainers: self._list,
             effects.WakeAt: self._wake_by,
             effects.NodesWanted: lambda effect: self._pools[effect.pool].order(effect.count),
             effects.NodesReleased: self._released,
@@ -262,6 +263,20 @@ class World:
             self.after(start_s + link_s, self._end, running.id, Status.CRASHED, "the start crashed")
         else:
             self.after(start_s + link_s, self._ready, running.id, start_s)
+
+    def _list(self, effect: effects.ListContainers) -> None:
+        """Has a node say which containers it has, which reaches the core as late as any report."""
+        machine = self.machines[effect.node]
+        if machine.dead:
+            return
+        if machine.silent:
+            machine.unheard.append((self._list, effect))
+            return
+        self.after(2 * self.scenario.link_s, self._listed, machine, effect.number)
+
+    def _listed(self, machine: Machine, number: int) -> None:
+        if not machine.dead:
+            self.tell(machine, events.NodeContainers(machine.id, number, tuple(machine.containers)))
 
     def _ready(self, container_id: str, start_s: float) -> None:
         running = self.containers.get(container_id)

@@ -137,6 +137,15 @@ class NodeState(Message, frozen=True):
     drain: bool = False
 
 
+class NodeContainers(Message, frozen=True):
+    """The containers that have not ended, in answer to `ListContainers`. The ends of all others have been reported
+    before it."""
+
+    node: str
+    number: int
+    containers: tuple[str, ...]
+
+
 class NodeNote(Message, frozen=True):
     """A warning for people, such as why a snapshot could not be taken. `about` is a function id, or empty."""
 
@@ -167,6 +176,7 @@ FromNode = (
     | ExecOutput
     | NodeNote
     | NodeState
+    | NodeContainers
 )
 
 from_node_decoder: BatchDecoder[FromNode] = BatchDecoder(FromNode)

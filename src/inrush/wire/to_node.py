@@ -90,6 +90,14 @@ class Recall(Message, frozen=True):
     container: str
 
 
+class ListContainers(Message, frozen=True):
+    """Which containers does the node have? Answered by `NodeContainers` with the same number, once all orders that came
+    before are taken."""
+
+    node: str
+    number: int
+
+
 class GrantRun(Message, frozen=True):
     """Allow a generator to send `credit` more items, or a web response so many more pieces."""
 
@@ -170,6 +178,7 @@ ToNode = (
     | Run
     | CancelRun
     | Recall
+    | ListContainers
     | GrantRun
     | Feed
     | Build

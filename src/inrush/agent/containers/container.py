@@ -4,8 +4,9 @@
         │            │           │           ▲
         └────────────┴───────────┴───────────┘   a failure, a stop, or the end of its process
 
-A life is one coroutine, so `ContainerEnded` is sent exactly once, and last. Inputs and results do not pass through it:
-they go straight between guest and outbox.
+A life is one task that nobody cancels: what may be cancelled is the start inside it, which is a task of its own. So
+`ContainerEnded` is sent exactly once, and last, however early a container is stopped. Inputs and results do not pass
+through the life: they go straight between guest and outbox.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Container:
         self._socket: socket.socket | None = None
         self._begun: Begun | None = None
         self._end: End | None = None
-        self._cancelled = False
+        self._starting: asyncio.Task[Begun] | None = None
         self._imports_left = MAX_IMPORTS
         self._ready: asyncio.Future[tuple[Sequence[tuple[str, float]], str]] = (
             asyncio.get_running_loop().create_future()
@@ -82,27 +83,39 @@ class Container:
 
     async def live(self, start: Start) -> None:
         """Follows the container from here to `ContainerEnded`."""
+        exited_end = End(Status.LOST, "its agent has ended")
         try:
             exited_end = await self._run(start)
         except Exception:
-            exited_end = self._defect("the life of a container")
-        for timer in self._timers:
-            timer.cancel()
-        self.guest.close()
-        for pipe in self._pipes:
-            pipe.close()
-        self._output.tell_dropped()
-        self._turn("ended")
-        end = self._end or exited_end
-        if end.status != Status.OK:
-            log.info("container %s ended: %s", self.order.container, end.status.name)  # why is for its app's log alone
-            self._tell(end)
-        self._put(wire.ContainerEnded(self.order.container, int(end.status), end.why, end.payload))
+            self.defect("the life of a container")
+            if self._begun is not None:
+                await self._begun.process.wait()
+        finally:
+            self._close(self._end or exited_end)
+
+    def _close(self, end: End) -> None:
+        """Lets go of all that the container had, and reports its end."""
+        try:
+            for timer in self._timers:
+                timer.cancel()
+            self.guest.close()
+            for pipe in self._pipes:
+                pipe.close()
+            self._output.tell_dropped()
+            if end.status != Status.OK:
+                log.info("container %s ended: %s", self.order.container, end.status.name)  # why is for its app's log
+                self._tell(end)
+        finally:
+            self._turn("ended")
+            self._put(wire.ContainerEnded(self.order.container, int(end.status), end.why, end.payload))
 
     async def _run(self, start: Start) -> End:
+        if self._end is not None:
+            return self._end
         began = time.monotonic()
+        self._starting = asyncio.create_task(self._begin(start))
         try:
-            self._begun = await self._begin(start)
+            self._begun = await self._starting
         except (Error, OSError) as error:
             return failure(Status.STARTUP, f"a container of {self.order.spec.name} could not start: {error}")
         except asyncio.CancelledError:
@@ -122,19 +135,20 @@ class Container:
     async def _begin(self, start: Start) -> Begun:
         """Starts the process, with its socket and pipes on the agent's side."""
         ours, theirs = socket.socketpair()
-        out, err = os.pipe(), os.pipe()
         ours.setblocking(False)
         messages.refuse_descriptors(ours)  # the event loop only reads, and so would close what came along
         self._socket = ours
+        written: list[int] = []
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: self.guest, sock=ours)
-            for fd, stream in ((out[0], "stdout"), (err[0], "stderr")):
-                self._pipes.append(await read_pipe(fd, functools.partial(self._wrote, stream)))
-            return await start(self.order, Stdio(theirs.fileno(), out[1], err[1]), self._template_wrote)
+            for stream in ("stdout", "stderr"):
+                read, write = os.pipe()
+                written.append(write)
+                self._pipes.append(await read_pipe(read, functools.partial(self._wrote, stream)))
+            return await start(self.order, Stdio(theirs.fileno(), *written), self._template_wrote)
         finally:
             theirs.close()
-            os.close(out[1])
-            os.close(err[1])
+            messages.close_all(written)
 
     async def _become_ready(self, ended: asyncio.Future[Any], began: float, begun: float) -> None:
         limit_s = self.order.spec.startup_timeout_s
@@ -192,9 +206,8 @@ class Container:
     def _kill(self) -> None:
         if self._begun is not None:
             self._begun.process.kill()
-        elif self.life is not None and not self._cancelled:
-            self._cancelled = True  # once: it ends what it began before it ends itself
-            self.life.cancel()
+        elif self._starting is not None and not self._starting.cancelling():  # once: it ends what it began
+            self._starting.cancel()
 
     def _turn(self, state: str) -> None:
         assert state in NEXT[self.state], f"container {self.order.container}: {self.state} → {state}"
@@ -309,13 +322,10 @@ class Container:
 
     def defect(self, what: str) -> None:
         """Ends the container because an exception of inrush is being handled, with a sentence that says so."""
-        self.end(self._defect(what))
-
-    def _defect(self, what: str) -> End:
         id = f"df-{os.urandom(16).hex()}"
         log.exception("defect %s: %s of container %s could not be handled", id, what, self.order.container)
         why = f"the agent failed by a defect of its own, not of the function's; the server's log tells of it as {id}"
-        return failure(Status.INTERNAL, f"the container of {self.order.spec.name} was killed: {why}")
+        self.end(failure(Status.INTERNAL, f"the container of {self.order.spec.name} was killed: {why}"))
 
     def disconnected(self) -> None:
         """Handles a closed socket: the guest ends by itself now, or is killed."""

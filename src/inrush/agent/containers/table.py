@@ -1,6 +1,7 @@
 """All containers of a node, by id: where the server's orders about them arrive.
 
-An order for a container that has ended meanwhile is dropped: its `ContainerEnded` is on the way.
+Every order to start one is answered by exactly one `ContainerEnded`, also where nothing could be started. Any other
+order for a container that has ended meanwhile is dropped: its `ContainerEnded` is on the way.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Containers:
         self._watch: asyncio.TimerHandle | None = None
         self.closing = False
 
+    def ids(self) -> tuple[str, ...]:
+        """Those that have not ended."""
+        return tuple(self._table)
+
     def apps(self) -> set[str]:
         """Keys of the apps that have containers here."""
         return {container.order.app_key for container in self._table.values()}
@@ -52,19 +57,32 @@ class Containers:
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, order: wire.StartContainer) -> None:
-        if self.closing:
-            return
         if order.container in self._table:
             log.error("container %s was ordered twice", order.container)
-            return
-        if len(self._table) >= MAX_CONTAINERS:
-            why = f"this node runs {MAX_CONTAINERS} containers already, its most"
-            payload = wire.system_failure("ResourceExhaustedError", why)
-            self._put(wire.ContainerEnded(order.container, int(Status.LOST), why, payload))
-            return
-        container = Container(order, self._put, self._guest)
-        self._table[order.container] = container
-        container.life = asyncio.create_task(self._live(container))
+        elif self.closing:
+            self._refuse(order, "its node is ending")
+        elif len(self._table) >= MAX_CONTAINERS:
+            self._refuse(order, f"this node runs {MAX_CONTAINERS} containers already, its most")
+        else:
+            container = Container(order, self._put, self._guest)
+            self._table[order.container] = container
+            container.life = asyncio.create_task(self._live(container))
+
+    def _refuse(self, order: wire.StartContainer, why: str) -> None:
+        payload = wire.system_failure("ResourceExhaustedError", why)
+        self._put(wire.ContainerEnded(order.container, int(Status.LOST), why, payload))
+
+    def defect(self, order: wire.ToNode) -> None:
+        """Ends the container that an order was about, because a defect kept it from being carried out."""
+        container = self._table.get(getattr(order, "container", ""))
+        if container is not None:
+            container.defect(type(order).__name__)
+        elif isinstance(order, wire.StartContainer):
+            self._refuse(order, "its node could not begin to start it, by a defect of its own")
+
+    def list(self, order: wire.ListContainers) -> None:
+        """Tells which containers there are, after all that was said about those that have ended."""
+        self._put(wire.NodeContainers(order.node, order.number, self.ids()))
 
     async def _live(self, container: Container) -> None:
         try:

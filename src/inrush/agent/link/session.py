@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
+
 from inrush import wire
 from inrush.agent.commands.execs import Execs
 from inrush.agent.containers.table import Containers
@@ -47,6 +49,7 @@ class Agent:
             wire.Run: containers.run,
             wire.CancelRun: containers.cancel,
             wire.Recall: containers.recall,
+            wire.ListContainers: containers.list,
             wire.GrantRun: containers.grant,
             wire.Feed: containers.feed,
             wire.ToGuestLink: containers.link,
@@ -59,7 +62,7 @@ class Agent:
     def start(self, deliver: Deliver) -> None:
         """Begins: says hello over `deliver`, and from then on what happens."""
         self._outbox.open(deliver)
-        self._outbox.put(self._hello)
+        self._outbox.put(msgspec.structs.replace(self._hello, containers=self._containers.ids()))
         self._outbox.flush()  # before any client can ask for what only a node has
         self._containers.watch()
         has = self._hello.inventory
@@ -77,6 +80,7 @@ class Agent:
                 handler(order)
             except Exception:
                 log.exception("a defect: %s could not be carried out", type(order).__name__)
+                self._containers.defect(order)
         self._outbox.receiving = False
 
     def lose_all(self, why: str) -> None:

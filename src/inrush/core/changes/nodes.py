@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from inrush.core.calls.outcome import died
 from inrush.core.containers.clusters import disband
 from inrush.core.containers.lifecycle import drain, forget_if_gone, remove
 from inrush.core.model.containers import Container
-from inrush.core.model.effects import StopContainer
+from inrush.core.model.effects import ContainerLost, StopContainer
 from inrush.core.model.events import NodeChanged, NodeHeld, NodeJoined, NodeLeft
 from inrush.core.model.nodes import Node
 from inrush.core.model.state import State
@@ -24,6 +26,7 @@ def node_joined(state: State, event: NodeJoined) -> None:
     else:
         state.resize(node.inventory, -1)
         node.measure(event.inventory)
+        node.silent, node.asked_at = "", math.inf
     state.resize(event.inventory, 1)
     state.index.add(node)
     heed_flaps(state, node)
@@ -34,7 +37,7 @@ def node_joined(state: State, event: NodeJoined) -> None:
         node_of_pool(state, node.id, event.pool)
     there = set(event.containers)
     for container in [c for c in node.containers.values() if c.id not in there]:
-        _lose(state, container, f"node {node.id} came back without it")
+        lose(state, container, f"node {node.id} came back without it")
     for container_id in event.containers:
         if container_id not in node.containers:
             why = "the server does not know it"
@@ -62,7 +65,7 @@ def node_left(state: State, event: NodeLeft) -> None:
     note_flap(state, node)
     node_gone(state, node.id)
     for container in list(node.containers.values()):
-        _lose(state, container, f"node {node.id} left: {event.why}")
+        lose(state, container, f"node {node.id} left: {event.why}")
     _poke_all(state)
 
 
@@ -81,9 +84,11 @@ def node_changed(state: State, event: NodeChanged) -> None:
             drain(state, container.leader or container, f"node {node.id} drains: {event.unfit}")
 
 
-def _lose(state: State, container: Container, why: str) -> None:
+def lose(state: State, container: Container, why: str) -> None:
+    """Ends a container of which its node will report nothing more. What it ran is tried elsewhere."""
     function = state.functions[container.function]
     remove(state, container)
+    state.out.append(ContainerLost(container.id, why))
     disband(state, container, why)
     died(state, container, Status.LOST, None, why)
     forget_if_gone(state, function)

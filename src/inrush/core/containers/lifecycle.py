@@ -6,11 +6,25 @@ from inrush.core.model.amounts import Amount, held_by
 from inrush.core.model.containers import WHOLE, Container
 from inrush.core.model.effects import StartContainer, StopContainer
 from inrush.core.model.functions import Function
+from inrush.core.model.nodes import Node
 from inrush.core.model.state import State
 from inrush.core.model.wanted import Placement, cpu_milli
 
 STOP_GRACE_S = 30.0
 """Time for running inputs to end when a container has to stop."""
+
+EXIT_HOOKS_S = 30.0
+"""Time for exit hooks, after the grace for inputs."""
+
+KILL_S = 15.0
+"""Time within which a container is gone that is killed."""
+
+ASK_S = 10.0
+"""A node with containers is asked as often which ones it has."""
+
+_PHASES = 64
+"""Nodes that get their first container at once are first asked at so many different moments, so that not all of them
+answer in one."""
 
 
 def start(state: State, function: Function, placement: Placement, why: str) -> None:
@@ -59,8 +73,16 @@ def seat(state: State, function: Function, placement: Placement, why: str) -> Co
     state.containers[container.id] = container
     node = state.nodes[placement.node]
     node.seat(container)
+    if not node.questioned:
+        plan_question(state, node, ASK_S * (0.5 + node.order % _PHASES / _PHASES))
     _count(state, function, container, 1)
     return container
+
+
+def plan_question(state: State, node: Node, in_s: float = ASK_S) -> None:
+    """Has a node asked in so many seconds which containers it has."""
+    node.questioned = True
+    state.quiet_timer(state.now + in_s, "question", node.id)
 
 
 def unseat(state: State, function: Function, container: Container) -> None:
@@ -101,12 +123,20 @@ def stop(state: State, container: Container, why: str, grace_s: float = STOP_GRA
         return
     turn(state, container, "stop")
     container.killed = container.killed or kill
+    container.stop_by = state.now + KILL_S + (0.0 if kill else grace_s + EXIT_HOOKS_S)
     state.out.append(StopContainer(container.id, container.node, 0.0 if kill else grace_s, kill, why))
     if container.leader is None:
         state.functions[container.function].departures.append((state.now, f"{container.id} had to go: {why}"))
     for follower in container.followers:
         if follower.id in state.containers:
             stop(state, follower, why, grace_s, kill)
+
+
+def insist(state: State, container: Container) -> None:
+    """Kills a container that should have ended by itself."""
+    container.stop_by = state.now + KILL_S
+    why = "it was told to stop, and has not ended within its grace"
+    state.out.append(StopContainer(container.id, container.node, 0.0, kill=True, why=why))
 
 
 def preempt(state: State, container: Container, why: str, grace_s: float = STOP_GRACE_S) -> None:

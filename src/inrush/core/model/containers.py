@@ -9,6 +9,7 @@ Only a `ready` container takes inputs. A `draining` container finishes what it r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from inrush.core.model.transitions import Table, follow
@@ -79,6 +80,8 @@ class Container:
     """In a cluster's follower: inputs that it runs beside the leader."""
     preempted: bool = False
     """It was stopped to make room for others, so its inputs are tried again without spending a retry."""
+    stop_by: float = math.inf
+    """When it must have ended, since it was told to stop; infinite until then."""
     killed: bool = False
     """The core stopped it at once, so its end says nothing about its inputs."""
 

@@ -36,6 +36,21 @@ class StopContainer(Effect, frozen=True):
     why: str = ""
 
 
+class ContainerLost(Effect, frozen=True):
+    """A container is gone without a report of its end; the core has forgotten it."""
+
+    container: str
+    why: str
+
+
+class ListContainers(Effect, frozen=True):
+    """Ask a node which containers it has, after everything that was ordered of it before; `events.NodeContainers` says
+    it, with the same number."""
+
+    node: str
+    number: int
+
+
 class Dispatch(Effect, frozen=True):
     """Run these inputs of `call` in `container`; each is one Attempt."""
 
@@ -111,6 +126,8 @@ class Decided(Effect, frozen=True):
 AnyEffect = (
     StartContainer
     | StopContainer
+    | ContainerLost
+    | ListContainers
     | Dispatch
     | CancelRun
     | Recall

@@ -150,6 +150,15 @@ class NodeChanged(Event, frozen=True):
     drain: bool = False
 
 
+class NodeContainers(Event, frozen=True):
+    """A node answers `effects.ListContainers`: these containers have not ended there. What it knew of ends and starts
+    was reported before."""
+
+    node: str
+    number: int
+    containers: tuple[str, ...] = ()
+
+
 class ContainerReady(Event, frozen=True):
     container: str
     how: str
@@ -212,6 +221,7 @@ AnyEvent = (
     | NodeHeld
     | NodeLeft
     | NodeChanged
+    | NodeContainers
     | PoolJoined
     | NodesFailed
     | ContainerReady

@@ -8,6 +8,7 @@ most of the time and the kernel shares the processor by weight. Memory and devic
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -81,6 +82,14 @@ class Node:
     """Why the core places nothing here until `shunned_until`."""
     shunned_until: float = 0.0
     times_shunned: int = 0
+    questions: int = 0
+    """How often it was asked which containers it has."""
+    asked_at: float = math.inf
+    """When the question was asked that it has not answered; infinite when there is none."""
+    questioned: bool = False
+    """Whether a timer will ask it again."""
+    silent: str = ""
+    """Why nothing is placed here until it answers."""
     pool: str = ""
     """The pool that it says it belongs to."""
     group: Peers | None = None
@@ -89,7 +98,7 @@ class Node:
     @property
     def aside(self) -> str:
         """Why nothing is placed here now; empty when something may be."""
-        return self.unfit or self.shunned
+        return self.unfit or self.silent or self.shunned
 
     @property
     def failures(self) -> int:

@@ -25,7 +25,8 @@ from inrush.wire import GpuRequest, Inventory
 
 class Timer(NamedTuple):
     """A time at which something is looked at again. `serial` keeps equal times in order of setting. `kind` is `review`
-    or `lease` (of a function), `retry` (of a call's `input`) or `provision`."""
+    or `lease` (of a function), `retry` (of a call's `input`), `node` or `question` (of a node), `pools` or
+    `provision`."""
 
     at: float
     serial: int
@@ -152,6 +153,11 @@ class State:
     def timer(self, at: float, kind: str, key: str = "", input: int = 0) -> None:
         """Sets a timer for the time `at`."""
         heappush(self.timers, Timer(at, self.next_serial(), kind, key, input))
+
+    def quiet_timer(self, at: float, kind: str, key: str) -> None:
+        """Sets a timer that comes before all others of its time and uses up no serial, so that ids of containers do not
+        depend on it."""
+        heappush(self.timers, Timer(at, 0, kind, key))
 
     def provision_by(self, at: float) -> None:
         """Has hungry functions served at `at`, unless an earlier time is planned."""

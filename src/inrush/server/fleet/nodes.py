@@ -76,6 +76,7 @@ class Nodes:
             wire.Ran: self._ran,
             wire.Returned: self._returned,
             wire.NodeNote: self._note,
+            wire.NodeContainers: lambda m: self._post(events.NodeContainers(m.node, m.number, m.containers)),
             wire.NodeHeld: lambda held: self._post(events.NodeHeld(held.node, held.memory_mib)),
         }
 
@@ -114,9 +115,6 @@ class Nodes:
         if not self._nodes:
             self._joined.clear()
         if node is not None:
-            for container in self._containers.all():
-                if container.node == id:
-                    self._containers.end(container.id, why)
             self._post(events.NodeLeft(id, why))
             self._loop.turn()
 
@@ -240,12 +238,27 @@ class Nodes:
         if node is not None:
             node.send(wire.StopContainer(effect.container, effect.grace_s, effect.kill))
 
-    def stop_by_hand(self, container: Container, grace_s: float = 30.0) -> None:
+    def container_lost(self, effect: effects.ContainerLost) -> None:
+        """Carries out `ContainerLost`."""
+        self._containers.end(effect.container, effect.why)
+
+    def list_containers(self, effect: effects.ListContainers) -> None:
+        """Carries out `ListContainers`."""
+        node = self._nodes.get(effect.node)
+        if node is not None:
+            node.send(wire.ListContainers(effect.node, effect.number))
+
+    def stop_by_hand(self, container: Container, grace_s: float = 30.0, why: str = "it was stopped by hand") -> None:
         """Stops a container because a person asked for it. The core learns of it at the end, and tries what it ran
         elsewhere."""
         container.by_hand = True
-        self._containers.became(container, "stopping", "it was stopped by hand")
+        self._containers.became(container, "stopping", why)
         self.to_container(container.id, wire.StopContainer(container.id, grace_s))
+
+    def give_up(self, id: str) -> None:
+        """Kills a container because a defect kept inputs from it. What it ran is tried elsewhere."""
+        if (container := self._containers.live(id)) is not None:
+            self.stop_by_hand(container, 0.0, "inputs could not be sent to it, by a defect of the server")
 
     def cancel_run(self, effect: effects.CancelRun) -> None:
         """Carries out `CancelRun`."""

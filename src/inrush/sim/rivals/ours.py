@@ -62,6 +62,8 @@ class Ours(Arena):
                 case effects.WakeAt() if effect.at < self._wake_at:
                     self._wake_at = effect.at
                     self.wake(effect.at)
+                case effects.ListContainers():
+                    self._step(events.NodeContainers(NODE, effect.number, tuple(self._ids)))
                 case effects.Recall():
                     self._give_back(effect.container)
                 case _:
