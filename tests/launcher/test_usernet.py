@@ -222,7 +222,7 @@ def test_that_the_program_has_ended_is_said_and_containers_go_on_without(state: 
         pytest.skip("pasta is not installed")
     found = _drive(state, ended="program")
     assert found["cut off"][f"{OUTSIDE}:{PORT}"] in ("TimeoutError", "OSError")
-    assert "containers have no way out any more: pasta has ended" in found["said"]
+    assert "containers have no network any more: pasta has ended" in found["said"]
 
 
 @pytest.mark.parametrize(

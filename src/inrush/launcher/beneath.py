@@ -1,5 +1,5 @@
-"""Work in directories that others wrote, as the host's root, without being led out of them: everything is reached from
-a descriptor, and no symbolic link is followed.
+"""Work as the host's root in directories that untrusted code wrote: everything is reached from a descriptor, and no
+symbolic link is followed, so that no path leads out of them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def opened(top: int, names: Sequence[str]) -> Iterator[list[int]]:
-    """Descriptors of the directories `names`, each in the one before, the first in `top`. Raises `OSError` where one
-    is missing, or is a link.
-    """
+    """Opens the directories `names`, each inside the one before and the first in `top`, and closes them at the end.
+    Raises `OSError` if one is missing, or is a link."""
     fds: list[int] = []
     try:
         for name in names:
@@ -29,7 +28,7 @@ def opened(top: int, names: Sequence[str]) -> Iterator[list[int]]:
 
 
 def directory(parent: int, name: str, owner: int) -> int:
-    """A directory of `parent`, made where it is missing, with this owner and open to be entered by all."""
+    """Opens a directory of `parent`, which is made if it is missing, and gives it this owner and mode 0755."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o755, dir_fd=parent)
     fd = os.open(name, _DIRECTORY, dir_fd=parent)
@@ -43,9 +42,8 @@ def directory(parent: int, name: str, owner: int) -> int:
 
 
 def write(top: int, name: str, files: Mapping[str, str], owner: int) -> None:
-    """Files in the directory `name` of `top`, which is made where it is missing, in place of what has their names.
-    Raises `OSError` where the directory is a link, or something else.
-    """
+    """Writes files into the directory `name` of `top`, which is made if it is missing, and replaces existing ones.
+    Raises `OSError` if `name` is a link, or no directory."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o755, dir_fd=top)
     with opened(top, [name]) as (inside,):
@@ -58,14 +56,14 @@ def write(top: int, name: str, files: Mapping[str, str], owner: int) -> None:
 
 
 def remove(directory: int, names: Iterable[str]) -> None:
-    """Files of a directory; what is not there is fine."""
+    """Removes files of a directory, if they exist."""
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
 
 
 def prune(top: int, path: str) -> None:
-    """Take away what is empty at `path`, a file or a directory, and then the directories on the way to it that are."""
+    """Removes an empty file or directory at `path`, and then the directories above it below `top` that are empty."""
     *way, last = path.strip("/").split("/")
     with contextlib.suppress(OSError), opened(top, way) as fds:
         parents = [top, *fds]

@@ -1,10 +1,10 @@
-"""Berths made ahead for the containers of one template: groups, namespaces, network and root, and in them a process,
-forked from the template, that waits for its container.
+"""A pool of berths made ahead for the containers of one template: control groups, namespaces, network and root, and in
+each a process, forked from the template, that waits for its container.
 
-How many are kept follows how many were started since there last were enough: the second burst of a function finds as
-many as the first one needed, while single starts find a few. They are made when the launcher has nothing else to
-do, and let go by halves when nobody starts any more. Which function's they are is seen from its starts: same layers,
-same binds, same limits, same network.
+The size of the pool follows demand: it is the number of starts since the pool was last full. So the second burst of a
+function finds as many berths as the first one needed, while single starts find a few. Berths are made when the launcher
+is idle; when no container starts for a minute the pool is halved. A start can use a berth that was made for the same
+layers, binds, limits and network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from inrush.launcher.overlay import resolver_stamp
 from inrush.launcher.specs import ForkSpec, Limits, RootSpec
 
 MAX_READY = min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 32)
-"""Kept by a launcher; each holds seven descriptors, and `CHILD_MIB` of memory."""
+"""The most berths that a launcher keeps ready; each holds seven descriptors, and `CHILD_MIB` of memory."""
 CHILD_MIB = 4
 _FEWEST, _KINDS, _MAKING = 2, 8, 2
 _IDLE_S = 60.0
@@ -32,49 +32,49 @@ _IDLE_S = 60.0
 
 @dataclass(slots=True, eq=False)
 class Berth:
-    """Ready for a container: what it will hold, and the process that it will be."""
+    """A berth made ahead: what its container will hold, and the process that will become the container."""
 
     held: Held
     child: Child
 
 
 Done = Callable[[Berth | None], None]
-"""Gets a berth, or None where it could not be made."""
+"""Called with a berth, or with None if it could not be made."""
 
 Kind = tuple[RootSpec, Limits, str, tuple[int, ...]]
-"""Root, limits, network, and when the resolvers, whose names are written into it, were changed last."""
+"""The kind of a berth: its root, limits, network, and the time stamps of the resolver files that its root contains."""
 
 
 @dataclass(slots=True)
 class Stock:
-    """Those of one kind, and how many are wanted of it."""
+    """The berths of one kind, and how many of them to keep."""
 
     ready: deque[Berth] = field(default_factory=deque)
     making: int = 0
     wanted: int = _FEWEST
     started: int = 0
-    """Containers, since as many were ready as were wanted."""
+    """Containers started since as many berths were ready as were wanted."""
     used: float = 0.0
 
     def note(self) -> None:
-        """One is started."""
+        """Notes that a container of this kind starts."""
         self.started += 1
         self.used = time.monotonic()
         self.wanted = min(MAX_READY, max(_FEWEST, self.wanted, self.started))
 
     def put(self, made: Berth) -> None:
-        """One more is ready."""
+        """Adds a berth that has been made."""
         self.ready.append(made)
         if len(self.ready) >= self.wanted:
             self.started = 0
 
     def want(self, number: int) -> None:
-        """So many from now on, whatever was started."""
+        """Sets how many to keep, and forgets the starts so far."""
         self.wanted, self.started = number, 0
 
 
 class Berths:
-    """`make(root spec, limits, network, done)` begins to make one; `let_go` takes one back that is not wanted."""
+    """The pool. `make(root spec, limits, network, done)` begins to make a berth; `let_go` frees one."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Berths:
         self._open = True
 
     def take(self, spec: ForkSpec) -> Berth | None:
-        """One for this container, if one is ready; either way it is noted that one was wanted."""
+        """Takes a ready berth for this container, or returns None. Either way the demand is noted."""
         if spec.root.upper or spec.devices or not self._open:
             return None
         kind = (replace(spec.root, hostname=""), spec.limits, spec.network, resolver_stamp())
@@ -98,19 +98,18 @@ class Berths:
         stock.note()
         while stock.ready:
             berth = stock.ready.popleft()
-            if not berth.child.ended:  # of which the launcher hears in a moment
+            if not berth.child.ended:  # one that has ended is freed when its end is reported
                 return berth
         return None
 
     @property
     def made(self) -> int:
-        """Those that are ready, or are being made."""
+        """The number of berths that are ready or are being made."""
         return sum(len(stock.ready) + stock.making for stock in self._stocks.values())
 
     def refill(self, quiet: bool) -> bool:
-        """Begin to make one more, where there are too few; whether one was begun. Between starts that follow one
-        another closely (not `quiet`) no more than a few: what makes many would be in the way of a burst.
-        """
+        """Begins to make one more berth if there are too few. Returns whether it did. During a burst of starts (not
+        `quiet`) it makes only a few, since making many would slow the burst."""
         for kind, stock in reversed(self._stocks.items()):
             wanted = stock.wanted if quiet else min(stock.wanted, _FEWEST)
             if stock.making < _MAKING and len(stock.ready) + stock.making < wanted:
@@ -123,7 +122,7 @@ class Berths:
         def done(made: Berth | None) -> None:
             stock.making -= 1
             if made is None:
-                stock.want(0)  # until the next start of the kind
+                stock.want(0)  # make no more until the next start of the kind
             elif self._stocks.get(kind) is stock:
                 stock.put(made)
             else:
@@ -136,7 +135,7 @@ class Berths:
             done(None)
 
     def shrink(self) -> bool:
-        """Let one go that is not wanted any more; whether there may be more."""
+        """Frees one berth that is not needed any more. Returns whether there may be more."""
         now = time.monotonic()
         for kind, stock in list(self._stocks.items()):
             if now - stock.used > _IDLE_S:
@@ -150,20 +149,20 @@ class Berths:
         return False
 
     def lost(self, berth: Berth) -> None:
-        """One is not ready any more; more are made from the next start of its kind on."""
+        """Removes a berth whose process has ended. No more of its kind are made until the next start."""
         for stock in self._stocks.values():
             if berth in stock.ready:
                 stock.ready.remove(berth)
                 stock.want(0)
 
     def forget(self, below: str) -> None:
-        """Let go of those with layers at or below a path, which is about to be removed."""
+        """Frees the berths with layers at or below a path that is about to be removed."""
         for kind in list(self._stocks):
             if any(Path(layer).is_relative_to(below) for layer in kind[0].layers):
                 self._drop(kind)
 
     def close(self) -> None:
-        """Let all go, and take in no more."""
+        """Frees all berths, and makes no more."""
         self._open = False
         for kind in list(self._stocks):
             self._drop(kind)

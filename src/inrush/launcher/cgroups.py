@@ -1,13 +1,12 @@
-"""Control groups: limits, accounting, and the end of everything in a container.
+"""Control groups: limits, accounting, and killing all processes of a container.
 
-Two layouts are served. *Pure v2*: one tree has all controllers, and `cgroup.kill`. *Hybrid*: cpu, cpuacct, memory,
-pids and freezer are v1 trees of their own. A v2 tree beside them is left alone: moving a process in v2 takes a lock
-that waits for an RCU grace period (12 ms here), where v1's `tasks` file takes none, and the freezer does what
-`cgroup.kill` would.
+Two layouts are supported. *Pure v2*: one tree has all controllers, and `cgroup.kill`. *Hybrid*: cpu, cpuacct, memory,
+pids and freezer are v1 trees of their own. A v2 tree beside them is not used: moving a process in v2 takes a lock that
+waits for an RCU grace period (12 ms), while writing v1's `tasks` takes none, and the freezer replaces `cgroup.kill`.
 
-A container has a group of its name in each tree, below one group per state directory, so that what a crash left is
-found and swept. That group bounds all containers together: they leave memory and processes for the server and the
-machine, and weigh less than the server does when the processor is short.
+A container has a group of its name in each tree, below one parent group per state directory, so that groups left by a
+crash are found and removed. The parent group bounds all containers together: they leave memory and processes for the
+server and the machine, and have less weight than the server when the processor is short.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ _V1_WANTED = ("cpu", "cpuacct", "memory", "pids", "freezer")
 _MIB = 1 << 20
 _PERIOD_US = 100_000
 _ALONE_SHARES, _ALONE_WEIGHT = 1024, 100
-"""What the kernel gives a group, or a process outside of groups, when nobody says otherwise (v1, v2)."""
+"""The kernel's default weight of a group, and of a process outside of groups (v1, v2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the trees are mounted: v1 by controller, v2 or ""."""
+    """The mount points of the trees: v1 by controller; v2, or "" if there is none."""
 
     v1: dict[str, str]
     v2: str
 
     @property
     def pure(self) -> bool:
-        """Whether v2 has the controllers."""
+        """Whether the v2 tree has the controllers."""
         return bool(self.v2) and "memory" not in self.v1
 
 
 def layout(mountinfo: str) -> Layout:
-    """Read the layout from the text of /proc/self/mountinfo."""
+    """Reads the layout from the text of /proc/self/mountinfo."""
     v1: dict[str, str] = {}
     v2 = ""
     for line in mountinfo.splitlines():
@@ -56,29 +55,30 @@ def layout(mountinfo: str) -> Layout:
 
 
 class Group:
-    """The groups of one container: by controller, or `v2`, its directory."""
+    """The groups of one container. `paths` has the group's directory by v1 controller, or by `v2`."""
 
     def __init__(self, paths: dict[str, str], can_kill: bool, doors: int = 0) -> None:
-        """`doors`: how many processes in it are not the container's own."""
+        """`doors` is how many processes in it are not the container's own, so its limit of processes is raised by
+        that."""
         self._paths = paths
         self._doors = doors
         self._v2 = paths.get("v2", "")
         self._can_kill = can_kill
 
     def open_joins(self) -> list[int]:
-        """Descriptors into which a process writes "0" to move itself in."""
+        """Opens the files into which a process writes "0" to move itself into the groups. The caller closes them."""
         file = "cgroup.procs" if self._v2 else "tasks"
         return [os.open(f"{path}/{file}", os.O_WRONLY | os.O_CLOEXEC) for path in dict.fromkeys(self._paths.values())]
 
     def weigh(self, cpu_request: float) -> None:
-        """Change the share of the processor alone."""
+        """Changes the share of the processor, and no other limit."""
         if self._v2:
             _write(f"{self._v2}/cpu.weight", str(min(10_000, max(1, round(cpu_request * 100)))))
         else:
             _write(self._file("cpu", "cpu.shares"), str(max(2, int(cpu_request * 1024))))
 
     def holds(self, pid: int) -> bool:
-        """Whether a process is in these groups, in every tree."""
+        """Whether a process is in these groups, in all trees."""
         theirs: dict[str, str] = {}
         for line in _read(f"/proc/{pid}/cgroup").splitlines():
             _, controllers, path = line.split(":", 2)
@@ -86,7 +86,8 @@ class Group:
         return all(theirs.get(key, "").endswith(_last_two(path)) for key, path in self._paths.items())
 
     def kill(self) -> None:
-        """SIGKILL to all processes, so that none can flee by forking."""
+        """Kills all processes by SIGKILL. None can escape by forking, since they are frozen meanwhile, or the kernel
+        does it."""
         if self._v2 and self._can_kill:
             _write(f"{self._v2}/cgroup.kill", "1")
             return
@@ -103,7 +104,7 @@ class Group:
             _write(f"{path}/freezer.state", "FROZEN" if on else "THAWED")
 
     def pids(self) -> list[int]:
-        """Ids of all processes inside."""
+        """The ids of all processes in the group."""
         path = next((self._paths[k] for k in ("v2", "freezer", "pids", "memory", "cpu") if k in self._paths), "")
         try:
             return [int(line) for line in _read(f"{path}/cgroup.procs").split()]
@@ -111,7 +112,7 @@ class Group:
             return []
 
     def usage(self) -> Usage:
-        """What the container uses and has used."""
+        """The container's use of cpu, memory and processes, now and so far."""
         if self._v2:
             cpu_s = _field(f"{self._v2}/cpu.stat", "usage_usec") / 1e6
             now, peak, pids = (_number(f"{self._v2}/{n}") for n in ("memory.current", "memory.peak", "pids.current"))
@@ -122,17 +123,17 @@ class Group:
         return Usage(cpu_s, now / _MIB, peak / _MIB, max(0, pids - self._doors))
 
     def oom_kills(self) -> int:
-        """How many processes were killed for memory."""
+        """How many processes the kernel has killed for lack of memory."""
         file = f"{self._v2}/memory.events" if self._v2 else self._file("memory", "memory.oom_control")
         return _field(file, "oom_kill")
 
     def remove(self) -> bool:
-        """Remove the groups; False while a process is still on its way out of one."""
+        """Removes the groups. Returns False while a process is still leaving one."""
         left = [path for path in dict.fromkeys(self._paths.values()) if not _removed(path)]
         return not left
 
     def limit(self, limits: Limits, memory_mib: int) -> None:
-        """Set the limits; `memory_mib` is used where the limits have none."""
+        """Sets the limits; `memory_mib` applies if the limits have none for memory."""
         memory = str((limits.memory_mib or memory_mib) * _MIB)
         quota = str(max(1000, int(limits.cpu * _PERIOD_US))) if limits.cpu else ""
         if self._v2:
@@ -154,12 +155,12 @@ class Group:
         _write(self._file("pids", "pids.max"), str(limits.pids + self._doors))
 
     def _file(self, controller: str, name: str) -> str:
-        """Where a knob of a v1 controller is; a path that does not exist where there is no such controller."""
+        """The path of a file of a v1 controller; "" if there is no such controller."""
         return f"{self._paths[controller]}/{name}" if controller in self._paths else ""
 
 
 class Cgroups:
-    """All groups of one state directory. Raises `OSError` where the trees cannot be written."""
+    """All groups of one state directory. Raises `OSError` if the trees cannot be written."""
 
     def __init__(self, where: Layout, name: str, can_kill: bool) -> None:
         roots = {"v2": where.v2} if where.pure else where.v1
@@ -174,7 +175,7 @@ class Cgroups:
                 _write(f"{path}/cgroup.subtree_control", "+cpu +memory +pids")
 
     def bound(self, memory_mib: int, pids: int) -> None:
-        """Bound all containers together. They weigh half of what the server does, which nobody has given a weight."""
+        """Bounds all containers together. Their weight is half of the kernel's default, which the server has."""
         if base := self._bases.get("v2"):
             knobs = {
                 "memory.max": str(memory_mib * _MIB),
@@ -186,12 +187,12 @@ class Cgroups:
                 _write(f"{base}/{name}", value)
             return
         if "memory" in self._bases:
-            with contextlib.suppress(OSError):  # it is so already where there are groups inside
+            with contextlib.suppress(OSError):  # fails where there are groups inside, and then it is set already
                 _write(f"{self._bases['memory']}/memory.use_hierarchy", "1")
         bytes_ = str(memory_mib * _MIB)
         for controller, name, value in (
             ("cpu", "cpu.shares", str(_ALONE_SHARES // 2)),
-            ("memory", "memory.memsw.limit_in_bytes", "-1"),  # it is never below the other
+            ("memory", "memory.memsw.limit_in_bytes", "-1"),  # it may never be below memory.limit_in_bytes
             ("memory", "memory.limit_in_bytes", bytes_),
             ("memory", "memory.memsw.limit_in_bytes", bytes_),
             ("pids", "pids.max", str(pids)),
@@ -203,11 +204,11 @@ class Cgroups:
         return list(dict.fromkeys(self._bases.values()))  # cpu and cpuacct are often one tree
 
     def group(self, name: str, doors: int = 0) -> Group:
-        """The handle of a container's group, which need not exist."""
+        """A handle of a container's group, which need not exist."""
         return Group({key: f"{base}/{name}" for key, base in self._bases.items()}, self._can_kill, doors)
 
     def make(self, name: str, limits: Limits, memory_mib: int, doors: int = 0) -> Group:
-        """A new group with limits, to which so many `doors` do not count."""
+        """Makes a new group with limits, in whose limit of processes so many `doors` do not count."""
         for base in self._distinct():
             with contextlib.suppress(FileExistsError):
                 os.mkdir(f"{base}/{name}")
@@ -216,7 +217,7 @@ class Cgroups:
         return made
 
     def names(self) -> set[str]:
-        """Groups there are."""
+        """The names of all groups."""
         found: set[str] = set()
         for base in self._distinct():
             with contextlib.suppress(OSError):
@@ -224,7 +225,7 @@ class Cgroups:
         return found
 
     def remove_base(self) -> None:
-        """When all groups are gone."""
+        """Removes the parent groups, which must be empty."""
         for base in self._distinct():
             _removed(base)
 
@@ -242,7 +243,7 @@ def _removed(path: str) -> bool:
 
 
 def _write(path: str, value: str) -> None:
-    # A missing file is a controller or a knob that this kernel does not have.
+    # A file is missing if this kernel does not have the controller or the setting.
     with contextlib.suppress(FileNotFoundError):
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:

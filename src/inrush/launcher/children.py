@@ -1,11 +1,11 @@
-"""A process forked from a template into a berth, where it waits for the container that it will be.
+"""A process forked from a template into a berth, where it waits for the container that it will become.
 
-    forked ──▶ waits ──▶ taken: a container's from here on (`forks.Fork`)
+    forked ──▶ waits ──▶ taken: it belongs to a container from here on (`forks.Fork`)
        │         │
-       └─────────┴─────▶ over: it has ended, or was told to
+       └─────────┴─────▶ over: it has ended, or was killed
 
-Until then it runs no code of users but what a snapshot may have put into forks. So it is killed when it is not wanted
-any more, and what it holds is taken back when its end is known.
+While it waits it runs no user code, except what a snapshot's code does in forks. So it can be killed at any time
+when it is not needed, and its berth is freed when its end is known.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from inrush.linux import messages
 
 
 class Child:
-    """One of them. `waits` is called when it waits; `over` when it speaks or hangs up before it was taken."""
+    """A process that waits in a berth. `waits` is called when it reports that it waits; `over` when it reports anything
+    else or hangs up before it was taken."""
 
     def __init__(self, loop: Loop, number: int, pidfds: bool, waits: Callable[[], None], over: Callable[[], None]):
         self.number = number
-        """What its template calls it by."""
+        """Its number in messages of its template."""
         self.report, self._theirs = messages.pair()
         messages.want_credentials(self.report)
         self._loop = loop
@@ -34,37 +35,38 @@ class Child:
         self._waits = waits
         self._over = over
         self.pid = 0
-        """Known when it waits."""
+        """Its process id, 0 until it waits."""
         self._pidfd = -1
         loop.watch(self.report.fileno(), self._hear)
 
     def end(self) -> int:
-        """The other end, for the process; who sends it closes it."""
+        """The process's end of the socket pair. The caller passes it to the template, and closes it."""
         return self._theirs.detach()
 
     @property
     def ended(self) -> bool:
-        """Whether it has, where the kernel can say so."""
+        """Whether the process has ended; always False where there are no pidfds."""
         poll = select.poll()
         if self._pidfd >= 0:
             poll.register(self._pidfd, select.POLLIN)
         return bool(poll.poll(0))
 
     def take(self) -> tuple[socket.socket, int, int]:
-        """What the container's start goes on with: the report, the process, and its pidfd (or -1)."""
+        """Hands the process over to a container: the socket on which it reports, its pid, and its pidfd or -1."""
         self._loop.unwatch(self.report.fileno())
         return self.report, self.pid, self._pidfd
 
     def kill(self, ended: Callable[[], None]) -> None:
-        """`ended` is called when the kernel says so. One that has not told yet which process it is ends because it has
-        been hung up on, and only its template can say when."""
+        """Kills the process. `ended` is called when the kernel reports its end. A process whose pid is not known yet
+        ends because its socket is closed, and then only its template reports the end."""
         self._hang_up()
         if self._pidfd >= 0:
             self._loop.watch(self._pidfd, ended)
         self._signal()
 
     def close(self) -> None:
-        """It has ended, says its template, and if not, it does now."""
+        """Closes everything after its template has reported its end. The process is killed in case the template
+        lied."""
         self._hang_up()
         self._signal()
         if self._pidfd >= 0:

@@ -1,4 +1,4 @@
-"""The agent's face of the launcher: one method a request, on asyncio."""
+"""The agent's client of the launcher, on asyncio, with a method for each request."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ _HELLO_S = 30.0
 
 
 class LaunchError(InternalError):
-    """The launcher could not do what it was asked. `code` is one of `exec`, `root`, `unconfined`, `template`,
-    `unknown`, `busy`, `refused`, `system`, `gone`; `detail` may hold a traceback.
-    """
+    """The launcher failed to carry out a request. `code` is one of `exec`, `root`, `unconfined`, `template`, `unknown`,
+    `busy`, `refused`, `system`, `gone`; `detail` may hold a traceback."""
 
     def __init__(self, code: str, message: str, detail: str = "") -> None:
         super().__init__(message)
@@ -41,10 +40,9 @@ class LaunchError(InternalError):
 
 
 class Launcher:
-    """Speaks with the launcher process of a handle. `on_exit` is called on the loop for each end of a container, of
-    a program entered into one, or (by its key) of a template that died by itself. The caller keeps, and closes, the
-    descriptors it passes.
-    """
+    """A client of the launcher process behind a handle. `on_exit` is called on the loop for each end of a container, of
+    a program entered into one, or (with its key) of a template that died by itself. The caller keeps, and closes, the
+    descriptors that it passes."""
 
     def __init__(self, handle: LauncherHandle, on_exit: Callable[[Exited], None]) -> None:
         self._handle = handle
@@ -56,10 +54,10 @@ class Launcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gone = ""
         self.lost = ""
-        """What an ordinary user's launcher does without, in words; known once it is connected."""
+        """What the launcher of an ordinary user has to do without, as a sentence; set by `connect`."""
 
     async def connect(self) -> dict[str, Any]:
-        """Attach to the running loop and wait until the launcher is up; returns what `probe` does."""
+        """Attaches to the running loop and waits until the launcher is up. Returns what `probe` returns."""
         self._loop = asyncio.get_running_loop()
         self._hello = self._loop.create_future()
         self._loop.add_reader(self._handle.socket.fileno(), self._hear)
@@ -69,19 +67,20 @@ class Launcher:
         return found
 
     async def open_template(self, spec: TemplateSpec, stdout_fd: int, stderr_fd: int) -> TemplateUp:
-        """Start a process to fork from. Its output goes to the two descriptors."""
+        """Starts a template. Its output goes to the two descriptors."""
         return TemplateUp(**await self._ask("open_template", to_json(spec), [stdout_fd, stderr_fd]))
 
     async def close_template(self, key: str) -> None:
-        """No more forks; the process ends when its last container has. Unknown keys are fine."""
+        """Ends forks from a template. Its process ends when its last container has. An unknown key is no error."""
         await self._ask("close_template", {"key": key})
 
     async def fork(self, spec: ForkSpec, guest_fd: int, stdout_fd: int, stderr_fd: int) -> Started:
-        """A container from a template, verified from outside; `guest_fd` is the socket its guest serves."""
+        """Forks a container from a template, and verifies it from outside. `guest_fd` is the socket that its guest
+        serves."""
         return _started(await self._ask("fork", to_json(spec), [guest_fd, stdout_fd, stderr_fd]))
 
     async def run(self, spec: RunSpec, stdin_fd: int, stdout_fd: int, stderr_fd: int) -> Started:
-        """A container that executes a program; returns when it is executing."""
+        """Starts a container that executes a program; returns when the program has been executed."""
         return _started(await self._ask("run", to_json(spec), [stdin_fd, stdout_fd, stderr_fd]))
 
     async def enter(
@@ -96,37 +95,39 @@ class Launcher:
         tty: bool,
         exec_id: str,
     ) -> Started:
-        """A further program in a running container, as confined as the container is; it is known as `exec_id`."""
+        """Executes a further program in a running container, as confined as the container is, under the id
+        `exec_id`."""
         spec = EnterSpec(exec_id, container, tuple(argv), env, cwd, tty)
         return _started(await self._ask("enter", to_json(spec), [stdin_fd, stdout_fd, stderr_fd]))
 
     async def kill(self, id: str) -> None:
-        """SIGKILL to all of a container, or of an entered program; unknown ids are fine. Its `Exited` follows."""
+        """Kills a container, or an entered program, by SIGKILL; its `Exited` follows. An unknown id is no error."""
         await self._ask("kill", {"id": id})
 
     async def signal(self, id: str, signum: int) -> None:
-        """A signal to the first process of a container, or to an entered program."""
+        """Sends a signal to the first process of a container, or to an entered program."""
         await self._ask("signal", {"id": id, "signum": int(signum)})
 
     async def usage(self, id: str) -> Usage:
-        """What a running container uses."""
+        """The resources that a running container uses."""
         return Usage(**await self._ask("usage", {"id": id}))
 
     async def normalise(self, upper: str, base_uid: int, layer: str) -> None:
-        """Make a build's upper directory a layer, with owners from 0, at the path `layer` on the same file system."""
+        """Turns a build's upper directory into the layer at the path `layer` of the same file system, with owners
+        shifted from the app's range to the store's."""
         await self._ask("normalise", {"upper": upper, "base_uid": base_uid, "layer": layer})
 
     async def remove_tree(self, path: str) -> None:
-        """Remove a tree below the state directory, whoever owns what is in it."""
+        """Removes a tree of the store, whoever owns its files."""
         await self._ask("remove_tree", {"path": path})
 
     async def probe(self) -> dict[str, Any]:
-        """What this machine can do, and why not for what it cannot."""
+        """The features of this machine, and the reason for each that it lacks."""
         result: dict[str, Any] = await self._ask("probe", {})
         return result
 
     async def close(self) -> None:
-        """End the launcher and with it every container; returns when nothing of it is left."""
+        """Ends the launcher, and every container with it. Returns when nothing of it is left."""
         self._lost("the launcher was closed")
         with contextlib.suppress(ChildProcessError):
             await asyncio.to_thread(os.waitpid, self._handle.pid, 0)

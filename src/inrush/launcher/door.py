@@ -1,14 +1,14 @@
-"""The door of a berth: the first process of its namespaces, which trusted code makes, and by whose pidfd a container
-that is forked elsewhere comes in.
+"""The door of a berth: the first process of its namespaces. Trusted code makes it, and a forked container joins the
+namespaces by its pidfd.
 
-    maker ── fork ──▶ shore: with the launcher's rights, in the pid namespace of the template; makes the root, then
-                             becomes the owner of the app's berths and leaves all namespaces
-             ── clone(PARENT) ──▶ door: pid 1 of the berth, but a child of the maker; locks the mounts, gives up all
-                                  rights, and executes a program that does nothing
+    maker ── fork ──▶ shore: with the launcher's rights, in the pid namespace of the template; makes the root, enters
+                             the user namespace that owns the app's berths, and unshares all other namespaces
+             ── clone(PARENT) ──▶ door: pid 1 of the berth, but a child of the maker; locks the mounts, drops all
+                                  capabilities, and executes a program that does nothing
 
-Only a process whose pid namespace lies above can come in, so the shore is in that of the template. It cannot be looked
-into from there. The door can: it must be, else nobody could join it. So its memory is replaced, by exec, before it
-shows itself, and all that the template finds in it is `_NOTHING`.
+A process can join a pid namespace only from one above it, so the shore is in that of the template. The template cannot
+read the shore's memory, since that is not dumpable. The door must be dumpable, or no process could join its namespaces;
+so it executes a program of nine bytes before it becomes so, and the template finds nothing else in its memory.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _HEADERS = 64 + 56
 
 @dataclass(frozen=True, slots=True)
 class Berth:
-    """What a berth is made of. `owner` and `inner` are user namespaces, `user` is user 0 of the app, `pids` the pid
-    namespace from which containers come; `net` -1: a network with only loopback."""
+    """The parts of a berth, as descriptors. `owner` and `inner` are user namespaces, `user` is user 0 of the app,
+    `pids` is the pid namespace of the template, and `net` is -1 for a network with only loopback."""
 
     pids: int
     owner: int
@@ -53,7 +53,7 @@ class Berth:
 
 
 def program() -> int:
-    """A file that holds the smallest program that waits for ever."""
+    """Makes a memfd with a minimal ELF program that waits for ever. Returns its descriptor."""
     code = _CODE[MACHINE]
     size, base = _HEADERS + len(code), 0x400000
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
@@ -67,7 +67,8 @@ def program() -> int:
 
 
 def make(berth: Berth, beneath: roots.Beneath, nothing: int, report: socket.socket) -> NoReturn:
-    """In a fork of the maker. The door says on `report` that it is about to be one; its end there means that it is."""
+    """Becomes the shore, in a fork of the maker, and forks the door. The door reports on `report` right before it
+    executes its program; the exec closes `report`, which means success."""
     process.hide_memory()
     namespaces.unshare(namespaces.NEWNS)
     mounts.make_private()
@@ -86,8 +87,8 @@ def make(berth: Berth, beneath: roots.Beneath, nothing: int, report: socket.sock
     namespaces.setns(berth.inner, namespaces.NEWUSER)
     process.die_with_parent()
     confine.confine(seccomp.program())
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects orphans
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps orphans
     messages.send(report, {"door": True})
-    os.closerange(0, 3)  # all others are closed by exec
+    os.closerange(0, 3)  # exec closes all others
     os.execve(nothing, ["inrush-door"], {})  # noqa: S606 (no shell is wanted)
     raise AssertionError

@@ -1,13 +1,13 @@
-"""What this kernel and this machine can do, found by trying; and what follows where they cannot.
+"""Features of the kernel and the machine, found by trying them, and what the launcher does without each.
 
-`INRUSH_WITHOUT` (a comma list of the names below) makes the launcher behave as if something were missing: tests
-force every fallback by it, and an operator can step around a broken feature.
+`INRUSH_WITHOUT`, a list of the names below separated by commas, makes the launcher behave as if features were missing:
+tests force every fallback by it, and an operator can avoid a broken feature.
 
 | name | since | without it |
 |---|---|---|
 | overlay_fd | Linux 6.13 | overlays are made by paths, below a private staging directory |
 | idmap | 5.19 under overlay | layers are copied once per app, with owners shifted |
-| pidfd | 5.4 | processes are watched by their parent's word and by looking at /proc |
+| pidfd | 5.4 | the end of a process is known from its parent's report and from /proc |
 | cgroup_kill | 5.14, cgroup v2 | the freezer holds a container while its processes are killed one by one |
 | cgroups | a writable tree | no limits, no accounting |
 | nat | nft, veth; without root pasta or slirp4netns | containers have only loopback |
@@ -30,7 +30,7 @@ NAMES = ("overlay_fd", "idmap", "pidfd", "cgroup_kill", "cgroups", "nat", "templ
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Which of the features in the table above may be used, and why not for each that may not."""
+    """Which features of the table above may be used, and in `why` the reason for each that may not."""
 
     overlay_fd: bool
     idmap: bool
@@ -43,16 +43,15 @@ class Features:
 
 
 def without(environ: Mapping[str, str] = os.environ) -> set[str]:
-    """What is switched off by hand."""
+    """The features that `INRUSH_WITHOUT` switches off."""
     return {name for name in environ.get("INRUSH_WITHOUT", "").split(",") if name}
 
 
 def find(
     staging: str, userns_fd: int, rootless: bool, no_way_out: str = "", environ: Mapping[str, str] = os.environ
 ) -> Features:
-    """Try each feature. `staging` is an empty directory on a private tmpfs, `userns_fd` some user namespace to map
-    into. `no_way_out` says why an ordinary user's launcher has no network, if so.
-    """
+    """Tries each feature. `staging` is an empty directory on a private tmpfs, `userns_fd` a user namespace to map
+    owners to. `no_way_out` says why the launcher of an ordinary user has no network; empty if it has one."""
     why = dict.fromkeys(without(environ) & set(NAMES), "switched off by INRUSH_WITHOUT")
     probes: dict[str, Callable[[], str]] = {
         "pidfd": _pidfd,
@@ -76,7 +75,8 @@ def _pidfd() -> str:
 
 
 def _templates() -> str:
-    """Asked for namespaces of itself, a kernel that knows how says that it is in its user namespace already."""
+    """Joins this process's own namespaces by a pidfd. A kernel that supports it answers EINVAL, since the process is in
+    its user namespace already."""
     try:
         own = os.pidfd_open(os.getpid())
     except OSError as error:

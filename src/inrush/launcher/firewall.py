@@ -1,14 +1,13 @@
-"""What passes between containers, the node and the outside: one nft table, forwarding, and an exception in others'
-firewalls.
+"""The firewall between containers, the node and the outside: one nft table, IP forwarding, and exceptions in iptables.
 
-The table looks at a packet of a container before anything else does, even before connections are tracked, so that
-nobody's translation of addresses (ports that Docker publishes, say) leads it to where it may not go.
+The table filters a container's packets before connection tracking and before any other table, so that address
+translation of another program (ports that Docker publishes, say) cannot send them where they may not go.
 
-Launchers of several state directories share a node: what is found and then changed (a free range of addresses, whether
-packets are forwarded) is found and changed by one of them at a time.
+Launchers of several state directories share a node, so they take a lock while they choose a free range of addresses or
+change whether packets are forwarded.
 
-Docker and ufw set the FORWARD chain of iptables to drop what they do not know, and no other table can overrule that.
-Where it is so, two rules for our links are put first in that chain, and taken out again at the end.
+Docker and ufw set the policy of the iptables chain FORWARD to drop, and no other table can override that. In that case
+two rules for the links of containers are inserted at the top of the chain, and removed at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _CHANGED = Path("/run/inrush-ip-forward")
-"""Exists while ip_forward is on only because some launcher on this node switched it on."""
+"""This file exists while ip_forward is on because a launcher of this node switched it on."""
 
 _LOCK = "/run/inrush-network.lock"
 
@@ -74,16 +73,18 @@ table inet {table} {{
   }}
 }}
 """
-"""`fib saddr . iif oif`: a route of the source that leads out by the link of which the packet came, so only its own.
-Connections are refused by a reset, since the kernel sends few ICMP messages a second to one receiver.
-`node` is filled where the launcher lives in a network of its own, to which the node's addresses are foreign.
-Bridges hold other containers or machines of this node (Docker's, libvirt's), unless one is the node's way out.
+"""`fib saddr . iif oif` requires that the route to the source leads out by the link on which the packet came, so a
+container can use only its own address. TCP connections are refused by a reset, since the kernel limits ICMP messages to
+one receiver to a few a second. The set `node` is used when the launcher has a network namespace of its own, in which
+the node's addresses are not local. Bridges connect other containers or virtual machines of this node (Docker's,
+libvirt's), unless one carries the node's default route.
 """
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """No other launcher of this network changes it meanwhile. Who may not write in /run has a network of his own."""
+    """Locks the network of this node against other launchers. A launcher that may not write to /run has a network
+    namespace of its own, and needs no lock."""
     try:
         fd = os.open(_LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except PermissionError:
@@ -97,9 +98,8 @@ def alone() -> Iterator[None]:
 
 
 def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None:
-    """Let containers out, but to none of the `blocked` networks, and nothing else. The node's resolvers may be among
-    those: names are resolved all the same. Raises `OSError` where the kernel refuses.
-    """
+    """Sets up the table: containers may connect to the outside except to the `blocked` networks, and nothing may
+    connect to them. Resolvers in a blocked network stay reachable for DNS. Raises `OSError` if the kernel refuses."""
     out = routes.ways_out()
     script = _TABLE.format(
         table=table,
@@ -114,13 +114,15 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
         for rule in _exceptions(device):
             _iptables("-I", "FORWARD", *rule)
     if _FORWARD.read_text().strip() == "0":
-        with contextlib.suppress(PermissionError):  # then the network is this launcher's own, and goes with it
+        with contextlib.suppress(PermissionError):  # then the network namespace is this launcher's own, and ends with
+            # it
             _CHANGED.touch()
         _FORWARD.write_text("1")
 
 
 def forbid(table: str, networks: Sequence[str]) -> None:
-    """The networks that are the node's own, from now on. Raises `OSError` where the kernel refuses."""
+    """Replaces the set of the node's own networks, which containers may not reach. Raises `OSError` if the kernel
+    refuses."""
     added = f"add element inet {table} node {{ {', '.join(networks)} }}\n" if networks else ""
     nft(f"flush set inet {table} node\n{added}")
 
@@ -131,7 +133,7 @@ def _elements(addresses: Iterable[str]) -> str:
 
 
 def tear_down(table: str, device: str) -> None:
-    """Take it all back; what is not there is fine."""
+    """Removes the table and the exceptions, if they exist."""
     with contextlib.suppress(OSError):
         nft(f"table inet {table} {{}}\ndelete table inet {table}\n")
     if device in _iptables("-S", "FORWARD"):
@@ -140,7 +142,7 @@ def tear_down(table: str, device: str) -> None:
 
 
 def restore_forwarding(devices: list[str]) -> None:
-    """Switch forwarding off again if a launcher had switched it on and no launcher's device is left on this node."""
+    """Switches forwarding off if a launcher had switched it on and no launcher's device is left on this node."""
     if _CHANGED.exists() and not devices:
         with contextlib.suppress(OSError):
             _FORWARD.write_text("0")
@@ -154,7 +156,7 @@ def _exceptions(device: str) -> list[tuple[str, ...]]:
 
 
 def _iptables(*arguments: str) -> str:
-    """What it prints; nothing where it is not installed or fails."""
+    """The output of iptables; empty if it is not installed or fails."""
     program = shutil.which("iptables", path=_PATH)
     if program is None:
         return ""
@@ -162,10 +164,10 @@ def _iptables(*arguments: str) -> str:
 
 
 def nft(script: str) -> None:
-    """Run a script of nft's, all or nothing."""
+    """Runs a script of nft, which is applied as a whole or not at all. Raises `OSError` with what nft printed."""
     program = shutil.which("nft", path=_PATH)
     if program is None:
-        raise OSError("nft is not installed (package nftables): containers get no network")
+        raise OSError("nft is not installed, so containers get no network: install the package nftables")
     done = subprocess.run([program, "-f", "-"], input=script, text=True, capture_output=True, timeout=30)
     if done.returncode:
         raise OSError(f"nft: {done.stderr.strip()}")

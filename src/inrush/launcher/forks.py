@@ -1,8 +1,8 @@
-"""One container forked from a template, as the launcher follows it: in its berth, verified, told what it becomes,
-ready; and its end.
+"""The start of one container that is forked from a template, and its end, as the launcher follows them: the process is
+in its berth, is verified, is told what it becomes, and reports that it is ready.
 
-What a container is told holds what only it may have: its variables, and the socket that its guest serves. So it is
-told only after it was verified, with all else that is in its berth.
+Only the container may have its variables and the socket that its guest serves, so it gets them only after it has been
+verified, together with everything else in its berth.
 """
 
 from __future__ import annotations
@@ -29,20 +29,19 @@ KILLED = Failure("system", "the container was killed while it was set up")
 
 @dataclass(slots=True)
 class Job:
-    """What a container becomes, with the descriptors of its guest socket, its output and its errors, which are the
-    job's own."""
+    """What a container is told to become. The job owns the descriptors: guest socket, stdout and stderr."""
 
     body: dict[str, Any]
     fds: list[int]
 
     def close(self) -> None:
-        """It has been told, or will not be."""
+        """Closes the descriptors, after the container has been told or has failed."""
         messages.close_all(self.fds)
         self.fds = []
 
 
 class Fork:
-    """Follows one fork. Answers exactly once; then, if that was `Started`, reports the end exactly once."""
+    """Follows one fork. It answers exactly once and, if the answer was `Started`, reports the end exactly once."""
 
     def __init__(
         self,
@@ -57,10 +56,11 @@ class Fork:
         began: float,
         cpu_request: float,
     ) -> None:
-        """`began`: when the launcher took the request. `cpu_request` is its share of the processor once it is ready."""
+        """`began` is when the launcher received the request. `cpu_request` is the container's share of the processor
+        once it is ready."""
         self._cpu_request = cpu_request
         self.number = number
-        """What its template calls it by."""
+        """Its number in messages of its template."""
         self.container = container
         self.settled = self.over = False
         self._machine = machine
@@ -76,19 +76,19 @@ class Fork:
         container.held, container.group, container.kill = held, held.group, self.kill
 
     def begin(self) -> None:
-        """Its berth is made."""
+        """Makes the socket pair on which its process reports; called when its berth has been made."""
         ours, self._theirs = messages.pair()
         messages.want_credentials(ours)
         self._listen(ours)
 
     def ask(self, template: socket.socket) -> None:
-        """Ask its template for a process in the berth. Raises `BlockingIOError` where that must wait."""
+        """Has its template fork a process into the berth. Raises `BlockingIOError` if the template's queue is full."""
         assert self._theirs is not None
         order_fork(template, self.number, self._theirs.fileno(), self._held, ahead=False)
         self._theirs.close()
 
     def occupies(self, report: socket.socket, pid: int, pidfd: int) -> None:
-        """A process waits for it in its berth already."""
+        """Takes a process that waits in its berth already."""
         self.container.pid, self.container.pidfd = pid, pidfd
         self._listen(report)
 
@@ -97,26 +97,26 @@ class Fork:
         self._machine.loop.watch(report.fileno(), self._hear)
 
     def sent(self) -> None:
-        """It was asked: it has so much time."""
+        """Starts the time limit for its process to be ready."""
         self._machine.loop.later(_READY_S, self._too_late)
 
     def kill(self) -> None:
-        """Kill the berth's first process, and so all that is in it."""
+        """Kills the container's first process, and all processes in its control group."""
         self.container.signal(signal.SIGKILL)
         if self._held.group:
             self._held.group.kill()
 
     def exited(self, status: int) -> None:
-        """Its template says that it ended with this wait status."""
+        """Handles the template's report that its process has ended with this wait status."""
         if self._report and not self.settled:
-            self._hear()  # what it said before it ended
+            self._hear()  # a report that it sent before it ended
         if self.settled and not self.over:
             self._finish(status)
         else:
             self.fail(Failure("system", "the container ended before it was ready"))
 
     def fail(self, failure: Failure) -> None:
-        """Answer with a failure, if nothing was answered yet, and let all of it go."""
+        """Answers with a failure, if nothing was answered yet, kills the container and frees what it holds."""
         if self.over:
             return
         if not self.settled:
@@ -126,7 +126,7 @@ class Fork:
         self._close()
 
     def forgotten(self) -> None:
-        """It could not even begin, which is told elsewhere."""
+        """Frees what it holds without an answer, since the caller reports why it could not begin."""
         self.settled = True
         self._close()
 
@@ -139,7 +139,7 @@ class Fork:
         try:
             body, _, pid = messages.receive(self._report, wait=False, descriptors=0)
         except BlockingIOError:
-            return  # nothing was said before its end
+            return  # it sent no report before it ended
         except (OSError, ValueError):
             body, pid = None, 0
         if isinstance(body, dict) and "waits" in body and not self.container.pid:
@@ -159,8 +159,8 @@ class Fork:
         self.go()
 
     def go(self) -> None:
-        """Verify the process that waits in the berth, and tell it what it becomes. Raises `BlockingIOError` where that
-        must wait."""
+        """Verifies the process that waits in the berth, and tells it what it becomes. Raises `BlockingIOError` if its
+        queue is full."""
         try:
             self._verify()
             assert self._report is not None
@@ -198,13 +198,14 @@ class Fork:
         self._answer(Started(pid, self._timed(_phases(phases)), self._held.why))
 
     def _timed(self, own: Phases) -> Phases:
-        """The child's account, with what the launcher did before and since."""
+        """The phases that the process measured, with those of the launcher before and after them."""
         mounted_ms = (self._asked - self._began) * 1e3
         since_ms = (time.monotonic() - self._asked) * 1e3 - sum(ms for _, ms in own)
         return (("mount", round(mounted_ms, 3)), *own, ("answer", round(max(0.0, since_ms), 3)))
 
     def _process_ended(self) -> None:
-        """The kernel says so; the template, if it is well, will say how in a moment."""
+        """Handles the kernel's report that the process has ended. The template normally reports the wait status at the
+        same time; if it does not, the status is taken to be SIGKILL."""
         self._machine.loop.unwatch(self.container.pidfd)
         self._machine.loop.later(_STATUS_S, lambda: None if self.over else self._finish(signal.SIGKILL))
 
@@ -231,9 +232,8 @@ class Fork:
 
 
 def order_fork(template: socket.socket, number: int, report: int, held: Held, ahead: bool) -> None:
-    """Ask a template for a process in the berth that is held, which reports on the descriptor `report`. Raises
-    `OSError`, and `BlockingIOError` where it must wait.
-    """
+    """Has a template fork a process into the berth of `held`, which reports on the descriptor `report`. Raises
+    `BlockingIOError` if the template's queue is full, and `OSError` if it has ended."""
     assert held.door is not None
     joins = held.joins()
     try:
@@ -243,7 +243,7 @@ def order_fork(template: socket.socket, number: int, report: int, held: Held, ah
 
 
 def _phases(said: object) -> Phases:
-    """The child's own account of its time, if it is one."""
+    """The phases that the process reported; none if the report is malformed."""
     try:
         return tuple((str(name)[:40], float(ms)) for name, ms in said)  # type: ignore[attr-defined]
     except (TypeError, ValueError):

@@ -1,12 +1,12 @@
-"""The home of a server that root starts: whom it belongs to, and how it comes to belong to them.
+"""The home of a server that root starts: its owners and modes, and how an existing home is given to the server.
 
     home/           root, group S, mode 1770    the server makes files here, and cannot replace what is root's
       launcher/     root, 0700                  the launcher's own
       …             S                           all else: what the server and its agent write
 
-S is a user id that nobody else has: the first of a range kept for this home, in which layers are stored too. It is
-chosen when the home is made, and the home's group tells it from then on. A home from before there was an S is given to
-it by descriptors, without following a link.
+S is a user id that nothing else uses: the first of a range that belongs to this home, whose ids own the stored layers
+too. It is chosen when the home is made, and recorded as the home's group. A home from before there was an S is given to
+the server by descriptors, without following links.
 """
 
 from __future__ import annotations
@@ -26,28 +26,27 @@ from inrush.linux import paths
 
 FIRST_STORE_UID = FIRST_UID + MAX_RANGES * UID_RANGE
 MAX_STORES = 4_096
-"""Ranges for homes; they follow those of apps, and end below 2**31."""
+"""The number of id ranges for homes. They follow the ranges of apps, and end below 2**31."""
 
 _MODE = 0o1770
 _SERVERS = ("run", STORE, "blobs", "logs", "token", "key")
 _BEGINNINGS = ("server.log", "store.db", "audit.log")
-"""What a server makes in its home, by name or beginning; whatever else is there is left alone."""
+"""Names, and beginnings of names, of what a server makes in its home. Other files are left alone."""
 _GONE = ("uppers", "shifted", "mark", "launcher.lock")
-"""What earlier launchers kept in the store."""
+"""Directories and files that earlier versions of the launcher kept in the store."""
 
 
 def settle(home: Path) -> int:
-    """Make the home ready for a server that root starts; returns the user id S that the server is to have. Raises
-    `OSError` for a home that is not root's.
-    """
+    """Prepares the home for a server that root starts. Returns the user id S that the server gets. Raises `OSError` for
+    a home that does not belong to root."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     top = os.open(home, paths.DIRECTORY | os.O_CLOEXEC)
     try:
         info = os.fstat(top)
         if info.st_uid:
             raise PermissionError(
-                f"it belongs to user {info.st_uid}: a server that root starts needs a home of root's; "
-                "name one by INRUSH_HOME, or start the server as that user"
+                f"the home {home} belongs to user {info.st_uid}, and a server that root starts needs one that belongs "
+                "to root: set INRUSH_HOME to another directory, or start the server as that user"
             )
         uid = info.st_gid if _is_store(info.st_gid) else _free_uid(home)
         for name in sorted(os.listdir(top)):
@@ -58,7 +57,7 @@ def settle(home: Path) -> int:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=top)
                 os.chown(name, uid, uid, dir_fd=top, follow_symlinks=False)
-        os.fchown(top, 0, uid)  # last: until here another start would do it all again
+        os.fchown(top, 0, uid)  # last, so that a start after a crash does all of it again
         os.fchmod(top, _MODE)
         return uid
     finally:
@@ -66,16 +65,15 @@ def settle(home: Path) -> int:
 
 
 def end_leftovers(uid: int) -> None:
-    """End every process that runs as the server's user, before a server does: nobody else has this user id, and who had
-    taken an earlier server over must not outlive it. Call it while the home is locked.
-    """
+    """Kills every process of the server's user before a new server starts. Nothing else uses this user id, and an
+    attacker who took over an earlier server must not survive it. Call it while the home is locked."""
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(OSError):
             os.setgroups([])
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
-            os.kill(-1, signal.SIGKILL)  # all that this user may signal, but not this process
+            os.kill(-1, signal.SIGKILL)  # every process that this user may signal, except this one
         os._exit(0)
     os.waitpid(pid, 0)
 
@@ -85,7 +83,8 @@ def _is_store(uid: int) -> bool:
 
 
 def _free_uid(home: Path) -> int:
-    """One that follows from the path, so that a home made anew has the same; another where processes have that."""
+    """A user id derived from the path, so that a home that is made again gets the same; the next one that no process
+    uses."""
     first = int.from_bytes(hashlib.sha256(str(home).encode()).digest()[:4])
     used = set(_uids_of_processes())
     for step in range(MAX_STORES):
@@ -102,9 +101,8 @@ def _uids_of_processes() -> Iterator[int]:
 
 
 def _give(top: int, name: str, uid: int, whole: bool) -> None:
-    """Give an entry of the home to the server: what root has put there, or (`whole`) all of it, with owners shifted,
-    as layers have owners from S where they had them from 0.
-    """
+    """Gives an entry of the home to the server if it belongs to root. With `whole`, the owners of everything below it
+    are shifted too, since layers have owners from S on where they had them from 0 on."""
     fd = paths.open_entry(top, name)
     try:
         info = os.fstat(fd)
@@ -124,7 +122,7 @@ def _give(top: int, name: str, uid: int, whole: bool) -> None:
             if name == "run" and not whole:
                 _give_entries(inside, uid, stat.S_ISREG)
             if name == STORE and not whole:
-                _give_entries(inside, uid, stat.S_ISDIR)  # a disk of their own that layers were given since
+                _give_entries(inside, uid, stat.S_ISDIR)  # such as a disk that was mounted for layers
         finally:
             os.close(inside)
     finally:
@@ -132,7 +130,8 @@ def _give(top: int, name: str, uid: int, whole: bool) -> None:
 
 
 def _give_entries(directory: int, uid: int, is_kind: Callable[[int], bool]) -> None:
-    """Entries of one kind that root has put into a directory of the server: themselves, not what is in them."""
+    """Gives the server the entries of one kind that belong to root in one of its directories, not what is inside of
+    them."""
     for name in os.listdir(directory):
         fd = paths.open_entry(directory, name)
         try:

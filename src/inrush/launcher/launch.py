@@ -1,6 +1,5 @@
-"""One program on its way into a container, as the launcher follows it: init, ready, verified, go, executed; and its
-end.
-"""
+"""The start of one container that executes a program, and its end, as the launcher follows them: init is there, the
+process is ready, it is verified, it may go, it has executed the program."""
 
 from __future__ import annotations
 
@@ -21,9 +20,7 @@ Phases = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something did not start. `code` is `exec`, `root`, `unconfined`, `template`, `busy`, `unknown` or
-    `system`.
-    """
+    """Why something did not start. `code` is one of those of `client.LaunchError`; `detail` may hold a traceback."""
 
     code: str
     message: str
@@ -34,13 +31,12 @@ _KILLED = Failure("system", "the container was killed while it was set up")
 
 
 class Launch:
-    """Follows one start. Exactly one of `up(pid, phases)` and `failed(failure)` is called, and after `up`, once,
-    `ended(wait status)`; `gone()` comes last in every case, when no process of it is left.
-    """
+    """Follows one start. Exactly one of `up(pid, phases)` and `failed(failure)` is called; after `up`, `ended(wait
+    status)` is called once. In every case `gone()` is called last, when no process of the container is left."""
 
     def __init__(self, loop: Loop, check: Callable[[int, int], None], alone: bool = False) -> None:
-        """`check(pid, procs)` raises `Unconfined`; `procs` lists the processes of its pid namespace, or is -1 where the
-        program is not `alone` with its init."""
+        """`check(pid, procs)` raises `Unconfined` if the process is not as it must be. `procs` is a descriptor that
+        lists the processes of its pid namespace, or -1 if the program is not `alone` there with its init."""
         self._loop = loop
         self._alone = alone
         self._procs = -1
@@ -61,9 +57,9 @@ class Launch:
         self._status_read = -1
 
     def begin(self, start: Callable[[socket.socket, int], int]) -> None:
-        """`start(report, status pipe)` forks and returns the pid of the process that sets up."""
+        """Starts the container. `start(report, status pipe)` forks the setup process, and returns its pid."""
         self._report, theirs = messages.pair()
-        messages.want_credentials(self._report, descriptors=True)  # code of ours alone has the other end
+        messages.want_credentials(self._report, descriptors=True)  # only trusted code has the other end
         self._report.setblocking(False)
         theirs = messages.raised(theirs)
         self._status_read, status = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -76,14 +72,15 @@ class Launch:
         self._loop.when_ended(setup, lambda _: self._setup_ended())
 
     def kill(self) -> None:
-        """Kill the container by its init, now or as soon as there is one; the kernel kills what else is in it."""
+        """Kills the container's init, now or as soon as it exists; the kernel then kills all other processes of the
+        container."""
         self._doomed = True
         if self.init:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.init, signal.SIGKILL)
 
     def _hear(self) -> bool:
-        """Take one message; False when there is none (more)."""
+        """Handles one message; returns False if there is none."""
         if self._report is None:
             return False
         try:
@@ -129,7 +126,8 @@ class Launch:
             self._fail(Failure("system", f"the container ended before it began: {error}"))
 
     def _heard_all(self) -> None:
-        """All who could have told of a failure have hung up: the program was executed, if it was told to go."""
+        """Handles the end of all reports. If the process had been told to go, it has executed its program, since any
+        failure would have been reported."""
         self._hang_up()
         if self.pid and not self._settled:
             self._settled = self._started = True
@@ -159,8 +157,8 @@ class Launch:
 
     def _setup_ended(self) -> None:
         while not self.init and self._hear():
-            pass  # what it said before it ended
-        if not self.init and not self._over:  # init may have ended, and been told of, before it
+            pass  # handle the reports that it sent before it ended
+        if not self.init and not self._over:  # init may have ended, and been handled, before its setup
             self._fail(Failure("system", "the container ended while it was set up"))
             self._close()
 
@@ -168,7 +166,7 @@ class Launch:
         self._drain()
         self.init = 0
         if not self._settled and not self._doomed:
-            self._heard_all()  # its setup may live on for a moment, so that the report has no end yet
+            self._heard_all()  # the setup may still run for a moment and keep the report open
         elif not self._settled:
             self._fail(_KILLED)
         if self._started:
@@ -176,10 +174,10 @@ class Launch:
         self._close()
 
     def _program_status(self, status: int) -> int:
-        """As init has told; its own where it was killed before it could."""
+        """The program's wait status, which init has written; init's own if it was killed before that."""
         try:
             return int(os.read(self._status_read, 32) or status)
-        except BlockingIOError:  # the setup lives on, and has the pipe
+        except BlockingIOError:  # the setup still runs, and has the pipe open
             return status
 
     def _close(self) -> None:

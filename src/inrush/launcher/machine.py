@@ -1,6 +1,5 @@
-"""What a launcher has of its machine, and what each container holds of it: a group, a network, a root, given and
-taken back here.
-"""
+"""The launcher's resources on its machine, and what each container holds of them: a control group, a network and a
+root, which are allocated and freed here."""
 
 from __future__ import annotations
 
@@ -32,18 +31,18 @@ from inrush.linux import landlock, messages, mounts, roots, seccomp
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 2.0
 _LEAST_MIB, _LEAST_PIDS = 256, 256
-"""What all containers together have at least, whatever is reserved."""
+"""The least memory and processes that all containers together have, whatever is reserved."""
 STARTING_CPU = 1.0
-"""The share of the processor under which a template forks, and a container starts, whatever it has afterwards: what
-waits for it is the start."""
+"""The share of the processor that a template has, and a container while it starts, so that starts are quick; a
+container has its own share once it is ready."""
 _SIGNS = string.digits + string.ascii_letters
 
 
 def tag_of(state: Path) -> str:
-    """What marks everything on the machine as belonging to one state directory.
+    """The tag in the names of all groups, links and tables that belong to one state directory.
 
-    It comes from the path and from a mark in the directory: a copy of a directory is another one, and so is one that
-    was removed and made again while its launcher still ran. Four signs are what a link's name has room for.
+    It is a hash of the path and of a random mark in the directory, so a copy of a directory has another tag, and so has
+    one that was removed and made again while its launcher still ran. Link names have room for four characters.
     """
     mark = state / OWN / "mark"
     if not mark.exists():
@@ -55,34 +54,34 @@ def tag_of(state: Path) -> str:
 
 @dataclass(slots=True)
 class Held:
-    """What one container holds. `why` says what it did not get."""
+    """What one container holds. `why` says what it lacks of what was asked."""
 
     root: Root
     userns: int
-    """The user namespace that its network belongs to."""
+    """The user namespace that owns its network."""
     group: Group | None = None
     net: Net | None = None
     door: Door | None = None
-    """Of its berth, where it has one."""
+    """The door of its berth; None for a container that executes a program."""
     why: str = ""
     released: bool = False
 
     def entered(self) -> None:
-        """The container is where it belongs: what led there is not needed any more."""
+        """Closes the mounts of its root, which the container has attached."""
         self.root.entered()
 
     def joins(self) -> list[int]:
-        """Descriptors by which a process moves itself into the groups; the caller closes them."""
+        """Descriptors through which a process moves itself into the groups; the caller closes them."""
         return self.group.open_joins() if self.group else []
 
 
 class Machine:
-    """One launcher's means. Built inside the launcher's own mount namespace."""
+    """The resources of one launcher. It must be made inside the launcher's own mount namespace."""
 
     def __init__(
         self, state: Path, tag: str, loop: Loop, rootless: bool, lost: str, given: Given, wayout: UserNetwork | str = ""
     ) -> None:
-        """`wayout` is that of an ordinary user's launcher, or why there is none."""
+        """`wayout` is the network of an ordinary user's launcher, or the reason why it has none."""
         self.state = state.resolve()
         self.loop = loop
         self.rootless = rootless
@@ -101,7 +100,8 @@ class Machine:
         staging.mkdir(exist_ok=True)
         mounts.attach(mounts.detached("tmpfs", [("mode", "700"), ("size", "16m")]), str(staging))
         no_way_out, usernet = (wayout, None) if isinstance(wayout, str) else ("", wayout)
-        self._nets, self._berths = Maker(loop), Maker(loop)  # before anything is heard that they should not hold
+        self._nets, self._berths = Maker(loop), Maker(loop)  # forked before the launcher receives anything that they
+        # should not have
         self.beneath = empty()
         self.features = features.find(str(staging), self.users.get(FIRST_UID).app, rootless, no_way_out)
         self.why = dict(self.features.why)
@@ -109,7 +109,7 @@ class Machine:
         self._numbers = itertools.count(1)
         self.network = self._find_network(given.blocked, usernet)
         self.idlers: list[Callable[[], bool]] = []
-        """What else there is to do when there is nothing to do."""
+        """Further work for idle time; each returns whether it may have more."""
         self.seals = Seals(loop)
         self.overlays = Overlays(self.places, self.store_uid, staging, own / "shifted", self.features, rootless)
 
@@ -124,8 +124,8 @@ class Machine:
 
     def _cut_off(self, usernet: UserNetwork) -> None:
         self.loop.unwatch(usernet.keeper.fileno())
-        words = f"{usernet.program} has ended: {usernet.last_words()}; start the server anew"
-        sys.stderr.write(f"inrush: containers have no way out any more: {words}\n")
+        words = f"{usernet.program} has ended: {usernet.last_words()}; restart the server"
+        sys.stderr.write(f"inrush: containers have no network any more: {words}\n")
 
     def _find_cgroups(self) -> Cgroups | None:
         if not self.features.cgroups:
@@ -160,9 +160,8 @@ class Machine:
         template: bool = False,
         doors: int = 0,
     ) -> Held:
-        """Give a container what it needs, or a template; `doors` as of `Cgroups.make`. Raises `OSError`, with nothing
-        held, where a part cannot be had.
-        """
+        """Allocates what a container, or a template, needs; `doors` is as in `Cgroups.make`. Raises `OSError`, and then
+        holds nothing, if a part cannot be allocated."""
         users = self.users.get(uid_base)
         owner = users.app if template else users.owner
         held = Held(self.overlays.make(root, self.users.base(uid_base), users.app, below), owner)
@@ -178,7 +177,8 @@ class Machine:
         return held
 
     def ahead(self, root: RootSpec, limits: Limits, network: str, uid_base: int, below: int) -> Held:
-        """What `hold` gives, for a container that is not known yet, and only where nothing is lacking."""
+        """Allocates what `hold` does, for a container that is not known yet. Raises `OSError` if anything is
+        lacking."""
         held = self.hold(f"ahead-{next(self._numbers)}", root, limits, network, uid_base, below, doors=1)
         if network == "nat" and held.why:
             self.release(held)
@@ -194,9 +194,8 @@ class Machine:
         devices: tuple[str, ...],
         done: Callable[[str], None],
     ) -> None:
-        """Begin to make a berth of what is held, into which processes of the pid namespace `pids` can be forked; `done`
-        hears what went wrong, or nothing. Raises `OSError` where it cannot even begin.
-        """
+        """Begins to make a berth of what is held, into which processes of the pid namespace `pids` can be forked.
+        `done` is called with "" or with what went wrong. Raises `OSError` if it cannot begin."""
 
         def made(door: Door | None, error: str) -> None:
             if door and held.released:
@@ -218,14 +217,14 @@ class Machine:
             held.root.entered()
 
     def let_go(self, uid_base: int) -> None:
-        """The app has no template any more."""
+        """Frees the networks kept for an app that has no template any more."""
         if self.network:
             users = self.users.get(uid_base)
             self.network.drain(users.owner)
             self.network.drain(users.app)
 
     def expect(self, uid_base: int) -> None:
-        """Containers of this app will start soon: make networks ahead."""
+        """Begins to make networks ahead for an app whose containers will start soon."""
         if self.network:
             self.network.expect(self.users.get(uid_base).owner)
 
@@ -239,7 +238,7 @@ class Machine:
             held.why = f"no network: {error}"
 
     def release(self, held: Held) -> None:
-        """Take everything back; the container's processes have ended, or are being killed."""
+        """Frees everything; the container's processes have ended, or are killed by this."""
         held.released = True
         held.entered()
         held.root.close()
@@ -260,7 +259,7 @@ class Machine:
         self.loop.watch(door.pidfd, ended)
 
     def _left(self, held: Held) -> None:
-        """Nobody is in what was held."""
+        """Frees the network and the group, in which no process is left."""
         if held.net and self.network:
             self.network.give_back(held.userns, held.net, again=True)
         if held.group:
@@ -272,7 +271,7 @@ class Machine:
             self.loop.later(again_s, lambda: self._remove(group, min(2 * again_s, _LAST_RETRY_S)))
 
     def idle(self) -> bool:
-        """One piece of work for later; true while there may be more."""
+        """Does one piece of work for idle time. Returns whether there may be more."""
         if any(idler() for idler in self.idlers):
             return True
         userns = self.network.wanting() if self.network else None
@@ -294,7 +293,7 @@ class Machine:
         return []
 
     def report(self) -> dict[str, Any]:
-        """What this machine can do, for people."""
+        """What this machine can do, as `probe` returns it."""
         resolver = Path("/etc/resolv.conf")
         text = resolver.read_text() if resolver.exists() else ""
         return {
@@ -313,7 +312,7 @@ class Machine:
 
 
 def _processes() -> int:
-    """How many processes and threads the kernel has room for."""
+    """The most processes and threads that the kernel allows."""
     return min(int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("pid_max", "threads-max"))
 
 

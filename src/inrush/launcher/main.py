@@ -1,11 +1,11 @@
-"""The launcher's process, and the janitor's that watches it.
+"""The main program of the launcher, and of the janitor that watches it.
 
     server ── fork, exec ──▶ janitor ── fork ──▶ launcher
 
-The launcher ends when its agent hangs up; the kernel then kills every container, since each one's init dies with the
-launcher. The janitor waits for the launcher to end, however it does, and sweeps what does not vanish by itself:
-cgroups, links, the nft table. Should the janitor be killed, the launcher is told by a signal, ends, and sweeps
-itself. Should both be killed at once, the next launcher of this home sweeps, or the next of any other.
+The launcher ends when its agent hangs up. The kernel then kills every container, since each one's init dies with the
+launcher. The janitor waits for the launcher to end, for whatever reason, and removes what the kernel does not: control
+groups, links, the nft table. If the janitor is killed, the launcher gets a signal, ends, and removes these itself. If
+both are killed at once, the next launcher of this home removes them, or the next of any other home.
 """
 
 from __future__ import annotations
@@ -36,21 +36,22 @@ _WAIT_FOR_EARLIER_S = 15.0
 
 
 def main(arguments: list[str]) -> None:
-    """`CONTROL_FD STATE rootless|root GIVEN`, the last as JSON."""
+    """Runs as the janitor, and forks the launcher. The arguments are `CONTROL_FD STATE rootless|root GIVEN`, the last
+    one as JSON."""
     control, state, rootless = int(arguments[0]), Path(arguments[1]), arguments[2] == "rootless"
     given = orders.decode(Given, json.loads(arguments[3]))
     os.umask(0o022)
     for signum in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)  # a Ctrl-C is for the server, which then hangs up
+        signal.signal(signum, signal.SIG_IGN)  # Ctrl-C is meant for the server, which then hangs up
     agent = socket.socket(fileno=control)
     try:
         lock = _lock(state)
-        tag = tag_of(state)  # once: the directory may be gone before the launcher is
+        tag = tag_of(state)  # now, since the directory may be removed before the launcher ends
         begin(tag, rootless)
     except OSError as error:
         _broken(agent, error)
         sys.exit(1)
-    process.adopt_orphans()  # of a launcher that was killed; who waits for what they hold needs them collected
+    process.adopt_orphans()  # children of a killed launcher must be reaped, or what they hold is not freed
     pid = os.fork()
     if pid == 0:
         _launcher(agent, state, tag, rootless, given)
@@ -66,14 +67,14 @@ def main(arguments: list[str]) -> None:
 
 
 def _broken(agent: socket.socket, error: Exception) -> None:
-    """Tell the agent why there will be no launcher."""
+    """Tells the agent why there will be no launcher."""
     with contextlib.suppress(OSError):
         words = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
         messages.send(agent, {"broken": words})
 
 
 def _lock(state: Path) -> int:
-    """One launcher a state directory; an earlier one that is just ending is waited for."""
+    """Locks the state directory, so that it has one launcher; waits for an earlier one that is ending."""
     directory = _own_directory(state)
     fd = os.open(directory / "launcher.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + _WAIT_FOR_EARLIER_S
@@ -88,7 +89,8 @@ def _lock(state: Path) -> int:
 
 
 def _own_directory(state: Path) -> Path:
-    """Where only the launcher writes. What is there already must be its own: the agent may write beside it."""
+    """The directory in which only the launcher writes. If it exists already it must belong to the launcher, since the
+    agent may write beside it."""
     for name in (STORE, OWN):
         with contextlib.suppress(FileExistsError):
             (state / name).mkdir(mode=0o700, parents=True)
@@ -124,6 +126,6 @@ def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, given
         raise
     finally:
         with contextlib.suppress(OSError):
-            process.end_children()  # every init is one; with it goes its container
+            process.end_children()  # they are the inits of containers, which end with them
         sweep(tag, rootless)
         os._exit(status)

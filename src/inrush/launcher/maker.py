@@ -1,12 +1,12 @@
-"""The maker: a process beside the launcher, with the launcher's rights, that makes what takes the kernel long:
+"""The maker: a process beside the launcher, with the launcher's rights, that makes what takes the kernel a long time:
 network namespaces, and whole berths (`launcher.door`).
 
     launcher ── {"nets": n} owner           ──▶ maker    n answers, each with a network namespace of that user namespace
              ── {"berth": …} root, binds …  ──▶          an answer with the door of a berth, to fork a container into
 
-It is a fork of the launcher from before the launcher heard anything, runs no code of users, and cannot be seen from any
-container. What must be made in another user namespace is made by a child that goes there and ends. Answers come in the
-order of the requests.
+The launcher forks it before it receives any order. It runs no user code, and no container can see it. What has to be
+made in another user namespace is made by a child that joins that namespace and then ends. Answers come in the order of
+the requests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ Identity = tuple[int, int]
 
 @dataclass(slots=True, eq=False)
 class Door:
-    """The door of a berth: by `pidfd` one comes in, `procs` lists who is there, `uts` holds the host's name."""
+    """The door of a berth. A process joins the berth by `pidfd`; `procs` lists its processes; `uts` is the namespace of
+    its host name."""
 
     pid: int
     place: dict[str, Identity]
@@ -41,7 +42,7 @@ class Door:
     uts: int
 
     def name(self, hostname: str) -> None:
-        """Name the host that those in the berth see; called in the launcher, which keeps its own."""
+        """Sets the host name of the berth. The launcher calls it, and returns to its own namespace."""
         if hostname:
             own = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -54,20 +55,21 @@ class Door:
                 os.close(own)
 
     def kill(self) -> None:
-        """With it goes all that is in the berth."""
+        """Kills the door, and with it every process in the berth."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        """It has ended."""
+        """Closes the descriptors, after the door has ended."""
         messages.close_all([self.pidfd, self.procs, self.uts])
 
 
 @dataclass(frozen=True, slots=True)
 class BerthSpec:
-    """What a berth is made of: descriptors of the template's pid namespace, of a root, of binds (mount, path, is a
-    directory), of a network (-1: loopback alone) of groups to be in, of devices by their names below /dev; `user` is
-    user 0 of the app as the launcher sees it."""
+    """The parts of a berth. `pids`, `root` and `net` are descriptors of the template's pid namespace, of the root, and
+    of the network (-1 for loopback alone). `binds` are (mount, path, is a directory), `joins` are for joining its
+    control groups, and `devices` are mounts of nodes by their names below /dev. `user` is user 0 of the app as the
+    launcher sees it."""
 
     pids: int
     users: Users
@@ -81,12 +83,12 @@ class BerthSpec:
 
 
 MadeNet = Callable[[int, str], None]
-"""Gets a descriptor, or -1 and what went wrong."""
+"""Called with a descriptor and "", or with -1 and what went wrong."""
 MadeBerth = Callable[["Door | None", str], None]
 
 
 class Maker:
-    """The launcher's side."""
+    """The launcher's side: sends requests to the maker process, and passes on its answers."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -100,7 +102,7 @@ class Maker:
         loop.watch(self._end.fileno(), lambda: self._hear(wait=False))
 
     def nets(self, owner: int, count: int, done: MadeNet) -> None:
-        """`done` is called for each of `count` new network namespaces, which belong to the user namespace `owner`."""
+        """Makes `count` network namespaces that the user namespace `owner` owns, and calls `done` for each."""
 
         def made(body: dict[str, Any], fds: list[int]) -> None:
             done(fds[0] if fds else -1, str(body.get("error", "")))
@@ -108,7 +110,7 @@ class Maker:
         self._ask({"nets": count}, [owner], [made] * count)
 
     def berth(self, spec: BerthSpec, done: MadeBerth) -> None:
-        """`done` is called with its door."""
+        """Makes a berth, and calls `done` with its door."""
 
         def made(body: dict[str, Any], fds: list[int]) -> None:
             place = {kind: (dev, inode) for kind, (dev, inode) in body.get("place", {}).items()}
@@ -126,11 +128,11 @@ class Maker:
         self._ask(body, [*first, *spec.joins, *(fd for fd, _, _ in spec.binds), *spec.devices.values()], [made])
 
     def wait(self) -> None:
-        """Until the next answer has been given to who asked."""
+        """Blocks until the next answer has been passed on."""
         self._hear(wait=True)
 
     def close(self) -> None:
-        """It ends; who still waits is told."""
+        """Ends the maker, and passes an error to requests that still wait."""
         if not self.ended:
             self.ended = True
             self._loop.unwatch(self._end.fileno())
@@ -151,7 +153,7 @@ class Maker:
         try:
             body, fds, _ = messages.receive(self._end, wait)
         except BlockingIOError:
-            return  # who waited has taken the answer of which the loop had heard
+            return  # `wait` has taken the answer that the loop had seen
         except (OSError, ValueError):
             body, fds = None, []
         if body is None:
@@ -165,7 +167,7 @@ def _live(end: socket.socket) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_DFL)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects doors, and those who made them
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps doors, and the children that made them
         process.close_descriptors({end.fileno()})
         process.die_with_parent()
         process.hide_memory()
@@ -178,7 +180,7 @@ def _live(end: socket.socket) -> NoReturn:
 
 
 class _Making:
-    """The maker's side."""
+    """The maker's side: serves requests."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -189,7 +191,7 @@ class _Making:
         roots.make_dev()
 
     def serve(self) -> None:
-        """Until the launcher hangs up."""
+        """Serves until the launcher hangs up."""
         while True:
             body, fds, _ = messages.receive(self._end)
             if body is None:
@@ -222,7 +224,7 @@ class _Making:
     def _berth(self, body: dict[str, Any], fds: list[int]) -> None:
         try:
             berth = self._sorted(body, fds)
-            namespaces.setns(berth.pids, namespaces.NEWPID)  # where children are made from now on
+            namespaces.setns(berth.pids, namespaces.NEWPID)  # children are made there from now on
             with _child(lambda report: door.make(berth, self._beneath, self._door, report)) as report:
                 answer, made = _opened(report)
         except OSError as wrong:
@@ -242,7 +244,8 @@ class _Making:
 
 
 def _child(act: Callable[[socket.socket], None]) -> socket.socket:
-    """Our end of a socket pair with a child that does `act`, and says on its end what went wrong."""
+    """Forks a child that does `act` with its end of a socket pair, on which it also reports an error. Returns the other
+    end."""
     ours, theirs = messages.pair()
     messages.want_credentials(ours, descriptors=True)
     if os.fork() == 0:
@@ -263,7 +266,8 @@ def _child(act: Callable[[socket.socket], None]) -> socket.socket:
 
 
 def _opened(report: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """The answer about a berth whose making is told of by `report`: its door is one when it has hung up."""
+    """Waits until `report` has hung up without an error, which means that the door has executed its program. Returns
+    the answer to the launcher, with its descriptors. Raises `OSError` with the reported error."""
     body, _, pid = messages.receive(report)
     if body is None or "error" in body:
         raise OSError((body or {}).get("error", "the making of a berth ended"))
@@ -282,7 +286,7 @@ def _opened(report: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def empty() -> roots.Beneath:
-    """A procfs in which nobody lives, and the sysfs of no network."""
+    """Makes the procfs of an empty pid namespace, and the sysfs of an empty network namespace."""
 
     def make(report: socket.socket) -> None:
         namespaces.unshare(namespaces.NEWPID | namespaces.NEWNET)

@@ -1,7 +1,8 @@
-"""Mappings of owners: layers are stored with owners from the store's first id, and shown with owners from the app's.
+"""User namespaces for idmapped mounts: layers are stored with owners from the store's first id on, and mounted with
+owners from the app's first id on.
 
-Each is a user namespace in which nobody lives, made for one range and kept: a mount that is mapped through it shows id
-`store + n` of the disk as id `base + n`, and writes the other way round.
+Each is a user namespace without processes, made for one range of ids and kept: a mount that is mapped through it shows
+id `store + n` of the disk as id `base + n`, and stores the latter as the former.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from inrush.linux import namespaces, process
 
 
 class Mappings:
-    """Makes them when first asked for, and keeps their descriptors."""
+    """The mappings by range. Each is made on first use, and its descriptor is kept."""
 
     def __init__(self, store_uid: int) -> None:
         self._store_uid = store_uid
         self._by_base: dict[int, int] = {}
 
     def get(self, base: int) -> int:
-        """Descriptor of the mapping to the range from `base`."""
+        """The descriptor of the mapping to the range from `base` on."""
         if base not in self._by_base:
             self._by_base[base] = made(self._store_uid, base)
         return self._by_base[base]
 
 
 def made(source: int, target: int) -> int:
-    """Descriptor of a new user namespace in which the range from `source` stands for the one from `target`."""
+    """Makes a user namespace in which the ids from `source` on mean those from `target` on. Returns its descriptor."""
     read, write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
@@ -42,7 +43,9 @@ def made(source: int, target: int) -> int:
     os.close(write)
     try:
         if not os.read(read, 1):
-            raise OSError("no user namespace can be made for a mapping: see sysctl user.max_user_namespaces")
+            raise OSError(
+                "no user namespace can be made to map the owners of layers: raise sysctl user.max_user_namespaces"
+            )
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/{pid}/{name}", "w") as file:
                 file.write(f"{source} {target} {UID_RANGE}\n")

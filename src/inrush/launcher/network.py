@@ -1,15 +1,15 @@
-"""The network of containers: for each a pair of links with an address that is its own, and one nft table.
+"""The network of containers: each has a veth pair with an address of its own, and all share one nft table.
 
     container's eth0 ═══ inrushTAG-xxxx ── routes of the node, nft ── outside
        10.x.a.b/32        10.x.a.b/32 lies behind it
 
-No two containers share an Ethernet: what a container sends comes out at its own end on the node, which routes it or
-drops it. So there is nobody to deceive by ARP, no switch that learns addresses, and nothing of a neighbour to listen
-to, whatever rights a process has in the container. A packet passes only if it is IPv4 and the address that it comes
-from is routed to the very link by which it came (a strict reverse path). Containers go out by masquerading. They
-do not reach the node by any of its addresses, nor each other, nor what the setting `blocked_addresses` names;
-nothing comes in that they did not ask for. A device without ports, named `inrushTAG`, holds the subnet and the
-gateway's address, so that other launchers of the node see that they are taken.
+No two containers share an Ethernet segment: what a container sends arrives at its own link on the node, which routes it
+or drops it. So no process of a container, whatever its rights, can spoof ARP, take another's address or read another's
+traffic. A packet passes only if it is IPv4 and its source address is routed to the link on which it came (strict
+reverse path filtering). Connections to the outside are masqueraded. Containers cannot reach the node by any of its
+addresses, nor each other, nor the networks of the setting `blocked_addresses`, and nothing can connect to them. A
+bridge without ports, named `inrushTAG`, holds the subnet and the gateway's address, so that other launchers of the node
+see that they are taken.
 
 A network namespace with its links takes about 2 ms to make, so some are kept ready for each app.
 """
@@ -33,18 +33,19 @@ from inrush.launcher.usernet import UserNetwork
 from inrush.linux import links, messages, namespaces
 
 _AT_ONCE, _SOON_S = 8, 0.1
-"""In a burst namespaces are asked for some at a time: the next are made while the launcher connects the first."""
+"""During a burst, namespaces are requested eight at a time, so that the next are made while the launcher connects the
+first. Requests within the second number of seconds count as a burst."""
 _IDLE_S = 60.0
 _LOCAL_MAC = b"\x02\x69"
-"""How hardware addresses begin that no manufacturer has given out."""
+"""The first bytes of hardware addresses: locally administered ones, which no manufacturer assigns."""
 _INSIDE = "eth0"
 READY, MAX_KEPT = 2, 256
-"""For each app: namespaces made ahead, and the most that are kept of those that containers have left."""
+"""For each app, how many networks are made ahead, and how many are kept for reuse at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """A network namespace with a link out. Closing `fd` after the container has ended frees all of it."""
+    """A network namespace with a link to the outside. Closing `fd` after the container has ended frees all of it."""
 
     fd: int
     address: str
@@ -52,9 +53,8 @@ class Net:
 
 
 class Network:
-    """The links and the table of one launcher; nothing is made before the first container asks. `blocked` are the
-    networks that containers may not reach. `usernet` is the way out where the launcher's own network is not the node's.
-    """
+    """The links and the table of one launcher, which are made when the first container needs them. `blocked` are the
+    networks that containers may not reach. `usernet` is set if the launcher has a network namespace of its own."""
 
     def __init__(
         self,
@@ -79,15 +79,15 @@ class Network:
         self._home = -1
 
     def take(self, userns: int) -> Net:
-        """A namespace owned by the app's user namespace, ready or made now."""
+        """A network that the app's user namespace owns, ready or made now. Raises `OSError` if it cannot be made."""
         self._taken_at = time.monotonic()
         ready = self._ready.setdefault(userns, deque())
         return ready.popleft() if ready else self._make(userns)
 
     def give_back(self, userns: int, net: Net, again: bool) -> None:
-        """No process is left in `net`. `again`: it serves a later container of the same app, as nothing in it could be
-        changed without capabilities; taking one down holds the kernel's network lock for milliseconds.
-        """
+        """Takes back a network in which no process is left. With `again` it is kept for another container of the same
+        app, which is safe since nothing in it can be changed without capabilities; removing a network holds the
+        kernel's network lock for milliseconds."""
         ready = self._ready.get(userns)
         if not again or ready is None or len(ready) >= MAX_KEPT:
             self._discard(net)
@@ -95,21 +95,22 @@ class Network:
             ready.append(net)
 
     def expect(self, userns: int) -> None:
-        """Begin to keep some ready for an app."""
+        """Begins to keep networks ready for an app."""
         self._ready.setdefault(userns, deque())
 
     def refill(self, userns: int) -> None:
-        """Make one more for an app that has fewer than `READY`; call when nothing else is to do."""
+        """Makes one more network for an app that has fewer than `READY`; called in idle time."""
         ready = self._ready.setdefault(userns, deque())
         if len(ready) < READY:
             ready.append(self._make(userns))
 
     def wanting(self) -> int | None:
-        """An app whose stock is low."""
+        """The user namespace of an app that has fewer than `READY` networks; None if all have enough."""
         return next((userns for userns, ready in self._ready.items() if len(ready) < READY), None)
 
     def trim(self) -> bool:
-        """Let one go of an app that has many and has not asked for a while; whether there may be more."""
+        """Removes one network of an app that has more than `READY`, if none was taken for a while. Returns whether
+        there may be more."""
         if time.monotonic() - self._taken_at < _IDLE_S:
             return False
         many = next((ready for ready in self._ready.values() if len(ready) > READY), None)
@@ -118,13 +119,13 @@ class Network:
         return many is not None
 
     def drain(self, userns: int) -> None:
-        """The app has no template any more."""
+        """Removes the networks of an app that has no template any more."""
         for net in self._ready.pop(userns, ()):
             self._discard(net)
         messages.close_all(self._bare.pop(userns, ()))
 
     def _discard(self, net: Net) -> None:
-        os.close(net.fd)  # the kernel takes link and address down with the namespace, in its own time
+        os.close(net.fd)  # the kernel removes link and address with the namespace, some time later
         self._free.append(net.address)
 
     def _make(self, userns: int) -> Net:
@@ -141,19 +142,19 @@ class Network:
                     wrong.append(error)
                 elif self._bare.get(userns) is bare:
                     bare.append(fd)
-                else:  # the app has gone meanwhile
+                else:  # the app was drained meanwhile
                     os.close(fd)
 
             maker.nets(userns, count, done)
             while not bare and not wrong:
                 maker.wait()
             if not bare:
-                raise OSError(f"no network namespace could be made ({wrong[0]}): see sysctl user.max_net_namespaces")
+                raise OSError(f"no network namespace could be made ({wrong[0]}): raise sysctl user.max_net_namespaces")
             self._made_at = now
         return self.connect(bare.popleft())
 
     def connect(self, fd: int) -> Net:
-        """Give a network namespace, which has none, its link and its address."""
+        """Gives an empty network namespace its link and its address."""
         outside = self._netlink or self._set_up()
         address = next(self._addresses, None) or self._free.popleft()
         raw = ipaddress.IPv4Address(address).packed
@@ -192,7 +193,7 @@ class Network:
         return outside
 
     def addresses_changed(self) -> None:
-        """The node has other addresses than before."""
+        """Updates the firewall after the node's addresses have changed."""
         if self._netlink is not None:
             self._forbid()
 
@@ -202,16 +203,16 @@ class Network:
 
 
 def _without_ipv6(link: str) -> None:
-    """The table drops what comes of it; this spares the kernel the looking for neighbours."""
+    """Switches IPv6 off on a link. The table drops it anyway; this saves the kernel the neighbour discovery."""
     with contextlib.suppress(OSError):
         Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6").write_text("1")
 
 
 def try_out() -> None:
-    """Make the table and one pair of links, as for a container, in the present network namespace, which must be the
-    caller's own. Raises `OSError` where that cannot be.
-    """
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")  # so that nobody believes that it was the node's
+    """Makes the table and one veth pair, as for a container, in this network namespace, which must be the caller's own.
+    Raises `OSError` if that fails."""
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")  # so that `set_up` does not note a change of the node's
+    # setting
     own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     namespaces.unshare(namespaces.NEWNET)
     inside = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -220,11 +221,11 @@ def try_out() -> None:
 
 
 def _no_maker() -> Maker:
-    raise OSError("a trial has no makers")
+    raise OSError("a trial makes no network namespaces by a maker")
 
 
 def sweep(tag: str) -> None:
-    """Remove all of a launcher's links and what its firewall has. Nothing there is fine."""
+    """Removes all links of a launcher and its firewall, if they exist."""
     with firewall.alone():
         _sweep(f"inrush{tag}", f"inrush_{tag}")
 

@@ -1,7 +1,7 @@
-"""Orders of the agent, decoded: every field has the type and the bounds of its spec, or the order is refused.
+"""Decodes the agent's orders: every field has the type and the bounds of its spec, or the order is refused.
 
-The agent is not privileged and may have been taken over, so nothing of an order is used before it was checked here.
-What a path may mean, `places` decides; these are all other values.
+The agent is not privileged, and an attacker may have taken it over, so no value of an order is used before it was
+checked here. `places` decides which paths are allowed; this file checks all other values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inrush.launcher.specs import (
 )
 
 MAX_LAYERS = 400
-"""Layers of one container; overlay takes 500 lower directories."""
+"""The most layers of one container; overlayfs takes 500 lower directories."""
 MAX_BINDS = 128
 MAX_DEVICES = 128
 MAX_PATH_CHARS = 4_000
@@ -39,9 +39,9 @@ MAX_PIDS = 1 << 22
 MAX_TIMEOUT_S = 7 * 86_400.0
 
 _MOST = 1e15
-"""Beyond it, and not a number, are no numbers of an order."""
+"""The largest number in an order; NaN and infinity are refused too."""
 _FILES = ("tasks", "notify_on_release", "release_agent")
-"""Files of a control group without a dot in their names."""
+"""The files of a control group that have no dot in their names."""
 _OURS = ("ahead-", "template-")
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ Check = Callable[[Any, str], Any]
 
 
 def decode(kind: type[T], data: object) -> T:
-    """The spec in an order's JSON. Raises `Refused` naming the field that is wrong."""
+    """Decodes the JSON of an order to its spec. Raises `Refused`, which names the field that is wrong."""
     if not isinstance(data, dict):
         raise Refused(f"a {kind.__name__} is an object, not {type(data).__name__}")
     plan = _plan(kind)  # type: ignore[arg-type]
@@ -67,14 +67,16 @@ def decode(kind: type[T], data: object) -> T:
 
 
 def name(value: object, what: str) -> str:
-    """A key or an id. They become names of control groups, so none may be that of a file or another group there."""
+    """Checks a key or an id. It becomes the name of a control group, so it must not be the name of a file or of another
+    group there."""
     if not isinstance(value, str) or not _is_name(value) or "." in value or value in _FILES or value.startswith(_OURS):
         raise Refused(f"{what} {str(value)[:MAX_NAME_CHARS]!r} is not a plain name")
     return value
 
 
 def uid_base(value: object, what: str = "uid_base") -> int:
-    """The first id of one of the ranges that there are: two ranges are the same, or have no id in common."""
+    """Checks the first id of an app's range: ranges begin at multiples of `UID_RANGE` from `FIRST_UID` on, so two
+    ranges are the same or have no id in common."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise Refused(f"{what} must be a number")
     slot, rest = divmod(value - FIRST_UID, UID_RANGE)
@@ -84,7 +86,7 @@ def uid_base(value: object, what: str = "uid_base") -> int:
 
 
 def path(value: object, what: str) -> str:
-    """An absolute path of the node, as `places` takes it."""
+    """Checks an absolute path of the node, which `places` then opens."""
     text = _text(value, what)
     if not text.startswith("/") or len(text) > MAX_PATH_CHARS:
         raise Refused(f"{what} is not an absolute path")
@@ -92,7 +94,7 @@ def path(value: object, what: str) -> str:
 
 
 def signum(value: object) -> int:
-    """A signal that there is."""
+    """Checks the number of a signal."""
     try:
         return signal.Signals(value)  # type: ignore[arg-type]
     except ValueError:
@@ -109,7 +111,7 @@ def _plan(kind: type) -> dict[str, Check]:
 
 
 def _check(hint: Any) -> Check:
-    """What makes a field's value of its JSON."""
+    """The function that decodes the JSON of a field of this type."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return lambda value, what: decode(hint, value)  # type: ignore[arg-type]
@@ -198,7 +200,7 @@ def _root(spec: RootSpec) -> None:
 
 
 def _hostname(value: str) -> None:
-    """It is written into files of the container."""
+    """Checks a host name, which is written into files of the container."""
     if value and not _is_name(value):
         raise Refused(f"{value[:MAX_NAME_CHARS]!r} is no host name")
 

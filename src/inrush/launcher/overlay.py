@@ -1,9 +1,9 @@
-"""Roots of containers: layers below, a fresh upper directory above, as one detached overlay mount.
+"""Roots of containers: each is a detached overlay mount of layers and an upper directory.
 
-Layers are stored with owners from the store's first id and mounted with owners shifted to the app's range (idmapped),
-each clone made once per app and kept. Where the kernel cannot, the layer is copied once per app with its owners changed
-(`trees.copy`). A container's upper directory is on a tmpfs of its own, which the container's memory pays for and
-which vanishes with it; a build's is a directory that is kept.
+Layers are stored with owners from the store's first id on, and mounted with owners shifted to the app's range
+(idmapped); the clone of a layer is made once per app and kept. If the kernel cannot map them, the layer is copied once
+per app with its owners changed (`trees.copy`). A container's upper directory is on a tmpfs of its own, which counts for
+the container's memory and is freed with it; that of a build is a directory of the store, which is kept.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ Options = list[tuple[str, "str | int | None"]]
 
 @dataclass(slots=True)
 class Root:
-    """A root ready to be entered: its mount, its binds (mount, path inside, is a directory), its upper directory's
-    own mount.
-    """
+    """A root that a container can enter: its mount, its binds (mount, path inside, is a directory), and the mount of
+    its upper directory."""
 
     fd: int
     binds: list[tuple[int, str, bool]]
     upper_fd: int = -1
     sealing_fd: int = -1
-    """Of a build: its mount, kept so that its file system can be made read-only at the end."""
+    """The mount of a build's root, kept so that its file system can be made read-only at the end; else -1."""
 
     def entered(self) -> None:
-        """The container has attached the mounts; only the upper's is still of use, to containers forked from it."""
+        """Closes the mounts that the container has attached. The upper directory's mount stays open, since containers
+        that are forked from a snapshot use it as a layer."""
         for fd in (self.fd, *(fd for fd, _, _ in self.binds)):
             if fd >= 0:
                 os.close(fd)
         self.fd, self.binds = -1, []
 
     def close(self) -> None:
-        """Let go of all of it."""
+        """Closes all of it."""
         self.entered()
         for fd in (self.upper_fd, self.sealing_fd):
             if fd >= 0:
@@ -60,7 +60,7 @@ class Root:
 
 
 class Overlays:
-    """Makes roots. `staging` is a directory on a tmpfs that only the launcher's mount namespace has."""
+    """Makes roots. `staging` is a directory on a tmpfs that is mounted only in the launcher's mount namespace."""
 
     def __init__(
         self, places: Places, store_uid: int, staging: Path, shifted: Path, features: Features, rootless: bool
@@ -76,17 +76,18 @@ class Overlays:
         self._numbers = itertools.count(1)
 
     def missing(self, layers: tuple[str, ...], base: int) -> list[tuple[str, Path]]:
-        """Layers that must be copied first, with where to (only where idmapped mounts are missing)."""
+        """The layers that must be copied before `make`, with the paths of their copies; none if the kernel can
+        idmap."""
         if self._mapped(base):
             return []
         return [(layer, copy) for layer in layers if not (copy := self.copy_of(layer, base)).exists()]
 
     def copy_of(self, layer: str, base: int) -> Path:
-        """Where the shifted copy of a layer belongs."""
+        """The path of the copy of a layer with owners from `base` on."""
         return self._shifted / str(base) / hashlib.sha256(layer.encode()).hexdigest()[:32]
 
     def copy(self, missing: list[tuple[str, Path]], base: int) -> None:
-        """Make copies of layers, each whole or not there at all."""
+        """Copies layers. A copy appears at its path only when it is complete."""
         for layer, place in missing:
             place.parent.mkdir(parents=True, exist_ok=True)
             partial = place.with_name(f"{place.name}.{os.getpid()}")
@@ -102,20 +103,19 @@ class Overlays:
                     raise
 
     def remove_copies(self, layer: str) -> None:
-        """Remove all copies of a layer, which is being removed."""
+        """Removes all copies of a layer that is being removed."""
         if self._shifted.is_dir():
             for place in self._shifted.iterdir():
                 with _closing(_directory(place)) as parent:
                     trees.remove(parent, self.copy_of(layer, int(place.name)).name)
 
     def _mapped(self, base: int) -> bool:
-        """Whether layers are mounted as they are stored, or mapped."""
+        """Whether layers can be mounted from the store, mapped or as they are, so that no copy is needed."""
         return self._features.idmap or self._rootless or base == self._store_uid
 
     def make(self, spec: RootSpec, base: int, userns: int, below: int = -1) -> Root:
-        """A root for `spec`. `below` is another root's upper mount, used as the top layer. Raises `OSError` naming
-        the part that failed.
-        """
+        """Makes a root for `spec`. `below` is the upper mount of another root, which becomes the top layer. Raises
+        `OSError` that names the part that failed."""
         upper_fd, upper, work = self._upper(spec, base)
         opened = [upper, work]
         try:
@@ -137,14 +137,15 @@ class Overlays:
                 os.close(each)
 
     def _upper(self, spec: RootSpec, base: int) -> tuple[int, int, int]:
-        """Mount of a fresh tmpfs or -1; and overlay's two directories, in it or in the store."""
+        """Makes the upper and work directories of an overlay, in a new tmpfs or in the store. Returns the mount of the
+        tmpfs, or -1, and the descriptors of both directories."""
         if spec.upper:
             with _closing(self._places.parent(spec.upper)) as (above, name):
                 upper = _kept(above, name, base)
                 try:
                     work = _kept(above, f"{name}.work", base)
                     with contextlib.suppress(FileNotFoundError), beneath.opened(work, ["work"]) as (inside,):
-                        # The mark of an earlier volatile mount, for which the kernel would refuse another.
+                        # The kernel refuses a second volatile mount while the mark of an earlier one exists.
                         trees.remove(inside, "incompat")
                 except OSError:
                     os.close(upper)
@@ -162,9 +163,8 @@ class Overlays:
         return mounts.detached("overlay", options, mounts.ATTR_NODEV)
 
     def _by_paths(self, spec: RootSpec, base: int, kept: tuple[int, int], upper_fd: int, below: int) -> int:
-        """The same for kernels whose overlay takes only paths: all parts get short ones, below the staging
-        directory.
-        """
+        """Makes the overlay on kernels whose overlayfs takes only paths. All parts are mounted below the staging
+        directory, which gives them short paths."""
         place = self._staging / f"o{next(self._numbers)}"
         place.mkdir()
         parts: list[str] = []
@@ -201,15 +201,15 @@ class Overlays:
         return fd
 
     def _map(self, fd: int, base: int) -> None:
-        """Show what is in the store with owners of the app. A file system that cannot be mapped still serves: its
-        files then belong to nobody, and are readable.
-        """
+        """Maps the owners of a mount of the store to the app's. If a file system does not support that, the mount is
+        used as it is: its files then belong to nobody in the container, and those that everybody may read are
+        readable."""
         if self._features.idmap and base != self._store_uid:
             with contextlib.suppress(OSError):
                 mounts.set_attributes(fd, mounts.ATTR_IDMAP, self._mappings.get(base))
 
     def forget(self, below: str) -> None:
-        """Drop the kept clones of layers at or below a path, which is about to be removed."""
+        """Closes the kept clones of layers at or below a path that is about to be removed."""
         for key in [k for k in self._clones if Path(k[0]).is_relative_to(below)]:
             os.close(self._clones.pop(key))
 
@@ -225,7 +225,8 @@ class Overlays:
         return made
 
     def _bind(self, bind: Bind, base: int) -> tuple[int, str, bool]:
-        """Only what is in the store is mapped: a file of the machine that its owner alone may read stays unreadable."""
+        """Makes the mount of a bind. Owners are mapped only for paths of the store, so that a file of the machine which
+        only its owner may read stays unreadable in containers."""
         with _closing(self._places.source(bind)) as opened:
             fd = mounts.clone_of(opened)
             flags = mounts.ATTR_NOSUID | mounts.ATTR_NODEV | (mounts.ATTR_RDONLY if bind.readonly else 0)
@@ -250,7 +251,7 @@ def _kept(parent: int, name: str, base: int) -> int:
     try:
         return beneath.directory(parent, name, base)
     except NotADirectoryError:
-        raise Refused(f"{name} is a link or a file, where a build's files would go") from None
+        raise Refused(f"{name} is a link or a file, and a build needs a directory of that name") from None
 
 
 def _directory(path: Path) -> int:
@@ -273,7 +274,7 @@ def _dismantle(place: Path) -> None:
 
 
 def _write_etc(top: int, spec: RootSpec, base: int) -> None:
-    """hostname, hosts and resolv.conf belong to the container, not to its image."""
+    """Writes hostname, hosts and resolv.conf, which belong to the container and not to its image."""
     files = roots.host_files(spec.hostname) if spec.hostname else {}
     if spec.resolv:
         files["resolv.conf"] = resolv_conf()
@@ -286,9 +287,8 @@ _UPSTREAM = "/run/systemd/resolve/resolv.conf"
 
 
 def resolv_conf() -> str:
-    """The node's, or, where that names a resolver on its loopback, which containers cannot reach, systemd-resolved's
-    upstream one.
-    """
+    """The content of resolv.conf for containers: the node's, or systemd-resolved's upstream one if the node's names a
+    resolver on its loopback, which containers cannot reach."""
     for path in ("/etc/resolv.conf", _UPSTREAM):
         with contextlib.suppress(OSError):
             text = Path(path).read_text()
@@ -298,7 +298,7 @@ def resolv_conf() -> str:
 
 
 def resolver_stamp() -> tuple[int, ...]:
-    """Changes when what `resolv_conf` reads does."""
+    """The modification times of the files that `resolv_conf` reads."""
     stamps = []
     for path in ("/etc/resolv.conf", _UPSTREAM):
         with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""Starting the launcher.
+"""Starts the launcher, in the server's process.
 
-Call `start_launcher` first of all, before threads and event loops exist, and `drop_privileges` right after it.
+Call `start_launcher` before any thread or event loop exists, and `drop_privileges` right after it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from inrush.launcher.m
 
 @dataclass(slots=True)
 class LauncherHandle:
-    """The agent's end of the conversation, and the janitor's pid, a child of this process."""
+    """The agent's end of the launcher's socket, and the pid of the janitor, a child of this process."""
 
     socket: socket.socket
     pid: int
@@ -36,10 +36,9 @@ NOTHING = Declared()
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a launcher knows from its start, and believes of nobody later. `reserve_mib` and `reserve_processes` are
-    what containers may not take of the node. `store_uid` is whose the store is: the first of the ids that layers on
-    disk have. `blocked` are networks that containers may not reach.
-    """
+    """Parameters of a launcher, which no order can change later. Containers leave `reserve_mib` and `reserve_processes`
+    of the node free. `store_uid` is the user who owns the store, and the first of the ids that own files of layers.
+    `blocked` are networks that containers may not reach."""
 
     declared: Declared = NOTHING
     reserve_mib: int = 512
@@ -49,11 +48,8 @@ class Given:
 
 
 def start_launcher(state: Path, given: Given | None = None, *, rootless: bool | None = None) -> LauncherHandle:
-    """Start the launcher of a state directory. It ends when the handle's socket is closed, by whatever end of this
-    process.
-
-    `rootless` None decides by the user id.
-    """
+    """Starts the launcher of a state directory. It ends when the handle's socket is closed, also by the end of this
+    process. `rootless` None means: unless this process is root's."""
     rootless = os.geteuid() != 0 if rootless is None else rootless
     ours, theirs = messages.pair()
     pid = os.fork()
@@ -65,7 +61,7 @@ def start_launcher(state: Path, given: Given | None = None, *, rootless: bool | 
 
 
 def _become_launcher(end: socket.socket, state: Path, rootless: bool, given: Given) -> None:
-    """A fresh, small interpreter: nothing of this process's memory or descriptors goes along."""
+    """Executes a new interpreter, so that the launcher inherits no memory and no descriptors of this process."""
     try:
         os.setsid()
         end = messages.raised(end, 10)

@@ -1,4 +1,4 @@
-"""Containers that execute a program, and further programs in running containers."""
+"""Starts containers that execute a program, and executes further programs in running containers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ _MIB = 1 << 20
 
 @dataclass(slots=True)
 class Container:
-    """What the launcher knows of a container or of a program entered into one. `pid` is its first process, as the
-    host counts.
-    """
+    """The launcher's record of a container, or of a program entered into one. `pid` is the id of its first process on
+    the host; 0 until it is known."""
 
     id: str
     kill: Callable[[], None]
@@ -37,13 +36,13 @@ class Container:
     killed: bool = False
 
     def identify(self, pid: int, pidfds: bool) -> None:
-        """Its first process is this one. The pidfd means it for good, while a pid is given to others later."""
+        """Notes its first process, and opens a pidfd, since a pid can be reused after the process has ended."""
         self.pid = pid
         if pidfds:
             self.pidfd = os.pidfd_open(pid)
 
     def signal(self, signum: int) -> None:
-        """To its first process; one that has ended is fine."""
+        """Sends a signal to its first process, if that has not ended."""
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
                 signal.pidfd_send_signal(self.pidfd, signum)
@@ -51,7 +50,7 @@ class Container:
                 os.kill(self.pid, signum)
 
     def close(self) -> None:
-        """It has ended: nobody can reach it any more."""
+        """Removes the record of a container that has ended."""
         self.pid = 0
         if self.pidfd >= 0:
             os.close(self.pidfd)
@@ -59,7 +58,7 @@ class Container:
         self.forget()
 
     def end(self, status: int) -> None:
-        """Report the end, with what it used."""
+        """Reports the end, with the resources that it used."""
         usage = self.group.usage() if self.group and self.held else Usage()
         oom = bool(status and self.group and self.group.oom_kills())
         code, signum = exit_of(status)
@@ -67,14 +66,15 @@ class Container:
 
 
 def exit_of(status: int) -> tuple[int, int]:
-    """(exit code, signal) of a wait status; the code of a process ended by a signal is that plus 128, as in a shell."""
+    """(exit code, signal) of a wait status. If a signal ended the process, the code is 128 plus its number, as in a
+    shell."""
     if os.WIFSIGNALED(status):
         return 128 + os.WTERMSIG(status), os.WTERMSIG(status)
     return os.WEXITSTATUS(status), 0
 
 
 def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container: Container, answer: Answer) -> None:
-    """Start a container that executes a program; raises `OSError` where it cannot even begin."""
+    """Starts a container that executes a program. Raises `OSError` if it cannot begin."""
     keep = caps.BUILD if spec.caps == "build" else ()
     filter_code = machine.build_filter_code if keep else machine.filter_code
     held = machine.hold(spec.id, spec.root, spec.limits, spec.network, spec.uid_base)
@@ -123,7 +123,7 @@ def enter(
     container: Container,
     answer: Answer,
 ) -> None:
-    """Execute a further program in a running container."""
+    """Executes a further program in a running container."""
     container.group = group = into.group
     inner = machine.users.get(into.uid_base).inner
     place = {kind: namespaces.identity(kind, into.pid) for kind in namespaces.KINDS}
@@ -147,7 +147,7 @@ def enter(
 
 
 def follow(launch: Launch, container: Container, answer: Answer, held: Held | None) -> None:
-    """Answer the request when the launch has settled, and report the end."""
+    """Answers the request when the launch has succeeded or failed, and reports the end."""
 
     def up(pid: int, phases: Phases) -> None:
         if held:
@@ -164,7 +164,7 @@ def _gone(machine: Machine, held: Held, spec: RunSpec, container: Container) -> 
     machine.release(held)
     if spec.root.upper:
         machine.seals.end(spec.root.upper, kept)
-        with contextlib.suppress(OSError):  # the agent has removed it meanwhile
+        with contextlib.suppress(OSError):  # the agent may have removed it meanwhile
             upper = machine.places.directory(spec.root.upper)
             try:
                 trees.forget_mount_points(upper, [bind.dst for bind in spec.root.binds])

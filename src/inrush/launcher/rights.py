@@ -1,7 +1,7 @@
-"""What the server's process gives up, once the launcher has been started.
+"""The rights that the server's process gives up once the launcher has been started.
 
-Started as root, it becomes a user that nobody else is, sees of directories that this user may not enter only what it
-needs, loses every capability, and writes nowhere but in its home.
+If root has started it, it becomes a user that nothing else uses, sees only what it needs of directories that this user
+may not enter, drops every capability, and can write only to its home.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _DEVICES = ("null", "zero", "full", "tty", "ptmx", "pts")
 
 
 def drop_privileges(home: Path, uid: int = 0, needed: Iterable[str] = (), elsewhere: Iterable[str] = ()) -> str:
-    """Give up, in this process and all its threads to come, every capability and the ways to new ones, and the right
-    to write outside `home` (and `elsewhere`). Returns what was done, as a sentence.
+    """Drops every capability and every way to new ones, and the right to write outside `home` (and `elsewhere`), in
+    this process and its future threads. Returns what was done, as a sentence.
 
-    Root becomes `uid`, or without one the user to whom the home is given now. `needed` are paths that it must go on
-    seeing, wherever they are, beside those of its own interpreter.
+    Root becomes the user `uid`, or if that is 0 the user to whom the home is given now. `needed` are paths that must
+    stay visible, beside those of the process's own interpreter.
     """
     root = os.geteuid() == 0
     if root:
@@ -45,9 +45,8 @@ def drop_privileges(home: Path, uid: int = 0, needed: Iterable[str] = (), elsewh
 
 
 def show_only(wanted: Iterable[str], uid: int) -> None:
-    """Go to a mount namespace in which every directory on the way to `wanted` that `uid` may not enter, such as root's
-    home, is covered by an empty one with nothing but the wanted in it.
-    """
+    """Enters a mount namespace in which every directory above `wanted` that `uid` may not enter, such as root's home,
+    is covered by a tmpfs that contains only the wanted paths."""
     every = sorted({path for each in wanted for path in (os.path.abspath(each), os.path.realpath(each))})
     shown = {path: top for path in every if os.path.exists(path) and (top := _barred(path, uid))}
     if not shown:
@@ -60,7 +59,7 @@ def show_only(wanted: Iterable[str], uid: int) -> None:
         mounts.attach(cover, top)
         os.close(cover)
     for path, (fd, is_directory) in sorted(taken.items()):
-        if not os.path.exists(path):  # else it is in something that was shown before it
+        if not os.path.exists(path):  # else it lies in another wanted path that was attached before
             os.makedirs(path if is_directory else os.path.dirname(path), mode=0o755, exist_ok=True)
             if not is_directory:
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
@@ -69,12 +68,12 @@ def show_only(wanted: Iterable[str], uid: int) -> None:
 
 
 def unreadable(wanted: Iterable[str]) -> list[str]:
-    """Those of these paths that this process may not read."""
+    """The paths of `wanted` that this process may not read."""
     return [path for path in wanted if not os.access(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0))]
 
 
 def _barred(path: str, uid: int) -> str:
-    """The topmost directory on the way to `path` that `uid` may not enter, or nothing."""
+    """The topmost directory above `path` that `uid` may not enter; empty if there is none."""
     names = path.strip("/").split("/")
     for count in range(len(names)):
         above = "/" + "/".join(names[:count])

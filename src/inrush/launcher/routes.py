@@ -1,6 +1,5 @@
-"""What the node's own routes and resolvers say about the network of containers: which range of addresses is free, which
-packets fit the way out, and by which links that way leads.
-"""
+"""The routes and resolvers of the node, from which the network of containers takes a free range of addresses, its MTU,
+and the links that lead to the outside."""
 
 from __future__ import annotations
 
@@ -16,20 +15,19 @@ _DEFAULT_MTU = 1500
 
 
 def free_subnet(seed: str, routes: Iterable[str], hosts: Iterable[str]) -> ipaddress.IPv4Network:
-    """A private /16 that no route of the node overlaps and no resolver is in; the same for the same seed while that
-    is so.
-    """
+    """A private /16 that overlaps no route of the node and contains no resolver. The same seed gives the same network
+    as long as that is free."""
     taken = [ipaddress.ip_network(r) for r in routes] + [ipaddress.ip_network(h) for h in hosts]
     first = zlib.crc32(seed.encode()) % 256
     for step in range(256):
         candidate = ipaddress.IPv4Network(f"10.{(first + step) % 256}.0.0/16")
         if not any(candidate.overlaps(t) for t in taken if t.version == 4):
             return candidate
-    raise OSError("no private /16 below 10.0.0.0/8 is free of the node's own routes")
+    raise OSError("every /16 of 10.0.0.0/8 overlaps a route or a resolver of the node: free one for containers")
 
 
 def taken() -> list[str]:
-    """The networks that the node has routes to."""
+    """The networks to which the node has routes, without the default route."""
     return [network for _, network, _ in _routes() if network != "0.0.0.0/0"]
 
 
@@ -39,12 +37,12 @@ def ways_out() -> list[str]:
 
 
 def outbound_mtu(outside: links.Netlink) -> int:
-    """That of the link of the default route: a larger one inside would make packets that must be cut on their way."""
+    """The MTU of the link of the default route. A larger one inside of containers would cause fragmentation."""
     return min(map(outside.mtu, ways_out()), default=_DEFAULT_MTU)
 
 
 def resolvers() -> list[str]:
-    """IPv4 addresses of the resolvers that containers are told of."""
+    """The IPv4 addresses of the resolvers in the containers' resolv.conf."""
     lines = [line.split() for line in overlay.resolv_conf().splitlines()]
     named = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
     return [address for address in named if _is_ipv4(address)]

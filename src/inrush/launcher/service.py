@@ -1,8 +1,8 @@
-"""The launcher's side of its one conversation: requests of the agent in, answers and ends of containers out.
+"""Serves the agent's requests in the launcher, and reports the ends of containers.
 
-A request is `{"rid", "do", "spec"}` with descriptors; its answer `{"rid", "ok"}` or `{"rid", "error": {code,
-message, detail}}`. An end is `{"exited"}`. The agent is not privileged, and may have been taken over: `orders` looks at
-every value, `places` at every path, before anything is done.
+A request is `{"rid", "do", "spec"}` with descriptors; its answer is `{"rid", "ok"}` or `{"rid", "error": {code,
+message, detail}}`. The end of a container is `{"exited"}`. The agent is not privileged, and an attacker may have taken
+it over: before anything is done, `orders` checks every value and `places` every path.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from inrush.launcher.templates import Templates
 from inrush.linux import messages, paths
 
 MAX_CONTAINERS = 20_000
-"""Containers, and programs entered into them, that one launcher runs at once."""
+"""The most containers, and programs entered into them, that one launcher runs at once."""
 MAX_WORKERS = 256
-"""Trees that are being copied, shifted or removed at once."""
+"""The most trees that are copied, shifted or removed at once."""
 
 MAX_WORDS = 50_000
-"""Characters of an error's message, and of its detail: an answer must fit into a message."""
+"""The most characters of an error's message, and of its detail, so that an answer fits into a message."""
 
 Fds = list[int]
 
 
 class Refusal(Exception):
-    """A request that cannot be carried out."""
+    """A request that the launcher cannot carry out."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class Refusal(Exception):
 
 
 class Service:
-    """Carries out the agent's requests until it goes away."""
+    """Carries out the agent's requests until it hangs up."""
 
     def __init__(self, agent: socket.socket, machine: Machine) -> None:
         self._agent = agent
@@ -76,7 +76,7 @@ class Service:
             body, fds = None, []
         if not isinstance(body, dict) or type(rid := body.get("rid")) is not int or abs(rid) >> 63:
             messages.close_all(fds)
-            self._machine.loop.running = False  # it has hung up, or it is not the agent that we know
+            self._machine.loop.running = False  # it has hung up, or breaks the protocol
             return
         try:
             self._carry_out(rid, str(body.get("do")), body.get("spec", {}), fds)
@@ -90,7 +90,7 @@ class Service:
             self._refuse(rid, Failure("refused", f"{do[:40]!r} is not a request that the launcher knows"))
 
     def _guarded(self, rid: int, do: str, act: Callable[[], None]) -> None:
-        """Do a part of a request; what it raises is its answer."""
+        """Carries out a part of a request; an exception becomes its answer."""
         try:
             act()
         except Refusal as refusal:
@@ -99,7 +99,7 @@ class Service:
             self._refuse(rid, Failure("refused", f"{do}: {error}"))
         except OSError as error:
             self._refuse(rid, Failure("system", f"{do}: {_words(error)}"))
-        except Exception as error:  # an order must not be able to end all the others
+        except Exception as error:  # a malformed order must not end the launcher, and with it all containers
             self._refuse(rid, Failure("refused", f"{do}: not a request that the launcher knows ({error!r})"))
 
     def _say(self, body: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ class Service:
         _check_streams(fds, 3)
         template = self._templates.get(spec.template)
         if template is None:
-            raise Refusal("unknown", f"template {spec.template!r} is not open (it was closed, or it died)")
+            raise Refusal("unknown", f"template {spec.template!r} is not open: it was closed, or it died")
         self._check_root(spec.root)
         container = self._new(spec.id)
         kept = [os.dup(fd) for fd in fds]
@@ -216,7 +216,8 @@ class Service:
         act: Callable[[], None],
         container: Container | None = None,
     ) -> None:
-        """Do `act` when the copies of layers that this kernel needs are there; then `kept` descriptors are closed."""
+        """Calls `act` once the copies of layers that this kernel needs exist, and then closes the descriptors
+        `kept`."""
 
         def go(failed: str) -> None:
             try:
@@ -261,7 +262,7 @@ class Service:
     def _normalise(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         upper, layer = (orders.path(data.get(key), key) for key in ("upper", "layer"))
         base = self._machine.users.base(orders.uid_base(data.get("base_uid")))
-        for path in (upper, layer):  # refused at once, and opened when nobody can write there any more
+        for path in (upper, layer):  # checked now, and opened for work once nobody can write there any more
             os.close(self._machine.places.parent(path)[0])
 
         def sealed(wrong: str) -> None:
@@ -294,7 +295,7 @@ class Service:
         try:
             above, name = self._machine.places.parent(path)
         except FileNotFoundError:
-            self._answer(rid)  # what is not there need not go
+            self._answer(rid)  # there is nothing to remove
             return
         try:
             self._machine.overlays.forget(path)
@@ -310,7 +311,7 @@ class Service:
             os.close(above)
 
     def _work(self, rid: int, act: Callable[[], None]) -> None:
-        """Carry out `act` in a worker, which has all descriptors that are open now."""
+        """Carries out `act` in a worker, a fork that has all descriptors which are open now."""
 
         def done(wrong: str) -> None:
             self._working -= 1
@@ -325,7 +326,8 @@ class Service:
         workers.work(self._machine.loop, act, done)
 
     def _check_root(self, root: RootSpec) -> None:
-        """What is refused before anything of a container is made; the rest is when its parts are opened."""
+        """Refuses layers outside the store before anything of a container is made. `places` checks the paths fully when
+        it opens them."""
         for path in [*root.layers, *filter(None, [root.upper])]:
             if not self._machine.places.in_store(path):
                 raise Refused(f"{path} is not in the store of this node")
@@ -338,16 +340,15 @@ def _failure(error: Refusal | OSError) -> Failure:
 
 
 def _check_streams(fds: Fds, wanted: int) -> None:
-    """So many, and none that leads to further files: a directory of the machine would be a way into it for containers,
-    who are under none of the limits that the agent itself has been put under.
-    """
+    """Checks the number and kinds of an order's descriptors. Directories are refused: through one, a container could
+    reach files of the machine that the agent itself is not allowed to write."""
     if len(fds) != wanted:
-        raise Refused(f"this takes {wanted} descriptors, not {len(fds)}")
+        raise Refused(f"this request takes {wanted} descriptors, not {len(fds)}")
     for fd in fds:
         mode = os.fstat(fd).st_mode
         known = any(kind(mode) for kind in (stat.S_ISFIFO, stat.S_ISSOCK, stat.S_ISCHR, stat.S_ISREG))
         if not known or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH:
-            raise Refused("a container gets pipes, sockets, terminals and open files, and nothing else")
+            raise Refused("a container takes pipes, sockets, terminals and open files, and no other descriptors")
 
 
 def _words(error: OSError) -> str:

@@ -1,18 +1,18 @@
-"""From the launcher to a program in a container of its own: three processes, each with one task.
+"""Starts a program in a container of its own, by three processes:
 
-    launcher ── fork ──▶ setup: makes the root, enters a user namespace of the app, leaves all other namespaces
+    launcher ── fork ──▶ setup: makes the root, enters a user namespace of the app, unshares all other namespaces
                ── clone(PARENT) ──▶ init: pid 1 of the container, but a child of the launcher, and dies with it;
                                     locks the mounts, then reaps
-                          ── fork ──▶ first: joins the groups, gives up its privileges, says "ready", waits for
-                                      "go", executes the program
+                          ── fork ──▶ first: joins the control groups, drops its privileges, reports "ready", waits
+                                      for "go", executes the program
 
-The namespaces belong to a user namespace in which no foreign code runs: that of the app's berths, while the program
-runs in the one below. A template's belong to the app's own, where it has no capabilities: it may pass through the
-user namespaces below, and so into berths.
+The user namespace `owner`, in which no untrusted code runs, owns the container's namespaces; the program runs in the
+user namespace below it. A template's namespaces belong to the user namespace `app`, in which it has no capabilities;
+its user owns the user namespaces below, so it can join berths.
 
-Only fork, no exec, until the program: what these processes hold in memory is the launcher's own image. The program
-is executed after the launcher has verified its process from outside. `first` keeps the report socket open until exec
-closes it: its end means success.
+These processes are forks of the launcher and share its memory image; the only exec is that of the program. It happens
+after the launcher has verified the process from outside. `first` keeps the report socket open until exec closes it, so
+an end without an error means success.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ from inrush.launcher.overlay import Root
 from inrush.linux import confine, messages, mounts, namespaces, process, roots
 
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
-"""The limit of open descriptors that programs get; the launcher raises its own, as it holds some for each container."""
+"""The limits of open descriptors that programs get. The launcher raises its own, since it holds some per container."""
 
 Spent = list[tuple[str, float]]
-"""Phases, with the milliseconds that each took."""
+"""Phases of a start, with the milliseconds that each took."""
 
 _OWNED = namespaces.NEWPID | namespaces.NEWIPC | namespaces.NEWUTS
 _NS_ORDER = ("pid", "ipc", "uts", "cgroup", "net", "mnt", "user")
-"""The user namespace is last: who is in it has no rights over the others."""
+"""The order in which namespaces are joined. The user namespace is last, since a process in it may not join the
+others."""
 
 
 @dataclass(slots=True)
 class Program:
-    """What to execute, and with what. `keep` are capabilities, in a user namespace that owns nothing."""
+    """A program to execute. `keep` are the capabilities that it keeps, in a user namespace that owns nothing."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -54,13 +55,14 @@ class Program:
     keep: tuple[str, ...] = ()
     filter_code: bytes = b""
     inherit: int = -1
-    """A descriptor that the program gets as number 3."""
+    """A descriptor that the program gets as its descriptor 3; -1 for none."""
 
 
 @dataclass(slots=True)
 class Ground:
-    """Where to execute it. `owner` is the user namespace that owns the others, `inner` the one to be in. `netns` -1
-    means: a new one, with only loopback. `user` is user 0 of the app, as the launcher sees it."""
+    """Where to execute a program. `owner` is the user namespace that owns the other namespaces, and `inner` the one in
+    which the program runs. `netns` is -1 for a new network namespace with only loopback. `user` is user 0 of the app as
+    the launcher sees it."""
 
     root: Root
     owner: int
@@ -73,13 +75,13 @@ class Ground:
     devices: tuple[str, ...] = ()
     tmp_mib: int | None = None
     burn: bool = False
-    """Use up a pid, so that the program has another one in its namespace than its forks in theirs."""
+    """Whether to use up pid 2, so that a template is pid 3 and its forks, which are pid 2, notice that their pid
+    changed."""
 
 
 def start(ground: Ground, program: Program, report: socket.socket, status: int) -> int:
-    """Fork the setup process; returns its pid. `init` writes the program's wait status to the pipe `status` when it
-    ends.
-    """
+    """Forks the setup process, and returns its pid. `init` writes the program's wait status to the pipe `status` when
+    the program ends."""
     pid = os.fork()
     if pid == 0:
         _guarded(report, "setting the container up", lambda: _setup(ground, program, report, status))
@@ -87,7 +89,7 @@ def start(ground: Ground, program: Program, report: socket.socket, status: int) 
 
 
 def _guarded(report: socket.socket, doing: str, act: Callable[[], None]) -> None:
-    """Run `act`, report what it raises, and end this process."""
+    """Runs `act`, reports what it raises, and ends this process."""
     try:
         signal.set_wakeup_fd(-1)
         act()
@@ -126,7 +128,8 @@ def _setup(ground: Ground, program: Program, report: socket.socket, status: int)
 def _init(ground: Ground, program: Program, report: socket.socket, status: int, spent: Spent) -> None:
     began = time.monotonic()
     process.die_with_parent()
-    messages.send(report, {"alive": True})  # fails if the launcher died before the line above: then so do we
+    messages.send(report, {"alive": True})  # fails if the launcher died before `die_with_parent`, and then this process
+    # ends too
     if ground.hostname:
         namespaces.set_hostname(ground.hostname)
     roots.lock()
@@ -138,7 +141,7 @@ def _init(ground: Ground, program: Program, report: socket.socket, status: int, 
     pid = os.fork()
     if pid == 0:
         _guarded(report, f"executing {program.argv[0]}", lambda: _first(ground, program, report, spent))
-    process.hide_memory()  # it is the launcher's
+    process.hide_memory()  # it is a copy of the launcher's
     process.set_title("inrush-init")
     process.close_descriptors({status, report.fileno(), ground.inner})
     if ground.inner != ground.owner:
@@ -146,7 +149,7 @@ def _init(ground: Ground, program: Program, report: socket.socket, status: int, 
         process.die_with_parent()
     os.close(ground.inner)
     confine.confine(program.filter_code)
-    messages.send(report, {"kept": True})  # as above
+    messages.send(report, {"kept": True})  # fails if the launcher has died, and then this process ends
     report.close()
     _reap_until(pid, status)
 
@@ -158,7 +161,8 @@ def _burn() -> None:
 
 
 def _first(ground: Ground, program: Program, report: socket.socket, spent: Spent) -> None:
-    """Join the groups, late and without init: what a start costs is not the container's, nor waits for its share."""
+    """Joins the control groups, and executes the program. Init and the setup stay outside of the groups, so that the
+    start itself does not count for the container, nor wait for its share of the processor."""
     began = time.monotonic()
     for fd in ground.joins:
         os.write(fd, b"0")
@@ -186,9 +190,8 @@ def _reap_until(main: int, status: int) -> None:
 
 
 def enter(pid: int, joins: list[int], program: Program, report: socket.socket) -> int:
-    """Fork a process that executes `program` in the namespaces of `pid`; returns the pid of the process that does
-    the joining.
-    """
+    """Forks a process that executes `program` in the namespaces of `pid`. Returns the pid of the process that joins
+    them."""
     joiner = os.fork()
     if joiner == 0:
         _guarded(report, "entering the container", lambda: _enter(pid, joins, program, report))
@@ -212,7 +215,7 @@ def _enter(pid: int, joins: list[int], program: Program, report: socket.socket) 
 
 
 def execute(program: Program, report: socket.socket, phases: Spent) -> None:
-    """Become the program. Does not return; raises what went wrong before exec."""
+    """Executes the program in this process. It does not return, and raises whatever fails before the exec."""
     os.setsid()
     _arrange(program)
     process.close_descriptors({report.fileno(), *([3] if program.inherit >= 0 else [])})
@@ -229,7 +232,7 @@ def execute(program: Program, report: socket.socket, phases: Spent) -> None:
 
 
 def _arrange(program: Program) -> None:
-    """Descriptors 0, 1, 2 and perhaps 3, from wherever they are now."""
+    """Moves the program's descriptors to 0, 1, 2 and, with `inherit`, 3."""
     wanted = [*program.stdio, *([program.inherit] if program.inherit >= 0 else [])]
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in wanted]
     for target, fd in enumerate(high):
@@ -239,7 +242,7 @@ def _arrange(program: Program) -> None:
 
 
 def _exec(program: Program) -> None:
-    """execvpe, but the error is that of the last candidate that exists."""
+    """Executes the program, found on `PATH`. The error is that of the last candidate that exists."""
     name = program.argv[0]
     path = program.env.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     candidates = [name] if "/" in name else [f"{d or '.'}/{name}" for d in path.split(":")]

@@ -1,7 +1,7 @@
-"""What agent and launcher say to each other: specs, results, and their JSON form.
+"""The messages between agent and launcher: specs, results, and their JSON form.
 
-The launcher runs on the standard library alone (it is small, and starts before anything else), hence dataclasses here.
-All paths are the host's, all user ids too, unless a comment says otherwise.
+They are dataclasses, since the launcher uses the standard library alone: it is small, and starts before anything else.
+All paths and user ids are the host's, unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import Any
 
 FIRST_UID = 0x0010_0000
 UID_RANGE = 65_536
-"""How many user and group ids an app's user namespace has."""
+"""The number of user and group ids of an app's user namespace."""
 MAX_RANGES = 16_384
-"""FIRST_UID + MAX_RANGES * UID_RANGE stays below 2**31, which some file systems and tools take as signed."""
+"""The number of ranges. `FIRST_UID + MAX_RANGES * UID_RANGE` stays below 2**31, since some file systems and tools treat
+ids as signed."""
 
 GUEST_LIB = "/opt/inrush/lib"
-"""Where in a container the `inrush` package is; whoever makes a template binds it there."""
+"""The path of the `inrush` package in a container, at which the agent binds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A file or directory of the host shown at `dst` in the container."""
+    """A file or directory `src` of the host, mounted at `dst` in the container."""
 
     src: str
     dst: str
@@ -35,9 +36,8 @@ class Bind:
 class RootSpec:
     """The file system of a container.
 
-    `layers` are directories of the store, top first, with owners from its first id. What the container writes goes to
-    `upper`, a directory of the store that is kept (image builds), or, where that is empty, to memory (charged to the
-    container), up to `disk_mib`.
+    `layers` are directories of the store, top first. What the container writes goes to `upper`, a directory of the
+    store that is kept (image builds), or, if that is empty, to memory that counts for the container, up to `disk_mib`.
     """
 
     layers: tuple[str, ...]
@@ -50,9 +50,8 @@ class RootSpec:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`cpu` is a hard quota in cores, `cpu_request` the share under contention. Memory None: the node's less the
-    reserve.
-    """
+    """Limits of a container. `cpu` is a hard quota in cores, `cpu_request` the share under contention. `memory_mib`
+    None means the node's memory without the reserve."""
 
     cpu: float | None = None
     cpu_request: float = 0.125
@@ -62,12 +61,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class TemplateSpec:
-    """A process to fork containers from: a zygote, or with `boot` a snapshot (`entry`'s `template(boot)` is called
-    in it).
+    """A template, a process to fork containers from: a zygote, or a snapshot. With `boot`, `template(boot)` of the
+    module `entry` is called in it.
 
-    `sys_path` goes in front of Python's own path, `sys_path_end` behind it. `entry` is the module that has
-    `template(boot) -> (state, report)`, and `guest(state)`, which gives a child what has `live(sock) -> exit code`;
-    it may have `rehearse()`, for a child that waits.
+    `sys_path` goes before Python's own path, and `sys_path_end` after it. The module `entry` has `template(boot) ->
+    (state, report)`, and `guest(state)`, which returns an object with `live(sock) -> exit code` in a child. It may have
+    `rehearse()`, which a child calls while it waits.
     """
 
     key: str
@@ -87,7 +86,8 @@ class TemplateSpec:
 
 @dataclass(frozen=True, slots=True)
 class ForkSpec:
-    """A container forked from a template. Its root has the layers named here only (a snapshot's writes are added)."""
+    """A container that is forked from a template. Its root has the layers named here, and for a snapshot also what the
+    snapshot has written."""
 
     id: str
     template: str
@@ -102,9 +102,8 @@ class ForkSpec:
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """A container that executes a program. `caps` is `none`, or `build`: what installing packages needs, in the
-    app's user namespace.
-    """
+    """A container that executes a program. `caps` is `none`, or `build` for the capabilities that installing packages
+    needs, over files of the app's user namespace."""
 
     id: str
     root: RootSpec
@@ -121,7 +120,7 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class EnterSpec:
-    """A further program in a running container, known as `id` until it ends."""
+    """A further program to execute in a running container, under the id `id`."""
 
     id: str
     container: str
@@ -133,9 +132,8 @@ class EnterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`pid` is the host's. `phases` are (name, ms). `why` says what the container lacks of what was asked, else it
-    is empty.
-    """
+    """A container has started. `phases` are (name, ms). `why` says what it lacks of what was asked; empty if
+    nothing."""
 
     pid: int
     phases: tuple[tuple[str, float], ...] = ()
@@ -144,9 +142,8 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class TemplateUp:
-    """A template is ready. `report` is what its `template(boot)` returned, `{}` for a zygote. `threads` must be 1
-    for forks to be safe. `memory_mib` is what the process holds alone, and its part of what it shares.
-    """
+    """A template is ready. `report` is what its `template(boot)` returned; `{}` without `boot`. Forks are safe only if
+    `threads` is 1. `memory_mib` is the process's proportional set size."""
 
     pid: int
     ms: float
@@ -158,7 +155,7 @@ class TemplateUp:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The end of a container, of a program entered into one, or (by its key) of a template that died by itself."""
+    """The end of a container, of a program entered into one, or (with its key) of a template that died by itself."""
 
     id: str
     code: int
@@ -170,7 +167,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of one container: CPU seconds so far, memory now and at its highest, processes now."""
+    """Resources of one container: CPU seconds so far, memory now and at its peak, processes now."""
 
     cpu_s: float = 0.0
     memory_mib: float = 0.0

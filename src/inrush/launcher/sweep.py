@@ -1,10 +1,9 @@
-"""What a launcher leaves on the machine when it is killed, and its removal: cgroups with all in them, links, the nft
+"""Removes what a killed launcher has left on the machine: control groups with all their processes, links, the nft
 table.
 
-All of it bears the launcher's tag, by which the next launcher of the same home finds it. But a home may have been
-deleted, and have no next launcher. So a launcher of root's claims its tag for as long as it lives, by the lock of a
-file that is named by the tag; and every launcher's janitor sweeps after those whose file is there and whose lock is
-free.
+The names of all of it contain the launcher's tag, by which the next launcher of the same home finds it. A home that was
+deleted has no next launcher. So a launcher of root claims its tag for as long as it lives, by locking a file of that
+name, and every launcher's janitor removes what belongs to tags whose file exists and is not locked.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from inrush.launcher import network
 from inrush.launcher.cgroups import Cgroups, layout
 
 CLAIMS = Path("/run/inrush-launchers")
-"""Of the machine, not of a home. What launchers make is gone after a restart of the machine, and so are its files."""
+"""The claims of all launchers of the machine. They are lost with a restart of the machine, and so is what launchers
+make."""
 
 _DEADLINE_S = 10.0
 
 
 def begin(tag: str, rootless: bool) -> None:
-    """Sweep what an earlier launcher of this tag has left, and claim the tag until this process and its forks have
-    ended. An ordinary user's launcher claims nothing: what it makes is in namespaces that end with it.
-    """
+    """Removes what an earlier launcher of this tag has left, and claims the tag until this process and its forks have
+    ended. The launcher of an ordinary user claims nothing, since it makes everything in namespaces that end with it."""
     if rootless:
         sweep(tag, rootless)
         return
@@ -38,14 +37,14 @@ def begin(tag: str, rootless: bool) -> None:
         sweep(tag, rootless)
     while True:
         fd = os.open(CLAIMS / tag, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)  # another one's janitor may have it, and sweep
+        fcntl.flock(fd, fcntl.LOCK_EX)  # another launcher's janitor may hold it while it sweeps
         if _is_claim(fd, tag):
             return
         os.close(fd)
 
 
 def sweep(tag: str, rootless: bool) -> None:
-    """Remove all that bears a tag, and then its claim. Nothing there is fine; what cannot be removed stays claimed."""
+    """Removes everything whose name has a tag, and then the claim. If something cannot be removed, the claim stays."""
     gone = False
     with contextlib.suppress(OSError):
         gone = _sweep_cgroups(tag)
@@ -56,14 +55,15 @@ def sweep(tag: str, rootless: bool) -> None:
 
 
 def sweep_abandoned() -> None:
-    """Remove what launchers have left that were killed, of whatever home."""
+    """Removes what killed launchers of all homes have left."""
     for tag in _abandoned():
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             sweep(tag, rootless=False)
 
 
 def _abandoned() -> Iterator[str]:
-    """Tags that no living launcher has claimed; none can be claimed anew before the next one is asked for."""
+    """Yields tags whose launcher has ended. Each stays locked until the next one is asked for, so no launcher can claim
+    it meanwhile."""
     for tag in sorted(os.listdir(CLAIMS)) if CLAIMS.exists() else ():
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             fd = os.open(CLAIMS / tag, os.O_RDWR | os.O_CLOEXEC)

@@ -1,11 +1,11 @@
-"""A template (a zygote or a snapshot), as the launcher follows it: started, ready, forked from; and its end.
+"""A template (a zygote or a snapshot) as the launcher follows it: it is started, is ready, forks containers, and ends.
 
-A template runs user code, or may: what it says is taken as a claim. Which process a child is, the kernel says
-(credentials of its report); that it has ended, its pidfd says. Only the exit status is taken from the template,
-since nobody else is told it.
+A template may run user code, so its reports are not trusted. The kernel tells which process a child is (by the
+credentials of its report), and by its pidfd that it has ended. Only the exit status comes from the template, since the
+kernel reports that to no other process.
 
-Containers live in pid namespaces below their template's, so they die with it. Closing a template therefore waits for
-its last container.
+Containers live in pid namespaces below that of their template, so they die with it. Closing a template therefore waits
+for its last container.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from inrush.linux import messages, process
 
 _BOOT = f"import sys; sys.path.insert(0, {GUEST_LIB!r}); from inrush.guest.zygote import main; main()"
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""A thread pool made before a fork is not there after it: templates get none, and children the user's values."""
+"""Variables of a template: thread pools do not survive a fork, so it gets none. Its children get the user's values."""
 
 _RESEND_S = 0.005
 _AT_ONCE = 16
-"""Requests that a template is given before it has answered: it forks one after the other anyway."""
+"""How many requests a template is sent before it has answered; it forks one child after the other anyway."""
 _LAST_WORDS_S = 1.0
 
 Answer = Callable[[TemplateUp | Started | Failure], None]
 
 
 class Template:
-    """One process to fork from."""
+    """One template."""
 
     def __init__(
         self,
@@ -67,15 +67,16 @@ class Template:
         self._numbers = itertools.count(1)
         self._forks: dict[int, Fork] = {}
         self._waiting: dict[int, tuple[Berth, Done]] = {}
-        """Children that no container has yet, and who is told when there is none after all."""
+        """Berths whose process no container has taken yet, by number, each with the callback to tell."""
         self._unsent: deque[tuple[Fork, Callable[[], None]]] = deque()
-        """Containers, each with what is to be done for it, which raises `BlockingIOError` where it must wait."""
+        """Forks that wait for their turn, each with the step to do, which raises `BlockingIOError` if a queue is
+        full."""
         self._sent: set[int] = set()
         self._closing = False
         self._status = 0
         self._users = machine.users.get(spec.uid_base)
         self._pids = -1
-        """Its pid namespace, below which those of its berths are."""
+        """A descriptor of its pid namespace, below which the pid namespaces of its berths are; -1 until it is up."""
         self._control, self._theirs = messages.pair()
         self._control.setblocking(False)
         messages.refuse_descriptors(self._control)
@@ -84,7 +85,7 @@ class Template:
         self._launch = Launch(machine.loop, self._check, alone=True)
 
     def begin(self, stdio: tuple[int, int]) -> None:
-        """Start the process."""
+        """Starts the process. Raises `OSError` if it cannot begin."""
         spec, machine = self._spec, self._machine
         held = self._held = machine.hold(
             self._group, spec.root, self._limits(), spec.network, spec.uid_base, template=True
@@ -135,8 +136,8 @@ class Template:
         return replace(limits, cpu_request=max(limits.cpu_request, STARTING_CPU))
 
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
-        """Fork a container. `fds` are its guest socket, stdout and stderr. Raises `OSError` where it cannot enter its
-        groups; then nothing is held."""
+        """Forks a container. `fds` are its guest socket, stdout and stderr. Raises `OSError`, and then holds nothing,
+        if it cannot begin."""
         began = self.forked_at = time.monotonic()
         berth = self.berths.take(spec)
         number = berth.child.number if berth else next(self._numbers)
@@ -149,7 +150,7 @@ class Template:
 
         body = {"env": spec.env, "cwd": spec.cwd, "hostname": spec.hostname or spec.root.hostname}
         job = Job(body, [*map(os.dup, fds)])
-        filters = 2 if self._machine.filter_code else 0  # its template's and its own
+        filters = 2 if self._machine.filter_code else 0  # the template's filter and the container's own
         expected = verify.Expected(self._users.inner, {}, (), (), filters)
         made = Fork(
             self._machine, number, container, held, expected, job, settled, self._forget, began, spec.limits.cpu_request
@@ -172,7 +173,7 @@ class Template:
         self._send()
 
     def _moored(self, made: Fork, wrong: str) -> None:
-        """The berth of a container has been made, or not."""
+        """Goes on with a fork after its berth has been made, or has failed."""
         if made.over:
             return
         if wrong or made.container.killed:
@@ -190,11 +191,12 @@ class Template:
 
     @property
     def busy(self) -> bool:
-        """Whether containers are on their way."""
+        """Whether containers are being started."""
         return bool(self._sent or self._unsent)
 
     def _below(self) -> int:
-        """What a snapshot has written, its containers find."""
+        """The upper mount of a snapshot, which is a layer of its containers, so that they have what it wrote; else
+        -1."""
         return self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
 
     def _prepare(self, root: RootSpec, limits: Limits, network: str, done: Done) -> None:
@@ -216,7 +218,7 @@ class Template:
             raise
 
     def _fork_ahead(self, held: Held, done: Done) -> None:
-        """Have a process go to the berth that was made, and wait there."""
+        """Has the template fork a process into a berth made ahead, where it waits."""
         number = next(self._numbers)
 
         def waits() -> None:
@@ -237,11 +239,11 @@ class Template:
             os.close(end)
 
     def _let_go(self, berth: Berth) -> None:
-        """It is taken back when its process has ended."""
+        """Kills the process of a berth, and frees the berth when the process has ended."""
         berth.child.kill(lambda: self._over(berth.child.number))
 
     def _over(self, number: int) -> None:
-        """A process that waited has ended."""
+        """Frees the berth of a waiting process that has ended."""
         if number not in self._waiting:
             return
         berth, done = self._waiting.pop(number)
@@ -253,7 +255,7 @@ class Template:
         self._machine.release(berth.held)
 
     def close(self) -> None:
-        """End when the last container has."""
+        """Ends the template when its last container has ended."""
         self._closing = True
         self.berths.close()
         self._end_if_done()
@@ -276,7 +278,7 @@ class Template:
                     self._machine.loop.later(_RESEND_S, self._send)
                     return
                 except OSError:
-                    pass  # who has ended is told of elsewhere
+                    pass  # the end of the process is reported elsewhere
             self._unsent.popleft()
             if not fork.over and not fork.settled:
                 self._sent.add(fork.number)
@@ -308,12 +310,13 @@ class Template:
             body = None
         if not isinstance(body, dict):
             self._machine.loop.unwatch(self._control.fileno())
-            self._machine.loop.later(_LAST_WORDS_S, self._launch.kill)  # unless it ends, and its init tells how
+            self._machine.loop.later(_LAST_WORDS_S, self._launch.kill)  # unless it ends by itself, and its init reports
+            # how
             return
         try:
             self._heard(body)
         except (KeyError, TypeError, ValueError) as error:
-            self._failed(Failure("template", f"the template spoke nonsense ({error!r}) and was killed"))
+            self._failed(Failure("template", f"the template was killed, since its message is malformed: {error!r}"))
             self._launch.kill()
 
     def _heard(self, body: dict[str, Any]) -> None:
@@ -342,7 +345,8 @@ class Template:
         self._over(number)
 
     def _make_room(self) -> None:
-        """Processes that wait for their containers are in its group: they must not take the memory that it may have."""
+        """Raises the memory limit for the processes that wait in berths, which count for the template's group until
+        they join their own."""
         if self._held and self._held.group and (limit := self._spec.limits.memory_mib):
             limits = replace(self._limits(), memory_mib=limit + MAX_READY * CHILD_MIB)
             self._held.group.limit(limits, self._machine.memory_mib)
@@ -353,7 +357,7 @@ class Template:
             answer(result)
 
     def _failed(self, failure: Failure) -> None:
-        """It will not be ready: its key is free again before anybody hears of it."""
+        """Fails a template that is not ready yet. Its key is freed before the failure is reported."""
         if self._answer:
             self._never_up(self)
         self._settle(failure)

@@ -1,4 +1,4 @@
-"""The open templates of a launcher, by key, and when they make berths ahead."""
+"""The open templates of a launcher, and the times at which they make berths ahead."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from inrush.launcher.specs import Exited, TemplateSpec
 from inrush.launcher.template import Answer, Template
 
 MAX_OPEN = 4_096
-"""Templates that one launcher keeps open."""
+"""The most templates that one launcher keeps open."""
 _QUIET_S = 0.02
-"""Without a start; more berths than a few are made only then."""
+"""After this time without a start, all wanted berths are made ahead; before that only a few."""
 _LOOK_S, _SHRINK_S = 5.0, 0.02
 
 
 class Templates:
-    """The open ones, by key."""
+    """The open templates, by key."""
 
     def __init__(self, machine: Machine, ended: Callable[[Exited], None]) -> None:
         self._machine = machine
@@ -31,11 +31,11 @@ class Templates:
         self._shrink()
 
     def get(self, key: str) -> Template | None:
-        """An open template."""
+        """The open template of this key; None if there is none."""
         return self._open.get(key)
 
     def open(self, spec: TemplateSpec, stdio: tuple[int, int], answer: Answer) -> None:
-        """Start one. Raises `OSError` where it cannot even begin."""
+        """Starts a template. Raises `OSError` if it cannot begin."""
         if spec.key in self._open:
             answer(Failure("busy", f"template {spec.key!r} is open already"))
             return
@@ -43,7 +43,7 @@ class Templates:
             answer(Failure("busy", f"{MAX_OPEN} templates are open already"))
             return
         self._numbers += 1
-        group = f"template-{spec.key}-{self._numbers}"  # an earlier one of the key may still be on its way out
+        group = f"template-{spec.key}-{self._numbers}"  # an earlier template of the key may still be ending
         self._open[spec.key] = template = Template(self._machine, spec, group, answer, self._forget, self._gone)
         try:
             template.begin(stdio)
@@ -52,18 +52,18 @@ class Templates:
             raise
 
     def close(self, key: str) -> None:
-        """No more forks from it; it ends when its last container has."""
+        """Closes a template: nothing more is forked from it, and it ends when its last container has."""
         template = self._open.pop(key, None)
         if template:
             template.close()
 
     def forget(self, below: str) -> None:
-        """Layers at or below this path are about to be removed."""
+        """Frees the berths with layers at or below a path that is about to be removed."""
         for template in self._open.values():
             template.berths.forget(below)
 
     def _idle(self) -> bool:
-        """Make one berth more, where there are too few and no container is on its way."""
+        """Makes one more berth if there are too few and no container is being started. Returns whether it did."""
         templates = list(self._open.values())
         if any(template.busy for template in templates):
             return False
@@ -73,25 +73,25 @@ class Templates:
         if any(template.berths.refill(quiet_s >= _QUIET_S) for template in templates):
             return True
         if quiet_s < _QUIET_S:
-            self._machine.loop.later(_QUIET_S - quiet_s, lambda: None)  # look again
+            self._machine.loop.later(_QUIET_S - quiet_s, lambda: None)  # wakes the loop, which then calls this again
         return False
 
     def _shrink(self) -> None:
-        """Berths go one after the other: the kernel's locks are needed for starts too."""
+        """Frees berths that are not needed, one at a time, since that takes kernel locks which starts need too."""
         again = any(template.berths.shrink() for template in list(self._open.values()))
         if self._machine.network:
             again |= self._machine.network.trim()
         self._machine.loop.later(_SHRINK_S if again else _LOOK_S, self._shrink)
 
     def _forget(self, template: Template) -> bool:
-        """Whether it was still open."""
+        """Removes a template from the open ones. Returns whether it was among them."""
         if self._open.get(template.key) is not template:
             return False
         del self._open[template.key]
         return True
 
     def _gone(self, template: Template, status: int) -> None:
-        """A template has ended, by itself if it was still open."""
+        """Handles the end of a template, which ended by itself if it was still open."""
         if self._forget(template):
             self._ended(Exited(template.key, *exit_of(status)))
         if not any(t.uid_base == template.uid_base for t in self._open.values()):

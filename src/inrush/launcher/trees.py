@@ -1,8 +1,7 @@
-"""Work on whole directory trees that only root can do, each in a forked worker: owners shifted, trees copied, moved and
-removed.
+"""Work on directory trees that only root can do, in forked workers: owners are shifted, trees copied and removed.
 
-Whoever wrote a tree may still change it while it is walked. So a walk holds its directory by a descriptor, opens each
-entry there by its name without following it, and changes what it has opened.
+Untrusted code may change a tree while it is walked. So a walk has each directory open, opens each entry in it by name
+without following links, and changes only what it has opened.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from inrush.launcher.specs import UID_RANGE
 from inrush.linux import paths
 
 MAX_DEPTH = 256
-"""Directories within one another in a tree that is walked; each is a descriptor."""
+"""The most nested directories in a tree that is walked; each level takes a descriptor."""
 
 ETC_FILES = ("hostname", "hosts", "resolv.conf")
-"""Files of /etc that belong to a container, not to its image."""
+"""Files of /etc that belong to a container and not to its image."""
 
 _CAPABILITY = "security.capability"
 _ORIGINS = ("trusted.overlay.origin", "user.overlay.origin")
@@ -35,7 +34,8 @@ _MAX_ROUNDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a walked tree. `fd` is opened by O_PATH, `directory` holds it, `path` is relative to the top."""
+    """One entry of a walked tree. `fd` is opened with O_PATH, `directory` is the directory that contains it, and `path`
+    is relative to the top."""
 
     directory: int
     name: str
@@ -45,9 +45,8 @@ class Entry:
 
 
 def normalise(upper: int, base: int, store: int) -> None:
-    """Make a build's upper directory a layer: owners that began with `base` begin with `store`, and nothing is left of
-    the container that it was built in.
-    """
+    """Turns a build's upper directory into a layer: owners are shifted from `base` to `store`, and the files of /etc
+    that belong to the build's container are removed."""
     with contextlib.suppress(OSError), beneath.opened(upper, ["etc"]) as (etc,):
         beneath.remove(etc, ETC_FILES)
     beneath.prune(upper, "etc")
@@ -55,9 +54,8 @@ def normalise(upper: int, base: int, store: int) -> None:
 
 
 def shift_owners(top: int, source: int, target: int, *, disks: bool = False) -> None:
-    """Owners and groups of `top` and of all below it that are in the range from `source`, into the range from
-    `target`; with `disks` on other disks that are mounted there too.
-    """
+    """Shifts owners and groups of `top` and everything below it from the range of `source` to that of `target`; with
+    `disks` also on other file systems that are mounted there."""
     _shift(top, os.fstat(top), source, target)
     for entry in walk(top, disks=disks):
         _shift(entry.fd, entry.info, source, target)
@@ -67,9 +65,8 @@ def shift_owners(top: int, source: int, target: int, *, disks: bool = False) -> 
 
 
 def copy(source: int, target: int, base: int, store: int) -> None:
-    """Fill the directory `target`, which nobody else can reach, with a copy of the layer `source`, its owners shifted
-    from `store` to `base`.
-    """
+    """Copies the layer `source` into the directory `target`, which no other process can reach. Owners are shifted from
+    `store` to `base`."""
     links: dict[tuple[int, int], str] = {}
     _dress(source, os.fstat(source), target, store, base)
     directories = [(".", os.fstat(source))]
@@ -89,14 +86,15 @@ def copy(source: int, target: int, base: int, store: int) -> None:
             _dress(entry.fd, entry.info, made, store, base)
         finally:
             os.close(made)
-    for path, info in reversed(directories):  # what was put into them has changed their times
+    for path, info in reversed(directories):  # after their entries, which changed their times
         os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
 
 def remove(parent: int, name: str) -> None:
-    """Remove a tree or a file of `parent`; none there is fine.
+    """Removes a tree or a file of `parent`, if it exists.
 
-    Directories are moved up into the top one before they are emptied: a tree of any depth takes two descriptors.
+    Directories are moved up into the top one before they are emptied, so that a tree of any depth takes two
+    descriptors.
     """
     try:
         top = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
@@ -115,17 +113,15 @@ def remove(parent: int, name: str) -> None:
 
 
 def forget_mount_points(upper: int, places: list[str]) -> None:
-    """Take out of an upper directory what was made only to mount on: empty directories and files at these paths of
-    the container.
-    """
+    """Removes the mount points of binds from an upper directory: empty directories and files at these paths of the
+    container."""
     for path in places:
         beneath.prune(upper, path)
 
 
 def walk(top: int, *, disks: bool = False) -> Iterator[Entry]:
-    """Everything below `top`, directories before what is in them. Raises `OSError` for a tree that is too deep, or,
-    without `disks`, that another file system is mounted in.
-    """
+    """Yields everything below `top`, each directory before its entries. Raises `OSError` for a tree that is deeper than
+    `MAX_DEPTH` or, without `disks`, contains another file system."""
     disk = os.fstat(top).st_dev
     way: list[tuple[int, str, Iterator[str]]] = [(top, "", iter(os.listdir(top)))]
     try:
@@ -155,7 +151,7 @@ def walk(top: int, *, disks: bool = False) -> Iterator[Entry]:
 
 
 def _entry(directory: int, name: str, path: str) -> Entry | None:
-    """None for what has gone meanwhile."""
+    """Opens an entry; None if it does not exist any more."""
     try:
         fd = paths.open_entry(directory, name)
     except FileNotFoundError:
@@ -180,11 +176,12 @@ def _empty(top: int) -> None:
         for name in names:
             if not _unlinked(top, name):
                 _flatten(top, name)
-    raise OSError(errno.EBUSY, "somebody goes on writing into a tree that is to be removed")
+    raise OSError(errno.EBUSY, "another process keeps writing into a tree that is being removed")
 
 
 def _flatten(top: int, name: str) -> None:
-    """Empty the directory `name`: files go, directories move up beside it, under names that nobody can guess."""
+    """Empties and removes the directory `name`. Its files are removed; its directories are moved up beside it, under
+    random names."""
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
     try:
         for inner in os.listdir(fd):
@@ -192,12 +189,12 @@ def _flatten(top: int, name: str) -> None:
                 os.rename(inner, f".{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
     finally:
         os.close(fd)
-    with contextlib.suppress(OSError):  # somebody has put something into it: the next round takes that
+    with contextlib.suppress(OSError):  # another process has added an entry: the next round removes it
         os.rmdir(name, dir_fd=top)
 
 
 def _unlinked(directory: int, name: str) -> bool:
-    """Whether it is gone; False for a directory."""
+    """Removes a file, and returns True also if it does not exist; False for a directory."""
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
@@ -215,7 +212,7 @@ def _shifted(info: os.stat_result, source: int, target: int) -> tuple[int, int]:
 
 
 def _shift(fd: int, info: os.stat_result, source: int, target: int) -> None:
-    """chown takes set-id bits and file capabilities away; they are put back."""
+    """Shifts the owner and group of one file. chown removes set-id bits and file capabilities, so they are restored."""
     uid, gid = _shifted(info, source, target)
     if (uid, gid) == (info.st_uid, info.st_gid):
         return
@@ -231,7 +228,8 @@ def _shift(fd: int, info: os.stat_result, source: int, target: int) -> None:
 
 
 def _capability_for(raw: bytes, root: int) -> bytes:
-    """A file capability of revision 2 (for the host's root), or 3 (for another user namespace's)."""
+    """The value of a file capability for the root user `root`: of revision 2 for the host's root, else of revision
+    3."""
     magic = struct.unpack_from("<I", raw)[0] & 0x00FFFFFF
     revision = 0x03000000 if root else 0x02000000
     body = struct.pack("<I", revision | magic & 1) + raw[4:20]
@@ -239,7 +237,8 @@ def _capability_for(raw: bytes, root: int) -> bytes:
 
 
 def _make(entry: Entry, target: int) -> bool:
-    """An entry of the same kind in the copy; False for what no layer has: devices, sockets, pipes."""
+    """Makes an entry of the same kind in the copy. Returns False for devices, sockets and pipes, which layers do not
+    have."""
     mode = entry.info.st_mode
     if stat.S_ISDIR(mode):
         os.mkdir(entry.path, 0o700, dir_fd=target)
@@ -247,7 +246,7 @@ def _make(entry: Entry, target: int) -> bool:
         os.symlink(os.readlink("", dir_fd=entry.fd), entry.path, dir_fd=target)
     elif stat.S_ISREG(mode):
         _copy_file(entry, target)
-    elif stat.S_ISCHR(mode) and entry.info.st_rdev == 0:  # overlay's mark of what was deleted
+    elif stat.S_ISCHR(mode) and entry.info.st_rdev == 0:  # overlayfs marks a deleted entry by it
         os.mknod(entry.path, stat.S_IFCHR, 0, dir_fd=target)
     else:
         return False
@@ -255,7 +254,7 @@ def _make(entry: Entry, target: int) -> bool:
 
 
 def _copy_file(entry: Entry, target: int) -> None:
-    """Blocks are shared where the file system can."""
+    """Copies a file, or shares its blocks if the file system supports that."""
     source = os.open(paths.by_descriptor(entry.fd), os.O_RDONLY | os.O_CLOEXEC)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -273,7 +272,7 @@ def _copy_file(entry: Entry, target: int) -> None:
 
 
 def _dress(source: int, info: os.stat_result, made: int, store: int, base: int) -> None:
-    """The attributes, owner, mode and times of `source` for its copy."""
+    """Gives a copy the owner, mode, extended attributes and times of `source`."""
     uid, gid = _shifted(info, store, base)
     paths.change_owner(made, uid, gid)
     if stat.S_ISLNK(info.st_mode):

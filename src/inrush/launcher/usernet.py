@@ -1,17 +1,17 @@
-"""The way out of an ordinary user's launcher: a program that carries packets as connections of that user.
+"""The network of an ordinary user's launcher: a program that forwards packets as connections of that user.
 
     the node's network                          the launcher's own network namespace
     pasta or slirp4netns ══ eth0 or tap0 ══════ links of containers, the nft table, masquerading
 
-An ordinary user cannot make links in the node's network, but owns the network of his own user namespace. The launcher
-moves there, and so what it makes for containers, and what it forbids them, is what root's launcher makes and forbids.
-One such program serves all containers.
+An ordinary user cannot make links in the node's network, but may in a network namespace of a user namespace of its own.
+The launcher moves into one, and there it makes the same links and the same table for containers as root's launcher
+does. One such program serves all containers.
 
-What the program connects to, it connects to as a process of the node: the node's loopback is forbidden by its
-options, and the node's other addresses and the networks of its bridges by the table, which hears of new ones.
+The program makes connections as a process of the node. Its options forbid it the node's loopback; the table forbids the
+node's other addresses and the networks of its bridges, and is updated when these change.
 
-The program lives in a pid namespace whose first process dies with the launcher, so that the kernel ends it however
-the launcher ends.
+The program runs in a pid namespace whose first process dies with the launcher, so that the kernel ends it however the
+launcher ends.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from inrush.linux import links, messages, namespaces, process
 _PATH = os.environ.get("PATH") or os.defpath
 _TUN = "/dev/net/tun"
 READY_S = 10.0
-"""For the program to bring the network up."""
+"""How long the program may take to bring the network up."""
 LAST_WORDS_BYTES = 4096
-"""Kept of what the program says before it ends."""
+"""How much is kept of the program's last output."""
 
 _NOTHING_LISTENS = ("--tcp-ports=none", "--udp-ports=none", "--tcp-ns=none", "--udp-ns=none")
 _NOTHING_IS_TOLD = ("--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra")
@@ -45,33 +45,33 @@ _SLIRP = ("slirp4netns", "--configure", "--disable-host-loopback", "--disable-dn
 
 @dataclass(slots=True)
 class UserNetwork:
-    """The launcher has moved. `taken` are the networks that the node has routes to."""
+    """The network into which the launcher has moved. `taken` are the networks to which the node has routes."""
 
     program: str
     taken: list[str]
     keeper: socket.socket
-    """Ready to read when the program has ended."""
+    """Readable when the program has ended."""
     _node: links.Netlink
     _ways_out: list[str]
 
     def fileno(self) -> int:
-        """Ready to read when addresses of the node have changed."""
+        """The descriptor that is readable when addresses of the node have changed."""
         return self._node.fileno()
 
     def last_words(self) -> str:
-        """Why the program has ended."""
+        """The last line that the program printed before it ended."""
         return str((messages.receive(self.keeper).body or {}).get("ended", "it ended"))
 
     def forbidden(self) -> list[str]:
-        """The node's addresses, and the networks of its bridges, as they are now."""
+        """The present addresses of the node, and the networks of its bridges."""
         self._node.drain()
         return _forbidden(self._node, self._ways_out)
 
 
 def enter() -> UserNetwork | str:
-    """Move this process, which must have rights in its user namespace, to a network of its own with a way out. Where
-    that cannot be, nothing is changed, or the network has only loopback, and the answer says why.
-    """
+    """Moves this process, which must have capabilities in its user namespace, to a network namespace of its own, and
+    starts the program for it. On failure it returns the reason; then the process has not moved, or has only
+    loopback."""
     program = next((name for name in ("pasta", "slirp4netns") if shutil.which(name, path=_PATH)), None)
     if program is None:
         return "neither pasta nor slirp4netns is installed (packages passt, slirp4netns)"
@@ -87,7 +87,7 @@ def enter() -> UserNetwork | str:
     namespaces.unshare(namespaces.NEWNET)
     links.loopback_up()
     own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    with contextlib.suppress(OSError):  # then it has ended, and its end is closed
+    with contextlib.suppress(OSError):  # fails if the keeper has ended
         messages.send(keeper, {}, [own])
     os.close(own)
     os.waitpid(pid, 0)
@@ -98,7 +98,7 @@ def enter() -> UserNetwork | str:
 
 
 def _wait(keeper: socket.socket) -> str:
-    """Until there is a default route; else why there is none."""
+    """Waits for a default route. Returns "", or why there is none."""
     news = links.Netlink(links.IPV4_ROUTES)
     deadline = time.monotonic() + READY_S
     try:
@@ -119,7 +119,7 @@ def _wait(keeper: socket.socket) -> str:
 def _forbidden(node: links.Netlink, ways_out: list[str]) -> list[str]:
     bridges = {
         int((path.parent / "ifindex").read_text())
-        for path in Path("/sys/class/net").glob("*/bridge")  # this file system shows the network where it was mounted
+        for path in Path("/sys/class/net").glob("*/bridge")  # sysfs shows the network namespace in which it was mounted
         if path.parent.name not in ways_out
     }
     own = [(address, prefix if index in bridges else 32) for index, address, prefix in node.addresses()]
@@ -127,7 +127,7 @@ def _forbidden(node: links.Netlink, ways_out: list[str]) -> list[str]:
 
 
 def _keep(program: str, end: socket.socket) -> None:
-    """Fork the first process of a pid namespace, a child of the launcher, and go."""
+    """Forks the first process of a new pid namespace as a child of the launcher, and ends."""
     try:
         signal.set_wakeup_fd(-1)
         namespaces.unshare(namespaces.NEWPID)
@@ -138,7 +138,7 @@ def _keep(program: str, end: socket.socket) -> None:
 
 
 def _first(program: str, end: socket.socket) -> None:
-    """Run the program in the network that the launcher sends, and tell it what was said should that end."""
+    """Runs the program in the network namespace that the launcher sends. When it ends, reports its last output."""
     try:
         process.die_with_parent()
         process.set_title("inrush-usernet")
@@ -155,7 +155,7 @@ def _first(program: str, end: socket.socket) -> None:
         words = said.decode(errors="replace").strip().splitlines()
         messages.send(end, {"ended": words[-1] if words else "it ended"})
     finally:
-        os._exit(0)  # and with the first process all of the namespace
+        os._exit(0)  # the kernel then kills all processes of the namespace
 
 
 def _become(program: str, netns: int, output: int) -> None:

@@ -1,12 +1,12 @@
-"""User namespaces, three for each app, so that no foreign code ever has a right over what is shared:
+"""User namespaces, three for each app, so that untrusted code never has a capability over what is shared:
 
-    app      its user 0 is an ordinary, otherwise unused user of the host. Templates live in it, without capabilities.
-     └ owner   made by the template's user, and so its to pass through. It owns the namespaces of all berths and
-        │      programs of the app; nobody lives in it but, for a moment, trusted code that makes those.
-        └ inner   containers live in it. Who joins it has all capabilities in it, and it owns nothing.
+    app      Its user 0 is an ordinary, otherwise unused user of the host. Templates run in it, without capabilities.
+     └ owner   Made by the template's user, who can therefore join it. It owns the namespaces of all berths and programs
+        │      of the app. Only trusted code that makes those is in it, for a moment.
+        └ inner   Containers run in it. A process that joins it has all capabilities in it, but it owns nothing.
 
-As root, an app's namespace maps ids 0…65535 to its own range. Without root, the launcher lives in a user namespace
-itself (`enter_own`), and every app gets three inside it with the same ids: apps are then told apart by their
+With root, an app's namespace maps ids 0…65535 to the app's own range. Without root, the launcher itself is in a user
+namespace (`enter_own`), and every app gets three inside it that map the same ids: apps are then separated by their
 namespaces, but not by user ids.
 """
 
@@ -41,18 +41,18 @@ class Users:
 
 
 class UserNamespaces:
-    """Makes them when first asked for, and keeps their descriptors."""
+    """The user namespaces of all apps. Those of an app are made on first use, and their descriptors are kept."""
 
     def __init__(self, rootless: bool) -> None:
         self._rootless = rootless
         self._by_base: dict[int, Users] = {}
 
     def base(self, uid_base: int) -> int:
-        """The id, as the launcher sees it, that is user 0 of the app."""
+        """The user id that is user 0 of the app, as the launcher sees it."""
         return 0 if self._rootless else uid_base
 
     def get(self, uid_base: int) -> Users:
-        """The namespaces of the app whose range begins at `uid_base`."""
+        """The user namespaces of the app whose range begins at `uid_base`."""
         if uid_base not in self._by_base:
             self._by_base[uid_base] = self._make(uid_base)
         return self._by_base[uid_base]
@@ -70,7 +70,7 @@ class UserNamespaces:
 
 
 def _made(maps: dict[str, str]) -> int:
-    """A user namespace below the one of this process, with these maps."""
+    """Makes a user namespace below that of this process, with these maps. Returns its descriptor."""
     pid = _hold()
     try:
         for name, content in maps.items():
@@ -83,7 +83,8 @@ def _made(maps: dict[str, str]) -> int:
 
 
 def _made_in(way: list[int], maps: dict[str, str]) -> int:
-    """The same, below another, reached step by step: its maps are written, and it is owned, by user 0 of that one."""
+    """Makes a user namespace below the last one of `way`, which is joined step by step. User 0 of that one owns the new
+    one, and writes its maps. Returns its descriptor."""
     ours, theirs = messages.pair()
     pid = os.fork()
     if pid == 0:
@@ -117,14 +118,14 @@ def _same_ids(name: str) -> str:
 
 
 def _hold(flags: int = namespaces.NEWUSER) -> int:
-    """A child that sits in a new user namespace until killed."""
+    """Forks a child that stays in a new user namespace until it is killed. Returns its pid."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             process.die_with_parent()
             namespaces.unshare(flags)
-            process.show_memory()  # of who hides it nobody could write the maps
+            process.show_memory()  # the maps of a process that hides its memory cannot be written
             os.write(write, b"x")
             signal.pause()
         finally:
@@ -139,9 +140,8 @@ def _hold(flags: int = namespaces.NEWUSER) -> int:
 
 
 def enter_own() -> str:
-    """Move this process, of an ordinary user, into a user namespace of its own, as root there. Returns what is lost,
-    in words.
-    """
+    """Moves this process of an ordinary user into a user namespace of its own, as root there. Returns what is missing,
+    as a sentence; empty if nothing is."""
     uid, gid, pid = os.geteuid(), os.getegid(), os.getpid()
     read, write = os.pipe()
     helper = os.fork()  # the maps must be written from outside
@@ -152,7 +152,7 @@ def enter_own() -> str:
             if os.read(read, 1):
                 status = _write_maps(pid, uid, gid)
         finally:
-            os._exit(status)  # whatever is wrong, this process must not go on as the launcher
+            os._exit(status)  # whatever fails, this fork must not continue as the launcher
     os.close(read)
     try:
         namespaces.unshare(namespaces.NEWUSER)
@@ -174,10 +174,8 @@ def enter_own() -> str:
 
 
 def leave_mounts() -> None:
-    """A mount namespace of this process's own, and one of the host's name, to come back to from berths. Ubuntu's
-    AppArmor lets ordinary users make a user namespace, and then gives them no rights in it: that shows here first.
-    Raises `OSError` saying so.
-    """
+    """Enters a mount namespace and a UTS namespace of this process's own. Ubuntu's AppArmor lets ordinary users make a
+    user namespace but gives them no capabilities in it, which shows here first. Raises `OSError` that says so."""
     try:
         namespaces.unshare(namespaces.NEWNS | namespaces.NEWUTS)
     except PermissionError as error:
@@ -191,7 +189,7 @@ def leave_mounts() -> None:
 
 
 def _write_maps(pid: int, uid: int, gid: int) -> int:
-    """0 with a full range of ids, 1 with a single one."""
+    """Writes the id maps of a process. Returns 0 if they have a full range of ids, 1 if they have a single one."""
     if shutil.which("newuidmap") and shutil.which("newgidmap"):
         uids, gids = _subordinate("/etc/subuid", uid), _subordinate("/etc/subgid", uid)
         if uids and gids:

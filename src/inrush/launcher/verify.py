@@ -1,7 +1,7 @@
-"""Is this process confined? Asked from outside, of the kernel, never of the process, before it gets anything to do.
+"""Verifies that a process is confined, by what the kernel says about it from outside, before it gets anything to do.
 
-A template runs user code, which could tamper with what its forks do to themselves, or leave a helper beside them. So a
-child that skipped a step is found here, and so is a process that nobody asked for, and all of them are killed.
+A template may run user code, which could make its forks skip a step of their confinement, or leave another process
+beside them. Both are found here, and then everything in the berth is killed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ Identity = tuple[int, int]
 
 
 class Unconfined(Exception):
-    """The process is not what it must be; the message says in which respect."""
+    """The process is not confined as it must be; the message says in which respect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a process must be: in the user namespace `userns` (a descriptor), in the namespaces `place`, sharing no
-    others with the processes `not_in`; without capabilities but `keep`, and under so many `filters`."""
+    """What is required of a process: it is in the user namespace `userns` (a descriptor) and in the namespaces `place`,
+    shares no other namespace with the processes `not_in`, has no capabilities but `keep`, and is under at least
+    `filters` seccomp filters."""
 
     userns: int
     place: Mapping[str, Identity]
@@ -43,9 +44,8 @@ class Expected:
 
 
 def process(pid: int, expected: Expected, group: Group | None) -> dict[str, str]:
-    """Raise `Unconfined` unless `pid` is as expected and in `group`; `ProcessLookupError` if it has ended. Returns its
-    fields of /proc/PID/status.
-    """
+    """Verifies that `pid` is as expected and in `group`. Raises `Unconfined` if it is not, and `ProcessLookupError` if
+    it has ended. Returns the fields of its /proc/PID/status."""
     try:
         _user_namespace(pid, expected.userns)
         _apart(pid, expected.not_in, [kind for kind in _OWN if kind not in expected.place])
@@ -55,32 +55,32 @@ def process(pid: int, expected: Expected, group: Group | None) -> dict[str, str]
         if group is not None and not group.holds(pid):
             raise Unconfined("it is outside its control group")
     except (Unconfined, FileNotFoundError):
-        if _ending(pid):  # the kernel has taken it out of its groups and namespaces
+        if _ending(pid):  # the kernel has removed it from its groups and namespaces
             raise ProcessLookupError(errno.ESRCH, "it ended while it was looked at") from None
         raise
     return status
 
 
 def alone(status: dict[str, str], procs: int, first: Expected | None = None) -> None:
-    """Raise `Unconfined` unless the process, of which `status` tells, has one thread, and it and the first of its pid
-    namespace are all that is in that; `procs` lists those. A process that was looked at before has only descendants
-    like itself, so who is not there now did not come before. With `first`, the first process is looked at too.
-    """
+    """Verifies that the process with this `status` has one thread, and that only it and the first process are in its
+    pid namespace, which `procs` lists. Raises `Unconfined` otherwise. Descendants of a confined process are confined,
+    so nothing unconfined can have entered before. With `first`, the first process is verified too."""
     if status["Threads"].strip() != "1":
         raise Unconfined("it has more than one thread, which may not all be alike")
     own = status["NSpid"].split()[-1]
     there = {name for name in os.listdir(procs) if name.isdigit()}
     if not there <= {"1", own}:
-        raise Unconfined(f"it is not alone: {len(there - {'1', own})} processes are there that nobody asked for")
+        raise Unconfined(f"{len(there - {'1', own})} processes are in its pid namespace that nobody asked for")
     if first is not None and own != "1":
         init = f"self/fd/{procs}/1"
-        with contextlib.suppress(PermissionError):  # which an ordinary user gets, as it hides its memory
+        with contextlib.suppress(PermissionError):  # raised for an ordinary user, since init hides its memory
             _user_namespace(init, first.userns)
         _privileges(caps.read_status(init), 0, first.filters)
 
 
 def _ending(pid: int) -> bool:
-    """Whether it is dead, or on its way out: it leaves its groups before its state says so (proc(5), `flags`)."""
+    """Whether a process has ended or is exiting. An exiting process leaves its groups before its state says so, so its
+    flags are read (proc(5))."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -112,6 +112,6 @@ def _privileges(status: dict[str, str], allowed: int, filters: int) -> None:
             raise Unconfined(f"it has capabilities: {name} {status[name]}")
     if status["NoNewPrivs"] != "1":
         raise Unconfined("it may gain privileges by exec")
-    loaded = int(status.get("Seccomp_filters", filters)) if status["Seccomp"] == "2" else 0  # told from Linux 5.9 on
+    loaded = int(status.get("Seccomp_filters", filters)) if status["Seccomp"] == "2" else 0  # a field since Linux 5.9
     if loaded < filters:
-        raise Unconfined(f"it is under {loaded} of {filters} filters of system calls")
+        raise Unconfined(f"it is under {loaded} of {filters} seccomp filters")

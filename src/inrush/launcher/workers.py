@@ -1,4 +1,4 @@
-"""Slow work of the launcher, each piece in a forked worker, so that containers go on starting meanwhile."""
+"""Runs slow work of the launcher in forked workers, so that containers can start meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inrush.linux import process
 
 
 def work(loop: Loop, act: Callable[[], None], done: Callable[[str], None]) -> None:
-    """Run `act` in a child; then call `done` with "" or with what went wrong."""
+    """Runs `act` in a child, and then calls `done` with "" or with what went wrong."""
     read, write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
