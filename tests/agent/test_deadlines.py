@@ -40,3 +40,13 @@ def test_answers_for_inputs_that_were_never_sent_change_nothing() -> None:
     deadlines.remove("ca-1", (0, 1), now=1.0)
     assert len(deadlines) == 0
     assert deadlines.next_at() is None
+
+
+def test_a_guest_that_keeps_one_input_and_answers_the_others_costs_no_memory() -> None:
+    deadlines = Deadlines(60.0, 1)
+    deadlines.add("ca-1", (0,), 0.0)
+    for index in range(1, 10_000):
+        deadlines.add("ca-1", (index,), 0.0)
+        assert deadlines.remove("ca-1", (index,), 0.0) == []
+    assert len(deadlines._order) < 1000
+    assert deadlines.attempts() == [("ca-1", 0)]

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import sqlite3
 import typing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,7 +26,8 @@ from inrush.server.api.trust import Trust
 from inrush.server.links.asks import NEEDS
 from inrush.server.links.sessions import OF_CALLS
 from inrush.server.serve import Server
-from inrush.server.trust.principal import OWNER, RIGHTS
+from inrush.server.trust.audit import Audit
+from inrush.server.trust.principal import OWNER, RIGHTS, Principal
 from inrush.wire import AppSpec, FunctionSpec, ScalePolicy
 
 from .peers import DEADLINE_S, Agent, Client
@@ -375,6 +377,45 @@ async def test_the_audit_log_tells_who_did_what(server: Server, prod: Prod, clie
     assert (server.home / "audit.log").stat().st_mode & 0o777 == 0o600
     stage = (await server.tokens.create(OWNER, "s", ("admin",), "stage", 0.0))[0].principal
     assert server.audit.latest(100, stage) == []
+
+
+async def test_the_audit_log_tells_who_was_refused_what(server: Server, prod: Prod) -> None:
+    text = await token(server, "read", environment="stage")
+    async with Far(server, text) as far:
+        await far.ask(wire.StopApp("app"))
+        await far.ask(wire.FollowLogs("app", environment="prod"))
+        await far.send(wire.StartCall("ca-x", prod.function))
+        assert isinstance(await far.next(), wire.CallRefused)
+    async with httpx.AsyncClient(base_url=f"{server.endpoints.base}/api/v1", trust_env=False) as http:
+        for shown, status in ((text, 403), ("it-0-guessed", 401)):
+            headers = {"authorization": f"Bearer {shown}"}
+            found = await http.post("/secrets", json={"name": "se", "values": {}}, headers=headers)
+            assert found.status_code == status
+    told = [(act["who"], act["what"], act["about"]) for act in server.audit.latest(100, OWNER, refused=True)]
+    assert told == [
+        ("read in stage 0", "StopApp", ""),
+        ("read in stage 0", "another environment", "prod"),
+        ("read in stage 0", "StartCall", ""),
+        ("read in stage 0", "Create or replace a secret", ""),
+        ("somebody without a valid token", "a wrong token", ""),
+    ]
+    assert "guessed" not in (server.home / "refused.log").read_text()
+    prods = (await server.tokens.create(OWNER, "p", ("admin",), "prod", 0.0))[0].principal
+    assert server.audit.latest(100, prods, refused=True) == []
+
+
+def test_who_is_refused_often_pushes_nothing_out_of_the_audit_log(tmp_path: Path) -> None:
+    audit, weak = Audit(tmp_path, refused_limit_bytes=4000), Principal("to-1", "weak", frozenset())
+    audit.note(OWNER, "deploy", "main", "app")
+    for _ in range(1000):
+        audit.refused(weak, "StopApp")
+    assert [act.get("times", 1) for act in audit.latest(10, OWNER, refused=True)] == [1, 999]
+    for n in range(5000):
+        audit.refused(weak, f"ask {n}")
+    assert sum(path.stat().st_size for path in tmp_path.glob("refused.log*")) <= 4000
+    assert audit.latest(10, OWNER, refused=True)[-1]["what"] == "ask 4999"
+    assert [act["what"] for act in audit.latest(10, OWNER)] == ["deploy"]
+    audit.close()
 
 
 # ── ids of calls ─────────────────────────────────────────────────────────────────────────────────────────────────────

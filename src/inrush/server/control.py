@@ -78,9 +78,11 @@ class ControlPlane:
         given = self.settings
         pools = pools_file.read(self.home / Path(given["pools"]).expanduser()) if given["pools"] else ()
         self.store = Store(self.home, given["database_url"])
-        self.environments, self.tokens = Environments(self.store), Tokens(self.store, self.token)
+        self.audit = Audit(self.home)
+        self.environments = Environments(self.store, self.audit)
+        self.tokens = Tokens(self.store, self.token, self.audit)
         self.secrets = Secrets(self.home, self.store)
-        self.possession, self.audit = Possession(self.secrets.derived("ids of blobs")), Audit(self.home / "audit.log")
+        self.possession = Possession(self.secrets.derived("ids of blobs"))
         self.dicts = Dicts(self.store, given["environment_gib"] * 1024 * MIB)
         self.blobs = Blobs(
             self.home / "blobs", given["blobs_gib"] * 1024 * MIB, given["max_payload_mib"] * MIB, given["result_ttl_s"]
@@ -145,6 +147,7 @@ class ControlPlane:
             boot=self.boot,
             tokens=self.tokens,
             environments=self.environments,
+            audit=self.audit,
             make=self._session,
             version=self.version,
         )

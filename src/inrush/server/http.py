@@ -58,7 +58,7 @@ class Site:
             Mount(
                 openapi.PREFIX,
                 routes=[
-                    *[route.serve() for route in self._routes],
+                    *[route.serve(server.audit) for route in self._routes],
                     WebSocketRoute("/containers/{id}/exec", streams.exec),
                     WebSocketRoute("/shell", streams.shell),
                 ],

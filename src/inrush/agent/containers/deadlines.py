@@ -17,6 +17,11 @@ SLACK_S = 5.0
 """How long after its timeout an attempt may still be answered by the guest itself."""
 
 
+_STALE_MAX = 256
+"""Answered attempts that may stand in the order of those that wait; a guest that keeps one input and answers the others
+leaves each of them there."""
+
+
 class Deadlines:
     """Deadlines of one container's attempts. Times are in seconds of the caller's monotonic clock."""
 
@@ -57,6 +62,8 @@ class Deadlines:
                 self._waiting.remove(attempt)
             else:
                 strange.append(position)
+        if len(self._order) > _STALE_MAX + 2 * len(self._waiting):
+            self._order = deque(attempt for attempt in self._order if attempt in self._waiting)
         return strange
 
     def next_at(self) -> float | None:

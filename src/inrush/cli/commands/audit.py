@@ -10,8 +10,11 @@ from inrush.cli.screen import screen
 
 @click.command()
 @click.option("--lines", "-n", default=50, show_default=True, help="The number of latest entries to show.")
+@click.option("--refused", is_flag=True, help="Show who was refused what, and how often.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-def command(lines: int, as_json: bool) -> None:
+def command(lines: int, refused: bool, as_json: bool) -> None:
     """Show who did what: deploys, stops, secrets, tokens, commands in containers."""
     api.start_if_none()
-    screen.listing(api.get("/audit", limit=lines), as_json, ("time", "who", "what", "environment", "about"))
+    acts = api.get("/audit", limit=lines, refused=1 if refused else None)
+    columns = ("time", "who", "what", "environment", "about", *(("times",) if refused else ()))
+    screen.listing(acts, as_json, columns)

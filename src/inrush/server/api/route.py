@@ -25,6 +25,7 @@ from inrush.errors import (
     UnimplementedError,
 )
 from inrush.server.api.schema import Problem
+from inrush.server.trust.audit import Audit
 from inrush.server.trust.principal import Principal, Right
 
 log = logging.getLogger(__name__)
@@ -64,12 +65,12 @@ class Route(NamedTuple):
     everywhere: bool = False
     """It concerns all environments: a token for one of them does not do."""
 
-    def serve(self) -> StarletteRoute:
+    def serve(self, audit: Audit) -> StarletteRoute:
         """The route as Starlette has it."""
 
         async def endpoint(request: Request) -> Response:
             try:
-                who(request).need(self.right, self.summary, self.everywhere)
+                audit.need(who(request), self.right, self.summary, self.everywhere)
                 arguments = [] if self.takes is None else [await _body(request, self.takes)]
                 result = await self.handle(request, *arguments)
             except Error as error:

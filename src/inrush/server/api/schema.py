@@ -258,7 +258,8 @@ class CreatedToken(Token):
 
 
 class Act(Body):
-    """An entry of the audit log: who (with the id of the token, or `owner`) did what, where, to what."""
+    """An entry of the audit log: who (with the id of the token, or `owner`) did what, where, to what; or was refused
+    it, so many times."""
 
     time: float
     who: str
@@ -266,6 +267,7 @@ class Act(Body):
     what: str
     environment: str
     about: str
+    times: int = 1
 
 
 class Done(Body):

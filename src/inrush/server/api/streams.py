@@ -121,7 +121,7 @@ class Streams:
     async def _run(self, socket: WebSocket, begin: Callable[[schema.Command], Exec]) -> None:
         await socket.accept()
         try:
-            who(socket).need(SOCKETS_NEED, "running a command in a container")
+            self._server.audit.need(who(socket), SOCKETS_NEED, "running a command in a container")
             try:
                 command = _decode_command(await socket.receive_text())
             except msgspec.MsgspecError as error:

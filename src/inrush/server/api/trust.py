@@ -21,7 +21,7 @@ class Trust:
     def routes(self) -> list[Route]:
         """All of them."""
         force = (("force", "1: also one with apps that run or are deployed"),)
-        acts = (("limit", f"Last acts that are told ({DEFAULT_ACTS})"),)
+        acts = (("limit", f"Last acts that are told ({DEFAULT_ACTS})"), ("refused", "1: who was refused what, instead"))
         return [
             Route("GET", "/environments", "read", "Environments", list[schema.Environment], self.environments),
             Route(
@@ -95,4 +95,5 @@ class Trust:
 
     async def audit(self, request: Request) -> list[schema.Act]:
         count = number(request, "limit", DEFAULT_ACTS)
-        return [schema.Act(**act) for act in self._server.audit.latest(count, who(request))]
+        acts = self._server.audit.latest(count, who(request), bool(number(request, "refused", 0)))
+        return [schema.Act(**act) for act in acts]

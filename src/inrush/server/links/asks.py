@@ -109,7 +109,7 @@ class Asks:
 
     async def answer(self, session: Session, rid: int, body: wire.Request) -> Any:
         """The result of an ask; raises the error it is refused with."""
-        session.principal.need(NEEDS[type(body)], type(body).__name__)
+        self._audit.need(session.principal, NEEDS[type(body)], type(body).__name__)
         return await self._handlers[type(body)](session, rid, body)
 
     def _scope(self, session: Session, named: str = "") -> Scope:
@@ -219,6 +219,7 @@ class Asks:
 
     async def _override_scale(self, session: Session, rid: int, ask: wire.OverrideScale) -> None:
         function = self._functions.need(ask.function, session.principal)
+        self._audit.note(session.principal, "scale", function.environment, function.title)
         self._post(
             ScaleOverridden(
                 function.id, ask.min_containers, ask.max_containers, ask.buffer_containers, ask.scaledown_window_s
@@ -247,7 +248,10 @@ class Asks:
         return await self._dicts.operate(ask, session.principal)
 
     async def _delete_dict(self, session: Session, rid: int, ask: wire.DeleteDict) -> None:
-        await self._dicts.delete(ask.name, self._scope(session, ask.environment).environment)
+        environment = self._scope(session, ask.environment).environment
+        await self._dicts.delete(ask.name, environment)
+        if not session.container:  # code in containers may do that as often as it likes
+            self._audit.note(session.principal, "delete dict", environment, ask.name)
 
     async def _list_dicts(self, session: Session, rid: int, ask: wire.ListDicts) -> list[dict[str, Any]]:
         return await self._dicts.all(self._scope(session, ask.environment).environment)

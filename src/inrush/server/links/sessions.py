@@ -27,6 +27,7 @@ from inrush.server.calls.durable import Durable
 from inrush.server.calls.table import Calls
 from inrush.server.links.session import Link, Session
 from inrush.server.loop import Loop
+from inrush.server.trust.audit import Audit
 from inrush.server.trust.environments import Environments
 from inrush.server.trust.principal import OWNER, Principal
 from inrush.server.trust.tokens import Tokens, has_ended
@@ -73,13 +74,14 @@ class Sessions:
         boot: str,
         tokens: Tokens,
         environments: Environments,
+        audit: Audit,
         version: str,
         make: Callable[[str, Principal, str], Session],
     ) -> None:
         self._calls, self._durable, self._asks, self._loop, self._expired = calls, durable, asks, loop, expired
         self.writes = loop.writes
         self._boot, self._version = boot, version
-        self._tokens, self._environments, self._make = tokens, environments, make
+        self._tokens, self._environments, self._audit, self._make = tokens, environments, audit, make
         tokens.ended.append(self.cut_off)
         self._clients: dict[str, Session] = {}
         self._background: set[asyncio.Task[Any]] = set()
@@ -228,6 +230,7 @@ class Sessions:
         if take is None:
             return
         if not session.may_call and type(message) in OF_CALLS:
+            self._audit.refused(session.principal, type(message).__name__)
             why = f"calling functions needs the right 'call', which {session.principal.name} does not have"
             session.send(wire.CallRefused(message.call, PermissionDeniedError.__name__, why))
             return

@@ -1,7 +1,10 @@
-"""The audit log: who deployed, stopped and changed what, and who went into which container.
+"""The audit log: who deployed, stopped and changed what, who went into which container, and who was refused what.
 
 A line of `audit.log` in the home is one act as JSON. The file is cut in halves of its limit: the full one is renamed
 and replaces the older. An act is written before it is answered, and neither values of secrets nor tokens are in it.
+
+Refusals are in `refused.log`, so that nobody pushes their acts out of the other by being refused often; and of one kind
+only the first of a minute is written at once, the others as their number.
 """
 
 from __future__ import annotations
@@ -10,69 +13,128 @@ import contextlib
 import logging
 import os
 import time
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from inrush.server.trust.principal import Principal
+from inrush.errors import PermissionDeniedError
+from inrush.server.trust.principal import Principal, Right
 
 log = logging.getLogger(__name__)
 
 MAX_AUDIT_BYTES = 16 * 1024 * 1024
+MAX_REFUSED_BYTES = 2 * 1024 * 1024
+MAX_REFUSED_KINDS = 1000
+"""Who was refused what, counted at once; the oldest count is written."""
 MAX_AUDIT_LINES = 10_000
 """Acts that are told at once."""
 MAX_TEXT_CHARACTERS = 200
+COUNTED_S = 60.0
+"""Refusals of one kind within this are one line more."""
+NOBODY = Principal("", "somebody without a valid token", frozenset())
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Audit:
-    """One home's."""
+class Ring:
+    """A file of lines with a limit."""
 
-    def __init__(self, path: Path, limit_bytes: int = MAX_AUDIT_BYTES) -> None:
+    def __init__(self, path: Path, limit_bytes: int) -> None:
         self._path, self._half = path, limit_bytes // 2
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._open()
+
+    def _open(self) -> None:
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._file).st_size
 
-    def note(self, who: Principal, what: str, environment: str, about: str = "") -> None:
-        """`what` was done, such as `deploy`, to what it is `about`."""
-        told = (what, environment, about)
-        what, environment, about = (text[:MAX_TEXT_CHARACTERS] for text in told)
-        line = msgspec.json.encode({
-            "time": time.time(),
-            "who": who.name[:MAX_TEXT_CHARACTERS],
-            "token": who.id,
-            "what": what,
-            "environment": environment,
-            "about": about,
-        }) + b"\n"  # fmt: skip
+    def write(self, told: dict[str, Any]) -> None:
+        line = msgspec.json.encode(told) + b"\n"
         try:
             if self._size + len(line) > self._half:
-                self._rotate()
+                os.close(self._file)
+                self._path.replace(self._path.with_suffix(".log.1"))
+                self._open()
             os.write(self._file, line)
             self._size += len(line)
         except OSError as error:
             log.error("an act could not be written to %s: %s; it was: %s", self._path, error, line.decode())
 
-    def _rotate(self) -> None:
-        os.close(self._file)
-        self._path.replace(self._path.with_suffix(".log.1"))
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._size = 0
-
-    def latest(self, count: int, who: Principal) -> list[dict[str, Any]]:
-        """The last acts in environments that `who` reaches, the oldest first. Reads the files."""
-        kept: deque[dict[str, Any]] = deque(maxlen=min(max(count, 0), MAX_AUDIT_LINES))
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The oldest first. Reads the files."""
         for path in (self._path.with_suffix(".log.1"), self._path):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 for line in file:
                     with contextlib.suppress(msgspec.DecodeError):  # a line that a crash cut
-                        act = _decode(line)
-                        if who.reaches(act.get("environment", "")):
-                            kept.append(act)
+                        yield _decode(line)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class Audit:
+    """One home's."""
+
+    def __init__(
+        self, home: Path, limit_bytes: int = MAX_AUDIT_BYTES, refused_limit_bytes: int = MAX_REFUSED_BYTES
+    ) -> None:
+        self._acts = Ring(home / "audit.log", limit_bytes)
+        self._refused = Ring(home / "refused.log", refused_limit_bytes)
+        self._counted: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
+        """What stands for further refusals, by who and what; `since` when the first was written."""
+
+    def note(self, who: Principal, what: str, environment: str, about: str = "") -> None:
+        """`what` was done, such as `deploy`, to what it is `about`."""
+        self._acts.write(_act(who, what, environment, about))
+
+    def need(self, who: Principal, right: Right, what: str, everywhere: bool = False) -> None:
+        """Raises `PermissionDeniedError` where somebody lacks the right to do this, and remembers that they tried."""
+        try:
+            who.need(right, what, everywhere)
+        except PermissionDeniedError:
+            self.refused(who, what)
+            raise
+
+    def refused(self, who: Principal, what: str, about: str = "") -> None:
+        """Somebody was refused this."""
+        act, key = _act(who, what, who.environment, about), (who.name, what)
+        counted = self._counted.get(key)
+        if counted is not None and time.time() - counted["since"] < COUNTED_S:
+            counted["times"] += 1
+            counted["act"] = act
+            return
+        self._write_count(key)
+        self._refused.write(act)
+        self._counted[key] = {"since": act["time"], "times": 0, "act": act}
+        if len(self._counted) > MAX_REFUSED_KINDS:
+            self._write_count(next(iter(self._counted)))
+
+    def _write_count(self, key: tuple[str, str]) -> None:
+        counted = self._counted.pop(key, None)
+        if counted is not None and counted["times"]:
+            self._refused.write({**counted["act"], "times": counted["times"]})
+
+    def _write_counts(self) -> None:
+        for key in list(self._counted):
+            self._write_count(key)
+
+    def latest(self, count: int, who: Principal, refused: bool = False) -> list[dict[str, Any]]:
+        """The last acts, or refusals, in environments that `who` reaches, the oldest first."""
+        if refused:
+            self._write_counts()
+        lines = (self._refused if refused else self._acts).lines()
+        kept: deque[dict[str, Any]] = deque(maxlen=min(max(count, 0), MAX_AUDIT_LINES))
+        kept.extend(act for act in lines if who.reaches(act.get("environment", "")))
         return list(kept)
 
     def close(self) -> None:
         """Ends it."""
-        os.close(self._file)
+        self._write_counts()
+        self._acts.close()
+        self._refused.close()
+
+
+def _act(who: Principal, what: str, environment: str, about: str) -> dict[str, Any]:
+    told = {"who": who.name, "what": what, "environment": environment, "about": about}
+    return {"time": time.time(), "token": who.id, **{key: text[:MAX_TEXT_CHARACTERS] for key, text in told.items()}}

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from inrush.errors import AlreadyExistsError, InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
+from inrush.server.trust.audit import Audit
 from inrush.server.trust.principal import Principal, Scope
 from inrush.wire import MAIN
 
@@ -28,8 +29,8 @@ _RESERVED = ("xn", "all", "owner", "inrush")
 class Environments:
     """All of them."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, audit: Audit) -> None:
+        self._store, self._audit = store, audit
         self._created = {MAIN: 0.0}
         for row in store.read_now(lambda connection: connection.execute(sa.select(tables.environments)).all()):
             self._created[row.name] = row.created
@@ -45,7 +46,10 @@ class Environments:
         """Where a request looks that names an environment, or none. Raises `NotFoundError` for one that is not there,
         or not for this principal."""
         name = named or own or principal.environment or MAIN
-        if not principal.reaches(name) or name not in self._created:
+        reaches = principal.reaches(name)
+        if not reaches:
+            self._audit.refused(principal, "another environment", name)
+        if not reaches or name not in self._created:
             raise NotFoundError(f"there is no environment {name!r}; `inrush environment list` shows those there are")
         return Scope(principal, name)
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from inrush.errors import AlreadyExistsError, AuthError, InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
+from inrush.server.trust.audit import NOBODY, Audit
 from inrush.server.trust.principal import OWNER, RIGHTS, Principal
 
 MAX_TOKENS = 1000
@@ -53,8 +54,8 @@ class Token(NamedTuple):
 class Tokens:
     """All of them. `ended` are called with the id of each that is revoked."""
 
-    def __init__(self, store: Store, owner: str) -> None:
-        self._store = store
+    def __init__(self, store: Store, owner: str, audit: Audit) -> None:
+        self._store, self._audit = store, audit
         self._owner = _hash(owner)
         self._by_id: dict[str, Token] = {}
         self.ended: list[Callable[[str], None]] = []
@@ -68,8 +69,11 @@ class Tokens:
             return OWNER
         known = self._by_id.get(_id_of(token))
         if known is None or not hmac.compare_digest(_hash(token), known.hash):
+            if token:
+                self._audit.refused(NOBODY, "a wrong token", known.principal.name if known is not None else "")
             raise AuthError("the token is missing or wrong")
         if has_ended(known.principal):
+            self._audit.refused(known.principal, "a token that has expired")
             raise AuthError(f"the token {known.principal.name!r} has expired")
         return known.principal
 
