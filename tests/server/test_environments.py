@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inrush import wire
-from inrush.errors import InvalidError
+from inrush.errors import InvalidError, NotFoundError
 from inrush.server.apps.endpoints import LABEL_CHARACTERS, sanitise
 from inrush.server.calls import saved
 from inrush.server.serve import Server
@@ -30,11 +31,55 @@ async def test_a_node_is_told_the_environment_of_what_it_runs(server: Server, cl
     await client.ask(wire.StartApp(AppSpec(name="app", functions=(F,))))
     await client.ask(wire.StartApp(AppSpec(name="app", functions=(F,), environment="prod")))
     await client.wait(lambda: len(agent.containers) == 2)
+    key = server.environments.key("prod")
     assert {(c.app, c.environment, c.app_key) for c in agent.containers.values()} == {
         ("app", "main", "app"),
-        ("app", "prod", "prod/app"),
+        ("app", key, f"{key}/app"),
     }
-    assert {order.app_key for order in agent.got(wire.Prepare)} == {"app", "prod/app"}
+    assert {order.app_key for order in agent.got(wire.Prepare)} == {"app", f"{key}/app"}
+
+
+async def test_an_environment_that_is_made_again_finds_nothing_of_the_one_before(
+    server: Server, client: Client, opened: Opened
+) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    recipe, keys = wire.Recipe(steps=(wire.Step("run", ("true",), secrets=("K",)),)), []
+    agent.on[wire.Build] = lambda order: [wire.Built(order.build, "im-1", "3.11")]
+    for _ in range(2):
+        await server.environments.create("prod")
+        app = await client.ask(wire.StartApp(AppSpec(name="app", functions=(F,)), True, environment="prod"))
+        await client.wait(lambda: agent.containers)
+        with pytest.raises(NotFoundError):
+            server.secrets.find("se", "prod")
+        assert await server.dicts.all("prod") == []
+        secret = await client.ask(wire.PutSecret((("K", "v"),), "se", environment="prod"))
+        await client.ask(wire.OpenDict("di", True, "prod"))
+        built = await client.ask(wire.BuildImage(recipe, "app", (secret,), environment="prod"))
+        orders = [agent.got(kind)[-1] for kind in (wire.Prepare, wire.StartContainer, wire.Build)]
+        assert {wire.environment_name(order.environment) for order in orders} == {"prod"}
+        keys.append({app["app"], secret, *built["keys"], *(order.app_key for order in orders)})
+        await server.delete_environment("prod")
+        await client.wait(lambda: not agent.containers)
+    assert len(keys[0]) == 4
+    assert not keys[0] & keys[1]
+
+
+async def test_what_is_asked_for_while_its_environment_is_deleted_does_not_stay(server: Server, client: Client) -> None:
+    Agent(server, lambda method, payload: payload)
+    await server.environments.create("prod")
+    asks = [
+        client.ask(wire.StartApp(AppSpec(name=f"app-{n}", functions=(F,)), True, environment="prod")) for n in range(8)
+    ]
+    asks += [client.ask(wire.PutSecret((("K", "v"),), f"se-{n}", environment="prod")) for n in range(8)]
+    asks += [client.ask(wire.OpenDict(f"di-{n}", True, "prod")) for n in range(8)]
+    asked = [asyncio.ensure_future(ask) for ask in asks]
+    await client.wait(lambda: any(task.done() for task in asked) or server.apps.running())
+    await server.delete_environment("prod")
+    await asyncio.gather(*asked)
+    await server.environments.create("prod")
+    assert [app for app in server.apps.running() if app.environment == "prod"] == []
+    assert server.secrets.named("prod") == []
+    assert await server.dicts.all("prod") == []
 
 
 async def test_two_environments_have_the_same_names(server: Server, client: Client) -> None:

@@ -95,7 +95,7 @@ class ControlPlane:
         )
         self.loop = Loop(Cluster(secrets.token_hex(16), quotas=quotas.parse(given["quotas"])), self._apply)
         post = self.loop.post
-        self.nodes = Nodes(self.loop, self.functions, self.containers, self.variables)
+        self.nodes = Nodes(self.loop, self.functions, self.containers, self.variables, self.environments.key)
         self.pools = Pools(self.loop, self.nodes, pools)
         self.calls = Calls(
             post, self.functions, self.blobs, self.nodes.to_container, max_queued_inputs=given["max_queued_inputs"]
@@ -104,8 +104,8 @@ class ControlPlane:
             self.store, self.calls, self.functions, given["result_ttl_s"], given["environment_gib"] * 1024 * MIB
         )
         self.watch = Watch(self.functions, self.containers)
-        self.images = Images(self.nodes, self.secrets, given["force_build"])
-        self.execs = Execs(self.nodes, self.containers)
+        self.images = Images(self.nodes, self.secrets, given["force_build"], self.environments.key)
+        self.execs = Execs(self.nodes, self.containers, self.environments.key)
         self.apps = Apps(
             self.store,
             post,
@@ -238,12 +238,18 @@ class ControlPlane:
         """An environment goes, with its apps, Dicts, secrets, tokens and calls. Raises `NotFoundError`,
         `InvalidError`."""
         check_deletable(name, self.environments)
-        await self.apps.stop_all(name)
-        await self.dicts.delete_all(name)
-        await self.secrets.delete_all(name)
+        self.environments.close(name)
         await self.tokens.revoke_all(name)
-        self.possession.forget(name)
-        await self.environments.delete(name)
+        await self._empty(name)
+        await self.environments.forget(name)
+        await self._empty(name)  # what was asked for before nobody could find it may still have been on its way
+        self.environments.release(name)
+
+    async def _empty(self, environment: str) -> None:
+        await self.apps.stop_all(environment)
+        await self.dicts.delete_all(environment)
+        await self.secrets.delete_all(environment)
+        self.possession.forget(environment)
 
     @property
     def ending(self) -> bool:

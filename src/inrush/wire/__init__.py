@@ -82,7 +82,17 @@ from inrush.wire.from_node import (
     Yielded,
     from_node_decoder,
 )
-from inrush.wire.functions import MAIN, AppSpec, FunctionSpec, Parameter, Retries, ScalePolicy, Web, app_key
+from inrush.wire.functions import (
+    MAIN,
+    AppSpec,
+    FunctionSpec,
+    Parameter,
+    Retries,
+    ScalePolicy,
+    Web,
+    app_key,
+    environment_name,
+)
 from inrush.wire.images import Recipe, Step
 from inrush.wire.payloads import INLINE_LIMIT_BYTES, Codec, Status, SystemFailure, system_failure
 from inrush.wire.resources import Gpu, GpuRequest, Inventory, Resources
@@ -210,6 +220,7 @@ __all__ = [
     "Yielded",
     "app_key",
     "encode",
+    "environment_name",
     "from_client_decoder",
     "from_node_decoder",
     "system_failure",

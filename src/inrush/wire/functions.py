@@ -117,3 +117,8 @@ def app_key(environment: str, app: str) -> str:
     Neither name may contain a slash, so no two apps share a key.
     """
     return app if environment == MAIN else f"{environment}/{app}"
+
+
+def environment_name(key: str) -> str:
+    """The name of an environment that nodes know by this key (`name.mark`, and `main`)."""
+    return key.partition(".")[0]

@@ -11,7 +11,7 @@ from inrush.wire.structs import Message
 
 class StartContainer(Message, frozen=True):
     """Start a container. `env` are the function's variables, with its secrets resolved. `gpus` are device indexes on
-    the node."""
+    the node. `environment`, here and in other orders, is the key of an environment (`environment_name`)."""
 
     container: str
     function: str

@@ -28,7 +28,7 @@ def container_env(
         "INRUSH_IS_REMOTE": "1",
         "INRUSH_CONTAINER_ID": order.container,
         "INRUSH_APP": order.app,
-        "INRUSH_ENVIRONMENT": order.environment,
+        "INRUSH_ENVIRONMENT": wire.environment_name(order.environment),
         "INRUSH_FUNCTION": order.spec.name,
     }
 
@@ -69,7 +69,7 @@ def load_spec(order: wire.StartContainer | wire.Prepare) -> dict[str, Any]:
         "snapshot": spec.snapshot,
         "function": order.function,
         "app": order.app,
-        "environment": order.environment,
+        "environment": wire.environment_name(order.environment),
         "restrict_access": spec.restrict_access,
     }
 

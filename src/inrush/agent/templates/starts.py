@@ -147,7 +147,11 @@ class Starts:
         """Starts a fresh container of a function, known by the exec's id, that runs the order's command."""
         assert order.spec is not None
         ground = await self._grounds.find(order.spec, order.app_key, order.environment)
-        own = {"INRUSH_IS_REMOTE": "1", "INRUSH_APP": order.app, "INRUSH_ENVIRONMENT": order.environment}
+        own = {
+            "INRUSH_IS_REMOTE": "1",
+            "INRUSH_APP": order.app,
+            "INRUSH_ENVIRONMENT": wire.environment_name(order.environment),
+        }
         own["INRUSH_FUNCTION"] = order.spec.name
         env = shell_env({**BASE, **ground.env, **dict(order.env), **own}, order.tty)
         spec = RunSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 import msgspec
 
@@ -42,8 +43,9 @@ class Exec:
 class Execs:
     """All running commands."""
 
-    def __init__(self, nodes: Nodes, containers: Containers) -> None:
-        self._nodes, self._containers = nodes, containers
+    def __init__(self, nodes: Nodes, containers: Containers, key: Callable[[str], str]) -> None:
+        """`key` says what nodes know an environment by."""
+        self._nodes, self._containers, self._key = nodes, containers, key
         self._execs: dict[str, Exec] = {}
         nodes.handlers[wire.ExecOutput] = self._output
 
@@ -71,7 +73,11 @@ class Execs:
         return self._begin(
             nodes[0],
             wire.ExecIn(
-                *("", "", argv, tty, rows, columns), function.spec, function.app_name, env, function.environment
+                *("", "", argv, tty, rows, columns),
+                function.spec,
+                function.app_name,
+                env,
+                self._key(function.environment),
             ),
         )
 

@@ -22,8 +22,9 @@ MAX_BUILDS = 256
 class Images:
     """Builds in flight. Nodes make sure that one layer is built once."""
 
-    def __init__(self, nodes: Nodes, secrets: Secrets, force: bool) -> None:
-        self._nodes, self._secrets, self._force = nodes, secrets, force
+    def __init__(self, nodes: Nodes, secrets: Secrets, force: bool, key: Callable[[str], str]) -> None:
+        """`key` says what nodes know an environment by."""
+        self._nodes, self._secrets, self._force, self._key = nodes, secrets, force, key
         self._builds: dict[str, tuple[Progress, asyncio.Future[wire.Built]]] = {}
         nodes.handlers[wire.BuildLine] = self._line
         nodes.handlers[wire.Built] = self._built
@@ -35,13 +36,14 @@ class Images:
         if len(self._builds) >= MAX_BUILDS:
             raise ResourceExhaustedError(f"{MAX_BUILDS} images are being built already; try again later")
         env = self._secrets.values(ask.secrets, environment)
-        recipe = self._keyed(ask.recipe, environment, env)
+        key = self._key(environment)
+        recipe = self._keyed(ask.recipe, key, env)
         id = f"bu-{secrets.token_hex(16)}"
         future: asyncio.Future[wire.Built] = asyncio.get_running_loop().create_future()
         self._builds[id] = (progress, future)
         try:
             force = ask.force or self._force
-            order = wire.Build(id, recipe, ask.app, tuple(env.items()), force, environment)
+            order = wire.Build(id, recipe, ask.app, tuple(env.items()), force, key)
             (await self._nodes.first()).send(order)
             built = await future
         finally:

@@ -61,9 +61,12 @@ class Nodes:
         functions: Functions,
         containers: Containers,
         environment: Callable[[Function], tuple[tuple[str, str], ...]],
+        key: Callable[[str], str],
     ) -> None:
+        """`environment` has a function's variables, `key` says what nodes know an environment by."""
         self._post, self._loop = loop.post, loop
         self._functions, self._containers, self._environment = functions, containers, environment
+        self._key = key
         self._nodes: dict[str, Node] = {}
         self._joined = asyncio.Event()
         self.ending = False
@@ -192,7 +195,14 @@ class Nodes:
             log.warning("%s: %s", function.title, error)
             return
         node.send(
-            wire.Prepare(function.id, function.app_name, function.spec, env, function.parameters, function.environment)
+            wire.Prepare(
+                function.id,
+                function.app_name,
+                function.spec,
+                env,
+                function.parameters,
+                self._key(function.environment),
+            )
         )
 
     def start_container(self, effect: effects.StartContainer) -> None:
@@ -225,7 +235,7 @@ class Nodes:
                 effect.gpu_share,
                 effect.rank,
                 effect.cluster,
-                environment=function.environment,
+                environment=self._key(function.environment),
             )
         )
 

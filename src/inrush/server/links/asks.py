@@ -195,7 +195,11 @@ class Asks:
         scope = self._scope(session, named)
         ask = msgspec.structs.replace(ask, spec=msgspec.structs.replace(ask.spec, environment=scope.environment))
         self._possession.need(session.principal, blobs_of(ask.spec))
+        key = self._environments.key(scope.environment)
         app = await self._apps.start(session.client, ask)
+        if scope.environment not in self._environments or self._environments.key(scope.environment) != key:
+            await self._apps.stop(app, "its environment was deleted")
+            raise NotFoundError(f"the environment {scope.environment!r} was deleted meanwhile")
         what = "deploy" if ask.deploy else "run"
         self._audit.note(session.principal, what, scope.environment, f"{app.name} {app.id} version {app.number}")
         return app.answer()

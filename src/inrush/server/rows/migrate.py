@@ -16,6 +16,7 @@ _ADDED = (
     (tables.calls, "environment", "main"),
     (tables.calls, "app", ""),
     (tables.calls, "caller", ""),
+    (tables.environments, "mark", ""),
 )
 """Columns, in the order in which they were added to their tables."""
 

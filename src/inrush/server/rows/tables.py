@@ -16,7 +16,11 @@ settings = Table(
 )
 
 environments = Table(
-    "environments", metadata, Column("name", String, primary_key=True), Column("created", Float, nullable=False)
+    "environments",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("mark", String, nullable=False, server_default="", doc="tells it from others that had its name"),
 )
 
 tokens = Table(
