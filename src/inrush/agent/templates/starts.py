@@ -151,8 +151,8 @@ class Starts:
             "INRUSH_IS_REMOTE": "1",
             "INRUSH_APP": order.app,
             "INRUSH_ENVIRONMENT": wire.environment_name(order.environment),
+            "INRUSH_FUNCTION": order.spec.name,
         }
-        own["INRUSH_FUNCTION"] = order.spec.name
         env = shell_env({**BASE, **ground.env, **dict(order.env), **own}, order.tty)
         spec = RunSpec(
             id=order.exec,
