@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 from collections import deque
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from inrush.errors import InternalError
+from inrush.launcher.launch import Failure
 from inrush.launcher.process import LauncherHandle
 from inrush.launcher.specs import (
     EnterSpec,
@@ -26,6 +28,10 @@ from inrush.launcher.specs import (
 from inrush.linux import messages
 
 _HELLO_S = 30.0
+_TOO_LONG = Failure(
+    "refused",
+    f"the order does not fit into {messages.LIMIT_BYTES // 1024} KiB; are the variables of the function very long?",
+)
 
 
 class LaunchError(InternalError):
@@ -156,8 +162,10 @@ class Launcher:
                 self._loop.add_writer(self._handle.socket.fileno(), self._send)
                 return
             except OSError as error:
-                self._lost(f"the launcher is gone ({error.strerror}); start the server again")
-                return
+                if error.errno != errno.EMSGSIZE:
+                    self._lost(f"the launcher is gone ({error.strerror}); start the server again")
+                    return
+                self._heard({"rid": body["rid"], "error": to_json(_TOO_LONG)})
             self._unsent.popleft()
             messages.close_all(fds)
         self._loop.remove_writer(self._handle.socket.fileno())

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inrush.launcher import verify
+from inrush.launcher import statements, verify
 from inrush.launcher.launch import Failure, Phases
 from inrush.launcher.machine import Held, Machine
 from inrush.launcher.programs import Container
@@ -195,7 +195,7 @@ class Fork:
             self._held.group.weigh(self._cpu_request)
         if self.container.pidfd >= 0:
             self._machine.loop.watch(self.container.pidfd, self._process_ended)
-        self._answer(Started(pid, self._timed(_phases(phases)), self._held.why))
+        self._answer(Started(pid, self._timed(statements.phases(phases)), self._held.why))
 
     def _timed(self, own: Phases) -> Phases:
         """The phases that the process measured, with those of the launcher before and after them."""
@@ -240,11 +240,3 @@ def order_fork(template: socket.socket, number: int, report: int, held: Held, ah
         messages.send(template, {"fork": number, "ahead": ahead}, [report, held.door.pidfd, *joins])
     finally:
         messages.close_all(joins)
-
-
-def _phases(said: object) -> Phases:
-    """The phases that the process reported; none if the report is malformed."""
-    try:
-        return tuple((str(name)[:40], float(ms)) for name, ms in said)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        return ()

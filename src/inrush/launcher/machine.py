@@ -18,7 +18,8 @@ from typing import Any
 from inrush.launcher import features, overlay
 from inrush.launcher.cgroups import Cgroups, Group, layout
 from inrush.launcher.loop import Loop
-from inrush.launcher.maker import BerthSpec, Door, Maker, empty
+from inrush.launcher.maker import BerthSpec, Maker, empty
+from inrush.launcher.moorings import Door, Mooring
 from inrush.launcher.network import Net, Network
 from inrush.launcher.overlay import Overlays, Root
 from inrush.launcher.places import OWN, Places
@@ -197,6 +198,12 @@ class Machine:
         """Begins to make a berth of what is held, into which processes of the pid namespace `pids` can be forked.
         `done` is called with "" or with what went wrong. Raises `OSError` if it cannot begin."""
 
+        def begun(report: int, error: str) -> None:
+            if error:
+                done(error)
+            else:
+                Mooring(self.loop, report, users.inner, made)
+
         def made(door: Door | None, error: str) -> None:
             if door and held.released:
                 door.kill()
@@ -211,7 +218,7 @@ class Machine:
         users, user = self.users.get(uid_base), self.users.base(uid_base)
         spec = BerthSpec(pids, users, user, held.root.fd, held.root.binds, net, joins, nodes, tmp_mib)
         try:
-            self._berth_maker().berth(spec, made)
+            self._berth_maker().berth(spec, begun)
         finally:
             messages.close_all([*joins, *nodes.values()])
             held.root.entered()
@@ -268,6 +275,7 @@ class Machine:
 
     def _remove(self, group: Group, again_s: float) -> None:
         if not group.remove():
+            group.kill()  # a template has descriptors by which its processes go there, as long as it is there
             self.loop.later(again_s, lambda: self._remove(group, min(2 * again_s, _LAST_RETRY_S)))
 
     def idle(self) -> bool:

@@ -2,11 +2,12 @@
 network namespaces, and whole berths (`launcher.door`).
 
     launcher ── {"nets": n} owner           ──▶ maker    n answers, each with a network namespace of that user namespace
-             ── {"berth": …} root, binds …  ──▶          an answer with the door of a berth, to fork a container into
+             ── {"berth": …} root, binds …  ──▶          an answer with a socket on which the door of a berth reports
 
 The launcher forks it before it receives any order. It runs no user code, and no container can see it. What has to be
 made in another user namespace is made by a child that joins that namespace and then ends. Answers come in the order of
-the requests.
+the requests. The maker waits only for what no user code can see. A door is made among the processes of a template, so
+the launcher follows it (`moorings`).
 """
 
 from __future__ import annotations
@@ -25,43 +26,6 @@ from inrush.launcher import door
 from inrush.launcher.loop import Loop
 from inrush.launcher.userns import Users
 from inrush.linux import links, messages, mounts, namespaces, process, roots
-
-Identity = tuple[int, int]
-"""(device, inode) of a namespace."""
-
-
-@dataclass(slots=True, eq=False)
-class Door:
-    """The door of a berth. A process joins the berth by `pidfd`; `procs` lists its processes; `uts` is the namespace of
-    its host name."""
-
-    pid: int
-    place: dict[str, Identity]
-    pidfd: int
-    procs: int
-    uts: int
-
-    def name(self, hostname: str) -> None:
-        """Sets the host name of the berth. The launcher calls it, and returns to its own namespace."""
-        if hostname:
-            own = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                namespaces.setns(self.uts, namespaces.NEWUTS)
-                try:
-                    namespaces.set_hostname(hostname)
-                finally:
-                    namespaces.setns(own, namespaces.NEWUTS)
-            finally:
-                os.close(own)
-
-    def kill(self) -> None:
-        """Kills the door, and with it every process in the berth."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Closes the descriptors, after the door has ended."""
-        messages.close_all([self.pidfd, self.procs, self.uts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +46,8 @@ class BerthSpec:
     tmp_mib: int | None
 
 
-MadeNet = Callable[[int, str], None]
+Made = Callable[[int, str], None]
 """Called with a descriptor and "", or with -1 and what went wrong."""
-MadeBerth = Callable[["Door | None", str], None]
 
 
 class Maker:
@@ -97,25 +60,16 @@ class Maker:
         if self.pid == 0:
             _live(theirs)
         theirs.close()
-        self._waiting: deque[Callable[[dict[str, Any], list[int]], None]] = deque()
+        self._waiting: deque[Made] = deque()
         self.ended = False
         loop.watch(self._end.fileno(), lambda: self._hear(wait=False))
 
-    def nets(self, owner: int, count: int, done: MadeNet) -> None:
+    def nets(self, owner: int, count: int, done: Made) -> None:
         """Makes `count` network namespaces that the user namespace `owner` owns, and calls `done` for each."""
+        self._ask({"nets": count}, [owner], [done] * count)
 
-        def made(body: dict[str, Any], fds: list[int]) -> None:
-            done(fds[0] if fds else -1, str(body.get("error", "")))
-
-        self._ask({"nets": count}, [owner], [made] * count)
-
-    def berth(self, spec: BerthSpec, done: MadeBerth) -> None:
-        """Makes a berth, and calls `done` with its door."""
-
-        def made(body: dict[str, Any], fds: list[int]) -> None:
-            place = {kind: (dev, inode) for kind, (dev, inode) in body.get("place", {}).items()}
-            done(Door(body["pid"], place, *fds) if fds else None, str(body.get("error", "")))
-
+    def berth(self, spec: BerthSpec, done: Made) -> None:
+        """Begins a berth, and calls `done` with the socket on which its door reports."""
         body = {
             "berth": [(path, is_directory) for _, path, is_directory in spec.binds],
             "net": spec.net >= 0,
@@ -125,7 +79,7 @@ class Maker:
             "user": spec.user,
         }
         first = [spec.pids, spec.users.owner, spec.users.inner, spec.root, *([spec.net] if spec.net >= 0 else [])]
-        self._ask(body, [*first, *spec.joins, *(fd for fd, _, _ in spec.binds), *spec.devices.values()], [made])
+        self._ask(body, [*first, *spec.joins, *(fd for fd, _, _ in spec.binds), *spec.devices.values()], [done])
 
     def wait(self) -> None:
         """Blocks until the next answer has been passed on."""
@@ -138,11 +92,9 @@ class Maker:
             self._loop.unwatch(self._end.fileno())
             self._end.close()
             while self._waiting:
-                self._waiting.popleft()({"error": "the process that makes namespaces has ended"}, [])
+                self._waiting.popleft()(-1, "the process that makes namespaces has ended")
 
-    def _ask(
-        self, body: dict[str, Any], fds: list[int], waiting: list[Callable[[dict[str, Any], list[int]], None]]
-    ) -> None:
+    def _ask(self, body: dict[str, Any], fds: list[int], waiting: list[Made]) -> None:
         self._waiting.extend(waiting)
         try:
             messages.send(self._end, body, fds)
@@ -159,7 +111,7 @@ class Maker:
         if body is None:
             self.close()
         else:
-            self._waiting.popleft()(body, fds)
+            self._waiting.popleft()(fds[0] if fds else -1, str(body.get("error", "")))
 
 
 def _live(end: socket.socket) -> NoReturn:
@@ -226,11 +178,9 @@ class _Making:
             berth = self._sorted(body, fds)
             namespaces.setns(berth.pids, namespaces.NEWPID)  # children are made there from now on
             with _child(lambda report: door.make(berth, self._beneath, self._door, report)) as report:
-                answer, made = _opened(report)
+                messages.send(self._end, {}, [report.fileno()])
         except OSError as wrong:
-            answer, made = {"error": f"{wrong.strerror or wrong} {wrong.filename or ''}".strip()}, []
-        messages.send(self._end, answer, made)
-        messages.close_all(made)
+            messages.send(self._end, {"error": f"{wrong.strerror or wrong} {wrong.filename or ''}".strip()})
 
     def _sorted(self, body: dict[str, Any], fds: list[int]) -> door.Berth:
         pids, owner, inner, root, *rest = fds
@@ -263,26 +213,6 @@ def _child(act: Callable[[socket.socket], None]) -> socket.socket:
             os._exit(0)
     theirs.close()
     return ours
-
-
-def _opened(report: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Waits until `report` has hung up without an error, which means that the door has executed its program. Returns
-    the answer to the launcher, with its descriptors. Raises `OSError` with the reported error."""
-    body, _, pid = messages.receive(report)
-    if body is None or "error" in body:
-        raise OSError((body or {}).get("error", "the making of a berth ended"))
-    last = messages.receive(report).body
-    if last is not None:
-        raise OSError(last.get("error", "the door of a berth could not be executed"))
-    made = [os.pidfd_open(pid)]
-    try:
-        for path in (f"/proc/{pid}/root/proc", f"/proc/{pid}/ns/uts"):
-            made.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        place = {kind: namespaces.identity(kind, pid) for kind in namespaces.KINDS}
-    except OSError:
-        messages.close_all(made)
-        raise
-    return {"pid": pid, "place": place}, made
 
 
 def empty() -> roots.Beneath:

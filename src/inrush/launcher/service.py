@@ -8,6 +8,7 @@ it over: before anything is done, `orders` checks every value and `places` every
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -30,8 +31,9 @@ MAX_CONTAINERS = 20_000
 MAX_WORKERS = 256
 """The most trees that are copied, shifted or removed at once."""
 
-MAX_WORDS = 50_000
-"""The most characters of an error's message, and of its detail, so that an answer fits into a message."""
+MAX_WORDS = 20_000
+"""The most characters of an error's message, and of its detail, so that an answer fits into a message: JSON takes up to
+twelve bytes for a character."""
 
 Fds = list[int]
 
@@ -105,8 +107,11 @@ class Service:
     def _say(self, body: dict[str, Any]) -> None:
         try:
             messages.send(self._agent, body)
-        except OSError:
-            self._machine.loop.running = False
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE and "ok" in body:
+                self._refuse(body["rid"], Failure("system", "the answer does not fit into a message"))
+            else:
+                self._machine.loop.running = False
 
     def _answer(self, rid: int, result: Any = None) -> None:
         self._say({"rid": rid, "ok": result})

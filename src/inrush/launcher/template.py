@@ -19,14 +19,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from inrush.launcher import spawn, verify
+from inrush.launcher import spawn, statements, verify
 from inrush.launcher.berths import CHILD_MIB, MAX_READY, Berth, Berths, Done
 from inrush.launcher.children import Child
 from inrush.launcher.forks import KILLED, Fork, Job, order_fork
 from inrush.launcher.launch import Failure, Launch
 from inrush.launcher.machine import STARTING_CPU, Held, Machine
+from inrush.launcher.places import Refused
 from inrush.launcher.programs import Container
 from inrush.launcher.specs import GUEST_LIB, ForkSpec, Limits, RootSpec, Started, TemplateSpec, TemplateUp
 from inrush.linux import messages, process
@@ -59,6 +59,7 @@ class Template:
         self.uid_base = spec.uid_base
         self._machine = machine
         self._spec = spec
+        self._limits = replace(spec.limits, cpu_request=max(spec.limits.cpu_request, STARTING_CPU))
         self._answer: Answer | None = answer
         self._group = group
         self._never_up = failed
@@ -69,9 +70,10 @@ class Template:
         self._waiting: dict[int, tuple[Berth, Done]] = {}
         """Berths whose process no container has taken yet, by number, each with the callback to tell."""
         self._unsent: deque[tuple[Fork, Callable[[], None]]] = deque()
-        """Forks that wait for their turn, each with the step to do, which raises `BlockingIOError` if a queue is
-        full."""
+        """Forks that wait for their turn, each with a step that raises `BlockingIOError` if a queue is full."""
         self._sent: set[int] = set()
+        self._owed: set[int] = set()
+        """Numbers of processes that were ordered and whose end the template has not reported."""
         self._closing = False
         self._status = 0
         self._users = machine.users.get(spec.uid_base)
@@ -88,11 +90,10 @@ class Template:
         """Starts the process. Raises `OSError` if it cannot begin."""
         spec, machine = self._spec, self._machine
         held = self._held = machine.hold(
-            self._group, spec.root, self._limits(), spec.network, spec.uid_base, template=True
+            self._group, spec.root, self._limits, spec.network, spec.uid_base, template=True
         )
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         joins = held.joins()
-        netns = held.net.fd if held.net else -1
         ground = spawn.Ground(
             held.root,
             self._users.app,
@@ -100,14 +101,13 @@ class Template:
             machine.users.base(spec.uid_base),
             machine.beneath,
             joins,
-            netns,
+            held.net.fd if held.net else -1,
             spec.root.hostname,
             tmp_mib=spec.root.disk_mib,
             burn=True,
         )
-        argv = (spec.python, "-I", "-c", _BOOT)
         program = spawn.Program(
-            argv,
+            (spec.python, "-I", "-c", _BOOT),
             {**spec.env, **_ONE_THREAD},
             spec.cwd,
             (null, *stdio),
@@ -130,10 +130,6 @@ class Template:
         machine.expect(spec.uid_base)
         machine.loop.watch(self._control.fileno(), self._hear)
         machine.loop.later(spec.timeout_s, self._timed_out)
-
-    def _limits(self) -> Limits:
-        limits = self._spec.limits
-        return replace(limits, cpu_request=max(limits.cpu_request, STARTING_CPU))
 
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
         """Forks a container. `fds` are its guest socket, stdout and stderr. Raises `OSError`, and then holds nothing,
@@ -180,7 +176,11 @@ class Template:
             made.fail(Failure("root", wrong) if wrong else KILLED)
             return
         made.begin()
-        self._ask(made, lambda: made.ask(self._control))
+        self._ask(made, lambda: self._order(made))
+
+    def _order(self, made: Fork) -> None:
+        made.ask(self._control)
+        self._owed.add(made.number)
 
     def _hold(self, spec: ForkSpec) -> Held:
         network, below = spec.network, self._below()
@@ -233,6 +233,7 @@ class Template:
         end = berth.child.end()
         try:
             order_fork(self._control, number, end, held, ahead=True)
+            self._owed.add(number)
         except OSError:
             self._over(number)
         finally:
@@ -295,11 +296,9 @@ class Template:
         spec = self._spec
         if self._held:
             self._held.root.entered()
+        told = {"sys_path": spec.sys_path, "sys_path_end": spec.sys_path_end, "entry": spec.entry, "boot": spec.boot}
         with contextlib.suppress(OSError):
-            messages.send(
-                self._control,
-                {"sys_path": spec.sys_path, "sys_path_end": spec.sys_path_end, "entry": spec.entry, "boot": spec.boot},
-            )
+            messages.send(self._control, told)
 
     def _hear(self) -> None:
         try:
@@ -310,45 +309,50 @@ class Template:
             body = None
         if not isinstance(body, dict):
             self._machine.loop.unwatch(self._control.fileno())
-            self._machine.loop.later(_LAST_WORDS_S, self._launch.kill)  # unless it ends by itself, and its init reports
-            # how
+            self._machine.loop.later(_LAST_WORDS_S, self._launch.kill)  # by then its init has reported how it ended
             return
         try:
-            self._heard(body)
-        except (KeyError, TypeError, ValueError) as error:
-            self._failed(Failure("template", f"the template was killed, since its message is malformed: {error!r}"))
+            self._heard(statements.of_template(body))
+        except (ValueError, Refused) as error:
+            self._failed(Failure("template", f"the template was killed, since its message is malformed: {error}"))
             self._launch.kill()
 
-    def _heard(self, body: dict[str, Any]) -> None:
-        if "up" in body and self._answer:
-            self._make_room()
-            ms = (time.monotonic() - self._began) * 1e3
-            up, why = body["up"], self._held.why if self._held else ""
-            threads, memory_mib = int(up["threads"]), round(process.proportional_mib(self._launch.pid), 1)
-            self._settle(TemplateUp(self._launch.pid, round(ms, 1), threads, dict(up["report"]), why, memory_mib))
-        elif "failed" in body:
-            wrong = body["failed"]
-            self._failed(Failure("template", str(wrong["error"]), str(wrong.get("traceback", ""))))
-        elif "exit" in body:
-            self._exited(int(body["exit"]), int(body["status"]))
-        elif "unforked" in body:
-            self._unforked(int(body["unforked"]), Failure("template", f"the template could not fork: {body['error']}"))
+    def _heard(self, statement: statements.Statement) -> None:
+        """A template speaks once of itself, and once of each process that was ordered from it."""
+        match statement:
+            case statements.SaysUp(up) if self._answer:
+                self._up(up)
+            case statements.SaysFailed(wrong) if self._answer:
+                self._failed(Failure("template", wrong.error, wrong.traceback))
+            case statements.SaysExit(number, status) if number in self._owed:
+                self._exited(number, status)
+            case statements.SaysUnforked(number, error) if number in self._owed:
+                self._unforked(number, error)
+            case _:
+                raise ValueError("it answers nothing")
+
+    def _up(self, up: statements.Up) -> None:
+        self._make_room()
+        ms, why = (time.monotonic() - self._began) * 1e3, self._held.why if self._held else ""
+        memory_mib = round(process.proportional_mib(self._launch.pid), 1)
+        self._settle(TemplateUp(self._launch.pid, round(ms, 1), up.threads, up.report, why, memory_mib))
 
     def _exited(self, number: int, status: int) -> None:
+        self._owed.discard(number)
         if fork := self._forks.get(number):
             fork.exited(status)
         self._over(number)
 
-    def _unforked(self, number: int, failure: Failure) -> None:
+    def _unforked(self, number: int, error: str) -> None:
         if fork := self._forks.get(number):
-            fork.fail(failure)
-        self._over(number)
+            fork.fail(Failure("template", f"the template could not fork: {error}"))
+        self._exited(number, 0)
 
     def _make_room(self) -> None:
         """Raises the memory limit for the processes that wait in berths, which count for the template's group until
         they join their own."""
         if self._held and self._held.group and (limit := self._spec.limits.memory_mib):
-            limits = replace(self._limits(), memory_mib=limit + MAX_READY * CHILD_MIB)
+            limits = replace(self._limits, memory_mib=limit + MAX_READY * CHILD_MIB)
             self._held.group.limit(limits, self._machine.memory_mib)
 
     def _settle(self, result: TemplateUp | Failure) -> None:

@@ -12,6 +12,7 @@ descriptor of a TCP socket waits for its data for as long as SO_LINGER says, so 
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import json
 import os
@@ -62,9 +63,12 @@ def want_credentials(end: socket.socket, descriptors: bool = False) -> None:
 
 
 def send(end: socket.socket, body: dict[str, Any], fds: Sequence[int] = (), wait: bool = True) -> None:
-    """Sends one message. Raises `OSError` when the other side is gone, and `BlockingIOError` when the queue is full and
-    the end is non-blocking or `wait` is False."""
+    """Sends one message. Raises `OSError` when the other side is gone, or with EMSGSIZE for a message that is longer
+    than a receiver takes, and `BlockingIOError` when the queue is full and the end is non-blocking or `wait` is False.
+    """
     data = json.dumps(body, separators=(",", ":")).encode()
+    if len(data) > LIMIT_BYTES:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE), f"a message of {len(data)} bytes")
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     end.sendmsg([data], rights, socket.MSG_NOSIGNAL | (0 if wait else socket.MSG_DONTWAIT))
 
