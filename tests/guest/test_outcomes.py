@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from deadline import DEADLINE_S
 from guest.guest_process import CANCELLED, ERROR, OK, TIMEOUT, GuestProcess, arguments, failure, value
+from inrush import by_value
 
 CLASSES = """
 class Odd(Exception):
@@ -39,18 +42,82 @@ def test_the_traceback_tells_the_cause_too(guest: GuestProcess) -> None:
     assert "direct cause" in traceback
 
 
-def test_an_exception_that_cannot_be_unpickled_comes_back_in_words(guest: GuestProcess) -> None:
-    guest.load(CLASSES + "def f():\n    raise Odd(7, 'seven')\n")
-    failed = guest.call()
-    assert failed["code"] == "RemoteError"
-    assert failed["type"] == "program.Odd"
-    assert failed["message"] == "program.Odd: 7: seven"
-    assert "raise Odd(7, 'seven')" in failed["traceback"]
+@pytest.fixture
+def program(guest: GuestProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[GuestProcess]:
+    """A guest whose module `program` can be imported here too, so that its exceptions can be made."""
+    monkeypatch.syspath_prepend(str(guest.root))
+    yield guest
+    sys.modules.pop("program", None)
+
+
+def test_an_exception_whose_constructor_takes_other_arguments_comes_back_as_itself(program: GuestProcess) -> None:
+    program.load(CLASSES + "def f():\n    raise Odd(7, 'seven')\n")
+    error, traceback = program.call()
+    assert type(error).__name__ == "Odd"
+    assert (str(error), error.code, error.args) == ("7: seven", 7, ("7: seven",))
+    assert "raise Odd(7, 'seven')" in traceback
+
+
+MORE_CLASSES = """
+import threading, urllib.error
+class Doubled(Exception):
+    def __init__(self, what):
+        super().__init__(f"no {what}")
+        self.what = what
+class Keyword(OSError):
+    def __init__(self, *, path):
+        super().__init__(2, "not there", path)
+class Slotted(Exception):
+    __slots__ = ("left",)
+    def __init__(self, left):
+        self.left = left
+class Locked(Exception):
+    def __init__(self, lock, number):
+        super().__init__("locked")
+        self.lock, self.number = lock, number
+class Group(ExceptionGroup):
+    def __new__(cls, only):
+        return super().__new__(cls, "several", [only])
+CASES = {
+    "doubled": lambda: Doubled("bread"),
+    "keyword": lambda: Keyword(path="/x"),
+    "slotted": lambda: Slotted(4),
+    "locked": lambda: Locked(threading.Lock(), 3),
+    "group": lambda: Group(Doubled("milk")),
+}
+def f(case):
+    raise CASES[case]()
+"""
+
+
+def test_exceptions_are_what_they_were_whatever_their_constructors_do(program: GuestProcess) -> None:
+    program.load(MORE_CLASSES)
+    told = {case: program.call(case)[0] for case in ("doubled", "keyword", "slotted", "locked", "group")}
+    assert (str(told["doubled"]), told["doubled"].what) == ("no bread", "bread")
+    assert (told["keyword"].errno, told["keyword"].filename) == (2, "/x")
+    assert told["slotted"].left == 4
+    assert (str(told["locked"]), told["locked"].number) == ("locked", 3)
+    assert told["locked"].__notes__ == ["its attribute lock stayed in the container: a lock cannot be pickled"]
+    assert [str(one) for one in told["group"].exceptions] == ["no milk"]
 
 
 def test_an_exception_that_cannot_be_pickled_comes_back_in_words(guest: GuestProcess) -> None:
     guest.load("import threading\ndef f():\n    raise ValueError(threading.Lock())\n")
-    assert guest.call()["type"] == "ValueError"
+    failed = guest.call()
+    assert failed["type"] == "ValueError"
+    assert "not as its own type: cannot pickle" in failed["message"]
+
+
+def test_code_of_another_python_is_refused_with_both_versions(guest: GuestProcess) -> None:
+    here = by_value.MINOR.encode()
+    other = b"3.9" if len(here) == 3 else b"3.99"
+    code = b"P" + by_value.dumps(((lambda x: x,), {})).replace(here, other)
+    guest.load("def f(g):\n    return g(1)\n")
+    guest.run("ca-1", code)
+    failed = failure(guest.result("ca-1")[1])
+    assert failed["code"] == "SerializationError"
+    assert f"Python {other.decode()}" in failed["message"]
+    assert f"Python {here.decode()}" in failed["message"]
 
 
 def test_sys_exit_in_an_input_is_an_error_and_the_guest_goes_on(guest: GuestProcess) -> None:

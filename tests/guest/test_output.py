@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from deadline import DEADLINE_S
 from guest.guest_process import GuestProcess, arguments, value
+from inrush.lines import is_drawing
 
 
 def test_lines_are_tagged_with_their_call(guest: GuestProcess) -> None:
@@ -88,7 +91,7 @@ def test_a_part_of_a_line_leaves_when_flushed(guest: GuestProcess) -> None:
     source = "import threading\ndef f():\n    print('50 %', end='\\r', flush=True)\n    threading.Event().wait(20)\n"
     guest.load(source)
     guest.run("ca-1", arguments())
-    guest.expect_log("50 %\r", call="ca-1")
+    guest.expect_log("\r50 %", call="ca-1")
 
 
 def test_bytes_written_to_the_buffer_are_output(guest: GuestProcess) -> None:
@@ -217,3 +220,59 @@ def f(method):
     guest.load(source)
     assert guest.call("fork") == [0, 1, 4, 9, 16]
     assert guest.call("spawn") == [0, 1, 4, 9, 16]
+
+
+CRASHES = {
+    "crash after flushed lines": "for i in range(10): print('line', i, flush=True)\n    os.kill(os.getpid(), 9)",
+    "crash after lines of stderr": "for i in range(10): print('line', i, file=sys.stderr)\n    os.kill(os.getpid(), 9)",
+    "crash after a few lines": "for i in range(10): print('line', i)\n    os.kill(os.getpid(), 9)",
+    "a flush of all at the end": "print('\\n'.join(f'line {i}' for i in range(10)), flush=True)\n    os.abort()",
+    "parts that are flushed": (
+        "for i in range(10): print('line', i, end='', flush=True); print(flush=True)\n    ctypes.string_at(0)"
+    ),
+}
+
+
+@pytest.mark.parametrize("crash", CRASHES)
+def test_what_was_printed_before_a_crash_is_there(guest: GuestProcess, crash: str) -> None:
+    guest.load(f"import ctypes, os, sys\ndef f():\n    {CRASHES[crash]}\n")
+    guest.run("ca-1", arguments())
+    assert guest.wait() < 0
+    assert guest.logs("stdout") + guest.logs("stderr") == "".join(f"line {i}\n" for i in range(10))
+
+
+def test_a_flushed_line_is_there_while_native_code_holds_the_gil(guest: GuestProcess) -> None:
+    source = """
+import ctypes
+def f():
+    print("one", flush=True)
+    print("two", flush=True)
+    ctypes.PyDLL(None).sleep(1000)  # with the GIL
+"""
+    guest.load(source)
+    guest.run("ca-1", arguments())
+    guest.expect_log("two", call="ca-1")
+
+
+def test_a_progress_bar_is_one_line(guest: GuestProcess) -> None:
+    source = """
+import sys
+def f():
+    print("before")
+    for n in range(101):
+        sys.stdout.write(f"\\r{n:3}%")
+        sys.stdout.flush()
+    print()
+    for n in range(50_000):
+        sys.stdout.write(f"{n}\\r")
+    print("crlf\\r\\nafter\\r\\n", end="")
+    sys.stdout.write("\\rlast")
+    sys.stdout.flush()
+"""
+    guest.load(source)
+    assert guest.call() is None
+    shown = [payloads[0].decode() for header, payloads in guest.frames if header["t"] == "log"]
+    kept = "".join(text for text in shown if not is_drawing(text))
+    assert kept == "before\n100%\ncrlf\nafter\nlast"
+    assert "\r  0%" in shown
+    assert len(shown) < 20

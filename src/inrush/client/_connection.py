@@ -65,6 +65,8 @@ class Link:
         self.client = client
         self.ready: Waiter[None] = Waiter()
         self.alive = True
+        self.python = ""
+        """The minor version of the server's Python; empty in a container."""
         self.calls: dict[str, InFlight] = {}
         self.holders: set[object] = set()
         self.shared: Shared | None = None
@@ -286,6 +288,7 @@ class Link:
                 f"the server runs inrush {first.version} and this program {__version__}; "
                 "end it by `inrush server stop`, and the next call starts one of this version"
             )
+        self.python = first.python
 
     def _resume(self, transport: Transport) -> None:
         """Sends again what the last connection lost, before anything else is sent."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol
 
+from inrush.lines import is_drawing
 from inrush.shown import harmless
 from inrush.wire import Log, Progress, State
 
@@ -32,7 +33,7 @@ class Lines:
     """Prints log lines to the stream that they were printed to, and remarks of inrush to stderr."""
 
     def log(self, line: Log) -> None:
-        if line.stream != "end":
+        if line.stream != "end" and not is_drawing(line.text):
             print(
                 harmless(line.text.rstrip("\n")), file=sys.stdout if line.stream == "stdout" else sys.stderr, flush=True
             )

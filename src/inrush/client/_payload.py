@@ -12,13 +12,14 @@ import functools
 import importlib
 import io
 import pickle
+import pickletools
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inrush import errors, parts
+from inrush import by_value, errors, parts
 from inrush.client._traceback import RemoteTraceback
 from inrush.parts import Buffers, Parts
 from inrush.wire import INLINE_LIMIT_BYTES, GetBlob, HasBlobs, PutBlob, Status
@@ -81,10 +82,8 @@ def _by_value(value: Any, keep: Buffers | None) -> bytes:
 
 @functools.cache
 def _pickler() -> Any:
-    import cloudpickle
-
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        """cloudpickle, but what a program's file defines in `__main__` goes by the name that the file has elsewhere."""
+    class Pickler(by_value.pickler()):  # type: ignore[misc]
+        """By value, but what a program's file defines in `__main__` goes by the name that the file has elsewhere."""
 
         def reducer_override(self, value: Any) -> Any:
             if getattr(value, "__module__", None) == "__main__" and (isinstance(value, type | types.FunctionType)):
@@ -192,6 +191,8 @@ def load(payload: bytes | memoryview) -> Any:
             if payload[:1] == parts.CODEC:
                 return parts.load(payload)
             return pickle.loads(memoryview(payload)[1:])  # noqa: S301 - the user's own data, back from the user's own code
+        except errors.SerializationError:
+            raise
         except Exception as error:
             raise errors.DeserializationError(
                 f"the result cannot be unpickled here: {type(error).__name__}: {error}; "
@@ -221,7 +222,7 @@ def error_of(status: int, payload: bytes | memoryview) -> BaseException:
     if payload[:1] == b"P":
         try:
             error, traceback = load(payload)
-        except errors.DeserializationError as unreadable:
+        except (errors.DeserializationError, errors.SerializationError) as unreadable:
             return _unreadable(payload, unreadable)
         if isinstance(error, BaseException):
             error.__cause__ = RemoteTraceback(traceback)
@@ -237,43 +238,17 @@ def error_of(status: int, payload: bytes | memoryview) -> BaseException:
     return errors.from_code(code, failure.get("message") or f"the input ended as {Status(status).name.lower()}")
 
 
-def _unreadable(payload: bytes | memoryview, why: errors.DeserializationError) -> errors.RemoteError:
-    """For an exception whose class is not here: what its traceback says."""
+def _unreadable(payload: bytes | memoryview, why: errors.Error) -> errors.RemoteError:
+    """For an exception that cannot be made here: what its traceback says, which is the last text of its pickle."""
     try:
-        _, traceback = _Lenient(io.BytesIO(payload[1:])).load()
-        last_frame = str(traceback).rpartition('\n  File "')[2]
+        traceback = [text for _, text, _ in pickletools.genops(bytes(payload[1:])) if isinstance(text, str)][-1]
+        last_frame = traceback.rpartition('\n  File "')[2]
         said = next(line for line in last_frame.splitlines()[1:] if line[:1] not in (" ", ""))
     except Exception:  # it cannot be read at all
         return errors.RemoteError(f"the function raised an exception that cannot be unpickled here: {why}")
-    found = errors.RemoteError(f"{said} (not as its own type: {why.__cause__})")
-    found.__cause__ = RemoteTraceback(str(traceback))
+    found = errors.RemoteError(f"{said} (not as its own type: {why.__cause__ or why})")
+    found.__cause__ = RemoteTraceback(traceback)
     return found
-
-
-class _Lenient(pickle.Unpickler):
-    """An unpickler with a stand-in for whatever cannot be imported here."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return super().find_class(module, name)
-        except Exception:
-            return _StandIn
-
-
-class _Anything(type):
-    def __getattr__(cls, name: str) -> Any:
-        return cls
-
-
-class _StandIn(metaclass=_Anything):
-    """Can be called, made and filled like any class."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> _StandIn:
-        return super().__new__(cls)
-
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None: ...
 
 
 _CODES: dict[int, str] = {

@@ -11,7 +11,6 @@ from inrush.client._connection import Link
 from inrush.client._dual import Waiter
 from inrush.client._payload import main_name
 from inrush.client._types import Declared
-from inrush.client.image import Image
 from inrush.errors import Error
 from inrush.wire import AppSpec, CheckApp, FollowLogs, FollowStates, FunctionSpec, StartApp, State, StopApp
 
@@ -110,15 +109,13 @@ async def start(
 async def _specs(
     app: Declared, link: Link, name: str, environment: str, output: _output.Output | None
 ) -> list[FunctionSpec]:
+    """What each function and class is. All that can be found wrong without building an image is looked at before."""
     force = bool(settings.load()["force_build"].value)
     progress = output.progress if output is not None else None
-    built: dict[Image, _spec.Built] = {}
-    specs = []
-    for thing in _things(app):
-        assert thing.options is not None
-        image = thing.options.image or app.image or Image.host()
-        if image not in built:
-            built[image] = await _spec.build(link, image, name, force, progress, environment)
-        make: Any = _spec.function_spec if thing.name in app.registered_functions else _spec.class_spec
-        specs.append(await make(link, thing, built[image], app.secrets, app.include_source, environment))
-    return specs
+    parts = [await _spec.gather(link, thing, app, environment) for thing in _things(app)]
+    definitions = {image: await _spec.define(link, image, environment) for image in {part.image: 0 for part in parts}}
+    built = {
+        image: await _spec.build(link, definition, name, force, progress, environment)
+        for image, definition in definitions.items()
+    }
+    return [_spec.spec(part, built[part.image]) for part in parts]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from inrush import by_value
 from inrush.client._payload import main_name
 from inrush.client._tar import Blob, pack
 from inrush.errors import InvalidError
@@ -181,13 +182,13 @@ def pack_function(
 
     where = place(function)
     module = sys.modules.get(function.__module__)
-    by_value = module is not None and where.module != "" and function.__module__ != "__main__"
-    if by_value:
+    apart = module is not None and where.module != "" and function.__module__ != "__main__"
+    if apart:
         cloudpickle.register_pickle_by_value(module)
     try:
-        pickled = Blob(cloudpickle.dumps((function, args, kwargs), protocol=5))
+        pickled = Blob(by_value.dumps((function, args, kwargs)))
     finally:
-        if by_value:
+        if apart:
             cloudpickle.unregister_pickle_by_value(module)
     files = [("function", pickled)]
     if include_source and where.file is not None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from inrush import by_value
 from inrush.client._connection import Link
 from inrush.client._marks import mark_of
 from inrush.client._payload import put_missing
 from inrush.client._source import pack_source, place
+from inrush.client._steps import Definition
 from inrush.client._tar import Blob
+from inrush.client._types import Declared
 from inrush.client.cls import Cls, members_of
 from inrush.client.function import Function
-from inrush.client.image import MINOR, Image
-from inrush.client.secret import Secret
+from inrush.client.image import Image
 from inrush.errors import InvalidError
-from inrush.wire import FunctionSpec, Recipe, Web
+from inrush.wire import FunctionSpec, Recipe
 
 
 class Built(NamedTuple):
@@ -48,63 +50,33 @@ def places(thing: Any) -> FunctionSpec:
     )
 
 
-async def function_spec(
-    link: Link,
-    function: Function[..., Any, Any],
-    built: Built,
-    secrets: Iterable[Secret],
-    include: bool,
-    environment: str = "",
-) -> FunctionSpec:
-    """The spec of a function; `include` is the app's `include_source`."""
-    mark = function.mark
-    return await _spec(
-        link,
-        function,
-        built,
-        secrets,
-        include,
-        environment,
-        generators=("",) if mark.is_generator else (),
-        web=(("", mark.web),) if mark.web else (),
-    )
+class Gathered(NamedTuple):
+    """What a function or class is, but for what its image will be."""
+
+    thing: Any
+    image: Image
+    code: Code
+    secrets: tuple[str, ...]
 
 
-async def class_spec(
-    link: Link, cls: Cls, built: Built, secrets: Iterable[Secret], include: bool, environment: str = ""
-) -> FunctionSpec:
-    """The spec of a class with all its methods."""
-    assert cls.raw is not None
-    web: list[tuple[str, Web]] = [(name, mark.web) for name, mark in cls.methods.items() if mark.web]
-    return await _spec(
-        link,
-        cls,
-        built,
-        secrets,
-        include,
-        environment,
-        is_class=True,
-        methods=tuple(cls.methods),
-        generators=tuple(name for name, mark in cls.methods.items() if mark.is_generator),
-        parameters=cls.wire_parameters(),
-        has_snap_hooks=any(mark_of(member).snap for member in members_of(cls.raw).values()),
-        web=tuple(web),
-    )
-
-
-async def _spec(
-    link: Link, thing: Any, built: Built, secrets: Iterable[Secret], include: bool, environment: str, **more: Any
-) -> FunctionSpec:
+async def gather(link: Link, thing: Any, app: Declared, environment: str = "") -> Gathered:
+    """Packs and sends the code of a function or class, and finds its secrets. Raises `InvalidError` for code that
+    cannot go, and `NotFoundError` for a secret that is not there."""
     options = thing.options
-    included = include if options.include_source is None else options.include_source
+    included = app.include_source if options.include_source is None else options.include_source
     code = _code(thing, included)
-    if code.pickled is not None and built.python not in ("", MINOR):
-        raise InvalidError(
-            f"{thing.name} is sent pickled, which only the same Python can read: "
-            f"here is {MINOR}, its image has {built.python}; "
-            f'use Image.debian_slim(python_version="{MINOR}"), or put the code into a file'
-        )
+    secrets = tuple([await secret.resolve(link, environment) for secret in (*app.secrets, *options.secrets)])
     await put_missing(link, [blob for blob in (code.source, code.pickled) if blob is not None])
+    return Gathered(thing, options.image or app.image or Image.host(), code, secrets)
+
+
+def spec(gathered: Gathered, built: Built) -> FunctionSpec:
+    """The spec of a function, or of a class with all its methods. Raises `SerializationError` for code that is sent by
+    value to another Python."""
+    thing, _, code, secrets = gathered
+    options = thing.options
+    if code.pickled is not None and built.python:
+        by_value.need_same(f"{thing.name} is sent by value", by_value.MINOR, built.python)
     return FunctionSpec(
         name=thing.name,
         module=code.module,
@@ -114,7 +86,7 @@ async def _spec(
         image=built.recipe,
         mounts=built.mounts,
         env=options.env,
-        secrets=tuple([await secret.resolve(link, environment) for secret in (*secrets, *options.secrets)]),
+        secrets=secrets,
         resources=options.resources,
         scale=options.scale,
         retries=options.retries,
@@ -129,8 +101,25 @@ async def _spec(
         priority=options.priority,
         node_labels=options.node_labels,
         cluster_size=options.cluster_size,
-        **more,
+        **(_class_parts(thing) if isinstance(thing, Cls) else _function_parts(thing)),
     )
+
+
+def _function_parts(function: Function[..., Any, Any]) -> dict[str, Any]:
+    mark = function.mark
+    return {"generators": ("",) if mark.is_generator else (), "web": (("", mark.web),) if mark.web else ()}
+
+
+def _class_parts(cls: Cls) -> dict[str, Any]:
+    assert cls.raw is not None
+    return {
+        "is_class": True,
+        "methods": tuple(cls.methods),
+        "generators": tuple(name for name, mark in cls.methods.items() if mark.is_generator),
+        "parameters": cls.wire_parameters(),
+        "has_snap_hooks": any(mark_of(member).snap for member in members_of(cls.raw).values()),
+        "web": tuple((name, mark.web) for name, mark in cls.methods.items() if mark.web),
+    }
 
 
 def _code(thing: Any, include_source: bool) -> Code:
@@ -147,26 +136,37 @@ def _code(thing: Any, include_source: bool) -> Code:
 
 
 def _pickled(name: str, raw: Any) -> Blob:
-    import cloudpickle
-
     try:
-        return Blob(cloudpickle.dumps(raw, protocol=5))
+        return Blob(by_value.dumps(raw))
     except Exception as error:
         raise InvalidError(f"{name} cannot be pickled: {error}; make what it refers to inside of it") from error
 
 
-async def build(link: Link, image: Image, app: str, force: bool, progress: Any, environment: str = "") -> Built:
+class Defined(NamedTuple):
+    """An image as its program describes it, with the ids of its secrets."""
+
+    definition: Definition
+    secrets: tuple[str, ...]
+
+
+async def define(link: Link, image: Image, environment: str = "") -> Defined:
+    """Reads an image's local files, sends them, and finds the secrets of its steps."""
+    definition = image.definition()
+    secrets = tuple([await secret.resolve(link, environment) for secret in definition.secrets])
+    await put_missing(link, definition.blobs)
+    return Defined(definition, secrets)
+
+
+async def build(link: Link, defined: Defined, app: str, force: bool, progress: Any, environment: str = "") -> Built:
     """Has the server build what is missing of an image. Raises `ImageBuildError`."""
     from inrush.wire import BuildImage
 
-    definition = image.definition()
-    await put_missing(link, definition.blobs)
-    mounts = tuple(blob.id for blob in definition.mounts)
-    if definition.recipe == Recipe():
-        return Built(definition.recipe, mounts, "")
-    secrets = tuple([await secret.resolve(link, environment) for secret in definition.secrets])
-    answer = await link.ask(BuildImage(definition.recipe, app, secrets, force, environment), progress)
-    return Built(_keyed(definition.recipe, answer["keys"]), mounts, str(answer.get("python", "")))
+    recipe = defined.definition.recipe
+    mounts = tuple(blob.id for blob in defined.definition.mounts)
+    if recipe == Recipe():
+        return Built(recipe, mounts, link.python)
+    answer = await link.ask(BuildImage(recipe, app, defined.secrets, force, environment), progress)
+    return Built(_keyed(recipe, answer["keys"]), mounts, str(answer.get("python", "")))
 
 
 def _keyed(recipe: Recipe, keys: Sequence[str]) -> Recipe:

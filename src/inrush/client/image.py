@@ -7,11 +7,11 @@ the same lines also run in the container, where those files do not exist.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from inrush.by_value import MINOR
 from inrush.client import _checks, _ignore
 from inrush.client._marks import raw_of
 from inrush.client._steps import (
@@ -38,8 +38,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Env = Mapping[str, str | None]
-
-MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Image(UnbuiltSteps):

@@ -1,10 +1,10 @@
 """The queue of inputs: which one runs next, in which slot, on how many threads.
 
-Up to `limit` attempts are active. Async ones go to the event loop as tasks; worker threads take sync ones, and the main
-thread is the first worker. Handing an input to a thread costs more than a short input takes, so while inputs are short
-(`Target.typical_s`) one worker drains the queue, and results share frames; while they are long, every input gets a
-thread of its own. When an input that was expected to be short is not, the pump's tick notices and wakes one more worker
-for the inputs behind it.
+Up to `limit` attempts are active. Async ones go to the event loop as tasks; worker threads take sync ones, and where
+the limit is 1 the main thread is the only worker. Handing an input to a thread costs more than a short input takes, so
+while inputs are short (`Target.typical_s`) one worker drains the queue, and results share frames; while they are long,
+every input gets a thread of its own. When an input that was expected to be short is not, the pump's tick notices and
+wakes one more worker for the inputs behind it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,21 @@ STUCK_S = 0.002
 """After this time another worker takes the inputs that wait behind a worker."""
 
 
+class Bell:
+    """Wakes one of the threads that wait for it, or the next that will."""
+
+    def __init__(self) -> None:
+        self._rung: SimpleQueue[bool] = SimpleQueue()
+
+    def ring(self) -> None:
+        """Wake one."""
+        self._rung.put(True)
+
+    def wait(self) -> None:
+        """Sleep until woken."""
+        self._rung.get()
+
+
 class Loop(Protocol):
     """The event loop that runs async inputs."""
 
@@ -41,7 +56,8 @@ class Threads(Protocol):
 class Inputs:
     """The queue, and the set of active attempts. The pump adds; workers and the loop take and finish."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, bell: Bell) -> None:
+        """`bell` wakes workers."""
         self.limit = limit
         self.pending: deque[Attempt] = deque()
         self.active: set[Attempt] = set()
@@ -52,7 +68,7 @@ class Inputs:
         self._awake = 0
         self._active_sync = 0
         self._slow = 0
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._bell = bell
 
     def add(self, attempts: list[Attempt]) -> None:
         """Queues inputs that have arrived; on the pump's thread."""
@@ -95,7 +111,7 @@ class Inputs:
 
     def wait(self) -> bool:
         """Blocks until there may be an input to take; False when the guest ends."""
-        self._wake.get()
+        self._bell.wait()
         return not self.closed
 
     def finish(self, attempt: Attempt, elapsed_s: float) -> None:
@@ -126,7 +142,7 @@ class Inputs:
             self.closed = True
             self.pending.clear()
             for _ in range(self.workers.count + 1):
-                self._wake.put(None)
+                self._bell.ring()
 
     def _count_slow(self) -> None:
         before = time.monotonic() - STUCK_S
@@ -149,4 +165,4 @@ class Inputs:
         for _ in range(min(self.limit, wanted) - self._awake):
             self._awake += 1
             self.workers.ensure(self._awake)
-            self._wake.put(None)
+            self._bell.ring()

@@ -11,16 +11,16 @@ import importlib
 import pickle
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
 from inrush.errors import StartupError
-from inrush.guest.target import Target
+from inrush.guest.children import ChildrenEndHere
+from inrush.guest.target import RunAsync, Target, awaited
 from inrush.guest.tracebacks import traceback_text
 
-RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
 SOURCE_ROOT = "/root"
 
 
@@ -33,8 +33,9 @@ class Loaded:
         self.targets: dict[str, Target] = {}
         self.phases: list[tuple[str, float]] = []
         started = time.monotonic()
-        self._thing = _find(spec, pickled)
-        self._object = _make(self._thing, spec.get("parameters")) if spec.get("is_class") else None
+        with ChildrenEndHere():
+            self._thing = _find(spec, pickled)
+            self._object = _make(self._thing, spec.get("parameters")) if spec.get("is_class") else None
         self._hooks = hooks(self._object) if self._object is not None else []
         self._noted("import", started)
 
@@ -90,16 +91,13 @@ class Loaded:
     def _run(self, hook: Callable[[], Any], run_async: RunAsync) -> None:
         import inspect
 
-        result = hook()
-        if inspect.isawaitable(result):
-            run_async(_awaited(result))
+        with ChildrenEndHere():
+            result = hook()
+            if inspect.isawaitable(result):
+                run_async(awaited(result))
 
     def _noted(self, phase: str, started: float) -> None:
         self.phases.append((phase, round((time.monotonic() - started) * 1000, 2)))
-
-
-async def _awaited(result: Any) -> Any:
-    return await result
 
 
 def raw(thing: Any) -> Any:
@@ -165,7 +163,8 @@ def _site(name: str, web: dict[str, Any], function: Callable[..., Any], run_asyn
     from inrush.guest import site
     from inrush.guest import web as webs
 
-    app = webs.build(web, function)
+    with ChildrenEndHere():
+        app = webs.build(web, function, run_async)
 
     async def opened() -> site.Site:
         made = site.Site(app)

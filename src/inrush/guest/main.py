@@ -1,8 +1,8 @@
 """The guest's main program: `Guest.live` is the whole life of a container.
 
-The main thread loads user code and then runs inputs; the pump's thread reads the socket. A forked child calls `live`,
-and so does `python -m inrush.guest FD`, after the container has been isolated. An executed container waits for every
-import of this file, so what only templates or failures need is imported where they need it.
+The main thread loads user code and then runs inputs and the event loop; the pump's thread reads the socket. A forked
+child calls `live`, and so does `python -m inrush.guest FD`, after the container has been isolated. An executed
+container waits for every import of this file, so what only templates or failures need is imported where they need it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from inrush.guest.channel import Channel
 from inrush.guest.learn import Imports
 from inrush.guest.link import Link
 from inrush.guest.load import SOURCE_ROOT, Loaded
+from inrush.guest.main_thread import MainThread
 from inrush.guest.outbox import Outbox
 from inrush.guest.output import Output
 from inrush.guest.passed import Passed
@@ -82,13 +83,14 @@ class Guest:
             float(spec.get("timeout_s") or math.inf),
             self._output,
             self._passed,
+            MainThread(),
         )
         try:
             self._load(runner, spec, pickled)
         except BaseException as error:
             self._fail(error)
             return process.FAILED
-        runner.workers.work()
+        runner.work()
         self._finish(runner)
         return 0
 
@@ -148,8 +150,6 @@ class Guest:
         self._process.flush()
 
     def _finish(self, runner: Runner) -> None:
-        while runner.inputs.active:
-            time.sleep(0.005)
         runner.leave_by = time.monotonic() + EXIT_HOOKS_S
         runner.loaded.exit(runner.tasks.run)
         self._tell_imports()

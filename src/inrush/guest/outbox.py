@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from inrush.guest.results import Payload
 
 LATENCY_S = 0.0003
+MAX_ALONE, ALONE_S = 32, 0.01
+"""Lines that leave in frames of their own in such a time; more of them are gathered."""
 MAX_HELD_ENTRIES = 256
 MAX_HELD_BYTES = 512 * 1024
 
@@ -40,6 +42,8 @@ class Outbox:
         self._held_bytes = 0
         self._flushed_at = 0.0
         self._flushing = False
+        self._few_until = 0.0
+        self._alone = 0
         self._blob_ids = itertools.count(1)
         self.max_payload_bytes = MAX_PAYLOAD_BYTES
         self.on_hold: Callable[[], None] = lambda: None
@@ -65,10 +69,23 @@ class Outbox:
         self._put((("item", call, index), number, payload))
         self.promise()
 
-    def log(self, call: str, stream: str, text: str) -> None:
-        """Queues output of user code."""
-        self._put((("log", call, stream), None, text.encode("utf-8", "replace")))
-        self.promise()
+    def log(self, call: str, stream: str, text: str, at_once: bool = False) -> None:
+        """Output of user code. What is flushed leaves `at_once`, for this process may crash next, or hold the GIL. So
+        do other lines, while they are few."""
+        if text:
+            self._put((("log", call, stream), None, text.encode("utf-8", "replace")))
+        if at_once or self._few():
+            self.flush()
+        else:
+            self.promise()
+
+    def _few(self) -> bool:
+        """Whether one more line may leave on its own."""
+        now = time.monotonic()
+        if now >= self._few_until:
+            self._few_until, self._alone = now + ALONE_S, 0
+        self._alone += 1
+        return self._alone <= MAX_ALONE
 
     def _put(self, entry: Entry) -> None:
         self._channel.await_room()

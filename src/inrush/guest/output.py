@@ -1,8 +1,9 @@
 """Python's stdout and stderr: lines are sent as `log` frames, tagged with the call that they belong to.
 
 A line is sent when it is whole, or flushed. Unfinished lines are kept per input (or thread), so the lines of inputs
-that print at the same time do not mix. The streams go on working after user code has closed them. What native code and
-subprocesses write to the descriptors reaches the agent by pipes.
+that print at the same time do not mix. A progress bar, which returns to the beginning of its line, is one line; its
+state is sent now and then while it is drawn (`lines`). The streams go on working after user code has closed them. What
+native code and subprocesses write to the descriptors reaches the agent by pipes.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from inrush.guest.attempt import Attempt, current
 from inrush.guest.outbox import Outbox
+from inrush.lines import drawing, settled
 
 PIECE_CHARS = 32 * 1024
 """A longer write is sent in pieces, and a longer line is cut."""
@@ -23,6 +26,9 @@ PIECE_CHARS = 32 * 1024
 
 MAX_PARTS = 1024
 """The most unfinished lines that a stream keeps; beyond it, all are sent."""
+
+DRAW_S = 0.5
+"""The state of a progress bar leaves at most so often."""
 
 
 class Stream(io.TextIOBase):
@@ -36,6 +42,7 @@ class Stream(io.TextIOBase):
         self._stream = name
         self._fd = fd
         self._parts: dict[Attempt | int, str] = {}
+        self._draw_at = 0.0
         self.name = f"<{name}>"
         self.mode = "w"
         self.buffer = _Bytes(self)
@@ -53,9 +60,11 @@ class Stream(io.TextIOBase):
         part = self._parts.pop(key, "")
         lines, newline, rest = text.rpartition("\n")
         if newline:
-            self._emit(attempt, part + lines + newline)
+            self._emit(attempt, settled(part + lines) + newline)
         else:
             rest = part + rest
+        if len(rest) >= PIECE_CHARS:
+            rest = drawing(rest) or rest
         if len(rest) >= PIECE_CHARS:
             self._emit(attempt, rest)
         elif rest:
@@ -63,16 +72,17 @@ class Stream(io.TextIOBase):
             if len(self._parts) > MAX_PARTS:
                 self.flush_all()
 
-    def _emit(self, attempt: Attempt | None, text: str) -> None:
+    def _emit(self, attempt: Attempt | None, text: str, flush: bool = False) -> None:
         if attempt is None or attempt.interrupter is None or not attempt.interrupter.mine:
-            self._log(attempt.call if attempt else "", text)
+            self._log(attempt.call if attempt else "", text, flush)
         else:
             with attempt.interrupter:
-                self._log(attempt.call, text)
+                self._log(attempt.call, text, flush)
 
-    def _log(self, call: str, text: str) -> None:
+    def _log(self, call: str, text: str, flush: bool = False) -> None:
+        """Python never holds back what is written to stderr, and neither does this."""
         if self.outbox is not None:
-            self.outbox.log(call, self._stream, text)
+            self.outbox.log(call, self._stream, text, flush or self._fd == 2)
             return
         data = text.encode("utf-8", "replace")
         while data:
@@ -86,22 +96,31 @@ class Stream(io.TextIOBase):
         """Has no effect: output is always UTF-8, one line at a time."""
 
     def flush(self) -> None:
+        """All that was written is with the agent, so that it outlives this process; of a bar, the state now and
+        then."""
         attempt = current.get()
-        part = self._parts.pop(attempt or threading.get_ident(), "")
-        if part:
-            self._emit(attempt, part)
+        key = attempt or threading.get_ident()
+        part = self._parts.pop(key, "")
+        state = drawing(part)
+        if state:
+            self._parts[key] = state
+            now = time.monotonic()
+            if now < self._draw_at:
+                return
+            self._draw_at = now + DRAW_S
+        self._emit(attempt, state or part, flush=True)
 
     def flush_all(self) -> None:
         """Sends all unfinished lines, of all inputs and threads."""
         while self._parts:
             key, part = self._parts.popitem()
-            self._log(key.call if isinstance(key, Attempt) else "", part)
+            self._log(key.call if isinstance(key, Attempt) else "", settled(part))
 
     def end(self, attempt: Attempt) -> None:
         """Sends the last line of an attempt that has ended, if the line is unfinished."""
         part = self._parts.pop(attempt, "") if self._parts else ""
         if part:
-            self._log(attempt.call, part)
+            self._log(attempt.call, settled(part))
 
     def close(self) -> None:
         """Flushes, and stays open, since the next input prints too."""

@@ -34,6 +34,7 @@ class Process:
         self._outbox = outbox
         self._output = output
         self._on_term = on_term
+        self._in_child = False
         for number in TERMINATING:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(channel.wake_fd, warn_on_full_buffer=False)
@@ -61,7 +62,11 @@ class Process:
         leave(status)
 
     def _forked(self) -> None:
-        """Undoes the hooks in a child that user code forked, since it has neither the agent's socket nor a pump."""
+        """Undoes the hooks in a child that user code forked, since it has neither the agent's socket nor a pump. What
+        a grandchild inherits belongs to the child."""
+        if self._in_child:
+            return
+        self._in_child = True
         self._channel.abandon()
         self._output.restore()
         os._exit = leave

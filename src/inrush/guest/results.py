@@ -11,7 +11,7 @@ import pickle
 from functools import partial
 from typing import Any, cast
 
-from inrush import parts
+from inrush import by_value, parts
 from inrush.errors import CancelledError, DeserializationError, Error, FunctionTimeoutError, SerializationError
 from inrush.guest.protocol import CANCELLED, ERROR, JSON, OK, PARTS, PICKLE, TIMEOUT, system_failure
 from inrush.guest.tracebacks import traceback_text, type_name
@@ -28,7 +28,8 @@ def codec_of(payload: bytes | memoryview) -> bytes:
 
 
 def arguments(payload: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """`(args, kwargs)` of an input. Raises `DeserializationError` if they cannot be decoded."""
+    """`(args, kwargs)` of an input. Raises `DeserializationError` if they cannot be decoded, and `SerializationError`
+    if they hold code of another Python."""
     codec = payload[:1]
     try:
         if codec == PARTS:
@@ -39,6 +40,8 @@ def arguments(payload: bytes | memoryview) -> tuple[tuple[Any, ...], dict[str, A
             args, kwargs = json.loads(bytes(payload[1:]))
         else:
             raise ValueError(f"no codec {bytes(codec)!r}")
+    except SerializationError:
+        raise
     except Exception as error:
         raise DeserializationError(
             f"the arguments cannot be unpickled in the container: {type_name(error)}: {error}; "
@@ -74,29 +77,49 @@ def dumps(value: Any, keep: Buffers | None = None) -> bytes:
         return pickle.dumps(value, 5, buffer_callback=keep)
     except Exception as first:
         try:
-            import cloudpickle
+            if keep is not None:
+                keep.clear()
+            return by_value.dumps(value, keep)
         except ImportError:
             raise first from None
-        if keep is not None:
-            keep.clear()
-        return bytes(cloudpickle.dumps(value, 5, buffer_callback=keep))
 
 
 def failed(error: BaseException, codec: bytes = PICKLE) -> tuple[int, bytes]:
     """The status and payload of an exception of user code: the pickled exception if it can be pickled, else its type,
     message and traceback."""
     text = traceback_text(error)
+    message = _said(error)
     if codec == PICKLE and isinstance(error, Exception):
         try:
-            pickled = dumps((error, text))
-            pickle.loads(pickled)  # noqa: S301 - many exceptions pickle, and then do not unpickle
-            return ERROR, PICKLE + pickled
-        except Exception:  # noqa: S110 - reported below as text
-            pass
-    message = f"{type_name(error)}: {error}" if str(error) else type_name(error)
-    if isinstance(error, SystemExit):
-        message = f"user code called sys.exit({error.code!r})"
+            return ERROR, PICKLE + _as_itself(error, text)
+        except Exception as why:
+            message += f" (not as its own type: {why})"
     return ERROR, system_failure("RemoteError", message, type_name(error), text)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"user code called sys.exit({error.code!r})"
+    try:
+        said = str(error)
+    except Exception:  # its class has a `__str__` of its own
+        said = ""
+    return f"{type_name(error)}: {said}" if said else type_name(error)
+
+
+def _as_itself(error: Exception, text: str) -> bytes:
+    """The pickle of an exception and its traceback. Raises what pickling raises. An exception whose constructor takes
+    other arguments than it passes on would come back damaged, or not at all, and is made without it instead."""
+    try:
+        pickled = dumps((error, text))
+        back = pickle.loads(pickled)[0]  # noqa: S301 - many exceptions pickle, and then do not unpickle
+        if (str(back), repr(back.args)) == (str(error), repr(error.args)):
+            return pickled
+    except Exception:  # noqa: S110 - it is tried again
+        pass
+    pickled = by_value.dumps((error, text), errors_anew=True)
+    pickle.loads(pickled)  # noqa: S301 - the user's own
+    return pickled
 
 
 def refused(error: Error) -> Result:

@@ -17,7 +17,8 @@ from inrush import frames
 from inrush.guest import results
 from inrush.guest.attempt import Attempt
 from inrush.guest.generators import Credit
-from inrush.guest.inputs import STUCK_S, Inputs
+from inrush.guest.inputs import STUCK_S, Bell, Inputs
+from inrush.guest.main_thread import MainThread
 from inrush.guest.outbox import LATENCY_S, Outbox
 from inrush.guest.output import Output
 from inrush.guest.passed import Passed
@@ -40,12 +41,15 @@ INSIST_S = 0.05
 class Runner:
     """Connects queue, workers and event loop. `loaded` is set when user code is loaded; no input comes before."""
 
-    def __init__(self, outbox: Outbox, limit: int, timeout_s: float, output: Output, passed: Passed) -> None:
+    def __init__(
+        self, outbox: Outbox, limit: int, timeout_s: float, output: Output, passed: Passed, main: MainThread
+    ) -> None:
         self.outbox = outbox
         self._output = output
-        self.inputs = Inputs(limit)
-        self.tasks = self.inputs.tasks = Tasks(self.inputs, outbox, self.answer)
-        self.workers = self.inputs.workers = Workers(self.inputs, outbox, self.answer)
+        self._main = main
+        self.inputs = Inputs(limit, main if limit == 1 else Bell())
+        self.tasks = self.inputs.tasks = Tasks(self.inputs, outbox, self.answer, main)
+        self._workers = self.inputs.workers = Workers(self.inputs, outbox, self.answer, self.tasks)
         self.loaded: Loaded
         self.leave_by = math.inf
         self.stuck = ""
@@ -69,6 +73,15 @@ class Runner:
             "blob": self.on_blob,
             "stop": self.on_stop,
         }
+
+    def work(self) -> None:
+        """The main thread's part of it, until the guest is to end and no input runs."""
+        if self.inputs.limit == 1:
+            self._workers.work()
+        while not self.inputs.closed:
+            self._main.wait()
+        while self.inputs.active:
+            self._main.rest(0.005)
 
     # ── frames ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,6 +163,7 @@ class Runner:
             self.leave_by = self._grace_until + LET_GO_S + EXIT_HOOKS_S
             self._give_back()
             self.inputs.close()
+            self._main.ring()
 
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -172,7 +186,10 @@ class Runner:
         self._look_at = 0.0
         if isinstance(attempt.mailbox, Credit):
             attempt.mailbox.end()
-        if attempt.target.is_async:
+        self._interrupt(attempt)
+
+    def _interrupt(self, attempt: Attempt) -> None:
+        if attempt.target.is_async or attempt.task is not None:
             self.tasks.interrupt(attempt)
         elif attempt.interrupter is not None:
             attempt.interrupter.interrupt(attempt)
@@ -222,8 +239,8 @@ class Runner:
         for due, attempt in self._forced:
             if due <= now:
                 self._abandon(attempt)
-            elif attempt.interrupter is not None:
-                attempt.interrupter.interrupt(attempt)
+            elif not attempt.target.is_async:
+                self._interrupt(attempt)
             look_at = now + INSIST_S
         return look_at
 

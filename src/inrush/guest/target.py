@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inrush.guest.site import Site
+
+RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
+"""Runs a coroutine to its end, and returns what it returns."""
 
 _ASYNC = 0x80 | 0x200
 """CO_COROUTINE and CO_ASYNC_GENERATOR of `inspect`; importing that takes a tenth of an executed guest's start."""
@@ -42,3 +45,8 @@ def _is_async(plain: Callable[..., Any]) -> bool:
     code = getattr(plain, "__code__", None)
     marked = hasattr(plain, "_is_coroutine_mark")  # by `inspect.markcoroutinefunction`
     return marked or bool(code is not None and code.co_flags & _ASYNC)
+
+
+async def awaited(value: Any) -> Any:
+    """The value of anything that can be awaited, as a coroutine."""
+    return await value

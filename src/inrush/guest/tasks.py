@@ -1,19 +1,20 @@
-"""Runs async inputs as tasks on one event loop, which has a thread of its own and starts when first needed."""
+"""Runs async inputs as tasks on one event loop, in the main thread."""
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from inrush.errors import DeserializationError
+from inrush.errors import Error
 from inrush.guest import results
 from inrush.guest.attempt import Answer, Attempt, current
+from inrush.guest.children import ChildrenEndHere
 from inrush.guest.generators import Credit, iterate_async
 from inrush.guest.inputs import Inputs
+from inrush.guest.main_thread import MainThread
 from inrush.guest.outbox import LATENCY_S, Outbox
 from inrush.guest.protocol import INLINE_LIMIT_BYTES, OK
 from inrush.guest.results import Result
@@ -26,41 +27,49 @@ if TYPE_CHECKING:
 class Tasks:
     """The event loop and the attempts that run on it."""
 
-    def __init__(self, inputs: Inputs, outbox: Outbox, answer: Answer) -> None:
-        self._inputs, self._outbox, self._answer = inputs, outbox, answer
-        self._loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self, inputs: Inputs, outbox: Outbox, answer: Answer, main: MainThread) -> None:
+        self._inputs, self._outbox, self._answer, self._main = inputs, outbox, answer, main
         self._starting: deque[Attempt] = deque()
         self._crossing = False
-        self._thread = 0
         self._flushing = False
         self._running: set[asyncio.Task[None]] = set()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop, which is started on first use."""
-        if self._loop is None:
-            import asyncio
-
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._serve, args=(self._loop,), name="inrush-loop", daemon=True).start()
-        return self._loop
-
-    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        import asyncio
-
-        self._thread = threading.get_ident()
-        asyncio.set_event_loop(loop)
-        loop.run_forever()
+        """The loop; made when it is first needed."""
+        return self._main.loop
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Runs a hook on the loop to its end, from another thread."""
+        """From any thread but inside the loop: run this to its end."""
+        if not self._main.is_here:
+            import asyncio
+
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+        task = self.loop.create_task(coroutine)
+        try:
+            return self.loop.run_until_complete(task)
+        except BaseException:
+            task.cancel()
+            raise
+
+    def awaited(self, value: Any, attempt: Attempt) -> Any:
+        """What sync user code returned to be awaited: its value. Meanwhile the attempt is interrupted as a task."""
+        return self.run(self._hold(value, attempt))
+
+    async def _hold(self, value: Any, attempt: Attempt) -> Any:
         import asyncio
 
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+        attempt.task = asyncio.current_task()
+        try:
+            if attempt.forced:
+                raise asyncio.CancelledError
+            return await value
+        finally:
+            attempt.task = None
 
     def start(self, attempt: Attempt) -> None:
         """Starts this attempt, on any thread. Attempts that come together wake the loop once."""
-        if threading.get_ident() == self._thread:
+        if self._main.is_here:
             self._start(attempt)
             return
         self._starting.append(attempt)
@@ -118,23 +127,25 @@ class Tasks:
             return await self._serve_web(attempt)
         try:
             args, kwargs = results.arguments(attempt.payload)
-        except DeserializationError as error:
+        except Error as error:
             return results.refused(error)
         like, attempt.payload = results.codec_of(attempt.payload), b""
         try:
-            value = attempt.target.run(*args, **kwargs)
-            if isinstance(attempt.mailbox, Credit):
-                await iterate_async(value, attempt, self._outbox)
-                value = None
-            else:
-                value = await value
+            with ChildrenEndHere():
+                value = attempt.target.run(*args, **kwargs)
+                if isinstance(attempt.mailbox, Credit):
+                    await iterate_async(value, attempt, self._outbox)
+                    value = None
+                else:
+                    value = await value
         except BaseException as error:
             return results.failed(error, like)
         return results.succeeded(value, like)
 
     async def _serve_web(self, attempt: Attempt) -> Result:
         try:
-            await attempt.mailbox.serve()
+            with ChildrenEndHere():
+                await attempt.mailbox.serve()
         except BaseException as error:
             if not attempt.forced:
                 sys.stderr.write(traceback_text(error))

@@ -6,23 +6,29 @@ import contextvars
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING, Any
 
-from inrush.errors import DeserializationError, InputCancellation
+from inrush.errors import Error, InputCancellation
 from inrush.guest import process, results
 from inrush.guest.attempt import Answer, Attempt, current
-from inrush.guest.generators import Credit, iterate
+from inrush.guest.children import ChildrenEndHere
+from inrush.guest.generators import Credit, iterate, iterate_async
 from inrush.guest.inputs import Inputs
 from inrush.guest.interrupt import Interrupter
 from inrush.guest.outbox import Outbox
 from inrush.guest.results import Result
 
+if TYPE_CHECKING:
+    from inrush.guest.tasks import Tasks
+
 
 class Workers:
-    """All worker threads. The main thread is the first, by `work`; others are started when needed, and stay."""
+    """All worker threads. Where there is one slot the main thread is the only one, by `work`; others are started when
+    needed, and stay."""
 
-    def __init__(self, inputs: Inputs, outbox: Outbox, answer: Answer) -> None:
-        self._inputs, self._outbox, self._answer = inputs, outbox, answer
-        self.count = 1
+    def __init__(self, inputs: Inputs, outbox: Outbox, answer: Answer, tasks: Tasks) -> None:
+        self._inputs, self._outbox, self._answer, self._tasks = inputs, outbox, answer, tasks
+        self.count = int(inputs.limit == 1)
 
     def ensure(self, wanted: int) -> None:
         """Starts threads until there are `wanted`."""
@@ -46,38 +52,46 @@ class Workers:
         while inputs.wait():
             while (attempt := inputs.take()) is not None:
                 outbox.promise()  # this one may take long, and the results before it should not wait for it
-                status, payload = _run(attempt, interrupter, outbox)
+                status, payload = self._run(attempt, interrupter)
                 elapsed = time.monotonic() - attempt.started
                 self._answer(attempt, status, payload, elapsed)
                 inputs.finish(attempt, elapsed)
             outbox.flush()
 
+    def _run(self, attempt: Attempt, interrupter: Interrupter) -> Result:
+        try:
+            return contextvars.copy_context().run(self._call, attempt, interrupter)
+        except BaseException as late:  # an interrupt that arrived between the end of user code and `close`
+            interrupter.close()
+            return results.failed(late)
 
-def _run(attempt: Attempt, interrupter: Interrupter, outbox: Outbox) -> Result:
-    try:
-        return contextvars.copy_context().run(_call, attempt, interrupter, outbox)
-    except BaseException as late:  # an interrupt that arrived between the end of user code and `close`
-        interrupter.close()
-        return results.failed(late)
+    def _call(self, attempt: Attempt, interrupter: Interrupter) -> Result:
+        current.set(attempt)
+        try:
+            args, kwargs = results.arguments(attempt.payload)
+        except Error as error:
+            return results.refused(error)
+        like, attempt.payload = results.codec_of(attempt.payload), b""
+        try:
+            interrupter.open(attempt)
+            if attempt.forced:
+                raise InputCancellation
+            with ChildrenEndHere():
+                value = self._value(attempt, interrupter, args, kwargs)
+            interrupter.close()
+        except BaseException as error:
+            interrupter.close()
+            return results.failed(error, like)
+        return results.succeeded(value, like)
 
-
-def _call(attempt: Attempt, interrupter: Interrupter, outbox: Outbox) -> Result:
-    current.set(attempt)
-    try:
-        args, kwargs = results.arguments(attempt.payload)
-    except DeserializationError as error:
-        return results.refused(error)
-    like, attempt.payload = results.codec_of(attempt.payload), b""
-    try:
-        interrupter.open(attempt)
-        if attempt.forced:
-            raise InputCancellation
+    def _value(self, attempt: Attempt, interrupter: Interrupter, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What user code returns. What is async only when it is called, such as a wrapped coroutine function, runs on
+        the loop."""
         value = attempt.target.run(*args, **kwargs)
-        if isinstance(attempt.mailbox, Credit):
-            iterate(value, attempt, interrupter, outbox)
-            value = None
-        interrupter.close()
-    except BaseException as error:
-        interrupter.close()
-        return results.failed(error, like)
-    return results.succeeded(value, like)
+        if not isinstance(attempt.mailbox, Credit):
+            return self._tasks.awaited(value, attempt) if hasattr(type(value), "__await__") else value
+        if hasattr(type(value), "__aiter__"):
+            self._tasks.awaited(iterate_async(value, attempt, self._outbox), attempt)
+        else:
+            iterate(value, attempt, interrupter, self._outbox)
+        return None

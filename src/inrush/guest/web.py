@@ -10,13 +10,17 @@ from typing import Any
 
 from inrush.errors import StartupError
 from inrush.guest.site import App, Message
+from inrush.guest.target import RunAsync, awaited
 
 
-def build(web: dict[str, Any], function: Callable[..., Any]) -> App:
-    """The ASGI app of an endpoint. `function` is the user's: it returns an app, or it is the handler."""
+def build(web: dict[str, Any], function: Callable[..., Any], run_async: RunAsync) -> App:
+    """The ASGI app of an endpoint. `function` is the user's: it returns an app, or something to await for one, or it is
+    the handler."""
     if web["kind"] == "fastapi":
         return fastapi(function, web.get("method") or "GET", bool(web.get("docs")))
     app = function()
+    if hasattr(type(app), "__await__"):
+        app = run_async(awaited(app))
     if not callable(app):
         raise StartupError(f"{function.__qualname__} returned {app!r}, which is no app: return the ASGI or WSGI app")
     return wsgi(app) if web["kind"] == "wsgi" else app

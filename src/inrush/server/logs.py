@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import msgspec
 
+from inrush.lines import is_drawing
+
 log = logging.getLogger(__name__)
 
 RING_LINES = 5000
@@ -120,15 +122,19 @@ class _AppLog:
         self._timer: asyncio.TimerHandle | None = None
 
     def write(self, line: Line) -> None:
+        if not is_drawing(line.text):
+            self._keep(line)
+        for follower, lost in self._followers.items():
+            self._followers[follower] = _tell(follower, line, lost)
+            if not lost and self._followers[follower]:
+                self._catch_up_soon()
+
+    def _keep(self, line: Line) -> None:
         self._ring.append(line)
         self._ring_bytes += len(line.text)
         while len(self._ring) > RING_LINES or self._ring_bytes > RING_BYTES:
             self._ring_bytes -= len(self._ring.popleft().text)
             self._dropped = True
-        for follower, lost in self._followers.items():
-            self._followers[follower] = _tell(follower, line, lost)
-            if not lost and self._followers[follower]:
-                self._catch_up_soon()
         entry = _encode(line) + b"\n"
         self._buffer.append(entry)
         self._buffered += len(entry)

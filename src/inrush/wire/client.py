@@ -36,10 +36,11 @@ class Hello(Message, frozen=True):
 
 class Welcome(Message, frozen=True):
     """The server accepts the client. `boot` changes with each start of the server; a client that sees a new one resumes
-    its calls."""
+    its calls. `python` is the minor version of the server's Python, and so of `Image.host()`."""
 
     boot: str
     version: str = ""
+    python: str = ""
 
 
 class Rejected(Message, frozen=True):

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
+from inrush.lines import drawing, settled
 from inrush.wire import ContainerLog
 
 BURST_BYTES = 8 * 1024 * 1024
@@ -137,7 +138,9 @@ class PipeReader(asyncio.Protocol):
     def _cut(self, text: str) -> None:
         whole, newline, self._partial = (self._partial + text).rpartition("\n")
         if newline:
-            self._take(whole + newline)
+            self._take(settled(whole) + newline)
+        if len(self._partial) > MAX_LINE_BYTES:
+            self._partial = drawing(self._partial) or self._partial
         if len(self._partial) > MAX_LINE_BYTES:
             self._take(self._partial + "\n")
             self._partial = ""
@@ -145,7 +148,7 @@ class PipeReader(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._cut(self._decode(b"", True))
         if self._partial:
-            self._take(self._partial + "\n")
+            self._take(settled(self._partial) + "\n")
         if not self.closed.done():
             self.closed.set_result(None)
 

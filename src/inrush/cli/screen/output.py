@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from inrush.cli.screen import screen
 from inrush.client._output import use
+from inrush.lines import is_drawing
 from inrush.shown import visible, visible_lines
 from inrush.wire import Log, Progress, State
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
 _TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _WAITS_SHOWN = 5
+_BARS_SHOWN = 5
 _LINE_CHARACTERS = 200
 
 
@@ -61,7 +63,7 @@ class Plain:
         self._pending: set[str] = set()
 
     def log(self, line: Log) -> None:
-        if _is_programs(line):
+        if _is_programs(line) and not is_drawing(line.text):
             for text in visible_lines(line.text):
                 screen.say(f"{line.container} {text}", err=line.stream != "stdout")
 
@@ -100,6 +102,8 @@ class Live:
         self._lock = threading.RLock()
         self._steps: dict[int, str] = {}
         self._lines: dict[int, str] = {}
+        self._bars: dict[str, str] = {}
+        """Progress bars that containers draw."""
         self._containers: dict[str, str] = {}
         self._waiting: dict[str, str] = {}
         self._live = RichLive(console=self._console, get_renderable=self._draw, transient=True, refresh_per_second=10)
@@ -107,7 +111,14 @@ class Live:
     def log(self, line: Log) -> None:
         from rich.text import Text
 
-        if _is_programs(line):
+        if not _is_programs(line):
+            return
+        with self._lock:
+            self._bars.pop(line.container, None)
+            if is_drawing(line.text):
+                self._bars[line.container] = visible(line.text)[:_LINE_CHARACTERS]
+            self._refresh()
+        if not is_drawing(line.text):
             colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
             for shown in map(screen.drawn, visible_lines(line.text)):
                 shown.stylize_before("dim" if line.stream != "stdout" else "")
@@ -127,6 +138,8 @@ class Live:
         with self._lock:
             if told.kind == "container":
                 self._containers.pop(told.subject, None)
+                if told.state == "ended":
+                    self._bars.pop(told.subject, None)
                 if told.state != "ended":
                     self._containers[told.subject] = told.state
             else:
@@ -149,7 +162,12 @@ class Live:
             self._console.print(Text.assemble(("built ", "green"), screen.drawn(step)))
 
     def _refresh(self) -> None:
-        busy = bool(self._steps or self._waiting or any(state == "starting" for state in self._containers.values()))
+        busy = bool(
+            self._steps
+            or self._waiting
+            or self._bars
+            or any(state == "starting" for state in self._containers.values())
+        )
         if busy and not self._live.is_started:
             self._live.start()
         elif not busy and self._live.is_started:
@@ -163,7 +181,8 @@ class Live:
         turning = _TURNING[int(time.monotonic() * 10) % len(_TURNING)]
         texts = list(self._steps.values())
         steps = [Text.assemble(turning, (" building ", "bold"), screen.drawn(text)) for text in texts]
-        lines = [_one_line(f"  {line}") for line in list(self._lines.values())]
+        bars = list(self._bars.values())[:_BARS_SHOWN]
+        lines = [_one_line(f"  {line}") for line in (*list(self._lines.values()), *bars)]
         waits = [
             Text.assemble(turning, (" waiting ", "bold yellow"), screen.drawn(f"{function}: {why}"))
             for function, why in list(self._waiting.items())[:_WAITS_SHOWN]

@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from inrush.errors import Error, InvalidError
+from inrush.lines import is_drawing
 from inrush.server.api import schema
 from inrush.server.api.route import Route, number, who
 from inrush.server.apps.functions import Function
@@ -152,7 +153,7 @@ class QueueFollower:
         return self.lines.qsize() < PENDING_LINES - 1 and self._characters < PENDING_CHARACTERS
 
     def line(self, line: Line) -> None:
-        if not self._container or line.container == self._container:
+        if not is_drawing(line.text) and self._container in ("", line.container):
             self._characters += len(line.text)
             self.lines.put_nowait(line)
 

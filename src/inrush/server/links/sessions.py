@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from inrush import wire
+from inrush import by_value, wire
 from inrush.errors import (
     AuthError,
     Error,
@@ -124,7 +124,7 @@ class Sessions:
             session.unfollow_all()
             session.link.close()
         session.link = link
-        session.send(wire.Welcome(self._boot, self._version))
+        session.send(wire.Welcome(self._boot, self._version, by_value.MINOR))
         return session
 
     def _admit(self, link: Link, hello: wire.Hello, known: Session | None) -> Session:
