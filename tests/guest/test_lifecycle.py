@@ -211,3 +211,15 @@ def test_a_frame_that_cannot_be_understood_ends_the_guest_with_a_reason(guest: G
     guest.send({"t": "run", "c": "ca-1"})
     assert guest.wait() == 2
     assert "run with other fields" in guest.leftovers()
+
+
+def test_signals_that_the_server_ignores_are_not_ignored_in_containers(tmp_path: Path) -> None:
+    ignoring = ("sh", "-c", 'trap "" HUP QUIT; exec "$@"', "sh")
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        guest = tuned(tmp_path, "", *ignoring)
+        try:
+            guest.load("import os, time\ndef f(n):\n    os.kill(os.getpid(), n)\n    time.sleep(60)\n")
+            guest.run("ca-1", arguments(int(number)))
+            assert guest.wait() == -number
+        finally:
+            guest.close()

@@ -16,17 +16,20 @@ from typing import NoReturn
 from inrush.guest import process
 from inrush.guest.tracebacks import traceback_text
 
+_forks = 0
+"""How many forks lie between this process and the interpreter's start."""
+
 
 class ChildrenEndHere:
     """`with ChildrenEndHere(): …` surrounds user code: only the process that came in goes on behind it."""
 
-    __slots__ = ("_pid",)
+    __slots__ = ("_forks",)
 
     def __enter__(self) -> None:
-        self._pid = os.getpid()
+        self._forks = _forks
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if os.getpid() != self._pid:
+        if self._forks != _forks:
             end(error)
 
 
@@ -47,3 +50,11 @@ def end(error: BaseException | None) -> NoReturn:
         with contextlib.suppress(BaseException):
             finish()
     process.leave(code & 0xFF)
+
+
+def _count() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count)

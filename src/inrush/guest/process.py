@@ -18,6 +18,9 @@ TERM_GRACE_S = 30.0
 
 TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT})
 
+INHERITED = (signal.SIGHUP, signal.SIGQUIT)
+"""Signals that a shell may have had the server ignore; user code gets them as in any process."""
+
 FAILED, AGENT_GONE, STUCK, BROKEN = 1, 2, 3, 4
 """Exit codes of a guest that failed to load, lost its agent, had an input that did not end, or has a defect itself."""
 
@@ -35,6 +38,9 @@ class Process:
         self._output = output
         self._on_term = on_term
         self._in_child = False
+        for number in INHERITED:
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         for number in TERMINATING:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(channel.wake_fd, warn_on_full_buffer=False)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from inrush.guest.tasks import Tasks
 
 
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
+"""Types of most results, which nobody awaits; to look for an attribute that is not there takes longer than this."""
+
+
 class Workers:
     """All worker threads. Where there is one slot the main thread is the only one, by `work`; others are started when
     needed, and stay."""
@@ -89,7 +93,8 @@ class Workers:
         the loop."""
         value = attempt.target.run(*args, **kwargs)
         if not isinstance(attempt.mailbox, Credit):
-            return self._tasks.awaited(value, attempt) if hasattr(type(value), "__await__") else value
+            plain = type(value) in _PLAIN or not hasattr(type(value), "__await__")
+            return value if plain else self._tasks.awaited(value, attempt)
         if hasattr(type(value), "__aiter__"):
             self._tasks.awaited(iterate_async(value, attempt, self._outbox), attempt)
         else:
