@@ -143,10 +143,10 @@ async def test_sources_are_nothing_for_containers(server: Server, client: Client
 def test_an_app_is_refused_while_there_is_room_for_others() -> None:
     shares = Shares(100, "things")
     shares.take("hostile", 50)
-    with pytest.raises(Exception, match="take answers"):
+    with pytest.raises(Exception, match="wait for answers"):
         shares.take("hostile", 1)
     shares.take("honest", 50)
-    with pytest.raises(Exception, match="take answers"):
+    with pytest.raises(Exception, match="wait for answers"):
         shares.take("another", 1)
     shares.give("hostile", 50)
     shares.take("another", 50)

@@ -81,7 +81,7 @@ def test_one_over_the_limit_is_refused(blobs: Blobs) -> None:
 
 @pytest.mark.parametrize("id", ["", "sha256-" + "0" * 64, "bl-../../token", "bl-" + "0" * 31])
 def test_an_id_is_a_random_one(blobs: Blobs, id: str) -> None:
-    with pytest.raises(InvalidError, match="no id"):
+    with pytest.raises(InvalidError, match="not a random id"):
         blobs.adopt(made(b"x"), id)
 
 

@@ -194,7 +194,7 @@ class ControlPlane:
                     self.nodes.give_up(effect.container)
 
     def variables(self, function: Function) -> tuple[tuple[str, str], ...]:
-        """A function's variables, with its secrets opened. Raises `NotFoundError` where one is gone."""
+        """A function's variables, with the values of its secrets. Raises `NotFoundError` if a secret was deleted."""
         spec = function.spec
         return tuple({**self.secrets.values(spec.secrets, function.environment), **dict(spec.env)}.items())
 
@@ -229,14 +229,14 @@ class ControlPlane:
         await self.apps.client_gone(client)
 
     def _session(self, client: str, principal: Principal, environment: str) -> Session:
-        """That of a client outside."""
+        """Makes the session of a client outside of containers."""
         if principal.environment:
             return BoundSession(client, principal, environment, possession=self.possession)
         return Session(client, principal, environment)
 
     async def delete_environment(self, name: str) -> None:
-        """An environment goes, with its apps, Dicts, secrets, tokens and calls. Raises `NotFoundError`,
-        `InvalidError`."""
+        """Deletes an environment with its apps, Dicts, secrets, tokens and calls. Raises `NotFoundError`, and
+        `InvalidError` for `main`."""
         check_deletable(name, self.environments)
         self.environments.close(name)
         await self.tokens.revoke_all(name)

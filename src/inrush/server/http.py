@@ -1,4 +1,4 @@
-"""The one HTTP port: the API, the link of clients elsewhere, and the gateway."""
+"""The HTTP port: it serves the API, the link of clients on other machines, and the gateway."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ class Site:
         ]
         document = openapi.describe(self._routes, server.version)
         self._described = msgspec.json.encode(document), openapi.page(document)
-        """Made once: whoever asks for it has shown no token."""
+        """The API's description as JSON and as a page. It is made once, since everybody may ask for it without a
+        token."""
         self._under_way: dict[str, set[asyncio.Task[Any]]] = {}
-        """Requests to the API, by the id of their principal."""
+        """Requests to the API in progress, by the id of their principal."""
         server.tokens.ended.append(self._cut_off)
         self._api = Router([
             Mount(
@@ -97,10 +98,10 @@ class Site:
             check_origin(scope)
             await self._open(scope, receive, send)
         else:
-            raise NotFoundError("there is nothing here")
+            raise NotFoundError("nothing is served at this address; /api/docs describes the API")
 
     async def _ask(self, principal: Principal, scope: Any, receive: Any, send: Any) -> None:
-        """A request to the API, which ends when its token does."""
+        """Serves a request to the API. It is cancelled when its token is revoked."""
         if not principal.expires and principal is OWNER:
             await self._api(scope, receive, send)
             return
@@ -171,13 +172,13 @@ class Http(uvicorn.Server):
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a line of uvicorn's tells of an exception. All others are of callers who broke off, which they may do as
-    often as they like."""
+    """Whether a line of uvicorn reports an exception. All other lines are about callers that broke off, who must not be
+    able to fill the log."""
     return record.exc_info is not None
 
 
 def _fastest() -> type[asyncio.Protocol]:
-    """Httptools' protocol where that is installed, else h11's."""
+    """The protocol of httptools if that is installed, else that of h11."""
     try:
         from inrush.server.port.with_httptools import HttpTools
     except ImportError:  # an optional part of uvicorn
@@ -186,7 +187,7 @@ def _fastest() -> type[asyncio.Protocol]:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `InvalidError` where the address cannot be used."""
+    """Makes a listening socket. Raises `InvalidError` if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -4,8 +4,8 @@ Everything that the server learns becomes an event in the inbox. A *turn* takes 
 core once an event; the effects are applied at once and in order, and only queue (`writes` says when links write, rows
 go to the writer thread). So a warm call crosses the server within one turn, without a task, a lock or a disk.
 
-Whoever posts a batch says `hold` before and `turn` after it; otherwise the next turn of the event loop does. Every
-event goes into the journal before it is stepped.
+A caller that posts a batch calls `hold` before it and `turn` after it; events posted otherwise are stepped in the next
+turn of the event loop. Every event is written to the journal before it is stepped.
 """
 
 from __future__ import annotations

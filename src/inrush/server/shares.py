@@ -1,7 +1,7 @@
-"""Room in the server's memory that apps share: how much of one thing the containers of each app have it hold.
+"""Shares of the server's memory: how much of one thing it holds for the containers of each app.
 
-All of them together have a limit, and one app may have half of it. So a hostile app is refused while there is room for
-the others.
+All apps together have a limit, and one app may use half of it, so a hostile app is refused while there is room for the
+others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SHARE_OF_ONE_APP = 2
 
 
 class Shares:
-    """Of one thing; `what` names it in what is said to those who are refused."""
+    """The shares of one thing; `what` names it, with its unit, in refusals."""
 
     def __init__(self, limit: int, what: str) -> None:
         self._limit, self._what = limit, what
@@ -22,23 +22,23 @@ class Shares:
         self._held: Counter[str] = Counter()
 
     def check(self, app: str) -> None:
-        """Raises `ResourceExhaustedError` when the app has all that it may have."""
+        """Raises `ResourceExhaustedError` if the app has its full share."""
         if self._total > self._limit or self._held[app] > self._limit // SHARE_OF_ONE_APP:
             raise self._refusal(app)
 
     def take(self, app: str, size: int) -> None:
-        """Counts so much as the app's. Raises `ResourceExhaustedError`, and counts nothing, where that is too much."""
+        """Adds to an app's use. Raises `ResourceExhaustedError`, and adds nothing, if that exceeds its share."""
         if self._total + size > self._limit or self._held[app] + size > self._limit // SHARE_OF_ONE_APP:
             raise self._refusal(app)
         self.add(app, size)
 
     def add(self, app: str, size: int) -> None:
-        """The same for what is there already."""
+        """Adds to an app's use without a check, for what exists already."""
         self._total += size
         self._held[app] += size
 
     def give(self, app: str, size: int) -> None:
-        """So much of it is not held any more."""
+        """Subtracts from an app's use what is freed."""
         self._total -= size
         self._held[app] -= size
         if self._held[app] <= 0:
@@ -46,6 +46,6 @@ class Shares:
 
     def _refusal(self, app: str) -> ResourceExhaustedError:
         return ResourceExhaustedError(
-            f"containers of this app have the server hold {self._held[app]:,} of {self._limit // SHARE_OF_ONE_APP:,} "
-            f"bytes that they may, of {self._what}; take answers before asking for more"
+            f"containers of this app have {self._held[app]:,} {self._what} on the server, and may have "
+            f"{self._limit // SHARE_OF_ONE_APP:,}; wait for answers before asking for more"
         )

@@ -1,2 +1,2 @@
-"""The management API: JSON over HTTP below `/api/v1`, described at `/api/openapi.json` and, for people, at
-`/api/docs`."""
+"""The management API: JSON over HTTP below `/api/v1`. `/api/openapi.json` describes it, and `/api/docs` shows that to
+people."""

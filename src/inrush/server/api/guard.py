@@ -1,4 +1,4 @@
-"""Who may speak with the API: whoever holds a token, and no web page of another origin, whatever its token."""
+"""The checks before a request to the API: it needs a token, and must not come from a web page of another origin."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _HOW = "send `Authorization: Bearer TOKEN`; `inrush token create` makes one, the
 
 
 class Guard:
-    """The checks of one server."""
+    """Checks the requests to one server."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
 
     def check(self, scope: Any) -> Principal:
-        """Who asks. Raises `AuthError` or `PermissionDeniedError`."""
+        """Returns the principal of a request. Raises `AuthError` or `PermissionDeniedError`."""
         check_origin(scope)
         return self.check_token(scope)
 
     def check_token(self, scope: Any) -> Principal:
-        """Whose token it is. Raises `AuthError`."""
+        """Returns the principal of a request's token. Raises `AuthError`."""
         scheme, _, token = header(scope, b"authorization").partition(" ")
         if scheme.lower() != "bearer":
             raise AuthError(f"the token is missing; {_HOW}")

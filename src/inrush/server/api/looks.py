@@ -1,4 +1,4 @@
-"""Routes that look, and the few that act: apps, functions, containers, nodes, pools, the server."""
+"""Routes about apps, functions, containers, nodes, pools and the server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Looks:
         self._server = server
 
     def routes(self) -> list[Route]:
-        """All of them."""
+        """All routes of this file."""
         shown = (("app", "Only those of this app (id or name)"), ("all", "1: also those that ended lately"))
         return [
             Route("GET", "/status", "read", "The server, and what it has to do", schema.Status, self.status),
@@ -85,7 +85,7 @@ class Looks:
         return self._server.environments.scope(who(request), request.query_params.get("environment", ""))
 
     async def status(self, request: Request) -> schema.Status:
-        """Counts are of what the token reaches."""
+        """Answers `/status`; it counts only what the token reaches."""
         server, principal = self._server, who(request)
         functions = [f for f in server.functions.all() if principal.reaches(f.environment)]
         return schema.Status(

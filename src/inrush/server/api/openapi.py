@@ -1,4 +1,5 @@
-"""The API's description, made from its routes and structs, and a page that shows it without anything from elsewhere."""
+"""The OpenAPI description of the API, made from its routes and structs, and a page that shows it without any external
+resource."""
 
 from __future__ import annotations
 
@@ -84,7 +85,7 @@ def _reference(kind: Any) -> dict[str, Any]:
 
 
 def page(document: dict[str, Any]) -> str:
-    """The description as a page for people."""
+    """The description as an HTML page."""
     parts = [_HEAD]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

@@ -1,4 +1,4 @@
-"""A route of the API as a value: from it comes what serves it, and what describes it."""
+"""A route of the API as a value, from which its handler and its description are made."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 PRINCIPAL = "inrush.principal"
-"""Where the guard puts who asks, in the scope of a request."""
+"""The key of the principal in the ASGI scope of a request."""
 
 STATUSES: tuple[tuple[type[Error], int], ...] = (
     (NotFoundError, 404),
@@ -47,9 +47,9 @@ STATUSES: tuple[tuple[type[Error], int], ...] = (
 
 
 class Route(NamedTuple):
-    """One operation, for those who have the `right`. `handle` gets the request and, with `takes`, its decoded body; it
-    returns what `gives` says, or a whole `Response` (streams). `query` names parameters, each with what it means;
-    every route takes `environment` beside them."""
+    """One operation, which needs the `right`. `handle` gets the request and, with `takes`, its decoded body; it returns
+    a value of the type `gives`, or a whole `Response` (streams). `query` lists parameters with their descriptions;
+    every route also takes `environment`."""
 
     method: str
     path: str
@@ -61,12 +61,12 @@ class Route(NamedTuple):
     query: tuple[tuple[str, str], ...] = ()
     streams: bool = False
     slashes: bool = False
-    """The name in its path may hold slashes."""
+    """Whether the `{name}` in its path may contain slashes."""
     everywhere: bool = False
-    """It concerns all environments: a token for one of them does not do."""
+    """Whether it concerns all environments, so that a token for one of them is not enough."""
 
     def serve(self, audit: Audit) -> StarletteRoute:
-        """The route as Starlette has it."""
+        """The route for Starlette."""
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -78,7 +78,7 @@ class Route(NamedTuple):
             except Exception:
                 id = f"rq-{secrets.token_hex(16)}"
                 log.exception("a defect: request %s, %s %s, failed", id, self.method, self.path)
-                return problem(InternalError(f"it failed by a defect of ours; server.log tells more of request {id}"))
+                return problem(InternalError(f"the request failed by a defect of inrush; see {id} in server.log"))
             return result if isinstance(result, Response) else json(result)
 
         path = self.path.replace("{name}", "{name:path}") if self.slashes else self.path
@@ -86,18 +86,18 @@ class Route(NamedTuple):
 
 
 def who(connection: HTTPConnection) -> Principal:
-    """Who asks, as the guard found out."""
+    """The principal of a request, as the guard has found it."""
     principal: Principal = connection.scope[PRINCIPAL]
     return principal
 
 
 def json(value: Any, status: int = 200) -> Response:
-    """A struct, or structs, as a response."""
+    """A response with a struct, or a list of structs, as JSON."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 def problem(error: Error) -> Response:
-    """An error as a response."""
+    """A response with an error."""
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
     response = json(Problem(code=type(error).__name__, message=str(error)), status)
     if status == 429:
@@ -110,7 +110,7 @@ async def _body(request: Request, takes: Any) -> Any:
     async for piece in request.stream():
         data += piece
         if len(data) > MAX_BODY_BYTES:
-            raise InvalidError(f"the body is longer than {MAX_BODY_BYTES >> 10} KiB")
+            raise InvalidError(f"the body is over the limit of {MAX_BODY_BYTES >> 10} KiB")
     try:
         return msgspec.json.decode(data, type=takes)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -118,7 +118,7 @@ async def _body(request: Request, takes: Any) -> Any:
 
 
 def number(request: Request, name: str, default: int) -> int:
-    """A whole number of the query. Raises `InvalidError`."""
+    """A whole number of the query; `default` if it is not given. Raises `InvalidError`."""
     text = request.query_params.get(name, "")
     try:
         return int(text) if text else default

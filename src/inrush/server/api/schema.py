@@ -1,5 +1,5 @@
-"""What the API takes and gives, as structs: the JSON on the wire and the OpenAPI page both come from them. Times are
-seconds since the epoch; 0 where something has not happened.
+"""The structs that the API takes and returns. The JSON on the wire and the OpenAPI description are both made from them.
+Times are in seconds since the epoch, and 0 for what has not happened.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import msgspec
 
 
 class Body(msgspec.Struct, kw_only=True):
-    """Base of all."""
+    """The base of all structs of the API."""
 
 
 class Problem(Body):
-    """Every answer with a status from 400 on. `code` is a class name of `inrush.errors`."""
+    """The body of every answer with a status from 400 on. `code` names a class of `inrush.errors`."""
 
     code: str
     message: str
 
 
 class Status(Body):
-    """The server and what it has to do."""
+    """The server, and its load."""
 
     version: str
     pid: int
@@ -39,8 +39,8 @@ class Status(Body):
 
 
 class App(Body):
-    """An app. `state` is `deployed`, `running` (ephemeral), `detached` or `stopped`. `urls` are its endpoints by
-    path, for programs; `pages` the same by host name, for browsers."""
+    """An app. `state` is `deployed`, `running` (ephemeral), `detached` or `stopped`. `urls` are its endpoints' URLs by
+    path, for programs; `pages` are their URLs by host name, for browsers."""
 
     name: str
     id: str
@@ -75,8 +75,8 @@ class AppDetail(App):
 
 
 class Container(Body):
-    """A container. `state` is `starting`, `ready`, `stopping` or `ended`; `how` the tier of its start, `phases_ms`
-    its parts."""
+    """A container. `state` is `starting`, `ready`, `stopping` or `ended`; `how` is the tier of its start, and
+    `phases_ms` are the parts of the start in order."""
 
     id: str
     environment: str
@@ -109,7 +109,7 @@ class LogLine(Body):
 
 
 class Secret(Body):
-    """A named secret; values are never given."""
+    """A named secret, without its values."""
 
     name: str
     id: str
@@ -120,7 +120,7 @@ class Secret(Body):
 
 
 class NewSecret(Body):
-    """A secret to create, or to replace with `overwrite`."""
+    """A secret to create, or with `overwrite` to replace."""
 
     name: str
     values: dict[str, str]
@@ -128,13 +128,13 @@ class NewSecret(Body):
 
 
 class Why(Body):
-    """Sentences about a function: what was decided, what waits, and what starts cost."""
+    """Sentences about a function: what scaling decided, what its calls wait for, and how long starts took."""
 
     lines: list[str]
 
 
 class Scale(Body):
-    """A live override of a function's scale policy, until its next deploy; what is left out stays."""
+    """An override of a function's scale policy until its next deploy. Fields that are left out stay as they are."""
 
     min_containers: int | None = None
     max_containers: int | None = None
@@ -143,7 +143,7 @@ class Scale(Body):
 
 
 class Gpu(Body):
-    """A device of a node; a declared one has no card behind it."""
+    """A GPU of a node. A declared one stands for a card that does not exist."""
 
     type: str
     index: int
@@ -164,10 +164,10 @@ class Node(Body):
 
 
 class Pool(Body):
-    """Nodes of one kind, cloud, region and price. `kind` is `declared` or `simulated`. Of its nodes `nodes` are there,
-    up to `nodes_max` may be, and `coming` are on their way, the first for `coming_s` seconds of about `node_s`.
-    `blocked` says why none can be ordered now, `blocked_s` for how long; an empty node is kept for `keep_s`. `told` is
-    what was ordered, refused and given back last."""
+    """A pool: nodes of one kind, cloud, region and price. `kind` is `declared` or `simulated`. It has `nodes` nodes,
+    and may have `nodes_max`. `coming` are ordered, the first for `coming_s` seconds of about `node_s`. `blocked` says
+    why none can be ordered now, and `blocked_s` for how long. An empty node is kept for `keep_s`. `told` lists the
+    latest orders, refusals and returns."""
 
     name: str
     kind: str
@@ -201,8 +201,8 @@ class Dict(Body):
 
 
 class Shown(Body):
-    """A value, read without executing it: `text` is JSON. Where it is empty the value is not plain data, and `type`
-    names what it is, as far as that is known."""
+    """A value that was read without executing it. `text` is JSON, or empty if the value is not plain data; `type` then
+    names its type, if that is known."""
 
     text: str
     type: str
@@ -225,13 +225,13 @@ class Environment(Body):
 
 
 class NewEnvironment(Body):
-    """To make one: up to 32 lower-case letters, digits and single dashes."""
+    """An environment to make. Its name has up to 32 lower-case letters, digits and single dashes."""
 
     name: str
 
 
 class Token(Body):
-    """A token. An empty `environment` stands for all; `expires` is 0 for one that does not."""
+    """A token. An empty `environment` means all; `expires` 0 means never."""
 
     id: str
     name: str
@@ -242,8 +242,8 @@ class Token(Body):
 
 
 class NewToken(Body):
-    """To make one. `rights`: one or more of `admin`, `deploy`, `call`, `read`. An empty `environment` stands for all;
-    `lasts_s` 0: it does not expire."""
+    """A token to make. `rights` are one or more of `admin`, `deploy`, `call`, `read`. An empty `environment` means all;
+    `lasts_s` 0 means that it does not expire."""
 
     name: str
     rights: list[str]
@@ -252,14 +252,14 @@ class NewToken(Body):
 
 
 class CreatedToken(Token):
-    """A new token, with what is to be sent as `Authorization: Bearer`; it is told this once."""
+    """A new token. `token` is the text to send as `Authorization: Bearer`; it is shown only this once."""
 
     token: str
 
 
 class Act(Body):
-    """An entry of the audit log: who (with the id of the token, or `owner`) did what, where, to what; or was refused
-    it, so many times."""
+    """An entry of the audit log: `who` did `what` in an `environment`, to what it is `about`, or was refused that
+    `times` times. `token` is the id of the token, or `owner`."""
 
     time: float
     who: str
@@ -271,20 +271,20 @@ class Act(Body):
 
 
 class Done(Body):
-    """Something was done that has no other answer."""
+    """The answer of operations that have no other result."""
 
     done: bool = True
 
 
 class Journal(Body):
-    """What the scheduler was told lately, for `inrush sim replay`: references, no payloads and no secrets' values."""
+    """The latest events of the scheduler, for `inrush sim replay`. It has no payloads, and no values of secrets."""
 
     file: bytes
 
 
 class Command(Body):
-    """First text message of an exec or shell WebSocket. For a shell, an empty `argv` is `/bin/bash` or what the
-    image has."""
+    """The first text message of an exec or shell WebSocket. An empty `argv` means `bash`, or `sh` if the image has no
+    `bash`."""
 
     argv: list[str] = []
     tty: bool = False
@@ -293,7 +293,7 @@ class Command(Body):
 
 
 class Resize(Body):
-    """A later text message: the terminal has another size; `close`: no more input."""
+    """A later text message: it sets the size of the terminal, or with `close` ends the input."""
 
     rows: int = 0
     columns: int = 0
@@ -301,7 +301,7 @@ class Resize(Body):
 
 
 class Exit(Body):
-    """Last text message of an exec or shell WebSocket."""
+    """The last text message of an exec or shell WebSocket."""
 
     code: int
     error: str = ""

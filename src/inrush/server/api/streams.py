@@ -1,8 +1,8 @@
 """Routes that stream: logs as lines of JSON, and commands over WebSockets.
 
-A command's WebSocket: the client's first text message is a `Command`; then binary messages are its standard input and
-text messages are `Resize`s. The server sends output as binary messages (standard output and error in the order they
-came) and at the end one text message, an `Exit`, and closes.
+On the WebSocket of a command, the client's first text message is a `Command`; after it, binary messages are standard
+input and text messages are `Resize`s. The server sends output as binary messages (standard output and error in the
+order in which they came), at the end one text message, an `Exit`, and closes.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from inrush.server.trust.principal import Right, Scope
 
 PENDING_LINES = 1000
 PENDING_CHARACTERS = 1024 * 1024
-"""What waits for one who follows logs; beyond either, lines are left out, and it is told how many."""
+"""The most lines, and characters, that wait for a follower of logs. Above either, lines are left out, and the follower
+is told how many."""
 SOCKETS_NEED: Final[Right] = "deploy"
-"""Whoever deploys could run the command in a function as well."""
+"""The right that commands need: a principal with it could also deploy a function that runs the command."""
 _SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v sh)")
 _decode_command = msgspec.json.Decoder(schema.Command).decode
 _decode_resize = msgspec.json.Decoder(schema.Resize).decode
@@ -43,7 +44,7 @@ class Streams:
         self._server = server
 
     def routes(self) -> list[Route]:
-        """Those of plain HTTP."""
+        """All routes of this file that are plain HTTP."""
         query = (("backlog", "Last lines to begin with (100)"), ("follow", "1: go on as lines come"))
         return [
             Route(
@@ -91,7 +92,7 @@ class Streams:
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def exec(self, socket: WebSocket) -> None:
-        """`/containers/{id}/exec`"""
+        """Serves `/containers/{id}/exec`: runs a command in a running container."""
         await self._run(socket, lambda c: self._enter(socket, c))
 
     def _enter(self, socket: WebSocket, command: schema.Command) -> Exec:
@@ -104,7 +105,7 @@ class Streams:
         self._server.audit.note(who(socket), what, function.environment, f"{function.app_name} {about}")
 
     async def shell(self, socket: WebSocket) -> None:
-        """`/shell?function=ID` or `?app=…&name=…`: in a fresh container of that function."""
+        """Serves `/shell?function=ID` or `?app=…&name=…`: runs a command in a new container of that function."""
         await self._run(socket, lambda c: self._fresh(socket, c))
 
     def _fresh(self, socket: WebSocket, command: schema.Command) -> Exec:
@@ -142,7 +143,7 @@ class Streams:
 
 
 class QueueFollower:
-    """Lines for one HTTP response."""
+    """The queue of log lines for one HTTP response."""
 
     def __init__(self, container: str) -> None:
         self._container = container
@@ -158,7 +159,7 @@ class QueueFollower:
             self.lines.put_nowait(line)
 
     async def next(self) -> Line:
-        """The oldest that was not taken yet."""
+        """Waits for the next line, and takes it."""
         line = await self.lines.get()
         self._characters -= len(line.text)
         return line

@@ -1,4 +1,5 @@
-"""Routes of secrets and Dicts. Values of secrets are never told, and what Dicts hold is read without being executed."""
+"""Routes about Secrets and Dicts. Values of Secrets are never returned, and values of Dicts are read without executing
+them."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from inrush.server.control import ControlPlane
 from inrush.server.things.pickles import MAX_READ_BYTES, shown, shown_payload
 
 MAX_ITEMS = 1000
-"""Of a Dict, told at once."""
+"""The most items of a Dict in one answer."""
 DEFAULT_ITEMS = 20
 
 
@@ -26,7 +27,7 @@ class Things:
         self._server = server
 
     def routes(self) -> list[Route]:
-        """All of them."""
+        """All routes of this file."""
         items = (
             ("limit", f"At most so many ({DEFAULT_ITEMS})"),
             ("key", "Only this key: its pickle (protocol 5, without memo), in base64url"),
@@ -99,6 +100,6 @@ def _decoded(text: str) -> bytes:
 
 
 def _item(key: bytes, head: bytes, size: int) -> schema.DictItem:
-    """`head` is all of the value unless that is too large to be read."""
+    """An item of a Dict. `head` is the whole value, unless it is too large to be shown."""
     value = shown_payload(head)._replace(bytes=size)
     return schema.DictItem(key=schema.Shown(**shown(key)._asdict()), value=schema.Shown(**value._asdict()))

@@ -1,4 +1,4 @@
-"""Routes of environments, tokens and the audit log."""
+"""Routes about environments, tokens and the audit log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Trust:
         self._server = server
 
     def routes(self) -> list[Route]:
-        """All of them."""
+        """All routes of this file."""
         force = (("force", "1: also one with apps that run or are deployed"),)
         acts = (("limit", f"Last acts that are told ({DEFAULT_ACTS})"), ("refused", "1: who was refused what, instead"))
         return [

@@ -1,9 +1,9 @@
-"""Apps: started, deployed anew, stopped.
+"""Starts, deploys and stops apps.
 
-An ephemeral app ends with the session of the client that started it, unless it is detached. A deployed one stays, and
-each deploy is a new version that replaces the old one whole: rows are committed first, then the core learns of it.
-Deploys of one name are done one after the other. A function whose containers the new version leaves good keeps its id,
-and with it its warm containers.
+An ephemeral app ends with the session of the client that started it, unless it is detached. A deployed app stays. Each
+deploy is a new version that replaces the old one as a whole: its rows are committed first, and then the core is told.
+Deploys of one name happen one after the other. A function whose containers can serve the new version keeps its id, and
+so its warm containers.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ MAX_FUNCTIONS = 1000
 KEPT_ENDED = 100
 KEPT_VERSIONS = 20
 KEPT_WORDS = 50
-"""Functions of an ended app for which it is kept why they had the containers they had."""
+"""For so many functions of an ended app, the answer of `inrush why` is kept."""
 LOGS_LINGER_S = 60.0
-"""Containers of an ended app may print for as long as their exit hooks take."""
+"""How long the log of an ended app stays open for its containers' exit hooks."""
 
 MAX_APP_NAME_CHARACTERS = 128
 
@@ -49,7 +49,7 @@ _decode_spec = msgspec.msgpack.Decoder(wire.AppSpec).decode
 
 
 class Apps:
-    """All apps. `can_ever` says why no node could run a function, or nothing."""
+    """All apps. `can_ever` returns why no node could ever run a function, or an empty string."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class Apps:
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def running(self) -> list[App]:
-        """Apps that have not ended."""
+        """The apps that have not ended."""
         return list(self._apps.values())
 
     def ended(self) -> list[App]:
-        """Those that ended lately."""
+        """The apps that ended lately."""
         return list(self._ended)
 
     def deployed(self, name: str, environment: str) -> App | None:
@@ -90,7 +90,8 @@ class Apps:
         return next((app for app in self._apps.values() if app.deployed and (app.name, app.environment) == key), None)
 
     def find(self, app: str, scope: Scope) -> App:
-        """By id or name, a deployed one before an ephemeral one, the newest first. Raises `NotFoundError`."""
+        """Finds a running app by id or name: a deployed one before an ephemeral one, and of those the newest. Raises
+        `NotFoundError`."""
         found = self._by_id(app, scope) or self.deployed(app, scope.environment)
         if found is None:
             key = (app, scope.environment)
@@ -108,7 +109,7 @@ class Apps:
         return found.name if found is not None else id
 
     def find_any(self, app: str, scope: Scope) -> App:
-        """Like `find`, also among those that ended lately."""
+        """Finds an app like `find`, also among those that ended lately. Raises `NotFoundError`."""
         try:
             return self.find(app, scope)
         except NotFoundError:
@@ -120,8 +121,8 @@ class Apps:
             raise
 
     def function(self, app: str, name: str, scope: Scope, own: str = "") -> tuple[App, Function]:
-        """A function of a deployed app, or of the caller's `own` app (its id), and that app. Raises
-        `NotFoundError`."""
+        """Finds a function of a deployed app, or of the caller's `own` app (its id). Returns the app and the function.
+        Raises `NotFoundError`."""
         mine = self._apps.get(own)
         if mine is None or (mine.name, mine.environment) != (app, scope.environment):
             mine = None
@@ -131,7 +132,7 @@ class Apps:
         return found, self.function_of(found, name)
 
     def function_of(self, found: App, name: str) -> Function:
-        """A function of an app, by name. Raises `NotFoundError`."""
+        """Finds a function of an app by name. Raises `NotFoundError`."""
         id = found.functions.get(name)
         function = self._functions.get(id) if id is not None else None
         if function is None:
@@ -140,8 +141,8 @@ class Apps:
         return function
 
     def why(self, app: App, name: str) -> list[str]:
-        """Sentences about why a function has the containers it has; of an app that has ended, why it had them when it
-        did. Raises `NotFoundError`."""
+        """Explains in sentences why a function has the containers it has; for an ended app, why it had them at its end.
+        Raises `NotFoundError`."""
         if app.ended:
             if name not in app.words:
                 raise NotFoundError(f"app {app.name!r} has ended, and nothing is kept of a function {name!r}")
@@ -157,7 +158,7 @@ class Apps:
     # ── starting and deploying ───────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self, client: str, ask: wire.StartApp) -> App:
-        """Registers a version of an app. Raises `InvalidError` for what cannot run here."""
+        """Starts or deploys an app. Raises `InvalidError` for an app that cannot run here."""
         self._check(ask.spec)
         if not ask.deploy:
             app = App(
@@ -191,10 +192,12 @@ class Apps:
             self._secrets.values(function.secrets, spec.environment)
         for blob in blobs_of(spec):
             if not self._blobs.exists(blob):
-                raise NotFoundError(f"source {blob} of app {spec.name!r} is not here; put it before the app starts")
+                raise NotFoundError(
+                    f"source {blob} of app {spec.name!r} is not on this server; put it before the app starts"
+                )
 
     def check_places(self, spec: wire.AppSpec) -> None:
-        """Raises `InvalidError` for a function that no node could ever run."""
+        """Raises `InvalidError` if no node could ever run one of the functions."""
         for function in spec.functions:
             why = self._can_ever(function)
             if why:
@@ -246,7 +249,7 @@ class Apps:
             connection.execute(sa.delete(tables.functions).where(f.id.in_([function.id for function in plan.removed])))
 
     def _row(self, function: Function) -> dict[str, Any]:
-        """A function's row. Specs have the values of `env=`, so they are sealed like secrets."""
+        """A function's row. Its spec is encrypted like a secret, since it contains the values of `env=`."""
         row = function.row()
         return {**row, "spec": self._secrets.seal(f"spec of {function.id}", row["spec"])}
 
@@ -277,7 +280,8 @@ class Apps:
                 act(blobs_of(spec))
 
     async def bind_class(self, base: Function, parameters: bytes) -> str:
-        """The variant of a class for one parameter set. Raises `InvalidError`."""
+        """Returns the id of the variant of a class for one parameter set, which is made if it is new. Raises
+        `InvalidError`."""
         variant, new = self._functions.variant(base, parameters)
         if new:
             self._store.execute(self._upsert_function, [self._row(variant)])
@@ -288,7 +292,8 @@ class Apps:
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def stop(self, app: App, why: str) -> None:
-        """Ends an app. Raises `NotFoundError` for one that has ended meanwhile."""
+        """Ends an app: its functions, its rows, and its anonymous secrets that no other app uses. Raises
+        `NotFoundError` if it has ended already."""
         if app.id not in self._apps:
             raise NotFoundError(f"app {app.name!r} has ended already")
         self._end(app, why)
@@ -321,13 +326,13 @@ class Apps:
         log.info("app %s (%s) has ended: %s", app.name, app.id, why)
 
     async def client_gone(self, client: str) -> None:
-        """Ephemeral apps of a client that does not come back."""
+        """Stops the ephemeral apps of a client that is gone."""
         for app in self.running():
             if app.client == client and not app.deployed and not app.detached:
-                await self.stop(app, "the program that ran it has gone")
+                await self.stop(app, "the program that ran it is gone")
 
     async def stop_all(self, environment: str) -> None:
-        """Ends an environment: its apps, and what is known of those that ended."""
+        """Stops all apps of an environment, and forgets those that ended."""
         for app in self.running():
             if app.environment == environment:
                 await self.stop(app, "its environment was deleted")
@@ -336,7 +341,7 @@ class Apps:
     # ── restart ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def restore(self) -> tuple[events.FunctionAdded, ...]:
-        """Apps from their rows, for `Restored`."""
+        """Restores apps and functions from their rows. Returns the events about them for `Restored`."""
         added: list[events.FunctionAdded] = []
         query = sa.select(tables.apps, tables.versions.c.spec, tables.versions.c.number).join(
             tables.versions, tables.versions.c.id == tables.apps.c.version
@@ -371,7 +376,7 @@ class Apps:
 
 
 def check_app_name(name: str) -> None:
-    """Raises `InvalidError` for what cannot be an app's name: keys on nodes are made of it."""
+    """Raises `InvalidError` for a name that an app cannot have, since keys on nodes contain it."""
     if not 0 < len(name) <= MAX_APP_NAME_CHARACTERS or "/" in name or not name.isprintable():
         raise InvalidError(
             f"an app has a name of 1 to {MAX_APP_NAME_CHARACTERS} printable characters without a slash, "

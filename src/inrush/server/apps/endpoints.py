@@ -1,5 +1,5 @@
-"""Where web functions are found: a stable label each, `<app>-<function>[-<method>]`, or the one that the program
-asked for; outside of `main` behind its environment and two dashes, so that no label is another environment's."""
+"""Endpoints: each has a stable label, `<app>-<function>[-<method>]` or one that the program chose. Outside of `main`
+the label begins with the environment and two dashes, so that no two environments share one."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Endpoint(NamedTuple):
 
 
 class Urls(NamedTuple):
-    """Addresses of an app's endpoints by function, or `function.method`: by path, which every program can resolve, and
-    by host name, which gives each an origin of its own in browsers."""
+    """The URLs of an app's endpoints by `function` or `function.method`: `paths` are URLs by path, which every program
+    can resolve, and `pages` are URLs by host name, which give each endpoint an origin of its own in browsers."""
 
     paths: dict[str, str]
     pages: dict[str, str]
 
 
 class Endpoints:
-    """All labels. `base` is the server's address, and `port` its port, known once it listens; below `domain` each
-    endpoint has a host name of its own."""
+    """All endpoints by label. `base` is the server's URL and `port` its port, which are set once it listens. Each
+    endpoint has a host name below `domain`."""
 
     def __init__(self, domain: Domain) -> None:
         self.base, self.port = "", 0
@@ -44,16 +44,16 @@ class Endpoints:
         self._by_label: dict[str, Endpoint] = {}
 
     def get(self, label: str) -> Endpoint | None:
-        """What is served there."""
+        """The endpoint of this label; None if there is none."""
         return self._by_label.get(label)
 
     def all(self) -> list[Endpoint]:
-        """Every endpoint, by label."""
+        """All endpoints, in the order of their labels."""
         return [self._by_label[label] for label in sorted(self._by_label)]
 
     def check(self, app: str, spec: AppSpec, deployed: bool, name_of: Callable[[str], str]) -> None:
-        """Raises `AlreadyExistsError` where a label is another app's; `name_of` an id. Another run of the same app may
-        take over the labels that its program did not choose."""
+        """Raises `AlreadyExistsError` if another app has one of the labels. Another run of the same app may take over
+        labels that its program did not choose. `name_of` returns the name of an app's id."""
         for _, _, web, label in _labels(spec, deployed):
             taken = self._by_label.get(label)
             if taken is not None and taken.app != app and (web.label or name_of(taken.app) != spec.name):
@@ -63,7 +63,7 @@ class Endpoints:
                 )
 
     def bind(self, app: str, spec: AppSpec, functions: dict[str, str], deployed: bool) -> Urls:
-        """Serves an app's web functions, and no others of it."""
+        """Binds the endpoints of an app's version, in place of those that it had. Returns their URLs."""
         self.unbind(app)
         urls = Urls({}, {})
         for function, method, web, label in _labels(spec, deployed):
@@ -74,12 +74,12 @@ class Endpoints:
         return urls
 
     def unbind(self, app: str) -> None:
-        """The app serves nothing any more."""
+        """Removes all endpoints of an app."""
         self._by_label = {label: e for label, e in self._by_label.items() if e.app != app}
 
     def page_from(self, label: str, scope: Any) -> str:
-        """Where a browser that asked for the path form finds the endpoint under its own name; empty where no such name
-        leads here: `*.localhost` is the browser's own machine."""
+        """The URL by host name for a browser that has asked for the URL by path. It is empty if no such name leads to
+        this server: `*.localhost` means the browser's own machine."""
         if not self._domain.is_local:
             return self._domain.url(label, self.port)
         return self._domain.url(label, port_of(scope) or self.port) if host_of(scope) in LOOPBACK else ""
@@ -94,8 +94,8 @@ def _labels(spec: AppSpec, deployed: bool) -> Iterator[tuple[FunctionSpec, str, 
 
 
 def sanitise(label: str, environment: str = MAIN) -> str:
-    """As a DNS label: lower case, digits and dashes, at most 63; a longer one ends with a hash of all of it. Two dashes
-    together stand behind the environment only."""
+    """Turns a label into a DNS label of at most 63 lower-case letters, digits and dashes. A longer one is cut, and ends
+    with a hash of the whole. Two adjacent dashes occur only after the environment."""
     before = "" if environment == MAIN else f"{environment}--"
     room = LABEL_CHARACTERS - len(before)
     clean = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "app"

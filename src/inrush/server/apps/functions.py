@@ -1,7 +1,7 @@
-"""Which functions there are: those of running apps, and the variants of classes, one for each set of parameters.
+"""All functions: those of running apps, and the variants of classes, one for each set of parameters.
 
-A function keeps its id over redeploys that leave its containers good. One that a deploy replaced leaves its successor
-behind, so a caller who still holds the old id reaches the new code.
+A function keeps its id over a redeploy if its containers can serve the new version. For a function that a deploy
+replaced its successor is remembered, so that a caller with the old id reaches the new code.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from inrush.server.trust.principal import Principal
 from inrush.wire import MAIN, FunctionSpec, ScalePolicy, app_key
 
 MAX_VARIANTS = 10_000
-"""Parameter sets of one class."""
+"""The most parameter sets of one class."""
 MAX_HOPS = 1000
-"""Deploys over which an old id is followed."""
+"""The most deploys over which an old id leads to its successor."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(FunctionSpec).decode
 
 
 class Function:
-    """A function, or a variant of a class: the class with one set of parameters.
+    """A function, or a variant of a class, which is the class with one set of parameters.
 
     `parameters` is the canonical JSON object of a variant, and empty for a plain function.
     """
@@ -72,20 +72,20 @@ class Function:
 
     @property
     def title(self) -> str:
-        """For people: `name`, or `Name(parameter=…)`."""
+        """Its name for people: `name`, or `Name(parameter=…)`."""
         if not self.parameters:
             return self.name
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in json.loads(self.parameters).items())})"
 
     @property
     def app_key(self) -> str:
-        """What the core and nodes know its app by."""
+        """The key of its app for the core and for nodes."""
         return app_key(self.environment, self.app_name)
 
     def added(self) -> FunctionAdded:
-        """The event that tells the core. A class that cannot be made without parameters has no containers of its
-        own."""
-        spec = msgspec.structs.replace(self.spec, env=())  # the core, and so its journal, need not know values
+        """The event that adds it to the core. A class with required parameters gets no containers of its own, since
+        only its variants can be made."""
+        spec = msgspec.structs.replace(self.spec, env=())  # the core, and so its journal, has no need of values
         if not self.base and any(parameter.required for parameter in spec.parameters):
             scale = msgspec.structs.replace(spec.scale, min_containers=0, buffer_containers=0)
             spec = msgspec.structs.replace(spec, scale=scale)
@@ -106,7 +106,7 @@ class Function:
 
 
 def from_row(row: Any, spec: bytes, app_name: str, durable: bool, environment: str) -> Function:
-    """The function of a row, whose spec has been opened."""
+    """The function of a row, whose decrypted spec is `spec`."""
     return Function(
         row.id,
         row.app,
@@ -121,7 +121,7 @@ def from_row(row: Any, spec: bytes, app_name: str, durable: bool, environment: s
 
 
 def same_containers(old: FunctionSpec, new: FunctionSpec) -> bool:
-    """Whether containers of `old` serve `new` as they are: only policies that no container knows of differ."""
+    """Whether containers of `old` can serve `new`: the specs differ only in policies that containers do not know."""
     return _without_policies(old) == _without_policies(new)
 
 
@@ -146,7 +146,7 @@ class Functions:
             self._variants.setdefault(function.base, {})[function.parameters] = function
 
     def remove(self, id: str) -> Function | None:
-        """Forgets it; its variants are removed one by one by the caller."""
+        """Removes a function or variant. The caller also removes the variants of a class, one by one."""
         function = self._by_id.pop(id, None)
         if function is not None and function.base:
             variants = self._variants.get(function.base, {})
@@ -156,11 +156,11 @@ class Functions:
         return function
 
     def replaced(self, old: str, new: str) -> None:
-        """From now on who asks for `old` gets `new`."""
+        """Notes that `new` is the successor of `old`."""
         self._successors[old] = new
 
     def get(self, id: str) -> Function | None:
-        """The function of this id, or what took its place."""
+        """The function of this id, or its successor; None if there is neither."""
         for _ in range(MAX_HOPS):
             function = self._by_id.get(id)
             if function is not None:
@@ -171,7 +171,8 @@ class Functions:
         return None
 
     def need(self, id: str, principal: Principal) -> Function:
-        """Like `get`, for somebody. Raises `NotFoundError`, also for one of an environment that it does not reach."""
+        """Like `get`, for a principal. Raises `NotFoundError`, also for a function of an environment that it does not
+        reach."""
         function = self.get(id)
         if function is None or not principal.reaches(function.environment):
             raise NotFoundError(f"there is no function {id!r}; its app has ended, or it was never deployed")
@@ -186,8 +187,8 @@ class Functions:
         return list(self._variants.get(id, {}).values())
 
     def variant(self, base: Function, parameters: bytes) -> tuple[Function, bool]:
-        """The variant of a class for a parameter set, and whether it is new. Raises `InvalidError` for what is no such
-        set."""
+        """The variant of a class for a parameter set, and whether it is new. Raises `InvalidError` for a malformed
+        parameter set, and `ResourceExhaustedError` if the class has `MAX_VARIANTS`."""
         canonical = _canonical(base, parameters)
         if canonical == b"{}" or base.base:
             return base, False

@@ -1,8 +1,8 @@
-"""Versions of an app: what the next one changes against the one that runs.
+"""Versions of an app: plans what the next version changes against the present one.
 
-A function whose containers the new version leaves good keeps its id, and with it its warm containers; only its policies
-are new. Any other gets a new id and is the successor of the old one, and so do the variants of a class, as far as the
-class still has their parameters.
+A function whose containers can serve the new version keeps its id and its warm containers; only its policies change.
+Any other function gets a new id and becomes the successor of the old one. So do the variants of a class whose
+parameters the class still has.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class App:
         self.functions: dict[str, str] = {}
         self.urls = Urls({}, {})
         self.words: dict[str, list[str]] = {}
-        """Of one that has ended: why each function had the containers it had."""
+        """For an app that has ended, why each function had the containers it had."""
 
     @property
     def name(self) -> str:
@@ -57,13 +57,13 @@ class App:
 
     @property
     def state(self) -> str:
-        """For people: `deployed`, `running` (ephemeral), `detached`, `stopped`."""
+        """Its state for people: `deployed`, `running` (ephemeral), `detached` or `stopped`."""
         if self.ended:
             return "stopped"
         return "deployed" if self.deployed else "detached" if self.detached else "running"
 
     def answer(self) -> dict[str, Any]:
-        """What `StartApp` is answered."""
+        """The answer to `StartApp`."""
         return {
             "app": self.id,
             "version": self.version,
@@ -74,7 +74,8 @@ class App:
 
 
 class Plan:
-    """What a version changes: all functions it has, those that are new or have a new spec, and what each replaces."""
+    """The changes of a version: `functions` maps all names to ids, `added` are functions that are new or have a new
+    spec, `replaced` are pairs of old and new ones, and `removed` are those that it does not have any more."""
 
     __slots__ = ("added", "functions", "removed", "replaced")
 
@@ -86,7 +87,7 @@ class Plan:
 
 
 def plan_version(app: App, spec: wire.AppSpec, functions: Functions) -> Plan:
-    """What changes when `spec` becomes the version of `app`; nothing is changed yet."""
+    """Plans what changes when `spec` becomes the version of `app`. It changes nothing itself."""
     plan = Plan()
     for new in spec.functions:
         old = functions.get(app.functions[new.name]) if new.name in app.functions else None
@@ -111,7 +112,7 @@ def plan_version(app: App, spec: wire.AppSpec, functions: Functions) -> Plan:
 
 
 def _plan_variants(plan: Plan, variants: list[Function], new: Function) -> None:
-    """Variants of a class that was replaced."""
+    """Plans the variants of a class that is replaced."""
     known = {parameter.name for parameter in new.spec.parameters}
     for variant in variants:
         if set(msgspec.json.decode(variant.parameters)) <= known:
@@ -123,7 +124,7 @@ def _plan_variants(plan: Plan, variants: list[Function], new: Function) -> None:
 
 
 def _like(function: Function, id: str, spec: wire.FunctionSpec, base: str = "") -> Function:
-    """The same function or variant, with a new spec."""
+    """A function or variant like `function`, with another id and spec."""
     return Function(
         id,
         function.app,
@@ -142,7 +143,7 @@ def _new_id() -> str:
 
 
 def blobs_of(spec: wire.AppSpec) -> list[str]:
-    """Ids of what an app's functions are made of."""
+    """The ids of all blobs that an app's functions use: sources, mounts and pickled code."""
     ids = []
     for function in spec.functions:
         named = [function.source, *function.mounts]

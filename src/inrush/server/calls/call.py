@@ -116,7 +116,7 @@ class Call:
         return self.kind == "spawn"
 
     def owned_by(self, principal: Principal) -> bool:
-        """Whether it is this one's to find, await and cancel."""
+        """Whether a principal may find, await and cancel it."""
         function = self.function
         return owns_call(principal, function.environment, function.app_name, self.caller)
 
@@ -154,7 +154,7 @@ class Call:
         return bool(payloads)
 
     def settle(self, indexes: Sequence[int]) -> int:
-        """Inputs that have their result now; how many bytes that frees."""
+        """Notes inputs that have their result now. Returns how many bytes that frees."""
         freed, waiting, seen, base = 0, self.waiting, self.seen, self.base
         for i in indexes:
             payload = waiting.pop(i, None)
@@ -169,8 +169,9 @@ class Call:
         return freed
 
     def grant(self, credit: int) -> int:
-        """The consumer of a generator takes more: it has all but what its first grant allowed beyond this. How many
-        more may be yielded; of what a program grants, what is beyond `MAX_CREDIT` at once is not."""
+        """Adds credit for a generator, up to `MAX_CREDIT` in all, and returns how much was added. The consumer grants
+        more only after it has received items, so all but the latest ones, as many as its first grant allowed, need not
+        be kept any more."""
         if self.kind == "gen":
             credit = min(credit, wire.MAX_CREDIT - self.credit)
         self.credit += credit

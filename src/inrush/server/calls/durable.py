@@ -43,16 +43,16 @@ SWEEP_SLACK_S = 600.0
 RETRY_S = 1.0
 
 _WHOSE = ("environment", "app", "caller")
-"""A call that was saved never becomes another's, though its id be used again."""
+"""The columns that say whose a call is. A saved call never becomes another's, even if its id is used again."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Reader(Owner, Protocol):
-    """Whoever asks for saved results."""
+    """An owner that reads saved results."""
 
     async def room(self) -> None:
-        """Returns when it has read enough of what it was sent."""
+        """Waits until it has read enough of what it was sent."""
 
 
 class _Live:
@@ -65,19 +65,19 @@ class _Live:
         self.created = created
         self.saved = saved
         self.start: Operation | None = None
-        """Saves that it exists."""
+        """The write that saves the call itself; None once it is committed."""
         self.joined: list[Columns] = []
         """Results that `start` saves too."""
         self.ended = False
-        """That it has ended is saved, or will be with its last results."""
+        """Whether its end is saved, or will be with its last results."""
         self.stored = call.settled
-        """Results that are committed: who comes now needs them from the store."""
+        """The number of results that are committed, which later waiters read from the store."""
         self.accepting: list[Owner] = []
         self.waiters: dict[Owner, Ranges] = {}
         self.unsaved = 0
 
     def row(self, ended: float) -> tuple[Any, ...]:
-        """Of `tables.calls`."""
+        """Its row in `tables.calls`."""
         call = self.call
         return (call.id, call.function.id, call.kind, call.method, call.total, self.created, ended, *self.whose())
 
@@ -87,7 +87,7 @@ class _Live:
         return function.environment, function.app_name, self.call.caller
 
     def tell(self, columns: Columns) -> None:
-        """Results are saved: whoever waits for some of them gets those."""
+        """Sends results that are saved to everybody who waits for some of them."""
         for owner, wanted in self.waiters.items():
             _send(owner, self.call.id, columns, wanted.__contains__)
 
@@ -158,7 +158,7 @@ class Durable:
         self._store.put(rows, lambda _, error: self._saved(live, len(payloads), error))
 
     def total_known(self, call: Call) -> None:
-        """A spawned map has said how many inputs it has."""
+        """Saves the number of inputs of a spawned map, which its client has told now."""
         live = self._live.get(call.id)
         if live is not None:
             its = {f"its_{name}": value for name, value in zip(_WHOSE, live.whose(), strict=True)}
@@ -166,7 +166,8 @@ class Durable:
             self._store.execute(self._set_total, rows, lambda _, error: self._saved(live, 0, error))
 
     def _claim(self, live: _Live) -> list[tuple[Insert, tuple[Any, ...]]]:
-        """Until it is committed that the call is there, nothing of it may be written under an id that is another's."""
+        """The row of a call that is not committed yet. It is written with each of the call's other rows, so that the
+        commit fails if the id belongs to somebody else's call."""
         return [(self._insert_call, live.row(0.0))] if live.start is not None else []
 
     def _started(self, live: _Live, inputs: int, error: Error | None) -> None:
@@ -242,8 +243,8 @@ class Durable:
         self._calls.drop(live.call)
 
     def wait(self, owner: Owner, message: wire.AwaitCall) -> bool:
-        """Has the owner told of results that it wants as they are saved. Whether there are, or were, results that only
-        the store has."""
+        """Has the results that an owner wants sent to it as they are saved. Returns whether there may be results that
+        only the store has."""
         live = self._live.get(message.call)
         if live is None or not live.call.owned_by(owner.principal):
             return True
@@ -361,7 +362,7 @@ class Durable:
 
 
 def _owned(row: Any, principal: Principal) -> bool:
-    """Whether the call of a row is this one's."""
+    """Whether the call of a row belongs to a principal."""
     return row is not None and owns_call(principal, row.environment, row.app, row.caller)
 
 
@@ -371,7 +372,7 @@ def _wanted(message: wire.AwaitCall) -> range:
 
 
 def _send(owner: Owner, id: str, columns: Columns, wanted: Callable[[int], bool]) -> None:
-    """Those of the results that are wanted."""
+    """Sends the results that are wanted."""
     at = [k for k, index in enumerate(columns[0]) if wanted(index)]
     if len(at) < len(columns[0]):
         columns = (

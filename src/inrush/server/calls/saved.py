@@ -36,7 +36,7 @@ def unfinished(connection: sa.Connection) -> list[Any]:
 
 
 def bytes_of(connection: sa.Connection, environment: str) -> int:
-    """What inputs and results of the calls of an environment take."""
+    """The bytes of all inputs and results of the calls of an environment."""
     own = sa.select(tables.calls.c.id).where(tables.calls.c.environment == environment)
     i, r = tables.call_inputs.c, tables.results.c
     sizes = (
@@ -80,7 +80,7 @@ def count(connection: sa.Connection, id: str) -> int:
 
 
 def parts(columns: Columns) -> list[Columns]:
-    """Each within one span, so that a result is found without reading all of them."""
+    """Splits results into chunks within one span each."""
     indexes, statuses, payloads = columns
     spans: dict[int, list[int]] = {}
     for at, index in enumerate(indexes):

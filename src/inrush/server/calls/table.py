@@ -59,8 +59,8 @@ class Calls:
         self._calls: dict[str, Call] = {}
         self._finished: dict[str, int] = {}
         self._held = self._finished_held = 0
-        self._held_for = Shares(HELD_FOR_CONTAINERS_BYTES, "arguments and results of their calls")
-        self._made_by = Shares(MAX_CALLS_OF_CONTAINERS, "calls under way, each counted as one")
+        self._held_for = Shares(HELD_FOR_CONTAINERS_BYTES, "bytes of arguments and results")
+        self._made_by = Shares(MAX_CALLS_OF_CONTAINERS, "calls under way")
         self.resolve_durable: Callable[[Call, effects.Resolve, tuple[bytes, ...]], None] = (
             lambda call, effect, payloads: None
         )
@@ -347,7 +347,7 @@ class Calls:
 
 
 def _of(call: Call, owner: Owner) -> bool:
-    """Whether the call is this one's to go on with."""
+    """Whether an owner may go on with a call."""
     return call.owner is owner or (call.durable and call.owned_by(owner.principal))
 
 

@@ -1,1 +1,1 @@
-"""Links: sessions of clients and of guests, over sockets and WebSockets, and what they ask."""
+"""Links: the sessions of clients and guests over sockets and WebSockets, and the answers to their asks."""

@@ -1,5 +1,5 @@
-"""Answers to what clients ask: one method a request. `NEEDS` says which right each needs; user code in a container has
-the right `call` alone, and all that is named or numbered is looked for where the asker reaches."""
+"""Answers to the asks of clients, with a method for each kind. `NEEDS` lists the right that each requires. User code in
+a container has only the right `call`. Names and ids are found only in environments that the asker reaches."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ NEEDS: dict[type, Right] = {
     wire.FindCall: "call",
 }
 MAX_UPLOADS = 64
-"""Blobs that one client may be putting at once."""
+"""The most unfinished uploads of one client; beyond it the oldest is dropped."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Asks:
-    """Made by `control.py` with all that it needs."""
+    """The handlers of all asks."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Asks:
         }
 
     async def answer(self, session: Session, rid: int, body: wire.Request) -> Any:
-        """The result of an ask; raises the error it is refused with."""
+        """Returns the result of an ask. Raises the error with which it is refused, such as `PermissionDeniedError`."""
         self._audit.need(session.principal, NEEDS[type(body)], type(body).__name__)
         return await self._handlers[type(body)](session, rid, body)
 
@@ -121,7 +121,7 @@ class Asks:
         if ask.digest and not _DIGEST.fullmatch(ask.digest):
             raise InvalidError("the digest of a blob is the sha256 of its content, 64 hexadecimal digits")
         if ask.digest and session.container:
-            raise PermissionDeniedError("user code in a container puts no sources")
+            raise PermissionDeniedError("user code in a container may not put sources; deploy from a program outside")
         id = await self._put(session, rid, ask)
         if ask.last:
             self._possession.put(session.principal, id)
@@ -155,18 +155,18 @@ class Asks:
                 self._uploads.pop(key, None)
 
     def _abandon(self, client: str) -> None:
-        """The oldest upload of a client that begins too many."""
+        """Drops the oldest upload of a client that begins too many."""
         key = next(key for key in self._uploads if key[0] == client)
         self._uploads.pop(key).writer.abort()
 
     def client_gone(self, client: str) -> None:
-        """Uploads that will not be completed."""
+        """Drops the uploads of a client that is gone."""
         for key in [key for key in self._uploads if key[0] == client]:
             self._uploads.pop(key).writer.abort()
 
     async def _has_blobs(self, session: Session, rid: int, ask: wire.HasBlobs) -> list[str]:
         if session.container:
-            raise PermissionDeniedError("user code in a container may not look for blobs")
+            raise PermissionDeniedError("user code in a container may not ask which blobs exist")
         has, exists = self._possession.has, self._blobs.exists
         return [id for id in ask.ids if not (has(session.principal, id) and exists(id))]
 
@@ -283,7 +283,8 @@ class Asks:
 
 
 def face(spec: wire.FunctionSpec) -> wire.FunctionSpec:
-    """What a caller is told of a function: how it is called; nothing of its variables, secrets, image or source."""
+    """The part of a spec that a caller needs: name, methods and parameters, and not variables, secrets, image or
+    source."""
     return wire.FunctionSpec(
         name=spec.name,
         is_class=spec.is_class,
@@ -294,7 +295,7 @@ def face(spec: wire.FunctionSpec) -> wire.FunctionSpec:
 
 
 class Upload:
-    """A blob that arrives in parts, one after the other."""
+    """A blob that arrives in pieces, one after the other."""
 
     __slots__ = ("lock", "writer")
 
@@ -304,7 +305,7 @@ class Upload:
 
 
 class LogFollower:
-    """Lines of logs, as messages to a client."""
+    """Sends the lines of a log to a client as `Log` messages."""
 
     def __init__(self, session: Session, rid: int) -> None:
         self._session, self._rid = session, rid
@@ -317,6 +318,6 @@ class LogFollower:
 
 
 def _of_function(name: str, urls: dict[str, str]) -> dict[str, str]:
-    """Of an app's endpoints those of one function or class, by method."""
+    """The endpoints of one function or class among those of its app, by method."""
     parts = [(full.partition("."), url) for full, url in urls.items()]
     return {method: url for (function, _, method), url in parts if function == name}

@@ -1,10 +1,10 @@
-"""Sessions of the SDK inside containers. They ride the agent's link, which vouches for the container; there is no
-token.
+"""Sessions of the SDK inside containers. Their frames come over the agent's link, and the agent says from which
+container, so they need no token.
 
-User code has the right `call` in its environment, and no other; with `restrict_access` it has none. What comes from a
-container is hostile until shown otherwise: a frame holds few messages, only kinds that carry data are large, what waits
-for answers is bounded for each app, and a container reads only blobs that it made or that results for it refer to. A
-frame that is none ends its container.
+User code has only the right `call`, in its own environment; with `restrict_access` it has none. Frames of a container
+are untrusted: a frame has few messages, only messages that carry data may be large, the asks in flight are bounded per
+app, and a container can read only blobs that it made or that its results refer to. A malformed frame ends its
+container.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from inrush.server.writes import Writes
 log = logging.getLogger(__name__)
 
 MAX_MESSAGES = 16
-"""Messages in one frame of a container; the SDK sends twelve."""
+"""The most messages in one frame of a container; the SDK sends at most twelve."""
 MAX_SMALL_BYTES = 256 * 1024
-"""In a longer frame only messages that carry data may be longer than this."""
+"""The longest message without data."""
 MAX_ASKED_BYTES = 1024 * 1024 * 1024
-"""Asks of all containers whose answers are on their way; those of one app may be half."""
+"""The most bytes of asks in flight, with their answers, of all containers; one app may have half of that."""
 MAX_READ_BYTES = 32 * 1024 * 1024
-"""Of a blob, in one answer."""
+"""The most bytes of a blob in one answer."""
 _SMALL_ASK_BYTES = 1024
 
 
@@ -49,7 +49,7 @@ _large: Callable[[msgspec.Raw], Any] = msgspec.msgpack.Decoder(wire.StartCall | 
 
 
 def decode(frame: bytes) -> list[Any]:
-    """A frame of a container. Raises one of `wire.UNREADABLE` for what is none."""
+    """Decodes a frame of a container. Raises one of `wire.UNREADABLE` for a malformed frame."""
     if len(frame) <= MAX_SMALL_BYTES:
         batch: list[Any] = wire.from_client_decoder.decode(frame)
     else:
@@ -68,7 +68,7 @@ def _message(raw: msgspec.Raw) -> Any:
 
 
 class GuestSession(BoundSession):
-    """That of one container. `payer` is its app, which pays for what it has the server hold."""
+    """The session of one container. `payer` is its app, whose share of the server's memory it uses."""
 
     def __init__(self, container: Container, asked: Shares) -> None:
         function = container.function
@@ -78,7 +78,7 @@ class GuestSession(BoundSession):
         self._asked = asked
 
     def claim(self, body: wire.Request) -> int:
-        """Room for an ask until it is answered. Raises `ResourceExhaustedError`."""
+        """Reserves memory for an ask until it is answered, and returns how much. Raises `ResourceExhaustedError`."""
         size = _SMALL_ASK_BYTES
         if isinstance(body, wire.PutBlob):
             size += len(body.data)
@@ -94,7 +94,7 @@ class GuestSession(BoundSession):
 
 
 class GuestLink:
-    """The way to the SDK in one container."""
+    """The link to the SDK in one container."""
 
     trusted = True
 
@@ -104,7 +104,7 @@ class GuestLink:
         self._out: list[Any] = []
 
     def send(self, message: Any) -> None:
-        """Queues for this turn's frame."""
+        """Queues a message for the frame of this turn of the event loop."""
         if not self._out:
             self._writes.add(self._flush)
         self._out.append(message)
@@ -115,18 +115,18 @@ class GuestLink:
             self._to_container(self._container, wire.ToGuestLink(self._container, frame))
 
     def congested(self) -> bool:
-        """Never: the agent bounds what waits for a container."""
+        """Always False, since the agent bounds what waits for a container."""
         return False
 
     async def room(self) -> None:
-        """At once."""
+        """Returns at once."""
 
     def close(self) -> None:
-        """Nothing to close; the socket is the agent's."""
+        """Does nothing, since the socket is the agent's."""
 
 
 class Guests:
-    """All of them, by container."""
+    """The sessions of all containers, by container id."""
 
     def __init__(
         self, containers: Containers, sessions: Sessions, to_container: Callable[[str, Any], None], writes: Writes
@@ -134,10 +134,10 @@ class Guests:
         self._containers, self._sessions, self._to_container = containers, sessions, to_container
         self._writes = writes
         self._by_container: dict[str, GuestSession] = {}
-        self._asked = Shares(MAX_ASKED_BYTES, "asks that wait for their answers")
+        self._asked = Shares(MAX_ASKED_BYTES, "bytes of asks without an answer")
 
     def frame(self, message: wire.FromGuestLink) -> None:
-        """A frame from a container."""
+        """Handles a frame from a container."""
         container = self._containers.live(message.container)
         if container is None:
             return
@@ -170,7 +170,7 @@ class Guests:
         return session
 
     def ended(self, container: str) -> None:
-        """The container is gone, and with it who waits for the calls that it made."""
+        """Ends the session of a container that has ended, and forgets the calls that it made."""
         session = self._by_container.pop(container, None)
         if session is not None:
             self._sessions.ended(session)
@@ -179,7 +179,7 @@ class Guests:
 def _refuse_all(session: Session, batch: list[Any]) -> None:
     code, why = (
         PermissionDeniedError.__name__,
-        "this function was declared with restrict_modal_access: no calls from inside",
+        "this function was declared with restrict_access=True, so its code may not make calls",
     )
     for message in batch:
         if isinstance(message, wire.Ask):
@@ -189,7 +189,7 @@ def _refuse_all(session: Session, batch: list[Any]) -> None:
 
 
 def frames_of(batch: list[Any]) -> list[bytes]:
-    """A batch as frames, each below the limit. A message is small by itself; only many of them are too long."""
+    """Encodes a batch as frames below the limit. A single message is never above it."""
     if not batch:
         return []
     frame = wire.encode(batch)

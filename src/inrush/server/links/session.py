@@ -1,8 +1,8 @@
-"""One session: a client, or the SDK in one container, and what it may read.
+"""One session: of a client, or of the SDK in one container, and which blobs it may read.
 
-Those who are bound to an environment (containers, and holders of tokens for one environment) read blobs, and pass them
-on as arguments, only where they have made them or a result for them refers to them. The id of a blob that the holder of
-a token made says for which environment (`trust/possession.py`), so it can be passed on after a restart too.
+A session that is bound to an environment (of a container, or of a token for one environment) may read a blob, or pass
+it as an argument, only if it made the blob or a result for it refers to it. The id of a blob that a token's holder made
+proves its environment (`trust/possession.py`), so that it can be used after a restart too.
 """
 
 from __future__ import annotations
@@ -19,90 +19,92 @@ from inrush.server.trust.possession import Possession
 from inrush.server.trust.principal import Principal
 
 MAX_READABLE = 16_384
-"""Blobs that one session may read; the right to the oldest is forgotten."""
+"""The most blobs that one session may read; the oldest is forgotten."""
 
 
 class Link(Protocol):
-    """A way to a client."""
+    """A connection to a client."""
 
     trusted: bool
-    """Who can open it is the owner: no token is asked."""
+    """Whether everybody who can open the link is the owner, so that no token is needed."""
 
     def send(self, message: Any) -> None: ...
     def congested(self) -> bool: ...
     async def room(self) -> None:
-        """Returns when it is congested no more, or is gone."""
+        """Waits until the link is not congested any more, or is gone."""
 
     def close(self) -> None: ...
 
 
 class Session:
-    """One client, or the SDK in one container (`container` is its id then)."""
+    """The session of one client, or of the SDK in one container (`container` is its id)."""
 
     def __init__(self, client: str, principal: Principal, environment: str, container: str = "", app: str = "") -> None:
         self.client, self.container, self.app = client, container, app
         self.principal = principal
         self.may_call = principal.may("call")
         self.environment = environment
-        """Where names are looked up that come without an environment."""
+        """The environment in which names are looked up that come without one."""
         self.expected = False
-        """Nobody has said hello as this client since the server's start."""
+        """Whether this client is known from before a restart, and has not connected since."""
         self.link: Link | None = None
         self.calls: set[str] = set()
         self.awaits: set[str] = set()
         self.follows: dict[int, Callable[[], None]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.asking: set[int] = set()
-        """Asks in flight. One that is sent again over a new link is answered there, and not done twice."""
+        """The `rid`s of asks in flight. An ask that is sent again over a new link is answered there, and not done
+        twice."""
         self.expiry: asyncio.TimerHandle | None = None
         self.payer = ""
-        """The app that pays for what a container has the server hold."""
+        """The app whose share of the server's memory a container uses; empty for clients outside."""
 
     def claim(self, body: wire.Request) -> int:
-        """Room for an ask until it is answered; what to give back then. Raises `ResourceExhaustedError`."""
+        """Reserves memory for an ask until it is answered, and returns how much. Raises `ResourceExhaustedError`."""
         return 0
 
     def unclaim(self, size: int) -> None:
-        """An ask is answered."""
+        """Frees the memory of an ask that has been answered."""
 
     def made(self, blob: str) -> None:
-        """It put a blob."""
+        """Notes that it has put a blob."""
 
     def check_read(self, blob: str) -> None:
-        """Raises `PermissionDeniedError` unless it may read a blob; whoever is bound to no environment may read all."""
+        """Raises `PermissionDeniedError` if it may not read a blob. A session that is bound to no environment may read
+        all."""
 
     def check_refer(self, payloads: tuple[bytes, ...]) -> None:
-        """The same for blobs that are to be arguments."""
+        """Raises `PermissionDeniedError` if it may not read a blob that these arguments refer to."""
 
     def send(self, message: Any) -> None:
-        """To the client, if it is there."""
+        """Sends a message to the client, if it is connected."""
         if self.link is not None:
             self.link.send(message)
 
     def congested(self) -> bool:
-        """Whether its link has more to write than it should."""
+        """Whether its link has more to write than it should; True without a link."""
         return self.link is None or self.link.congested()
 
     async def room(self) -> None:
-        """Returns when it is not."""
+        """Waits until it is not congested any more."""
         if self.link is not None:
             await self.link.room()
 
     def unfollow(self, rid: int) -> None:
-        """Ends what `rid` follows."""
+        """Ends what the ask `rid` follows."""
         end = self.follows.pop(rid, None)
         if end is not None:
             end()
 
     def unfollow_all(self) -> None:
-        """The link is gone: nobody reads."""
+        """Ends everything that it follows, since its link is gone."""
         for rid in list(self.follows):
             self.unfollow(rid)
 
 
 class BoundSession(Session):
-    """The session of somebody who is bound to an environment. `possession` knows which blobs its environment put; it is
-    not given for containers, which read only what they made or were told of."""
+    """A session that is bound to an environment. `possession` knows which blobs the environment has put. Containers
+    have none, since they may read only what they made or what their results refer to."""
 
     def __init__(
         self,
@@ -118,24 +120,24 @@ class BoundSession(Session):
         self._readable: OrderedDict[str, None] = OrderedDict()
 
     def send(self, message: Any) -> None:
-        """To the client, who may read what results refer to."""
+        """Sends a message to the client, which may then read the blobs of results."""
         if isinstance(message, wire.Results | wire.Items):
             for blob in referred_ids(message.payloads):
                 self.made(blob)
         super().send(message)
 
     def made(self, blob: str) -> None:
-        """It put this blob, and may read it and pass it on."""
+        """Notes that it may read this blob."""
         self._readable[blob] = None
         if len(self._readable) > MAX_READABLE:
             self._readable.popitem(last=False)
 
     def check_read(self, blob: str) -> None:
-        """Raises `PermissionDeniedError` unless it made the blob, or was told of it by a result for it."""
+        """Raises `PermissionDeniedError` unless it made the blob, or a result for it refers to the blob."""
         known = blob in self._readable
         if not known and not (self._possession is not None and self._possession.has(self.principal, blob)):
             raise PermissionDeniedError(
-                f"{self.principal.name} reads only payloads that it made, or that are results of its calls"
+                f"{self.principal.name} may read only payloads that it made, or that are results of its calls"
             )
 
     def check_refer(self, payloads: tuple[bytes, ...]) -> None:

@@ -1,9 +1,9 @@
-"""Sessions: who speaks with the server about calls. A program's session outlives its link; a container's lives as
-long as the container.
+"""All sessions, and the handling of their messages. A program's session outlives its link; a container's lives as long
+as the container.
 
-A session takes batches of `FromClient` and sends `ToClient`. What it sends is handed to its link, which writes once a
-turn of the event loop. Without a link it is dropped: the client resumes when it is back, and if it does not come back
-in time its calls are cancelled and its ephemeral apps end.
+A session receives batches of `FromClient` and sends `ToClient` messages, which its link writes once in each turn of the
+event loop. Messages to a client without a link are dropped, and the client resumes its calls when it connects again. If
+it does not do so in time, its calls are cancelled and its ephemeral apps end.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from inrush.server.trust.tokens import Tokens, has_ended
 log = logging.getLogger(__name__)
 
 GRACE_S = 10.0
-"""A client whose link broke may come back for this long."""
+"""How long the session of a client whose link broke is kept."""
 RESTART_GRACE_S = 30.0
-"""The same for a client that the server knew before its own restart."""
+"""How long a restarted server waits for the clients that it knew before."""
 MAX_ASKS = 1024
-"""Asks of one client in flight."""
+"""The most asks of one client in flight."""
 MAX_AWAITS = 100_000
-"""Durable calls whose results one client waits for."""
+"""The most durable calls whose results one client waits for."""
 MAX_CLIENTS = 10_000
 MAX_CLIENT_CHARACTERS = 64
-"""Of the id that a client chooses for itself."""
+"""The longest id that a client may choose for itself."""
 
 
 OF_CALLS = frozenset((
     wire.StartCall, wire.Inputs, wire.EndInputs, wire.ForgetCall, wire.ResumeCall, wire.CancelCall, wire.Grant,
     wire.AwaitCall,
 ))  # fmt: skip
-"""Messages about calls: they need the right `call`."""
+"""Messages about calls, which need the right `call`."""
 
 
 class Asker(Protocol):
-    """What answers asks: `asks.Asks`."""
+    """Answers asks; `asks.Asks` implements it."""
 
     async def answer(self, session: Session, rid: int, body: wire.Request) -> Any: ...
 
 
 class Sessions:
-    """All sessions, and what each message of theirs means."""
+    """The sessions of all clients, and the handlers of their messages."""
 
     def __init__(
         self,
@@ -103,14 +103,14 @@ class Sessions:
         return len(self._clients)
 
     def count(self, who: Principal) -> int:
-        """Clients whose environment somebody reaches."""
+        """The number of clients in environments that a principal reaches."""
         return sum(who.reaches(session.environment) for session in self._clients.values())
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def hello(self, link: Link, hello: wire.Hello, known: Session | None = None) -> Session | None:
-        """A client says who it is (a container's is `known`); None when it is rejected: the link is told, and
-        closed."""
+        """Opens the session of a client that has sent its `Hello`; that of a container is `known` already. Returns None
+        if the client is rejected; its link has then been told why, and closed."""
         try:
             session = self._admit(link, hello, known)
         except Error as error:
@@ -148,26 +148,26 @@ class Sessions:
             ) from None
 
     def _session(self, hello: wire.Hello, principal: Principal) -> Session:
-        """A client's own: nobody takes over another's by naming its id."""
+        """The session of a client's id, made if it is new. Only the principal that made a session can use it again."""
         if not hello.client.startswith("cl-") or len(hello.client) > MAX_CLIENT_CHARACTERS:
             raise InvalidError(f"a client's id starts with cl- and has at most {MAX_CLIENT_CHARACTERS} characters")
         environment = self._environments.scope(principal, hello.environment).environment
         session = self._clients.get(hello.client)
         if session is None:
             if len(self._clients) >= MAX_CLIENTS:
-                raise ResourceExhaustedError(f"{MAX_CLIENTS} clients are connected already")
+                raise ResourceExhaustedError(f"{MAX_CLIENTS} clients are connected already; try again later")
             session = self._clients[hello.client] = self._make(hello.client, principal, environment)
         elif session.expected and principal.reaches(session.environment):
             if session.expiry is not None:
                 session.expiry.cancel()
             session = self._clients[hello.client] = self._make(hello.client, principal, environment)
         elif session.principal.id != principal.id:
-            raise PermissionDeniedError(f"the client {hello.client} is somebody else's")
+            raise PermissionDeniedError(f"the client id {hello.client} is in use by another token; choose a new one")
         session.environment = environment
         return session
 
     def lost(self, session: Session, link: Link) -> None:
-        """A link broke; the client has its grace to come back."""
+        """Handles a broken link. The session is kept for `GRACE_S`."""
         if session.link is not link:
             return
         session.link = None
@@ -175,7 +175,7 @@ class Sessions:
         self._expire_in(session, GRACE_S)
 
     def cut_off(self, principal: str) -> None:
-        """A token was revoked: its sessions end at once, with what they own."""
+        """Ends all sessions of a token that was revoked or has expired, with what they own."""
         for session in [s for s in self._clients.values() if s.principal.id == principal]:
             if session.link is not None:
                 session.link.send(wire.Rejected(AuthError.__name__, "the token was revoked, or has expired"))
@@ -185,7 +185,7 @@ class Sessions:
             self._expire(session)
 
     def expect(self, client: str, environment: str) -> None:
-        """A client that an earlier server knew, by an app of this environment, may come back."""
+        """Keeps a place for a client that ran an app of this environment before the server's restart."""
         if client and client not in self._clients:
             session = self._clients[client] = Session(client, OWNER, environment)
             session.expected = True
@@ -202,7 +202,7 @@ class Sessions:
         task.add_done_callback(self._background.discard)
 
     def ended(self, session: Session) -> None:
-        """A session is over: nobody waits for its calls."""
+        """Ends a session, and forgets its calls."""
         session.link = None
         session.unfollow_all()
         self._calls.left(session)
@@ -214,7 +214,7 @@ class Sessions:
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def receive(self, session: Session, batch: list[Any]) -> None:
-        """A batch from the client."""
+        """Handles a batch of a client's messages."""
         if session.principal.expires and has_ended(session.principal):
             self.cut_off(session.principal.id)
             return
@@ -310,7 +310,7 @@ class Sessions:
             log.exception("a defect: %s failed", type(ask.body).__name__)
             kind = InternalError.__name__
             session.send(
-                wire.Refused(ask.rid, kind, f"{type(ask.body).__name__} failed by a defect of ours; see server.log")
+                wire.Refused(ask.rid, kind, f"{type(ask.body).__name__} failed by a defect of inrush; see server.log")
             )
         else:
             session.send(wire.Answer(ask.rid, result))
@@ -319,7 +319,7 @@ class Sessions:
         self._loop.turn()
 
     async def close(self, why: str) -> None:
-        """The server ends: links are closed, no client is taken any more."""
+        """Closes all links, and rejects new clients with `why`, since the server ends."""
         self.closing = why
         for session in list(self._clients.values()):
             if session.expiry is not None:

@@ -1,8 +1,8 @@
-"""The unix socket: batches as length-prefixed frames, straight between the event loop and the sessions.
+"""Links over the unix socket, which carry batches as length-prefixed frames.
 
-Reading is synchronous: a frame is decoded and taken in the callback that brought its bytes. Writing is gathered: one
-write a turn (`writes`). A link whose reader is too slow is congested (followers leave lines out), and closed
-when too much waits.
+A frame is decoded and handled in the callback that received it. Messages are written once in each turn of the event
+loop (`writes`). A link whose reader is slow is congested, and followers then leave lines out; it is closed when too
+much waits.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from inrush.server.links.sessions import Sessions
 log = logging.getLogger(__name__)
 
 CONGESTED_BYTES = 16 * 1024 * 1024
-"""Unread by a client: what may be left out is, until it has read. More than a container may print at once."""
+"""The unread bytes above which a link is congested. It is more than a container may print at once."""
 LIMIT_BYTES = 512 * 1024 * 1024
-"""A client that leaves this much unread is cut off; it may come back and resume."""
+"""The unread bytes above which a client is disconnected; it can connect again and resume."""
 MAX_PATH_BYTES = 107
 _HEAD = wire.FRAME.size
 
@@ -44,7 +44,7 @@ class SocketLink(asyncio.Protocol):
         self._out: list[Any] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport has the methods, but is no subclass
         self._transport.set_write_buffer_limits(CONGESTED_BYTES)
         self._room.set()
 
@@ -61,7 +61,7 @@ class SocketLink(asyncio.Protocol):
             self._sessions.lost(self._session, self)
 
     def data_received(self, data: bytes) -> None:
-        """Takes the frames that are whole now."""
+        """Handles the frames that are complete now."""
         buffer = self._buffer
         if not buffer and len(data) >= _HEAD and wire.FRAME.unpack_from(data)[0] == len(data) - _HEAD:
             self._take(memoryview(data)[_HEAD:])
@@ -102,7 +102,7 @@ class SocketLink(asyncio.Protocol):
             self._transport.abort()
 
     def send(self, message: Any) -> None:
-        """Queues for this turn's frame."""
+        """Queues a message for the frame of this turn of the event loop."""
         if not self._out:
             self._sessions.writes.add(self._flush)
         self._out.append(message)
@@ -119,23 +119,23 @@ class SocketLink(asyncio.Protocol):
             transport.abort()
 
     def congested(self) -> bool:
-        """Whether more waits to be written than should."""
+        """Whether more than `CONGESTED_BYTES` wait to be written."""
         return self._transport is None or not self._room.is_set()
 
     async def room(self) -> None:
-        """Returns when it has read enough, or is gone."""
+        """Waits until the client has read enough, or is gone."""
         await self._room.wait()
 
     def close(self) -> None:
-        """Writes what waits, and closes."""
+        """Writes the queued messages, and closes the connection."""
         self._flush()
         if self._transport is not None:
             self._transport.close()
 
 
 async def listen(path: Path, sessions: Sessions) -> asyncio.Server:
-    """Serves clients at `path` (mode 0600); a socket left by a dead server is replaced. Raises `InvalidError` for a
-    path too long."""
+    """Serves clients at `path` (mode 0600), and replaces a socket that a dead server left. Raises `InvalidError` if the
+    path is too long."""
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise InvalidError(
             f"{path} is too long for a unix socket ({MAX_PATH_BYTES} bytes); choose a shorter INRUSH_HOME"

@@ -1,5 +1,5 @@
-"""The same link as the unix socket's, as a WebSocket at `/link`, for clients on other machines. The token comes in
-`Hello`."""
+"""Links over a WebSocket at `/link`, for clients on other machines. They carry the same messages as the unix socket;
+the token comes in `Hello`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from inrush.server.port.web_sockets import EXTENSION
 log = logging.getLogger(__name__)
 
 MAX_MESSAGES = 65_536
-"""Messages that wait for a slow reader; it is cut off beyond, and may come back and resume."""
+"""The unread messages above which a client is disconnected; it can connect again and resume."""
 CONGESTED_MESSAGES = 2048
 HELLO_S = 10.0
 MAX_HELLO_BYTES = 64 * 1024
-"""The first batch, before whose token is seen nothing larger is taken in."""
+"""The largest first batch, since the token is known only after it."""
 MAX_STRANGERS = 64
-"""Connections without a `Hello`."""
+"""The most connections that have not sent a valid `Hello`."""
 
 
 class WebSocketLink:
-    """One connection. A task writes what was gathered since the last write."""
+    """One connection. A task writes the messages that were queued since its last write."""
 
     trusted = False
 
@@ -40,7 +40,7 @@ class WebSocketLink:
         self._closed = False
 
     def send(self, message: Any) -> None:
-        """Queues."""
+        """Queues a message."""
         self._out.append(message)
         self._ready.set()
         if len(self._out) > CONGESTED_MESSAGES:
@@ -49,21 +49,21 @@ class WebSocketLink:
             self._closed = True
 
     def congested(self) -> bool:
-        """Whether more waits than should."""
+        """Whether more than `CONGESTED_MESSAGES` wait to be written."""
         return self._closed or not self._room.is_set()
 
     async def room(self) -> None:
-        """Returns when it has read enough, or is gone."""
+        """Waits until the client has read enough, or is gone."""
         await self._room.wait()
 
     def close(self) -> None:
-        """Writes what waits, and closes."""
+        """Has the queued messages written, and then the connection closed."""
         self._closed = True
         self._ready.set()
         self._room.set()
 
     async def write(self, send: Any) -> None:
-        """Until closed."""
+        """Writes queued messages until the link is closed."""
         while True:
             await self._ready.wait()
             self._ready.clear()
@@ -77,14 +77,14 @@ class WebSocketLink:
 
 
 class Strangers:
-    """Connections that have not said `Hello`. There are few, and each has little time and room: beyond
-    `MAX_STRANGERS` the oldest has no more time, so that flooding this does not lock out who has the token."""
+    """The connections that have not sent a `Hello`. Their number, time and memory are bounded: above `MAX_STRANGERS`
+    the oldest one times out, so that a flood of connections does not lock out clients that have a token."""
 
     def __init__(self) -> None:
         self._limits: dict[asyncio.Timeout, None] = {}
 
     async def first(self, receive: Any) -> list[Any] | None:
-        """The first batch. Raises `TimeoutError` when it does not come in time."""
+        """Receives the first batch. Raises `TimeoutError` if it does not come in time."""
         async with asyncio.timeout(HELLO_S) as limit:
             while len(self._limits) >= MAX_STRANGERS:
                 oldest = next(iter(self._limits))
@@ -98,7 +98,7 @@ class Strangers:
 
 
 async def serve(sessions: Sessions, strangers: Strangers, scope: Any, receive: Any, send: Any) -> None:
-    """One client, to its end."""
+    """Serves one client until its link ends."""
     limit_message = scope["extensions"][EXTENSION]
     limit_message(MAX_HELLO_BYTES)
     await receive()
@@ -117,7 +117,8 @@ async def serve(sessions: Sessions, strangers: Strangers, scope: Any, receive: A
             sessions.receive(session, first)
             first = await _batch(receive)
     except (TimeoutError, msgspec.MsgspecError, RecursionError) as error:
-        level = logging.DEBUG if session is None else logging.WARNING  # strangers may do that as often as they like
+        level = logging.DEBUG if session is None else logging.WARNING  # connections without a token must not be able to
+        # fill the log
         log.log(level, "a client broke the protocol and was cut off: %s", error or "no Hello")
     finally:
         link.close()

@@ -1,1 +1,1 @@
-"""Payloads that are too large for a message: on disk, in memory, and passed by descriptor."""
+"""Payloads that are too large for a message: stored on disk or in memory, and passed by descriptor."""

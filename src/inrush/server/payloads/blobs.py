@@ -1,15 +1,16 @@
-"""Payloads and sources too large for a message: files under `home/blobs`.
+"""Blobs: payloads and sources that are too large for a message, as files under `home/blobs`.
 
-Ids are either random, 128 bits, or `sha256-<hex>` of the content. A random id is the right to read the blob: it is told
-only to whom the payload is for. What is known by its content (sources, build files) is for clients and agents, not for
-containers.
+An id is either random, with 128 bits, or `sha256-<hex>` of the content. Whoever knows a random id may read the blob, so
+it is told only to the receivers of the payload. Blobs named by their content (sources, build files) are for clients and
+agents, and not for containers.
 
-What containers of one app make, be it results or what they upload, may take one part in `SHARE_OF_ONE_APP` of all, so
-that a hostile app leaves room for the others. That is counted in memory: a server that is started again begins anew.
+Blobs that containers of one app make, as results or uploads, may take one part in `SHARE_OF_ONE_APP` of the budget, so
+that a hostile app leaves room for others. This is counted in memory, and starts from zero after a restart.
 
-The file system is the only record. A file's modification time is when it may go: an hour after it was put (a day for
-sources), later for what a durable call refers to; what a call or an app *holds* in memory stays in any case. Over the
-budget the first to expire go first, and when all is held a new blob is refused.
+The file system is the only record. The modification time of a file is the time at which it expires: `KEEP_S` after it
+was put (`KEEP_SOURCE_S` for sources), and later if a durable call refers to it. A blob that a call or an app *holds* in
+memory stays in any case. Over the budget, blobs are removed in the order in which they expire; if all are held, a new
+blob is refused.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ log = logging.getLogger(__name__)
 KEEP_S = 3600.0
 KEEP_SOURCE_S = 7 * 86400.0
 LINGER_S = 120.0
-"""How long a blob stays after its call is forgotten: somebody may be reading it still."""
+"""How long a blob stays after its call was forgotten, since a client may still be reading it."""
 SHARE_OF_ONE_APP = 2
-"""Of the budget, what containers of one app have made may take one part in so many."""
+"""Blobs made by containers of one app may take one part in so many of the budget."""
 PART_SUFFIX = ".part"
 _RANDOM_ID = re.compile(r"bl-[0-9a-f]{32}")
 _BLOB = Codec.BLOB.value
 
 
 class Blobs:
-    """The blobs of one server. Safe to use from several threads for different ids."""
+    """The blobs of one server. Several threads may use it at the same time for different ids."""
 
     def __init__(self, directory: Path, budget_bytes: int, limit_bytes: int, durable_s: float) -> None:
         self._directory = directory
@@ -55,7 +56,7 @@ class Blobs:
         self._held: Counter[str] = Counter()
         self._memory = MemoryBlobs()
         self._owners: dict[str, str] = {}
-        """Apps whose containers made them, by name of the file."""
+        """The apps whose containers made the blobs, by file name."""
         self._owned: Counter[str] = Counter()
         directory.mkdir(mode=0o700, exist_ok=True)
         self._bytes = self._scan()
@@ -71,11 +72,11 @@ class Blobs:
 
     def _path(self, id: str) -> Path:
         if not id.replace("-", "").isalnum() or not id.isascii() or len(id) > 80:
-            raise InvalidError(f"{id[:80]!r} is no id of a blob")
+            raise InvalidError(f"{id[:80]!r} is not the id of a blob")
         return self._directory / id
 
     def exists(self, id: str) -> bool:
-        """Whether it is here; one that is will stay for its time from now on."""
+        """Whether a blob exists. If it does, its time begins again."""
         if id in self._memory:
             return True
         path = self._path(id)
@@ -86,7 +87,7 @@ class Blobs:
         return True
 
     def size(self, id: str) -> int:
-        """Bytes of a blob. Raises `NotFoundError`."""
+        """The size of a blob in bytes. Raises `NotFoundError`."""
         size = self._memory.size(id)
         if size is not None:
             return size
@@ -96,14 +97,14 @@ class Blobs:
             raise _gone(id) from None
 
     def open(self, id: str) -> BinaryIO:
-        """The blob, for reading. Raises `NotFoundError`."""
+        """Opens a blob for reading. Raises `NotFoundError`."""
         return os.fdopen(self.descriptor(id), "rb")
 
     def descriptor(self, id: str) -> int:
-        """A descriptor to read it by, which is the caller's to close. Raises `NotFoundError`."""
+        """A descriptor for reading a blob, which the caller closes. Raises `NotFoundError`."""
         try:
             fd = self._memory.open(id)
-        except (PermissionError, BlockingIOError):  # whoever made it has taken away the right to read it
+        except (PermissionError, BlockingIOError):  # its maker has made the memfd unreadable
             raise _gone(id) from None
         if fd is not None:
             return fd
@@ -113,20 +114,21 @@ class Blobs:
             raise _gone(id) from None
 
     def adopt(self, fd: int, id: str = "", owner: str = "") -> int:
-        """Takes over a sealed memfd, as the blob of a random `id`; its bytes. Raises `InvalidError` for one that is
-        not sealed or cannot be read, `RequestSizeError`, and `ResourceExhaustedError` where memory lacks. The
-        descriptor is ours in any case; what is kept is one of our own, for reading."""
+        """Takes over a sealed memfd as the blob of a random `id`. Returns its size in bytes. Raises `InvalidError` if
+        it is not sealed or cannot be read, `RequestSizeError`, and `ResourceExhaustedError` if memory is short. The
+        descriptor is closed in any case; the blob has another one, for reading."""
         try:
             size = memory.sealed_size(fd)
             if not _RANDOM_ID.fullmatch(id):
-                raise InvalidError(f"{id[:80]!r} is no id of a random blob")
+                raise InvalidError(f"{id[:80]!r} is not a random id of a blob")
             if size > self._limit:
                 raise RequestSizeError(
-                    f"{size >> 20} MiB, and the largest payload is {self._limit >> 20} MiB (setting max_payload_mib)"
+                    f"a payload of {size >> 20} MiB is over the limit of {self._limit >> 20} MiB "
+                    "(setting max_payload_mib)"
                 )
             own = memory.reopened(fd)
         except (ValueError, PermissionError, BlockingIOError) as error:
-            raise InvalidError(f"a payload was passed by {error}") from None
+            raise InvalidError(f"a payload was passed by {error}; pass a sealed memfd") from None
         finally:
             messages.discard([fd])
         try:
@@ -137,18 +139,18 @@ class Blobs:
         return size
 
     def read(self, id: str, offset: int, limit: int) -> bytes:
-        """A piece of it. Raises `NotFoundError`."""
+        """Reads up to `limit` bytes of a blob from `offset` on. Raises `NotFoundError`."""
         with self.open(id) as file:
             file.seek(offset)
             return file.read(limit)
 
     def create(self, digest: str = "", owner: str = "", id: str = "") -> Writer:
-        """A new blob; with `digest` (sha256, hex) the content is checked against it at the end. `owner` is the app in
-        whose containers it is made, `id` a random id to take."""
+        """Begins a new blob. With `digest` (sha256, hex) the content is checked against it at the end. `owner` is the
+        app whose container makes it; `id` is a random id to use."""
         return Writer(self, f"sha256-{digest}" if digest else id or new_id(), digest, owner)
 
     def put(self, data: bytes, digest: str = "", owner: str = "", id: str = "") -> str:
-        """A whole blob at once; its id."""
+        """Stores a whole blob. Returns its id."""
         writer = self.create(digest, owner, id)
         writer.write(data)
         return writer.commit()
@@ -156,17 +158,17 @@ class Blobs:
     # ── how long ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def hold(self, ids: Iterable[str], durable: bool = False) -> None:
-        """These stay until released. With `durable` also over a restart, for as long as results are kept."""
+        """Keeps blobs until `release`. With `durable` they stay over a restart too, for as long as results are kept."""
         for id in ids:
             self._held[id] += 1
             if durable and id not in self._memory:
                 try:
                     self._keep(self._path(id), self._durable_s + KEEP_S)
                 except (FileNotFoundError, InvalidError):
-                    log.warning("blob %s is referred to, and not here", id)
+                    log.warning("blob %s is referred to, and does not exist", id)
 
     def release(self, ids: Iterable[str]) -> None:
-        """The counterpart of `hold`; the last one lets random blobs go, after a while."""
+        """Undoes one `hold`. After the last one, random blobs expire within `LINGER_S`."""
         for id in ids:
             self._held[id] -= 1
             if self._held[id] > 0:
@@ -178,7 +180,7 @@ class Blobs:
                     os.utime(self._path(id), (time.time(), time.time() + LINGER_S))
 
     def sweep(self) -> None:
-        """Removes what has expired."""
+        """Removes expired blobs."""
         now = time.time()
         self._memory.sweep(self._held)
         for expires, id, size in self._leavable():
@@ -241,7 +243,7 @@ class Blobs:
 
 
 class Writer:
-    """A blob in the making, under its id from the start; it is there for others after `commit`."""
+    """A blob that is being written. It has its id from the start, and others can read it after `commit`."""
 
     def __init__(self, blobs: Blobs, id: str, digest: str, owner: str = "") -> None:
         self.id = id
@@ -253,14 +255,14 @@ class Writer:
         self._file: BinaryIO | None = os.fdopen(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
     def write(self, data: bytes) -> None:
-        """Appends. Raises `RequestSizeError` over the limit, `ResourceExhaustedError` over the budget or on a full
-        disk."""
+        """Appends data. Raises `RequestSizeError` over the limit of a payload, and `ResourceExhaustedError` over the
+        budget or on a full disk."""
         if self._file is None:
             raise InvalidError(f"blob {self.id} is complete already")
         if self._size + len(data) > self._blobs._limit:
             self.abort()
             raise RequestSizeError(
-                f"larger than {self._blobs._limit >> 20} MiB, the largest payload allowed (setting max_payload_mib)"
+                f"the payload is over the limit of {self._blobs._limit >> 20} MiB (setting max_payload_mib)"
             )
         try:
             self._blobs._reserve(len(data), self._owner)
@@ -276,7 +278,7 @@ class Writer:
             self._hash.update(data)
 
     def commit(self) -> str:
-        """Completes the blob; its id. Raises `InvalidError` where the content is not what its digest says."""
+        """Completes the blob. Returns its id. Raises `InvalidError` if the content does not have its digest."""
         if self._file is None:
             return self.id
         if self._hash is not None and self._hash.hexdigest() != self._digest:
@@ -301,11 +303,11 @@ class Writer:
         return self.id
 
     def close(self) -> None:
-        """Same as `commit`."""
+        """Commits the blob, like `commit`."""
         self.commit()
 
     def abort(self) -> None:
-        """Drops what was written."""
+        """Drops the blob and what was written of it."""
         if self._file is None:
             return
         try:
@@ -323,7 +325,7 @@ class Writer:
 
 
 def new_id() -> str:
-    """Of a random blob."""
+    """A random id for a blob."""
     return f"bl-{secrets.token_hex(16)}"
 
 
@@ -335,7 +337,7 @@ _read = msgspec.json.Decoder(_Reference).decode
 
 
 def referred_ids(payloads: Iterable[bytes]) -> list[str]:
-    """Ids of the blobs that payloads stand for; most stand for none."""
+    """The ids of blobs that payloads refer to; most payloads refer to none."""
     ids = []
     for payload in [p for p in payloads if p[:1] == _BLOB]:
         with contextlib.suppress(ValueError, RecursionError):

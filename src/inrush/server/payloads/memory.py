@@ -1,8 +1,8 @@
 """Blobs in memory: sealed memfds that a client or a container of this machine passed, by id.
 
-They are as good as files as long as the server lives; what must outlive it is never put here. When all of them together
-are over their budget, or too many, those that only linger make room, and where that is not enough the next is refused,
-and travels as a file. Containers of one app may have one part in `SHARE_OF_ONE_APP` of either.
+They last as long as the server's process, so payloads that must outlive it are never put here. When they exceed their
+budget, or their number `MAX_BLOBS`, blobs whose call is forgotten are dropped; if that is not enough, a new one is
+refused and sent as a file. Blobs of containers of one app may take one part in `SHARE_OF_ONE_APP` of both limits.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from inrush.errors import ResourceExhaustedError
 from inrush.linux import memory
 
 SHARE_OF_MEMORY = 4
-"""Of this machine's memory, one part in so many may be taken."""
+"""Blobs may take one part in so many of this machine's memory."""
 
 MAX_BLOBS = 256
-"""Each takes a descriptor."""
+"""The most blobs, since each takes a descriptor."""
 
 SHARE_OF_ONE_APP = 2
-"""Containers of one app may hold one part in so many of the memory and of the number."""
+"""Blobs of containers of one app may take one part in so many of the budget and of the number."""
 
 READING_S = 1.0
-"""Who reads one in pieces comes back for the next within this time."""
+"""A client that reads a blob in pieces asks for the next piece within this time."""
 
 
 class _Blob(NamedTuple):
@@ -36,13 +36,13 @@ class _Blob(NamedTuple):
     owner: str
     """The app whose container made it; empty for those of clients."""
     until: float
-    """When it may go, by the clock, if nothing holds it."""
+    """When it expires unless it is held, in seconds since the epoch."""
     lingers_since: float = math.inf
-    """When its call was forgotten, or it was last read since."""
+    """When its call was forgotten, or when it was last read after that."""
 
 
 class MemoryBlobs:
-    """All of them. Any thread may use it."""
+    """All blobs in memory. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,7 +58,8 @@ class MemoryBlobs:
         return blob.size if blob is not None else None
 
     def add(self, id: str, fd: int, size: int, keep_s: float, held: Collection[str] = (), owner: str = "") -> None:
-        """Takes over the descriptor. Raises `ResourceExhaustedError`; then it is still the caller's."""
+        """Adds a blob, and takes over its descriptor. Raises `ResourceExhaustedError`, and leaves the descriptor with
+        the caller, if there is no room."""
         with self._lock:
             if id in self._blobs:
                 os.close(fd)
@@ -81,7 +82,7 @@ class MemoryBlobs:
         return sum(own) + size <= self._budget // SHARE_OF_ONE_APP and len(own) < MAX_BLOBS // SHARE_OF_ONE_APP
 
     def _make_room(self, size: int, held: Collection[str], owner: str) -> None:
-        """Lets go of what lingers, the longest first."""
+        """Drops blobs whose call is forgotten and which nobody reads, the oldest first, until there is room."""
         unread = time.time() - READING_S
         lingering = [(b.lingers_since, id) for id, b in self._blobs.items() if b.lingers_since < unread]
         for _, id in sorted(lingering):
@@ -89,7 +90,7 @@ class MemoryBlobs:
                 self._drop(id)
 
     def open(self, id: str) -> int | None:
-        """A descriptor to read it by, which is the caller's; None where it is not here."""
+        """A descriptor for reading a blob, which the caller closes; None if the blob is not in memory."""
         with self._lock:
             blob = self._blobs.get(id)
             if blob is None:
@@ -99,14 +100,14 @@ class MemoryBlobs:
             return memory.reopened(blob.fd)
 
     def keep(self, id: str, seconds: float) -> None:
-        """It may go after so long, when nothing holds it."""
+        """Has a blob expire after so many seconds unless it is held, and be the next to make room."""
         with self._lock:
             blob = self._blobs.get(id)
             if blob is not None:
                 self._blobs[id] = blob._replace(until=time.time() + seconds, lingers_since=time.time())
 
     def drop(self, id: str) -> None:
-        """It goes now. Who has mapped it keeps what it has."""
+        """Drops a blob. Processes that have mapped it keep their mapping."""
         with self._lock:
             self._drop(id)
 
@@ -117,7 +118,7 @@ class MemoryBlobs:
             os.close(blob.fd)
 
     def sweep(self, held: Iterable[str]) -> None:
-        """Drops what has expired and is not held."""
+        """Drops blobs that have expired and are not held."""
         now = time.time()
         for id, blob in list(self._blobs.items()):
             if blob.until < now and id not in held:

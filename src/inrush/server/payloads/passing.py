@@ -1,9 +1,9 @@
 """The socket at which clients of this machine pass large payloads by descriptor: `run/blobs.sock`.
 
-One packet a message, JSON and at most one descriptor: `{"put": id}` with a sealed memfd makes it the blob of that id
-(a random one, chosen by the client, which puts it again after a restart of the server); `{"get": id}` is answered by
-one to read it by. The answer is `{"bytes": n}`, or `{"code": …, "message": …}`; then the client may take the long way,
-in pieces over its link. Whoever can open the socket is the server's owner.
+Each message is one packet with JSON and at most one descriptor. `{"put": id}` with a sealed memfd makes that the blob
+of the id, a random one that the client chose and puts again after a restart of the server. `{"get": id}` is answered
+with a descriptor for reading. Answers are `{"bytes": n}`, or `{"code": …, "message": …}` on an error, after which the
+client can send the payload in pieces over its link. Everybody who can open the socket is the server's owner.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_CONNECTIONS = 256
 
 
 class Passing:
-    """Listens at `path`."""
+    """The listener at `path`, and its connections."""
 
     def __init__(self, path: Path, blobs: Blobs) -> None:
         self._path, self._blobs = path, blobs
@@ -41,7 +41,7 @@ class Passing:
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def close(self) -> None:
-        """Takes no more, and lets all go."""
+        """Stops listening, and closes all connections."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener)
         self._listener.close()
@@ -94,10 +94,10 @@ class Passing:
                 id = str(body["get"])
                 size = self._blobs.size(id)
                 return {"bytes": size}, [self._blobs.descriptor(id)]
-            raise InvalidError(f"no such message: {sorted(body)}")
+            raise InvalidError(f"a message has `put` with one descriptor, or `get`; not {sorted(body)}")
         except Error as error:
             return {"code": type(error).__name__, "message": str(error)}, []
-        except OSError as error:  # no descriptors left, or a file that cannot be opened
+        except OSError as error:  # the process has no descriptors left, or a file cannot be opened
             return {"code": ResourceExhaustedError.__name__, "message": str(error)}, []
         finally:
             messages.close_all(fds)

@@ -1,7 +1,7 @@
-"""Inserts in the shape that costs least: many rows in one statement, compiled once.
+"""Inserts of many rows in one statement, which is compiled once.
 
-SQLite's driver lets other threads run, and then waits for its turn again, at each row that it executes; with a busy
-event loop beside it that wait is what a commit mostly consists of. A statement of 64 rows waits once.
+SQLite's driver releases the GIL for each statement, and waits to get it back; with a busy event loop that wait is most
+of a commit's time. A statement of 64 rows waits once.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import sqlalchemy as sa
 Row = tuple[Any, ...]
 
 SIZES = (64, 16, 4, 1)
-"""Rows of one statement; few sizes, so that each is compiled once."""
+"""The numbers of rows in a statement. They are few, so that each statement is compiled once."""
 LARGE_BYTES = 1024 * 1024
-"""Rows of so many bytes together go one by one, since a driver copies what it is given."""
+"""Rows with more bytes together are inserted one by one, since the driver copies its arguments."""
 
 
 class Insert:
-    """Inserts whole rows of a table, values in the order of its columns. A row whose key is there already is left as
-    it is, or with `replace` replaced. With `fixed`, names of columns, the one that is there has to have the same values
-    in them; if it has not, all that is written together with the row fails."""
+    """Inserts whole rows into a table, with values in the order of its columns. A row whose key exists is left as it
+    is, or replaced with `replace`. An existing row must have the same values in the columns `fixed`; if it does not,
+    the whole operation fails."""
 
     def __init__(self, engine: sa.Engine, table: sa.Table, replace: bool = False, fixed: Sequence[str] = ()) -> None:
         text = re.sub(r"%\(\w+\)s", "%s", str(upsert(engine.dialect.name, table, replace, fixed).compile(engine)))
@@ -38,14 +38,14 @@ class Insert:
         return f"{self._head} VALUES {', '.join([self._row] * rows)}{self._tail}"
 
     def run(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
-        """Inserts them; of rows of one key the last."""
+        """Inserts rows; of several rows with one key, the last."""
         if self._keys:
             rows = list({tuple([row[i] for i in self._keys]): row for row in rows}.values())
         size = sum([len(value) for row in rows for value in row if type(value) is bytes])
         cursor, at = (
             connection.connection.cursor(),
             0,
-        )  # the driver's own: what lies above it costs more than SQLite does
+        )  # the driver's own cursor, since SQLAlchemy's costs more than SQLite itself
         for step in SIZES if size < LARGE_BYTES else SIZES[-1:]:
             while len(rows) - at >= step:
                 values = tuple([value for row in rows[at : at + step] for value in row])
@@ -55,7 +55,7 @@ class Insert:
 
 
 def upsert(dialect: str, table: sa.Table, replace: bool, fixed: Sequence[str] = ()) -> Any:
-    """An insert that leaves a row of the same key as it is, or replaces it; `fixed` as in `Insert`."""
+    """An insert that leaves an existing row of the same key as it is, or replaces it; `fixed` is as in `Insert`."""
     keys = [column.name for column in table.primary_key]
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
@@ -71,5 +71,6 @@ def upsert(dialect: str, table: sa.Table, replace: bool, fixed: Sequence[str] = 
     values: dict[str, Any] = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in kept}
     if fixed:
         same = sa.and_(*[table.c[name] == insert.excluded[name] for name in fixed])
-        values[keys[0]] = sa.case((same, table.c[keys[0]]))  # else null, which a key may not be
+        values[keys[0]] = sa.case((same, table.c[keys[0]]))  # else NULL, which violates the primary key and so fails
+        # the operation
     return insert.on_conflict_do_update(index_elements=keys, set_=values)

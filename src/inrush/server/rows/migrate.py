@@ -1,7 +1,7 @@
-"""Brings the tables of an older home up to what the code expects.
+"""Migrates the tables of an older home to the present schema.
 
-Tables that are new are made by `create_all`; here are columns that came later, each with the value that old rows get.
-All that was there before environments belongs to `main`.
+`create_all` makes new tables. This file adds columns that came later, each with the value for old rows. Everything from
+before there were environments belongs to `main`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ADDED = (
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Adds what lacks, in one transaction."""
+    """Adds the missing columns, in one transaction."""
     with engine.begin() as connection:
         for table, column, value in _ADDED:
             if _lacks(connection, table, column):
@@ -44,7 +44,8 @@ def _lacks(connection: sa.Connection, table: sa.Table, column: str) -> bool:
 
 
 def _rebuild_dicts(connection: sa.Connection) -> None:
-    """A Dict's name was unique by itself, and is now so in its environment; SQLite cannot drop a constraint."""
+    """Makes the table of Dicts again, since SQLite cannot drop a constraint: names were unique, and are now unique per
+    environment."""
     rows = connection.execute(sa.text("SELECT id, name, created FROM dicts")).all()
     tables.dicts.drop(connection)
     tables.dicts.create(connection)

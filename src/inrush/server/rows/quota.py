@@ -1,8 +1,8 @@
-"""How much of the store the rows of one environment may take.
+"""Quotas: how many bytes of the store the rows of one environment may take.
 
-What is added is counted as it comes; what is removed or replaced is not, so the count can only be too high. Rows are
-measured when an environment is first heard of, and again, now and then, when its count is over the limit. Until the
-measurement is there, more is refused: so an environment that has made room is served again within `MEASURE_S`.
+Added rows are counted; removed or replaced ones are not, so the count can only be too high. The rows of an environment
+are measured when it first writes, and again, at most every `MEASURE_S`, when its count is over the limit. Until then
+further writes are refused, so an environment that has removed rows can write again within `MEASURE_S`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from inrush.server.rows.store import Store
 log = logging.getLogger(__name__)
 
 MEASURE_S = 30.0
-"""An environment is measured at most so often: it takes the reader's time."""
+"""How often an environment is measured at most, since that takes time of the reader thread."""
 ROW_BYTES = 256
-"""Counted for each row beside what is in it."""
+"""What a row counts beyond its content."""
 
 Measure = Callable[[sa.Connection, str], int]
-"""Bytes of the rows of an environment."""
+"""Measures the bytes of an environment's rows."""
 
 
 class _Count:
@@ -38,7 +38,8 @@ class _Count:
 
 
 class Quota:
-    """Of one kind of rows, in all environments; `what` names them to who is refused. Belongs to the event loop."""
+    """The quota of one kind of rows in all environments; `what` names the kind in refusals. Only the event loop's
+    thread may use it."""
 
     def __init__(self, store: Store, limit_bytes: int, measure: Measure, what: str) -> None:
         self._store, self._limit, self._measure, self._what = store, limit_bytes, measure, what
@@ -46,7 +47,7 @@ class Quota:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, environment: str, size: int) -> None:
-        """So much is written in any case."""
+        """Counts bytes that are written in any case."""
         count = self._counts.get(environment)
         if count is None:
             count = self._counts[environment] = _Count()
@@ -54,7 +55,7 @@ class Quota:
         count.bytes += size + ROW_BYTES
 
     def charge(self, environment: str, size: int) -> None:
-        """The same, unless it is too much: `ResourceExhaustedError`."""
+        """Counts bytes that will be written. Raises `ResourceExhaustedError`, and counts nothing, over the limit."""
         count = self._counts.get(environment)
         if count is not None and count.bytes + size > self._limit:
             self._look(environment, count)

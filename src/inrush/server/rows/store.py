@@ -1,12 +1,12 @@
-"""The store: rows behind one writer thread with group commit, and one reader thread.
+"""The store: the database, with one writer thread that commits in groups, and one reader thread.
 
-Writes are gathered on the event loop; whenever the writer is free it gets all that wait, runs them in one transaction
-and commits once, so a hundred callers share one flush of the disk. Until then a write may still be changed by whoever
-asked for it (`Operation.taken`). Rows of one statement go together, inserts before updates. A reader thread with its
-own connection serves reads, which so never wait for a flush and see every write that was acknowledged.
+Writes are queued on the event loop. Whenever the writer is free it gets all queued writes, runs them in one transaction
+and commits once, so that a hundred callers share one flush of the disk. Before that a caller may still change its write
+(`Operation.taken`). Rows of one statement are executed together, inserts before updates. Reads have a thread and a
+connection of their own, so they never wait for a flush, and see every acknowledged write.
 
-SQLite (WAL, synchronous FULL) by default, PostgreSQL by its URL. A transaction that fails is repeated one operation at
-a time, so that only the bad one fails.
+The database is SQLite (WAL, synchronous FULL), or PostgreSQL by its URL. A transaction that fails is repeated with one
+operation at a time, so that only the faulty one fails.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Work = Callable[[sa.Connection], Any]
 Done = Callable[[Any, Error | None], None]
 
 GROUP_OPERATIONS = 4096
-"""Most operations of one transaction."""
+"""The most operations of one transaction."""
 QUEUE_OPERATIONS = 262_144
-"""Writes that may wait; more are refused."""
+"""The most queued writes; more are refused."""
 
 
 class Operation:
-    """One write: `work` runs in the transaction, or `rows` go into statements. `done` is told the result, or the
-    error, after the commit. Once it is `taken` it is the writer's."""
+    """One write: `work` to run in the transaction, or `rows` for statements. `done` is called with the result, or the
+    error, after the commit. Once it is `taken`, the writer has it and it must not be changed."""
 
     __slots__ = ("done", "inserts", "result", "rows", "statement", "taken", "work")
 
@@ -59,7 +59,7 @@ class Operation:
 
 
 class Store:
-    """Opens the database at `url`, or `home/store.db`. Methods belong to the event loop's thread."""
+    """The database at `url`, or `home/store.db`. Its methods may be called only on the event loop's thread."""
 
     def __init__(self, home: Path, url: str = "") -> None:
         if not url:
@@ -83,19 +83,19 @@ class Store:
             thread.start()
 
     def insert_or_replace(self, table: sa.Table) -> sa.Executable:
-        """An upsert of whole rows, by primary key."""
+        """A statement that inserts whole rows, and replaces rows of the same primary key."""
         return upsert(self._engine.dialect.name, table, replace=True)  # type: ignore[no-any-return]
 
     def insert_or_ignore(self, table: sa.Table) -> sa.Executable:
-        """An insert that leaves a row of the same key as it is."""
+        """A statement that inserts rows, and leaves rows of the same primary key as they are."""
         return upsert(self._engine.dialect.name, table, replace=False)  # type: ignore[no-any-return]
 
     def insert(self, table: sa.Table, replace: bool = False, fixed: Sequence[str] = ()) -> Insert:
-        """For `put`."""
+        """An `Insert` into a table, for `put`."""
         return Insert(self._engine, table, replace, fixed)
 
     def put(self, inserts: list[tuple[Insert, Values]], done: Done | None = None) -> Operation:
-        """Queues rows, all or none of them; `done` as in `execute`."""
+        """Queues rows of which all are written or none; `done` is as in `execute`."""
         operation = Operation(done)
         operation.inserts = inserts
         self._enqueue(operation)
@@ -116,7 +116,7 @@ class Store:
         return await future
 
     async def flush(self) -> None:
-        """Returns when all that was queued before is committed (or has failed)."""
+        """Returns when all writes that were queued before are committed, or have failed."""
         await self.transact(lambda connection: None)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
@@ -126,12 +126,12 @@ class Store:
         return await future
 
     def read_now(self, work: Callable[[sa.Connection], T]) -> T:
-        """Runs `work` here and now; only for the start, before anybody is served."""
+        """Runs `work` on the calling thread; only for the start, before anybody is served."""
         with self._engine.connect() as connection:
             return work(connection)
 
     async def close(self) -> None:
-        """Commits what is queued, and ends the threads."""
+        """Commits the queued writes, and ends the threads."""
         while self._waiting:
             self._hand_over()
         self._writes.put(None)
@@ -152,7 +152,7 @@ class Store:
             self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        """To the writer, which is free: all that waits."""
+        """Gives the writer, which is free, all queued writes."""
         self._scheduled = False
         group, self._waiting = self._waiting[:GROUP_OPERATIONS], self._waiting[GROUP_OPERATIONS:]
         for operation in group:
@@ -196,12 +196,14 @@ class Store:
         try:
             self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
-            log.warning("the event loop ended before the store did; the rows are safe, nobody was told")
+            log.warning(
+                "the event loop ended before the store did; the rows are saved, but their writers were not told"
+            )
 
 
 def _run(connection: sa.Connection, group: list[Operation]) -> None:
-    """Runs operations. Rows between two pieces of work go a statement at a time, inserts before updates of the same
-    rows."""
+    """Runs operations in order. The rows between two pieces of `work` are executed one statement at a time, inserts
+    before updates."""
     inserts: dict[Insert, list[Values]] = {}
     rows: dict[sa.Executable, list[Row]] = {}
     for operation in group:
@@ -256,7 +258,7 @@ def _explain(error: Exception) -> Error:
     if "full" in text or "No space" in text:
         return ResourceExhaustedError(f"the store could not be written: {text}; free some disk and try again")
     if isinstance(getattr(error, "orig", error), sqlite3.IntegrityError) or type(error).__name__ == "NotNullViolation":
-        return PermissionDeniedError("what is there under this id belongs to somebody else")
+        return PermissionDeniedError("this id is in use by somebody else's row; choose a new one")
     log.error("store operation failed", exc_info=error)
     return InternalError(f"the store failed: {text}; see server.log")
 

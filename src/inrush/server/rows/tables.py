@@ -1,8 +1,7 @@
-"""The rows: what outlives the server's process. Payloads, spec structs and secret values are opaque bytes (msgpack,
-ciphertext).
+"""The tables of the database, which hold what outlives the server's process: environments and tokens, apps and
+functions, named things, and durable calls. Payloads, specs and secret values are opaque bytes (msgpack, ciphertext).
 
-Environments and tokens, apps and functions, named things, and calls that the server owns. Containers, attempts and the
-calls of waiting clients are not here: they live in memory, and their owners send them again.
+Containers, attempts and calls of waiting clients are only in memory; after a restart their owners send them again.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Things that hold data under a name: dicts and secrets."""
+"""Named things that hold data: Dicts and Secrets."""

@@ -1,5 +1,5 @@
-"""Dicts: named, durable maps of opaque bytes. Writes are acknowledged after their commit, and happen in the order of
-their arrival. What all Dicts of an environment hold is bounded."""
+"""Dicts: named, durable maps of opaque bytes. Writes happen in the order of their arrival, and are acknowledged after
+their commit. The Dicts of one environment have a limit in bytes together."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from inrush.wire import DictOp
 MAX_KEY_BYTES = 256 * 1024
 MAX_VALUE_BYTES = 32 * 1024 * 1024
 MAX_DICTS = 10_000
-"""Of one environment."""
+"""The most Dicts of one environment."""
 PAGE_BYTES = 4 * 1024 * 1024
 PAGE_ITEMS = 1000
 MAX_LOOKED_BYTES = 2 * 1024 * 1024
-"""Of keys and values that are read at once to be shown to people."""
+"""The most bytes of keys and values that one look reads."""
 
 _items = tables.dict_items
 _i = _items.c
@@ -41,14 +41,15 @@ class Dicts:
     """All Dicts, in the store."""
 
     def __init__(self, store: Store, limit_bytes: int) -> None:
-        """All of one environment hold `limit_bytes` at most."""
+        """`limit_bytes` is the most that all Dicts of one environment hold together."""
         self._store = store
         self._quota = Quota(store, limit_bytes, _bytes_of, "Dicts")
         self._replace = store.insert_or_replace(_items)
         self._ignore = store.insert_or_ignore(_items)
 
     async def open(self, name: str, environment: str, create: bool) -> str:
-        """Id of a named Dict. Raises `NotFoundError` where there is none and it is not to be made."""
+        """Returns the id of a named Dict, which is made if it is missing and `create` is set. Raises `NotFoundError`,
+        and `ResourceExhaustedError` if the environment has `MAX_DICTS`."""
         d = tables.dicts.c
         query = sa.select(d.id).where(d.name == name, d.environment == environment)
         id: str | None = await self._store.read(lambda connection: connection.execute(query).scalar())
@@ -74,7 +75,7 @@ class Dicts:
         return await self._store.transact(make)
 
     async def delete(self, name: str, environment: str) -> None:
-        """Removes it with all it holds. Raises `NotFoundError`."""
+        """Removes a Dict with its items. Raises `NotFoundError`."""
         id = await self.open(name, environment, create=False)
 
         def remove(connection: sa.Connection) -> None:
@@ -84,12 +85,12 @@ class Dicts:
         await self._store.transact(remove)
 
     async def delete_all(self, environment: str) -> None:
-        """Removes those of an environment."""
+        """Removes all Dicts of an environment."""
         for told in await self.all(environment):
             await self.delete(told["name"], environment)
 
     async def all(self, environment: str) -> list[dict[str, Any]]:
-        """Names and sizes of those of an environment."""
+        """The ids, names, numbers of items and creation times of the Dicts of an environment."""
         d = tables.dicts.c
         count = sa.select(sa.func.count()).where(_i.dict == d.id).scalar_subquery()
         query = (
@@ -101,8 +102,8 @@ class Dicts:
         return [dict(row._mapping) for row in rows]
 
     async def look(self, name: str, environment: str, limit: int, head_bytes: int, key: bytes | None) -> list[Looked]:
-        """Keys of a Dict, or only `key`, with the first bytes and the size of each value; fewer than `limit` where they
-        are many bytes. Raises `NotFoundError`."""
+        """Reads up to `limit` keys of a Dict, or only `key`, each with the first bytes and the size of its value. It
+        returns fewer if they have more than `MAX_LOOKED_BYTES`. Raises `NotFoundError`."""
         id = await self.open(name, environment, create=False)
         head, size = sa.func.substr(_i.value, 1, head_bytes), sa.func.length(_i.value)
         query = sa.select(_i.key, head, size).where(_i.dict == id).order_by(_i.key).limit(limit)
@@ -111,8 +112,9 @@ class Dicts:
         return await self._store.read(lambda connection: _looked(connection, query))
 
     async def operate(self, op: DictOp, who: Principal) -> Any:
-        """One operation; `wire.DictOp` lists them. Raises `NotFoundError`, also for a Dict of an environment that is
-        not `who`'s, `InvalidError`, `RequestSizeError`."""
+        """Carries out one operation; `wire.DictOp` lists them. Raises `NotFoundError`, also for a Dict of an
+        environment that `who` does not reach; `InvalidError`; `RequestSizeError`; `ResourceExhaustedError` over the
+        limit in bytes."""
         environment = await self._store.read(lambda connection: _environment_of(connection, op.dict))
         if environment is None or not who.reaches(environment):
             raise NotFoundError(f"there is no Dict {op.dict!r}; it was deleted")
@@ -179,7 +181,7 @@ def _environment_of(connection: sa.Connection, id: str) -> str | None:
 
 
 def _bytes_of(connection: sa.Connection, environment: str) -> int:
-    """What the Dicts of an environment hold."""
+    """The bytes of all keys and values of an environment's Dicts."""
     own = sa.select(tables.dicts.c.id).where(tables.dicts.c.environment == environment)
     size = sa.func.sum(sa.func.length(_i.key) + sa.func.length(_i.value))
     return int(connection.execute(sa.select(size).where(_i.dict.in_(own))).scalar() or 0)
@@ -198,7 +200,7 @@ def _pop(connection: sa.Connection, id: str, key: bytes) -> bytes | None:
 
 
 def _page(connection: sa.Connection, op: DictOp) -> dict[str, Any]:
-    """Items in the order of keys, after the cursor; `next` is the cursor of the next page, or null."""
+    """A page of items in the order of keys, after the cursor. `next` is the cursor of the next page, or null."""
     query = sa.select(_i.key, _i.value).where(_i.dict == op.dict).order_by(_i.key).limit(PAGE_ITEMS)
     if op.keys:
         query = query.where(_i.key > op.keys[0])

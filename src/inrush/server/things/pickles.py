@@ -1,8 +1,8 @@
-"""What a pickle holds, told without executing any of it: as JSON where it is plain data, else as a type and a size.
+"""Shows the content of a pickle without executing it: as JSON if it is plain data, else as a type and a size.
 
-A pickle is a program for a small stack machine. Only the few operations that make plain data are carried out here, on
-values of our own. Whatever names a class, a function or anything else outside of the pickle ends that, and its name is
-all that is told. Operations, depth and output are bounded, so that a small pickle cannot unfold into a large text.
+A pickle is a program for a small stack machine. Only the few operations that make plain data are carried out here. An
+operation that names a class, a function or anything else outside of the pickle ends that, and then only the name is
+shown. Operations, depth and output are bounded, so that a small pickle cannot become a large text.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from functools import partial
 from typing import Any, NamedTuple
 
 MAX_READ_BYTES = 256 * 1024
-"""A longer pickle is not read; its size is told."""
+"""A longer pickle is not read, and only its size is shown."""
 MAX_OPERATIONS = 20_000
 MAX_SHOWN_NODES = 2_000
-"""Values in one text, each counted as often as it would be shown."""
+"""The most values in one text, each counted as often as it would be shown."""
 MAX_SHOWN_DEPTH = 20
 MAX_SHOWN_CHARACTERS = 64 * 1024
-"""Of one text; a string counts as often as it would be shown."""
+"""The most characters of strings in one text, each string counted as often as it would be shown."""
 MAX_NAME_CHARACTERS = 100
 _LARGEST = 2**63
 _MARK: Any = object()
 
 
 class Shown(NamedTuple):
-    """`text` is JSON. It is empty where the value is not plain data; `type` then names what it is, if that is known."""
+    """A shown value. `text` is JSON, or empty if the value is not plain data; `type` then names its type, if that is
+    known."""
 
     text: str
     type: str
@@ -36,11 +37,11 @@ class Shown(NamedTuple):
 
 
 class _OpaqueError(Exception):
-    """It is more than plain data; the words say what."""
+    """The value is not plain data; the message names its type."""
 
 
 def shown(data: bytes, plain_json: bool = False) -> Shown:
-    """Of a pickle, or of JSON with `plain_json`. Never raises, whatever the bytes are."""
+    """Shows a pickle, or JSON with `plain_json`. It never raises, whatever the bytes are."""
     if len(data) > MAX_READ_BYTES:
         return Shown("", "a large value", len(data))
     try:
@@ -49,17 +50,17 @@ def shown(data: bytes, plain_json: bool = False) -> Shown:
         return Shown(_printable(text), type(value).__name__, len(data))
     except _OpaqueError as opaque:
         return Shown("", _printable(str(opaque)[:MAX_NAME_CHARACTERS]), len(data))
-    except Exception:  # the bytes may be anything, and pickletools raises what it likes at them
+    except Exception:  # pickletools raises many kinds of errors for malformed pickles
         return Shown("", "not readable", len(data))
 
 
 def _printable(text: str) -> str:
-    """With what a terminal could take for a command written as JSON escapes it."""
+    """Escapes characters that are not printable, as JSON does, since a terminal could interpret them."""
     return text if text.isprintable() else "".join([c if c.isprintable() else json.dumps(c)[1:-1] for c in text])
 
 
 def shown_payload(payload: bytes) -> Shown:
-    """Of a payload, whose first byte is its codec."""
+    """Shows a payload, whose first byte is its codec."""
     codec, data = payload[:1], payload[1:]
     if codec in (b"P", b"J"):
         return shown(data, plain_json=codec == b"J")
@@ -67,7 +68,7 @@ def shown_payload(payload: bytes) -> Shown:
 
 
 class _Budget:
-    """What may still be shown."""
+    """The values and characters that may still be shown."""
 
     def __init__(self) -> None:
         self.nodes, self.characters = MAX_SHOWN_NODES, MAX_SHOWN_CHARACTERS
@@ -80,7 +81,7 @@ class _Budget:
 
 
 def _jsonable(value: Any, budget: _Budget, depth: int) -> Any:
-    """Plain data as JSON has it; what JSON has not is told as text."""
+    """Converts plain data to what JSON can represent; other values become text."""
     budget.take(value)
     if depth > MAX_SHOWN_DEPTH:
         raise _OpaqueError("a value of many levels")
@@ -97,7 +98,7 @@ def _jsonable(value: Any, budget: _Budget, depth: int) -> Any:
 
 
 def _value(data: bytes) -> Any:
-    """Plain data of a pickle. Raises `_OpaqueError`."""
+    """Decodes the plain data of a pickle. Raises `_OpaqueError`."""
     machine = _Machine()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(io.BytesIO(data))):
         if count > MAX_OPERATIONS:
@@ -109,7 +110,7 @@ def _value(data: bytes) -> Any:
 
 
 class _Machine:
-    """The stack of a pickle, for those operations that make plain data."""
+    """The stack machine of pickle, with only the operations that make plain data."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -139,14 +140,14 @@ class _Machine:
         }
 
     def step(self, name: str, argument: Any) -> None:
-        """One operation. Raises `_OpaqueError` for one that reaches outside of the pickle."""
+        """Carries out one operation. Raises `_OpaqueError` for one that refers to anything outside of the pickle."""
         step = self._steps.get(name)
         if step is None:
             raise _OpaqueError(self._named(name, argument))
         step(argument)
 
     def _named(self, name: str, argument: Any) -> str:
-        """What a pickle refers to by name, or that it is none that we read."""
+        """The name of what a pickle refers to, or "an object"."""
         if name in ("GLOBAL", "INST") and isinstance(argument, str):
             return ".".join(argument.split(" ", 1))
         if name == "STACK_GLOBAL" and len(self.stack) > 1 and all(isinstance(part, str) for part in self.stack[-2:]):

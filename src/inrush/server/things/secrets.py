@@ -1,7 +1,8 @@
-"""Secrets: values sealed with AES-GCM under a key that stays in a file of the home (0600). No value is logged, and
-none leaves but in the environment of the containers that are to have it.
+"""Secrets: values encrypted with AES-GCM under a key in a file of the home (mode 0600). No value is logged, and values
+leave the server only in the environment of the containers that may have them.
 
-An anonymous secret has an id made of its environment and content, so that an unchanged redeploy is unchanged.
+The id of an anonymous secret is derived from its environment and content, so that a redeploy with the same values
+changes nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from inrush.server.rows.store import Store
 from inrush.wire import MAIN
 
 MAX_BYTES = 64 * 1024
-"""Of one secret, all values."""
+"""The most bytes of all keys and values of one secret."""
 
-_SEALED = b"\0"  # no msgpack of a struct begins so
+_SEALED = b"\0"  # the msgpack of a struct never begins with this byte
 _Values = tuple[tuple[str, str], ...]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Values).decode
@@ -34,7 +35,7 @@ _decode_keys = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 
 
 class Secret:
-    """What is known of a secret without opening it."""
+    """A secret with its encrypted values."""
 
     __slots__ = ("created", "environment", "id", "keys", "name", "sealed", "updated")
 
@@ -52,7 +53,7 @@ class Secret:
         self.created, self.updated = created, updated
 
     def describe(self) -> dict[str, Any]:
-        """For the API: names, never values."""
+        """The secret as the API shows it, without values."""
         return {
             "id": self.id,
             "environment": self.environment,
@@ -64,7 +65,7 @@ class Secret:
 
 
 class Secrets:
-    """All secrets, sealed, in memory and in the store."""
+    """All secrets, encrypted in memory and in the store."""
 
     def __init__(self, home: Path, store: Store) -> None:
         self._store = store
@@ -77,12 +78,13 @@ class Secrets:
             self._by_id[row.id] = secret
 
     async def put(self, values: _Values, environment: str, name: str = "", overwrite: bool = True) -> str:
-        """Creates or replaces; the id. Raises `AlreadyExistsError`, `InvalidError`."""
+        """Creates a secret, or replaces its values. Returns its id. Raises `AlreadyExistsError` without `overwrite`,
+        and `InvalidError` for values that variables cannot have."""
         _check(values)
         old = self._named(name, environment) if name else None
         if old is not None and not overwrite:
             raise AlreadyExistsError(
-                f"secret {name!r} is there already; `inrush secret create --force` puts new values in its place"
+                f"there is a secret {name!r} already; `inrush secret create --force` replaces its values"
             )
         now = time.time()
         id = old.id if old is not None else self._new_id(values, environment, name)
@@ -95,7 +97,7 @@ class Secrets:
         return id
 
     def find(self, name: str, environment: str, required: tuple[str, ...] = ()) -> str:
-        """Id of a named secret. Raises `NotFoundError`."""
+        """Returns the id of a named secret, which must have the keys `required`. Raises `NotFoundError`."""
         secret = self._named(name, environment)
         if secret is None:
             raise NotFoundError(f"there is no secret {name!r}; `inrush secret create {name} KEY=VALUE` makes one")
@@ -109,11 +111,11 @@ class Secrets:
         await self.discard([self.find(name, environment)])
 
     async def delete_all(self, environment: str) -> None:
-        """Removes those of an environment."""
+        """Removes all secrets of an environment."""
         await self.discard([secret.id for secret in self._by_id.values() if secret.environment == environment])
 
     async def discard(self, ids: Iterable[str]) -> None:
-        """Removes by id; unknown ones are passed over."""
+        """Removes secrets by id; unknown ids are ignored."""
         gone = [id for id in ids if self._by_id.pop(id, None) is not None]
         if gone:
             statement = sa.delete(tables.secrets).where(tables.secrets.c.id.in_(gone))
@@ -125,11 +127,12 @@ class Secrets:
         return [s.describe() for s in sorted(mine, key=lambda s: s.name)]
 
     def anonymous(self, ids: Iterable[str]) -> list[str]:
-        """Those of `ids` that have no name."""
+        """The ids among `ids` whose secrets have no name."""
         return [id for id in ids if id in self._by_id and not self._by_id[id].name]
 
     def values(self, ids: Iterable[str], environment: str) -> dict[str, str]:
-        """The variables of several secrets of an environment, later ones winning. Raises `NotFoundError`."""
+        """The variables of several secrets of an environment; a later one overrides an earlier one. Raises
+        `NotFoundError`."""
         merged: dict[str, str] = {}
         for id in ids:
             secret = self._by_id.get(id)
@@ -142,23 +145,24 @@ class Secrets:
         return merged
 
     def derived(self, purpose: str) -> bytes:
-        """A key for something else, which comes from the home's."""
+        """A key for another purpose, derived from the home's key."""
         return hmac.new(self._key, purpose.encode(), hashlib.sha256).digest()
 
     def mark(self, environment: str, values: Mapping[str, str]) -> str:
-        """An HMAC that tells these values from others, under a key that comes from the home's, one per environment."""
+        """An HMAC of these values, under a key that is derived from the home's for each environment."""
         key = self.derived(f"image steps of {environment}")
         return hmac.new(key, _encode(sorted(values.items())), hashlib.sha256).hexdigest()
 
     def seal(self, what: str, data: bytes) -> bytes:
-        """Bytes as they may stand in the store; `what` they are has to be said again to open them."""
+        """Encrypts bytes for the store. The same `what` is needed to decrypt them."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         nonce = os.urandom(12)
         return _SEALED + nonce + AESGCM(self._key).encrypt(nonce, data, what.encode())
 
     def opened(self, what: str, data: bytes) -> bytes:
-        """What was sealed; what an earlier version has stored open is returned as it is. Raises `InvalidError`."""
+        """Decrypts what `seal` encrypted. Data that an earlier version has stored in clear is returned as it is. Raises
+        `InvalidError` if it was encrypted with another key."""
         if data[:1] != _SEALED:
             return data
         from cryptography.exceptions import InvalidTag
@@ -168,7 +172,8 @@ class Secrets:
             return AESGCM(self._key).decrypt(data[1:13], data[13:], what.encode())
         except InvalidTag:
             raise InvalidError(
-                f"the {what} cannot be opened: it was sealed with another `key` than the home's; put that one back"
+                f"the {what} cannot be decrypted: the file `key` of the home is not the one that encrypted it; "
+                "restore that file"
             ) from None
 
     def _named(self, name: str, environment: str) -> Secret | None:
@@ -195,14 +200,15 @@ class Secrets:
             return AESGCM(self._key).decrypt(secret.sealed[:12], secret.sealed[12:], secret.id.encode())
         except InvalidTag:
             raise InvalidError(
-                f"secret {secret.name or secret.id} cannot be opened: it was sealed with another `key` than the home's"
+                f"secret {secret.name or secret.id} cannot be decrypted: the file `key` of the home is not the one "
+                "that encrypted it; restore it, or create the secret again"
             ) from None
 
 
 def _check(values: _Values) -> None:
     for key, value in values:
         if not key or "=" in key or "\0" in key or "\0" in value:
-            raise InvalidError(f"{key!r} is no name of an environment variable, or its value has a NUL in it")
+            raise InvalidError(f"{key!r} is not a name for an environment variable, or its value contains a NUL")
     if sum(len(key) + len(value) for key, value in values) > MAX_BYTES:
         raise InvalidError(f"a secret may hold {MAX_BYTES >> 10} KiB at most")
 
@@ -218,6 +224,6 @@ def _load_key(path: Path) -> bytes:
             os.fsync(file.fileno())
     if len(key) != 32:
         raise InvalidError(
-            f"{path} is damaged: it must hold 32 bytes; restore it, or remove it and make the secrets anew"
+            f"{path} is damaged: it must have 32 bytes; restore it, or remove it and create the secrets again"
         )
     return key
