@@ -70,6 +70,12 @@ def test_ends_without_a_payload_have_their_error(status: Status, kind: type[Exce
     assert type(_payload.error_of(status, b"")) is kind
 
 
+@pytest.mark.parametrize("payload", [b"J" + b"[" * 5000, b"J{", b"Z", b""])
+def test_a_result_that_is_none_is_an_error_of_ours(payload: bytes) -> None:
+    with pytest.raises(errors.Error):
+        raise _payload.error_of(Status.ERROR, payload)
+
+
 def test_a_failure_of_the_system_is_of_its_code() -> None:
     error = _payload.error_of(Status.CRASHED, wire.system_failure("OutOfMemoryError", "over 128 MiB"))
     assert isinstance(error, errors.OutOfMemoryError)

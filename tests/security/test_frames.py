@@ -380,9 +380,10 @@ def out(call: str, *indexes: int) -> bytes:
         + frames.pack({"t": "item", "c": "ca-gen", "i": [0], "f": 0}, (b"Px",)),
         frames.pack({"t": "item", "c": "ca-web", "i": [0], "f": 0}, (b"Ax",) * (frames.AHEAD_PIECES + 1)),
         frames.pack({"t": "ready"}) * 2,
+        frames.pack({"t": "ready"}) + frames.pack({"t": "failed", "code": "E", "message": "late"}),
         frames.pack({"t": "imported", "imports": [["a", 1.0]] * 300}) * 2,
     ],
-    ids=range(13),
+    ids=range(14),
 )
 async def test_a_guest_speaks_only_about_what_it_was_given(made: tuple[Made, Hostile], frame: bytes) -> None:
     own, hostile = made

@@ -201,7 +201,10 @@ def load(payload: bytes | memoryview) -> Any:
     if payload[:1] == b"J":
         import msgspec
 
-        return msgspec.json.decode(memoryview(payload)[1:])
+        try:
+            return msgspec.json.decode(memoryview(payload)[1:])
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise errors.DeserializationError(f"the result is no JSON: {error}") from None
     raise errors.InternalError(
         f"a payload of unknown codec {bytes(payload[:1])!r}; client and server should have the same version"
     )

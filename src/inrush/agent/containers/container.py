@@ -248,6 +248,8 @@ class Container:
         self._ready.set_result((phases, why))
 
     def failed(self, code: str, message: str, payload: bytes) -> None:
+        if self._ready.done():
+            raise frames.FrameError("it failed to start after it was ready")
         if self._end is None:
             self._end = End(Status.STARTUP, message, payload)
 

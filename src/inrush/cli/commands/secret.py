@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -21,17 +23,20 @@ def command() -> None:
 @command.command()
 @flags.environment
 @click.argument("name")
-@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option(
-    "--from-dotenv", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read KEY=VALUE lines."
-)
+@click.argument("pairs", nargs=-1, metavar="[KEY | KEY=VALUE]...")
+@click.option("--from-dotenv", type=click.File(), help="Read KEY=VALUE lines from a file; - is standard input.")
+@click.option("--from-json", type=click.File(), help="Read an object of strings from a file; - is standard input.")
 @click.option("--force", is_flag=True, help="Replace a secret of that name.")
-def create(name: str, pairs: tuple[str, ...], from_dotenv: Path | None, force: bool) -> None:
+def create(
+    name: str, pairs: tuple[str, ...], from_dotenv: TextIO | None, from_json: TextIO | None, force: bool
+) -> None:
     """Create a secret.
 
-    A VALUE of "-" is read from standard input, so that it is in no shell history.
+    A KEY alone takes the value of this variable here, and a VALUE of "-" is read from standard input. Other users of
+    this machine see command lines, and shells keep them, so give values in one of those ways or in a file.
     """
-    values = parse_dotenv(from_dotenv.read_text(), str(from_dotenv)) if from_dotenv else {}
+    values = parse_dotenv(from_dotenv.read(), from_dotenv.name) if from_dotenv else {}
+    values |= _parse_json(from_json.read(), from_json.name) if from_json else {}
     values |= dict(_pair(pair) for pair in pairs)
     if not values:
         raise click.UsageError("a secret needs at least one KEY=VALUE")
@@ -58,6 +63,20 @@ def delete(name: str) -> None:
 
 def _pair(text: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
-    if not separator or not key:
+    if not key:
         raise click.UsageError(f"{text!r} is not KEY=VALUE")
+    if not separator:
+        if key not in os.environ:
+            raise click.UsageError(f"the variable {key} is not set here; set it, or give KEY=VALUE")
+        return key, os.environ[key]
     return key, sys.stdin.read().rstrip("\n") if value == "-" else value
+
+
+def _parse_json(text: str, where: str) -> dict[str, str]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{where} is no JSON: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise click.UsageError(f"{where} must be an object whose values are strings")
+    return found

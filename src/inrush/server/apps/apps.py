@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from inrush import wire
 from inrush.core.model import events
-from inrush.errors import InvalidError, NotFoundError
+from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.server.apps.endpoints import Endpoints
 from inrush.server.apps.functions import Function, Functions, from_row
 from inrush.server.apps.versions import App, Plan, blobs_of, plan_version
@@ -34,6 +34,8 @@ from inrush.server.trust.principal import Scope
 
 log = logging.getLogger(__name__)
 
+MAX_APPS = 2000
+"""That run or are deployed in one environment."""
 MAX_FUNCTIONS = 1000
 KEPT_ENDED = 100
 KEPT_VERSIONS = 20
@@ -159,7 +161,7 @@ class Apps:
 
     async def start(self, client: str, ask: wire.StartApp) -> App:
         """Starts or deploys an app. Raises `InvalidError` for an app that cannot run here."""
-        self._check(ask.spec)
+        self._check(ask.spec, ask.deploy)
         if not ask.deploy:
             app = App(
                 f"ap-{secrets.token_hex(16)}",
@@ -179,8 +181,11 @@ class Apps:
             await self._change(app, ask)
         return app
 
-    def _check(self, spec: wire.AppSpec) -> None:
+    def _check(self, spec: wire.AppSpec, deploy: bool) -> None:
         check_app_name(spec.name)
+        others = sum(app.environment == spec.environment for app in self._apps.values())
+        if others >= MAX_APPS and not (deploy and self.deployed(spec.name, spec.environment)):
+            raise ResourceExhaustedError(f"environment {spec.environment!r} has {MAX_APPS} apps; stop some first")
         names = [function.name for function in spec.functions]
         twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
         if twice is not None:

@@ -266,6 +266,7 @@ class Asks:
     # ── following ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _follow_logs(self, session: Session, rid: int, ask: wire.FollowLogs) -> None:
+        session.check_follow(rid)
         app = self._apps.find_any(ask.app, self._scope(session, ask.environment))
         follower = LogFollower(session, rid)
         for line in self._logs.latest(app.id, ask.backlog):
@@ -274,6 +275,7 @@ class Asks:
             session.follows[rid] = self._logs.follow(app.id, follower)
 
     async def _follow_states(self, session: Session, rid: int, ask: wire.FollowStates) -> None:
+        session.check_follow(rid)
         app = self._apps.find_any(ask.app, self._scope(session, ask.environment))
 
         def tell(kind: str, subject: str, state: str, why: str) -> None:

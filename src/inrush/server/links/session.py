@@ -13,13 +13,15 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from inrush import wire
-from inrush.errors import PermissionDeniedError
+from inrush.errors import InvalidError, PermissionDeniedError, ResourceExhaustedError
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.trust.possession import Possession
 from inrush.server.trust.principal import Principal
 
 MAX_READABLE = 16_384
 """The most blobs that one session may read; the oldest is forgotten."""
+MAX_FOLLOWS = 256
+"""The most logs, and states of apps, that one client follows at once."""
 
 
 class Link(Protocol):
@@ -89,6 +91,13 @@ class Session:
         """Waits until it is not congested any more."""
         if self.link is not None:
             await self.link.room()
+
+    def check_follow(self, rid: int) -> None:
+        """Whether it may follow one thing more, as `rid`. Raises `InvalidError`, `ResourceExhaustedError`."""
+        if rid in self.follows:
+            raise InvalidError("this request follows something already")
+        if len(self.follows) >= MAX_FOLLOWS:
+            raise ResourceExhaustedError(f"a client follows {MAX_FOLLOWS} things at once; end some first")
 
     def unfollow(self, rid: int) -> None:
         """Ends what the ask `rid` follows."""

@@ -19,13 +19,15 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from inrush.errors import AlreadyExistsError, InvalidError, NotFoundError
+from inrush.errors import AlreadyExistsError, InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
 from inrush.wire import MAIN
 
 MAX_BYTES = 64 * 1024
 """The most bytes of all keys and values of one secret."""
+MAX_SECRETS = 10_000
+"""The most secrets of one environment, with those that have no name."""
 
 _SEALED = b"\0"  # the msgpack of a struct never begins with this byte
 _Values = tuple[tuple[str, str], ...]
@@ -79,7 +81,7 @@ class Secrets:
 
     async def put(self, values: _Values, environment: str, name: str = "", overwrite: bool = True) -> str:
         """Creates a secret, or replaces its values. Returns its id. Raises `AlreadyExistsError` without `overwrite`,
-        and `InvalidError` for values that variables cannot have."""
+        `InvalidError` for values that variables cannot have, and `ResourceExhaustedError`."""
         _check(values)
         old = self._named(name, environment) if name else None
         if old is not None and not overwrite:
@@ -88,6 +90,8 @@ class Secrets:
             )
         now = time.time()
         id = old.id if old is not None else self._new_id(values, environment, name)
+        if id not in self._by_id and sum(s.environment == environment for s in self._by_id.values()) >= MAX_SECRETS:
+            raise ResourceExhaustedError(f"environment {environment!r} has {MAX_SECRETS} secrets; delete some first")
         keys = tuple(sorted(key for key, _ in values))
         created = old.created if old is not None else now
         secret = Secret(id, environment, name, keys, self._seal(id, values), created, now)
