@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.test_cluster import NODE, started
-from inrush.core.calls.lease import LEAST, MOST, SHORT_S, STALE_S
+from inrush.core.calls.lease import LEAST, MOST, SHORT_S, STALE_S, stale_s
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events
 from inrush.wire import FunctionSpec, Retries, ScalePolicy, Status, Web
@@ -126,3 +126,29 @@ def test_inputs_that_were_ahead_in_a_container_that_crashed_are_not_charged() ->
     assert not [effect for effect in out if isinstance(effect, effects.Resolve)]
     (again,) = started(out)
     assert len(dispatched(cluster.step(events.ContainerReady(again, "fork", 5.0), 0.04))) == 1, "wary: one by one"
+
+
+def test_containers_that_wait_for_a_processor_keep_what_they_were_sent() -> None:
+    cluster, containers = ready(4)
+    call(cluster, "ca-1", 500, 0.0)
+    recalls, now = 0, 0.0
+    for _ in range(20):  # each has its turn every 16 ms, in which it ends some at once
+        for container in containers:
+            now += 0.004
+            recalls += sum(isinstance(e, effects.Recall) for e in cluster.step(events.Tick(), now))
+            held = [i for i, attempt in cluster.calls["ca-1"].running.items() if attempt.container.id == container][:4]
+            for index in held:
+                end(cluster, container, "ca-1", range(index, index + 1), now, 1e-6)
+    assert recalls <= 4, "only before the pauses were known"
+    assert cluster.violations() == []
+
+
+def test_a_long_input_is_no_pause() -> None:
+    cluster, (stuck, other) = ready(2)
+    call(cluster, "ca-1", 500, 0.0)
+    for container in (stuck, other):
+        index = next(i for i, attempt in cluster.calls["ca-1"].running.items() if attempt.container.id == container)
+        end(cluster, container, "ca-1", range(index, index + 1), 0.001)
+    first = min(i for i, attempt in cluster.calls["ca-1"].running.items() if attempt.container.id == stuck)
+    end(cluster, stuck, "ca-1", range(first, first + 1), 0.051, 0.05)
+    assert stale_s(cluster.functions["fn-1"]) == STALE_S

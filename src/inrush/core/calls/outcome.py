@@ -194,6 +194,8 @@ def _free(state: State, call: Call, container: Container, count: int, spent_s: f
     function.measured.served(spent_s / count, count, now)
     function.lease = depth(function, now)
     container.served += count
+    if container.recalled or container.id in function.leasing:
+        function.measured.paused(now - container.progress_at - spent_s)
     container.progress_at, container.recalled = now, False
     _vacate(state, function, call, container, count)
 

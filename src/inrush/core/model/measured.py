@@ -9,6 +9,9 @@ from inrush.core.model.rate import Rate
 from inrush.core.model.tuning import TUNING, Tuning
 from inrush.wire import ScalePolicy
 
+PAUSE_KEPT = 0.99
+"""What is left of the longest pause at each report of ends: half of it after 69."""
+
 
 class Decision(NamedTuple):
     """How many containers are `wanted`, and how many serve or start already; `why` is a sentence for people."""
@@ -35,6 +38,8 @@ class Measured:
     served_count: int = 0
     progress_at: float = 0.0
     """When an attempt last ended, a container last became ready, or the first input after a pause was dispatched."""
+    pause_s: float = 0.0
+    """The longest time of late in which a container that had inputs ended none and ran none, fading."""
     arrivals: Rate = field(default_factory=Rate)
     tuning: Tuning = TUNING
 
@@ -51,6 +56,10 @@ class Measured:
         weight = each if count == 1 else 1.0 - (1.0 - each) ** min(count, 64)
         self.service_s = seconds if self.service_s is None else self.service_s + weight * (seconds - self.service_s)
         self.progress_at = now
+
+    def paused(self, seconds: float) -> None:
+        """Learns that a container that had inputs spent `seconds` on something else between two ends."""
+        self.pause_s = max(seconds, self.pause_s * PAUSE_KEPT)
 
 
 def target_of(policy: ScalePolicy) -> int:

@@ -22,8 +22,8 @@ LARGE_BYTES = 1024 * 1024
 
 class Insert:
     """Inserts whole rows into a table, with values in the order of its columns. A row whose key exists is left as it
-    is, or replaced with `replace`. An existing row must have the same values in the columns `fixed`; if it does not,
-    the whole operation fails."""
+    is, or replaced with `replace`. An existing row must have the same values in the columns `fixed`, which are not
+    nullable; if it does not, the whole operation fails."""
 
     def __init__(self, engine: sa.Engine, table: sa.Table, replace: bool = False, fixed: Sequence[str] = ()) -> None:
         text = re.sub(r"%\(\w+\)s", "%s", str(upsert(engine.dialect.name, table, replace, fixed).compile(engine)))
@@ -42,10 +42,8 @@ class Insert:
         if self._keys:
             rows = list({tuple([row[i] for i in self._keys]): row for row in rows}.values())
         size = sum([len(value) for row in rows for value in row if type(value) is bytes])
-        cursor, at = (
-            connection.connection.cursor(),
-            0,
-        )  # the driver's own cursor, since SQLAlchemy's costs more than SQLite itself
+        cursor = connection.connection.cursor()  # the driver's own, since SQLAlchemy's costs more than SQLite itself
+        at = 0
         for step in SIZES if size < LARGE_BYTES else SIZES[-1:]:
             while len(rows) - at >= step:
                 values = tuple([value for row in rows[at : at + step] for value in row])
@@ -71,6 +69,5 @@ def upsert(dialect: str, table: sa.Table, replace: bool, fixed: Sequence[str] = 
     values: dict[str, Any] = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in kept}
     if fixed:
         same = sa.and_(*[table.c[name] == insert.excluded[name] for name in fixed])
-        values[keys[0]] = sa.case((same, table.c[keys[0]]))  # else NULL, which violates the primary key and so fails
-        # the operation
+        values[fixed[0]] = sa.case((same, table.c[fixed[0]]))  # else NULL, which the column refuses: no key is written
     return insert.on_conflict_do_update(index_elements=keys, set_=values)
