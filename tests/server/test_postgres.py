@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from inrush import wire
@@ -55,6 +57,7 @@ async def test_rows_on_postgresql_outlive_the_server(opened: Opened, url: str) -
         put = wire.DictOp(id, "put", pairs=((b"k", b"\x00\xff"),))
         assert await client.ask(put) is True
         assert await client.ask(wire.DictOp(id, "put", pairs=((b"k", b"2"),), if_absent=True)) is False
+        assert await client.ask(wire.DictOp(id, "put", pairs=((b"new", b"2"),), if_absent=True)) is True
         client.send(wire.StartCall("ca-s", function, "spawn", payloads=(b"P\x00",)))
         await client.until(wire.Accepted)
     assert not (server.home / "store.db").exists()
@@ -67,3 +70,26 @@ async def test_rows_on_postgresql_outlive_the_server(opened: Opened, url: str) -
         assert await client.ask(wire.DictOp(id, "pop", (b"k",))) == b"\x00\xff"
         assert (await client.start_app(F, deploy=True))["functions"]["f"] == function
         await client.close()
+
+
+async def test_a_database_from_before_environments_is_all_of_main(opened: Opened, url: str) -> None:
+    with psycopg.connect(url.replace("+psycopg", "")) as database:
+        database.execute(_translated((Path(__file__).parent / "samples/store_before_environments.sql").read_text()))
+    for _ in range(2):  # the second start finds everything as it should be
+        async with opened(database_url=url) as server:
+            Agent(server, lambda method, payload: payload)
+            client = await Client(server.home / "run" / "server.sock").connect()
+            assert [(app.name, app.environment) for app in server.apps.running()] == [("app", "main")]
+            made = await client.ask(wire.OpenDict("di"))
+            assert await client.ask(wire.DictOp(made, "get", (b"k",))) == b"Pv"
+            assert (await client.ask(wire.FindCall("ca-done")))["done"] == 1
+            if "prod" not in server.environments:
+                await server.environments.create("prod")
+            assert await client.ask(wire.OpenDict("di", True, "prod")) != made
+            await client.close()
+
+
+def _translated(sqlite: str) -> str:
+    """The statements of a dump by SQLite as PostgreSQL takes them."""
+    text = re.sub(r"X'([0-9A-F]*)'", r"'\\x\1'", sqlite).replace("BLOB", "BYTEA")
+    return re.sub(r"(VALUES\('ap-[^,]*,'app',[^,]*),1,0,", r"\1,true,false,", text)

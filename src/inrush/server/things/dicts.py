@@ -45,7 +45,8 @@ class Dicts:
         self._store = store
         self._quota = Quota(store, limit_bytes, _bytes_of, "Dicts")
         self._replace = store.insert_or_replace(_items)
-        self._ignore = store.insert_or_ignore(_items)
+        # Of inserts, SQLAlchemy keeps the count of rows only when it is told to.
+        self._ignore = store.insert_or_ignore(_items).execution_options(preserve_rowcount=True)
 
     async def open(self, name: str, environment: str, create: bool) -> str:
         """Returns the id of a named Dict, which is made if it is missing and `create` is set. Raises `NotFoundError`,
