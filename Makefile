@@ -52,6 +52,7 @@ compare: setup
 # Newer packages, as far as pyproject.toml allows; what they are is for whoever reviews the change.
 lock: setup-dev
 	.venv/bin/uv lock --upgrade
+	.venv/bin/python scripts/write-pins
 
 # What a server is made of, with the hashes of all files, in the form of CycloneDX 1.5.
 sbom: setup

@@ -1,10 +1,16 @@
-"""The lock is whole: each package comes from the public index, with a hash for each of its files."""
+"""The lock is whole: each package comes from the public index, with a hash for each of its files. What the platform
+installs into images is what the lock names.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+
+from inrush.agent.images.pins import pinned
 
 ROOT = Path(__file__).parent.parent
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text())
@@ -35,3 +41,15 @@ def test_every_dependency_of_the_project_is_locked() -> None:
     ]
     names = {re.match(r"[A-Za-z0-9._-]+", line).group().lower() for line in wanted}  # type: ignore[union-attr]
     assert names <= {package["name"] for package in THIRD_PARTY}
+
+
+def test_what_goes_into_images_is_pinned_as_the_lock_has_it() -> None:
+    done = subprocess.run([sys.executable, "scripts/write-pins", "--check"], cwd=ROOT)
+    assert done.returncode == 0, "run: .venv/bin/python scripts/write-pins"
+
+
+def test_each_pin_has_a_version_and_hashes() -> None:
+    lines = pinned("cloudpickle", "msgspec", "pip").splitlines()
+    assert [line.partition("==")[0] for line in lines] == ["cloudpickle", "msgspec", "pip"]
+    for line in lines:
+        assert re.fullmatch(r"[a-z]+==[0-9.]+( --hash=sha256:[0-9a-f]{64})+", line), line

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from agent.images.imaging import TIMEOUT_S, UID, Images, images, make_state, pip, remove_state, run
+from inrush.agent.images import pins
 from inrush.errors import ImageBuildError
 from inrush.launcher.client import LaunchError
 from inrush.launcher.specs import Bind, RootSpec, RunSpec
@@ -29,6 +30,14 @@ async def store() -> AsyncIterator[Images]:
     async with images(path) as made:
         yield made
         assert made.leftovers() == []
+    remove_state(path)
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """An empty state directory, for a store of one test."""
+    path = make_state()
+    yield path
     remove_state(path)
 
 
@@ -70,6 +79,45 @@ async def test_the_platforms_own_packages_come_from_no_cache_of_a_build(store: I
     layers = await store.store.runtime(image)
     tell = "import sys; sys.path[:0] = ['/opt/inrush/deps']; import msgspec; print(getattr(msgspec, 'EVIL', 'clean'))"
     assert await store.python(image, tell, above=layers) == "clean"
+
+
+_FORGE = """
+import sys, zipfile
+name, version = "cloudpickle", sys.argv[1]
+about = f"{name}-{version}.dist-info"
+with zipfile.ZipFile(f"/tmp/{name}-{version}-py3-none-any.whl", "w") as wheel:
+    wheel.writestr(f"{name}/__init__.py", "EVIL = 1")
+    wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+    wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+    wheel.writestr(f"{about}/RECORD", "")
+"""
+
+
+async def test_an_index_that_serves_another_wheel_gets_nothing_into_the_platforms_layers(store: Images) -> None:
+    pin = pins.pinned("cloudpickle")
+    wanted = pin.partition(" ")[0]
+    forged = f"python3 -c '{_FORGE}' {wanted.partition('==')[2]}; export UV_FIND_LINKS=/tmp UV_NO_INDEX=1 PINS='{pin}'"
+    into = "--python /opt/inrush/venv/bin/python --target /x"
+    await store.build(run(f"{forged}; $UV pip install {into} {wanted}; grep -q EVIL /x/cloudpickle/__init__.py"))
+    with pytest.raises(ImageBuildError, match=r"[Hh]ash mismatch"):
+        await store.build(run(f"{forged}\n{pins.INSTALL}install_pinned {into}"))
+
+
+async def test_the_nodes_constraints_do_not_keep_the_platform_from_its_own_packages(store: Images) -> None:
+    given = f"export UV_CONSTRAINT=/c PINS='{pins.pinned('cloudpickle')}'; echo 'cloudpickle<1' >/c"
+    await store.build(run(f"{given}\n{pins.INSTALL}install_pinned --python /opt/inrush/venv/bin/python --target /x"))
+
+
+async def test_a_layer_of_the_platform_that_was_changed_on_the_disk_is_made_again(state: Path) -> None:
+    async with images(state) as store:
+        layer = (await store.store.runtime(await store.build()))[0]
+    broken = Path(layer) / "opt/inrush/lib/inrush/__init__.py"
+    whole = broken.read_text()
+    broken.write_text("EVIL = 1")
+    async with images(state) as store:
+        image = await store.build()
+        assert await store.store.runtime(image) == (layer,)
+        assert broken.read_text() == whole
 
 
 async def test_what_a_build_leaves_in_its_caches_is_seen_by_no_other_build_and_is_in_no_layer(store: Images) -> None:

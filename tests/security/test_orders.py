@@ -142,6 +142,18 @@ TREES: dict[str, tuple[str, Json]] = {
             *("{store}/link/victim", "{store}/../launcher/mark", "{victim}", "", "node/x", "{store}/x\0"),
         )
     },
+    **{
+        f"a fingerprint of {path}": ("fingerprint", {"path": path})
+        for path in (
+            "/",
+            "/etc",
+            "{state}",
+            "{state}/launcher",
+            "{store}/../launcher",
+            "{store}/link/victim",
+            "{victim}",
+        )
+    },
     "removing nothing": ("remove_tree", {}),
     "removing a list": ("remove_tree", {"path": ["/"]}),
     "a layer outside": ("normalise", {"upper": "{store}/up", "base_uid": UID_BASE, "layer": "{victim}/new"}),

@@ -127,6 +127,10 @@ class Launcher:
         """Removes a tree of the store, whoever owns its files."""
         await self._ask("remove_tree", {"path": path})
 
+    async def fingerprint(self, path: str) -> str:
+        """A hash of all that a directory of the store holds: names, kinds, modes, owners and contents."""
+        return str(await self._ask("fingerprint", {"path": path}))
+
     async def probe(self) -> dict[str, Any]:
         """The features of this machine, and the reason for each that it lacks."""
         result: dict[str, Any] = await self._ask("probe", {})

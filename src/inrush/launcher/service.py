@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from inrush.launcher import orders, programs, specs, trees, workers
+from inrush.launcher import fingerprint, orders, programs, specs, trees, workers
 from inrush.launcher.launch import Failure
 from inrush.launcher.machine import Machine
 from inrush.launcher.places import Refused
@@ -65,6 +65,7 @@ class Service:
             "usage": self._usage,
             "normalise": self._normalise,
             "remove_tree": self._remove_tree,
+            "fingerprint": self._fingerprint,
             "probe": lambda rid, data, fds: self._answer(rid, self._machine.report()),
         }
         self._working = 0
@@ -224,7 +225,7 @@ class Service:
         """Calls `act` once the copies of layers that this kernel needs exist, and then closes the descriptors
         `kept`."""
 
-        def go(failed: str) -> None:
+        def go(failed: str, _: str = "") -> None:
             try:
                 if failed:
                     raise Refusal("root", f"a layer could not be copied for this app: {failed}")
@@ -315,15 +316,27 @@ class Service:
         finally:
             os.close(above)
 
-    def _work(self, rid: int, act: Callable[[], None]) -> None:
-        """Carries out `act` in a worker, a fork that has all descriptors which are open now."""
+    def _fingerprint(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
+        above, name = self._machine.places.parent(orders.path(data.get("path"), "path"))
+        try:
+            top = os.open(name, paths.DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        finally:
+            os.close(above)
+        try:
+            self._work(rid, lambda: fingerprint.of_tree(top))
+        finally:
+            os.close(top)
 
-        def done(wrong: str) -> None:
+    def _work(self, rid: int, act: Callable[[], str | None]) -> None:
+        """Carries out `act` in a worker, a fork that has all descriptors which are open now, and answers with what it
+        returns."""
+
+        def done(wrong: str, result: str) -> None:
             self._working -= 1
             if wrong:
                 self._refuse(rid, Failure("system", wrong))
             else:
-                self._answer(rid)
+                self._answer(rid, result or None)
 
         if self._working >= MAX_WORKERS:
             raise Refusal("busy", f"{MAX_WORKERS} trees are being worked on already; ask again")

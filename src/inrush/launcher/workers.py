@@ -9,9 +9,12 @@ from collections.abc import Callable
 from inrush.launcher.loop import Loop
 from inrush.linux import process
 
+_MOST_BYTES = 4000
+"""Of a worker's words: less than a page, so that writing them to the pipe never waits for a reader."""
 
-def work(loop: Loop, act: Callable[[], None], done: Callable[[str], None]) -> None:
-    """Runs `act` in a child, and then calls `done` with "" or with what went wrong."""
+
+def work(loop: Loop, act: Callable[[], str | None], done: Callable[[str, str], None]) -> None:
+    """Runs `act` in a child, and then calls `done` with what went wrong, or "", and with what `act` returned."""
     read, write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
@@ -20,19 +23,22 @@ def work(loop: Loop, act: Callable[[], None], done: Callable[[str], None]) -> No
     loop.when_ended(pid, lambda status: _finish(read, status, done))
 
 
-def _child(act: Callable[[], None], write: int) -> None:
+def _child(act: Callable[[], str | None], write: int) -> None:
     try:
         signal.set_wakeup_fd(-1)
         process.die_with_parent()
-        act()
+        os.write(write, (act() or "").encode()[:_MOST_BYTES])
         os._exit(0)
     except BaseException as error:
-        os.write(write, f"{type(error).__name__}: {error}".encode()[:4000])
+        os.write(write, f"{type(error).__name__}: {error}".encode()[:_MOST_BYTES])
     finally:
         os._exit(1)
 
 
-def _finish(read: int, status: int, done: Callable[[str], None]) -> None:
-    said = os.read(read, 4096).decode(errors="replace")
+def _finish(read: int, status: int, done: Callable[[str, str], None]) -> None:
+    said = os.read(read, _MOST_BYTES).decode(errors="replace")
     os.close(read)
-    done("" if status == 0 else said or f"a worker ended with wait status {status}")
+    if status == 0:
+        done("", said)
+    else:
+        done(said or f"a worker ended with wait status {status}", "")

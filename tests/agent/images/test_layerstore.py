@@ -16,15 +16,23 @@ from inrush.agent.images import layerstore
 from inrush.agent.images.layerstore import LayerStore
 from inrush.agent.images.once import Progress, silent
 from inrush.errors import ImageBuildError, ResourceExhaustedError
+from inrush.launcher import fingerprint
 
 MIB = 1 << 20
 
 
 class Trees:
-    """Removes trees as their owner; what the launcher does for trees of anybody."""
+    """Does as their owner what the launcher does for trees of anybody."""
 
     async def remove_tree(self, path: str) -> None:
         shutil.rmtree(path)
+
+    async def fingerprint(self, path: str) -> str:
+        top = os.open(path, os.O_RDONLY)
+        try:
+            return await asyncio.to_thread(fingerprint.of_tree, top)
+        finally:
+            os.close(top)
 
 
 async def open_store(root: Path, budget_mib: float = 1000, floor_mib: int = 0) -> LayerStore:
@@ -234,3 +242,54 @@ def test_a_tree_is_measured_while_somebody_makes_and_removes_files_in_it(tmp_pat
     finally:
         over.set()
         writer.join()
+
+
+async def test_a_layer_of_the_platform_is_found_after_a_restart_only_as_it_was_made(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    for name in ("whole", "changed", "users"):
+        await store.make(name, filler("one"), silent, fingerprinted=name != "users")
+    for name in ("changed", "users"):
+        (tmp_path / name / "file").write_text("two")
+    again = await open_store(tmp_path)
+    assert [again.find(name) for name in ("whole", "changed", "users")] == [None, None, "users"]
+    assert [await again.found(name) for name in ("whole", "changed")] == ["whole", None]
+    assert names(tmp_path) == ["users", "whole"]
+    assert await again.make("changed", filler("one"), silent, fingerprinted=True) == "changed"
+    assert (again.path("changed") / "file").read_text() == "one"
+
+
+async def test_a_layer_that_is_forced_anew_after_a_restart_stands_beside_the_one_before(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    await store.make("d", filler("one"), silent, fingerprinted=True)
+    again = await open_store(tmp_path)
+    assert await again.make("d", filler("two"), silent, force=True, fingerprinted=True) == "d.2"
+    await again.check()
+    assert names(tmp_path) == ["d", "d.2"]
+
+
+CHANGES = {
+    "content": lambda top: (top / "file").write_text("two"),
+    "a name": lambda top: (top / "file").rename(top / "other"),
+    "a mode": lambda top: (top / "file").chmod(0o4755),
+    "an owner": lambda top: os.chown(top / "file", 5, 5),
+    "the top's mode": lambda top: top.chmod(0o777),
+    "a target": lambda top: ((top / "link").unlink(), (top / "link").symlink_to("file2")),
+    "something more": lambda top: (top / "deep/new").touch(),
+    "something less": lambda top: (top / "deep/inner").unlink(),
+    "a capability": lambda top: os.setxattr(top / "file", "security.capability", CAPABILITY),
+}
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes owners and capabilities")
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_fingerprint_changes_with_whatever_a_container_could_see(tmp_path: Path, change: str) -> None:
+    (tmp_path / "top/deep").mkdir(parents=True)
+    (tmp_path / "top/file").write_text("one")
+    (tmp_path / "top/deep/inner").write_text("inner")
+    (tmp_path / "top/link").symlink_to("file")
+    before = await Trees().fingerprint(str(tmp_path / "top"))
+    os.utime(tmp_path / "top/file", (1, 1))
+    assert await Trees().fingerprint(str(tmp_path / "top")) == before
+    CHANGES[change](tmp_path / "top")
+    assert await Trees().fingerprint(str(tmp_path / "top")) != before

@@ -58,7 +58,7 @@ class Bases:
         async def fill(layer: Path, progress: Progress) -> None:
             await asyncio.to_thread(host.generate, layer)
 
-        return host.base(await self._store.make(host.digest(), fill, silent))
+        return host.base(await self._store.make(host.digest(), fill, silent, fingerprinted=True))
 
     async def make(self, recipe: Recipe, layer: Path, uid_base: int, progress: Progress) -> None:
         """Make the layer of a recipe's base `debian_slim`."""

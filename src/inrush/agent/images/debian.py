@@ -23,6 +23,7 @@ from inrush.agent.images import apt, node
 from inrush.agent.images.base import Base
 from inrush.agent.images.build import Builder, Command
 from inrush.agent.images.once import Progress
+from inrush.agent.images.pins import INSTALL, pinned
 from inrush.core.images import layers
 from inrush.errors import ImageBuildError
 from inrush.launcher.specs import Bind
@@ -93,9 +94,7 @@ rm -f /opt/inrush/python/lib/python3*/EXTERNALLY-MANAGED
 for name in python python3 pythonVERSION; do ln -sf /opt/inrush/python/bin/pythonVERSION /usr/local/bin/$name; done
 """
 
-_PIP = """
-"$UV" pip install --quiet --python PYTHON --compile-bytecode pip
-"""
+_PIP = f"{INSTALL}install_pinned --python PYTHON --compile-bytecode\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Means:
 
 def digest(python: str) -> str:
     """The digest of the base with this version of Python."""
-    return layers.base_digest("debian_slim", [_FORMAT, python, release(python), platform.machine()])
+    return layers.base_digest("debian_slim", [_FORMAT, python, release(python), platform.machine(), pinned("pip")])
 
 
 def release(python: str) -> str:
@@ -209,7 +208,7 @@ async def _assemble(python: str, work: Path, layer: Path, uid_base: int, means: 
     empty = Path(f"{layer}.empty")
     empty.mkdir()
     binds = (*means.binds, Bind(str(work), _WORK))
-    env = {**_ENV, **means.env}
+    env = {**_ENV, **means.env, "PINS": pinned("pip")}
     try:
         progress("step", f"unpack Debian {release(python)}")
         await means.builder.run(

@@ -22,6 +22,9 @@ PYTHON = "/opt/inrush/python"
 VENV = "/opt/inrush/venv"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
+_FORMAT = "2"
+"""Part of the base's digest: raised when what is generated below changes, or how it is kept."""
+
 _DIRECTORIES = (
     "dev etc home mnt opt proc root run srv sys tmp usr var var/cache var/lib var/log var/tmp "
     "opt/inrush opt/inrush/python opt/inrush/lib opt/inrush/deps "
@@ -48,7 +51,8 @@ _FILES = {
 
 def facts() -> list[str]:
     """What makes one node's base differ from another's."""
-    return [sys.version, sys.base_prefix, str(sysconfig.get_config_var("SOABI")), platform.machine(), _os_release()]
+    soabi = str(sysconfig.get_config_var("SOABI"))
+    return [_FORMAT, sys.version, sys.base_prefix, soabi, platform.machine(), _os_release()]
 
 
 def digest() -> str:

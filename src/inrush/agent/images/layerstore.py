@@ -1,13 +1,16 @@
 """The layers of this node: directories by digest, each one whole or not there.
 
     layers/<digest>[.<n>]     a layer; n counts forced rebuilds, since one in use is never written again
-    layers/.meta/<name>       its size and the boot it was made in; written last, so a layer without it is not there
+    layers/.meta/<name>       its size, its fingerprint, the boot it was made in; a layer without this file is not there
     layers/.tmp-…             one in the making; swept at start
 
-A layer is built in a temporary directory and renamed into place. The rename does not wait for the disk: until a sync
-has gone through, the meta file names the boot, and after a crash of the machine a layer of an earlier boot without a
-sync is thrown away. The meta file's modification time is the last use. Over the budget the least recently used go
-first, never one that is held.
+A layer is built in a temporary directory and renamed into place; its meta file is written last. The rename does not
+wait for the disk: until a sync has gone through, the meta file names the boot, and after a crash of the machine a layer
+of an earlier boot without a sync is thrown away. The meta file's modification time is the last use. Over the budget the
+least recently used layers go first, never one that is held.
+
+Layers of the platform have a fingerprint, taken when they are published. After a restart such a layer is not found
+until its fingerprint has been taken again; one that has changed is removed, and made again by whoever needs it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import logging
 import os
 import shutil
 import stat
@@ -26,8 +30,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from inrush.agent.images.once import Once, Progress
+from inrush.agent.images.once import Once, Progress, silent
 from inrush.errors import ResourceExhaustedError
+
+log = logging.getLogger(__name__)
 
 FRESH_S = 600
 """A layer used this recently is not evicted, so that whoever was just given it has time to hold it."""
@@ -42,15 +48,20 @@ Fill = Callable[[Path, Progress], Awaitable[None]]
 
 
 class Trees(Protocol):
-    """The part of the launcher that this needs: files of other owners can be removed by it alone."""
+    """The part of the launcher that this needs: it alone can read and remove files of other owners."""
 
     async def remove_tree(self, path: str) -> None: ...
+    async def fingerprint(self, path: str) -> str: ...
 
 
 @dataclass(slots=True)
 class _Meta:
     bytes: int
     used: float
+    fingerprint: str = ""
+    """Empty for a layer that user code had a hand in."""
+    checked: bool = True
+    """False from a restart until the fingerprint has been taken again."""
 
 
 class LayerStore:
@@ -66,6 +77,7 @@ class LayerStore:
         self._newest: dict[str, str] = {}
         self._held: Counter[str] = Counter()
         self._once: Once[str] = Once()
+        self._checks: Once[None] = Once()
         self._made = 0
         self._unsynced: set[str] = set()
         self._settling: asyncio.Task[None] | None = None
@@ -75,10 +87,10 @@ class LayerStore:
         self._meta_dir.mkdir(parents=True, exist_ok=True)
         boot = _boot_id()
         for path in self._meta_dir.iterdir():
-            meta = _read_meta(path)
-            if meta and meta[1] in ("", boot) and (self.root / path.name).is_dir():
-                self._learn(path.name, _Meta(meta[0], path.stat().st_mtime))
-                if meta[1]:
+            found = _read_meta(path)
+            if found and found[1] in ("", boot) and (self.root / path.name).is_dir():
+                self._learn(path.name, found[0])
+                if found[1]:
                     self._settle_soon(path.name)
             else:
                 path.unlink()
@@ -86,10 +98,17 @@ class LayerStore:
             if path != self._meta_dir and path.name not in self._known:
                 await self._trees.remove_tree(str(path))
 
+    async def check(self) -> None:
+        """Check all layers that have a fingerprint and were made before this start, one after the other."""
+        for name in [name for name, meta in self._known.items() if not meta.checked]:
+            await self._check(name)
+
     def find(self, digest: str) -> str | None:
-        """Name of the newest layer of this digest, if there is one; that counts as a use."""
+        """Name of the newest layer of this digest, if there is one and it need not be checked first; that counts as a
+        use.
+        """
         name = self._newest.get(digest)
-        if name is None or not (self.root / name).is_dir():
+        if name is None or not self._known[name].checked or not (self.root / name).is_dir():
             return None
         self._touch(name)
         return name
@@ -115,17 +134,40 @@ class LayerStore:
         if name in self._known and not self._held[name]:
             await self._remove(name)
 
-    async def make(self, digest: str, fill: Fill, progress: Progress, *, force: bool = False) -> str:
-        """Name of the layer of this digest, built by `fill` unless there is one; once, however many ask at once.
+    async def make(
+        self, digest: str, fill: Fill, progress: Progress, *, force: bool = False, fingerprinted: bool = False
+    ) -> str:
+        """Name of the layer of this digest, built by `fill` unless there is one; once, however many ask at once. With
+        `fingerprinted`, later starts find it only as it was made.
 
         Raises what `fill` raises, and `ResourceExhaustedError` when the disk is full; nothing is left behind then.
         """
-        if not force and (name := self.find(digest)):
+        if not force and (name := await self.found(digest)):
             return name
-        return await self._once.run(digest, lambda say: self._make(digest, fill, say, force), progress)
+        return await self._once.run(digest, lambda say: self._make(digest, fill, say, force, fingerprinted), progress)
 
-    async def _make(self, digest: str, fill: Fill, progress: Progress, force: bool) -> str:
-        name = self.find(digest)
+    async def found(self, digest: str) -> str | None:
+        """The same as `find`, once a layer that has to be checked first has been."""
+        while (name := self._newest.get(digest)) and not self._known[name].checked:
+            await self._check(name)
+        return self.find(digest)
+
+    async def _check(self, name: str) -> None:
+        """Take a layer's fingerprint again, and remove the layer if it is another one."""
+        await self._checks.run(name, lambda say: self._compare(name), silent)
+
+    async def _compare(self, name: str) -> None:
+        meta = self._known.get(name)
+        if meta is None or meta.checked:
+            return
+        if await self._trees.fingerprint(str(self.root / name)) == meta.fingerprint:
+            meta.checked = True
+        elif name in self._known:
+            log.error("layer %s is not as it was published: it is removed, and made again when it is needed", name)
+            await self._remove(name)
+
+    async def _make(self, digest: str, fill: Fill, progress: Progress, force: bool, fingerprinted: bool) -> str:
+        name = await self.found(digest)
         if name and not force:
             return name
         self.check_room()
@@ -133,7 +175,7 @@ class LayerStore:
         temporary = self.root / f".tmp-{os.getpid()}-{self._made}"
         try:
             await fill(temporary, progress)
-            return await self._keep(temporary, f"{digest}.{_number(name) + 1}" if name else digest)
+            return await self._keep(temporary, f"{digest}.{_number(name) + 1}" if name else digest, fingerprinted)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self.full() from None
@@ -142,14 +184,15 @@ class LayerStore:
             if os.path.lexists(temporary):
                 await asyncio.shield(self._trees.remove_tree(str(temporary)))
 
-    async def _keep(self, temporary: Path, name: str) -> str:
+    async def _keep(self, temporary: Path, name: str, fingerprinted: bool) -> str:
         size = await asyncio.to_thread(tree_bytes, temporary)
+        fingerprint = await self._trees.fingerprint(str(temporary)) if fingerprinted else ""
         target = self.root / name
         if os.path.lexists(target):  # without its meta file, so no layer
             await self._trees.remove_tree(str(target))
         temporary.rename(target)
-        self._write_meta(name, size, _boot_id())
-        self._learn(name, _Meta(size, time.time()))
+        self._learn(name, _Meta(size, time.time(), fingerprint))
+        self._write_meta(name, _boot_id())
         self._settle_soon(name)
         await self.evict()
         return name
@@ -184,13 +227,13 @@ class LayerStore:
         await asyncio.to_thread(os.sync)
         for name in names & self._known.keys():
             meta = self._known[name]
-            self._write_meta(name, meta.bytes, "")
+            self._write_meta(name, "")
             os.utime(self._meta_dir / name, (meta.used, meta.used))
         self._unsynced -= names
 
-    def _write_meta(self, name: str, size: int, boot: str) -> None:
-        part = self._meta_dir / f"{name}.part"
-        part.write_text(json.dumps({"bytes": size, "boot": boot}))
+    def _write_meta(self, name: str, boot: str) -> None:
+        meta, part = self._known[name], self._meta_dir / f"{name}.part"
+        part.write_text(json.dumps({"bytes": meta.bytes, "boot": boot, "fingerprint": meta.fingerprint}))
         part.rename(self._meta_dir / name)
 
     def _touch(self, name: str) -> None:
@@ -285,11 +328,13 @@ def _number(name: str) -> int:
     return int(name.partition(".")[2] or 1)
 
 
-def _read_meta(path: Path) -> tuple[int, str] | None:
-    """(bytes, boot); None for a file that is none of ours, or half-written."""
+def _read_meta(path: Path) -> tuple[_Meta, str] | None:
+    """What is known of a layer, and the boot; None for a file that is none of ours, or half-written."""
     try:
-        meta = json.loads(path.read_text())
-        return int(meta["bytes"]), str(meta["boot"])
+        read = json.loads(path.read_text())
+        fingerprint = str(read.get("fingerprint", ""))
+        meta = _Meta(int(read["bytes"]), path.stat().st_mtime, fingerprint, checked=not fingerprint)
+        return meta, str(read["boot"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

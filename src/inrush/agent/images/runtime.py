@@ -1,7 +1,8 @@
 """What the platform itself brings into a container: the `inrush` package, and msgspec and cloudpickle for its Python.
 
-One layer per version of Python, made on a base image (never on a user's, whose Python could write anything into
-it), and compiled to bytecode there.
+There is one layer per version of Python. It is made on a base image, never on a user's image, whose Python could write
+anything into it, and its modules are compiled to bytecode there. For the server's own Python, msgspec and cloudpickle
+are copied from where the server runs; for another Python, their wheels are installed by the hashes of `pins.txt`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from inrush.agent.images.build import Builder, Command
 from inrush.agent.images.host import VERSION
 from inrush.agent.images.once import Progress
 from inrush.agent.images.packages import BUILD
-from inrush.agent.images.steps import UV
+from inrush.agent.images.pins import INSTALL, pinned
 from inrush.agent.images.workshop import Supplies
 from inrush.core.images import layers
 from inrush.launcher.specs import Bind
@@ -37,10 +38,7 @@ cp -r {_SOURCE}/inrush/. /opt/inrush/lib/inrush
 cd /opt/inrush/lib/inrush && rm -rf {" ".join(_NOT_IN_CONTAINERS)}
 """
 _DEPS_AS_HERE = "".join(f"cp -r {_SOURCE}/{name} /opt/inrush/deps/{name}\n" for name in _DEPS)
-_DEPS_BY_UV = (
-    f'{UV} pip install --quiet --only-binary :all: --no-deps --python "$1" --target /opt/inrush/deps '
-    f"{' '.join(f'{name}=={version(name)}' for name in _DEPS)}\n"
-)
+_DEPS_BY_HASH = INSTALL + 'install_pinned --python "$1" --target /opt/inrush/deps\n'
 _COMPILE = """
 find /opt/inrush/lib /opt/inrush/deps -name __pycache__ -prune -exec rm -rf {} +
 chmod -R a+rX /opt/inrush/lib /opt/inrush/deps
@@ -63,8 +61,8 @@ def digest(python_version: str) -> str:
             continue
         content.update(f"{inside}\0{path.stat().st_size}\0".encode())
         content.update(path.read_bytes())
-    versions = [f"{name}=={version(name)}" for name in _DEPS]
-    return layers.base_digest("runtime", [content.hexdigest(), python_version, platform.machine(), *versions])
+    needs = [f"{name}=={version(name)}" for name in _DEPS] if python_version == VERSION else [pinned(*_DEPS)]
+    return layers.base_digest("runtime", [content.hexdigest(), python_version, platform.machine(), *needs])
 
 
 async def make(
@@ -80,12 +78,12 @@ async def make(
     as_here = base.python_version == VERSION
     shown = [Bind(str(_PACKAGE), f"{_SOURCE}/inrush")]
     shown += [Bind(str(path), f"{_SOURCE}/{name}") for name, path in _DEPS.items()] if as_here else []
-    script = _COPY + (_DEPS_AS_HERE if as_here else _DEPS_BY_UV) + _COMPILE
+    script = _COPY + (_DEPS_AS_HERE if as_here else _DEPS_BY_HASH) + _COMPILE
     command = Command(
         argv=("/bin/sh", "-e", "-c", script, "sh", base.python),
         layers=base_layers,
         uid_base=uid_base,
         binds=(*base.binds, *supplies.binds, *shown),
-        env={**supplies.env, **base.env},
+        env={**supplies.env, **base.env, "PINS": pinned(*_DEPS)},
     )
     await builder.layer(command, layer, progress)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from inrush.agent.images import bases, runtime
@@ -68,6 +68,12 @@ class ImageStore:
         """Learn what there is; remove what an earlier life of the node left half-done."""
         await self._layers.sweep()
         await self._workshop.sweep()
+        self._checking = asyncio.create_task(self._check())
+
+    async def _check(self) -> None:
+        """Check the platform's layers before somebody has to wait for that; what goes wrong, the next user is told."""
+        with suppress(InternalError):
+            await self._layers.check()
 
     async def ensure(
         self,
@@ -136,7 +142,7 @@ class ImageStore:
 
         digest = await asyncio.to_thread(runtime.digest, image.python_version)
         what = f"the packages of inrush for Python {image.python_version}"
-        return self._layers.paths([await self._make(digest, fill, what, "runtime", False, silent)])
+        return self._layers.paths([await self._make(digest, fill, what, "runtime", False, silent, fingerprinted=True)])
 
     def hold(self, paths: Iterable[str]) -> None:
         """Keep these layers until `release` is called as often with them."""
@@ -155,7 +161,7 @@ class ImageStore:
             await self._bases.make(recipe, layer, self._platform_uid(""), say)
 
         what = f"Debian with Python {bases.python_of(recipe)}"
-        return bases.base(recipe, await self._make(digest, fill, what, "base", force, progress))
+        return bases.base(recipe, await self._make(digest, fill, what, "base", force, progress, fingerprinted=True))
 
     async def _step(self, chain: Chain, step: Step, place: str, order: Order, force: bool, progress: Progress) -> None:
         digest = layers.digest(chain.parent, step, order.environment)
@@ -168,9 +174,19 @@ class ImageStore:
 
         chain.advance(step, await self._make(digest, fill, layers.title(step), place, force, progress))
 
-    async def _make(self, digest: str, fill: Fill, what: str, place: str, force: bool, progress: Progress) -> str:
+    async def _make(
+        self,
+        digest: str,
+        fill: Fill,
+        what: str,
+        place: str,
+        force: bool,
+        progress: Progress,
+        *,
+        fingerprinted: bool = False,
+    ) -> str:
         """Name of a layer, with its progress and its errors in terms of the recipe."""
-        if not force and (name := self._layers.find(digest)):
+        if not force and (name := await self._layers.found(digest)):
             progress("cached", f"[{place}] {what}")
             return name
 
@@ -179,7 +195,7 @@ class ImageStore:
             await fill(layer, say)
 
         try:
-            return await self._layers.make(digest, told, progress, force=force)
+            return await self._layers.make(digest, told, progress, force=force, fingerprinted=fingerprinted)
         except (ImageBuildError, InternalError) as error:
             if _NO_SPACE in str(error) or self._layers.is_full():
                 raise self._layers.full() from None
