@@ -1,1 +1,1 @@
-"""HTTP: requests to endpoints become inputs of their functions."""
+"""The gateway: HTTP requests to endpoints become inputs of their functions."""

@@ -1,11 +1,11 @@
-"""What keeps apps apart in browsers: one must reach neither another's cookies and storage, nor the API's.
+"""Isolation of apps in browsers: no app may reach the cookies or storage of another app or of the API.
 
-Under a host name of its own an app is an origin of its own; there only cookies for a parent of that name are dropped.
-Under `/w/LABEL/` it shares its origin with the API and with every other app. That form is for programs. There cookies
-outside of the prefix and headers that act on the whole origin are dropped, scripts of service workers are not served,
-and each response says that a document of it is a sandbox: its scripts run in an opaque origin, whose requests to the
-API carry `Origin: null` and are refused. A browser that is led to such a path goes to the app's own name, where it has
-one.
+At a host name of its own an app has an origin of its own; there only cookies for a parent domain are dropped. Below
+`/w/LABEL/`, the form for programs, it shares its origin with the API and all other apps. There cookies outside of the
+prefix and headers that apply to the whole origin are dropped, scripts of service workers are refused, and each response
+has a Content-Security-Policy with `sandbox`: its scripts run in an opaque origin, whose requests to the API have
+`Origin: null` and are refused. A browser that navigates to such a path is redirected to the app's host name, if that
+leads here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ OF_ORIGINS = frozenset({
     b"service-worker-allowed", b"clear-site-data", b"strict-transport-security", b"alt-svc", b"nel", b"report-to",
     b"reporting-endpoints", b"origin-agent-cluster", b"public-key-pins", b"expect-ct",
 })  # fmt: skip
-"""Headers by which a response speaks for all that its origin serves."""
+"""Headers of a response that apply to its whole origin."""
 
 
 def apart(scope: Any, root: str, send: Any) -> Any:
-    """`send`, without what would reach beyond the app at `root` (empty: at a host name of its own)."""
-    bare = bool(root) and (scope.get("raw_path") or b"").count(b"/") < 3  # a browser's default path would be a parent
+    """Wraps `send` so that cookies and headers cannot reach beyond the app at `root`; an empty `root` means that the
+    app is at a host name of its own."""
+    bare = bool(root) and (scope.get("raw_path") or b"").count(b"/") < 3  # the browser's default path would be a parent
+    # of the root
     default = f"; Path={root}".encode("latin-1") if bare else b""
 
     async def sent(message: dict[str, Any]) -> None:
@@ -50,12 +52,13 @@ def _kept(name: bytes, value: bytes, root: str, scope: Any) -> bool:
 
 
 def _pathless(name: bytes, value: bytes) -> bool:
-    """Whether a header sets a cookie for the path that it was asked for at."""
+    """Whether a header sets a cookie without a path of its own."""
     return name.lower() == b"set-cookie" and not re.search(rb";\s*path\s*=\s*/", value, re.IGNORECASE)
 
 
 def _own_cookie(cookie: str, root: str, host: str) -> bool:
-    """Whether a cookie is for this app alone. Without a path it is for the request's, which lies below the root."""
+    """Whether a cookie is for this app alone. Without a path it applies to that of the request, which is below the
+    root."""
     for attribute in cookie.split(";")[1:]:
         name, _, value = attribute.partition("=")
         name, value = name.strip().lower(), value.strip().strip('"')
@@ -67,8 +70,7 @@ def _own_cookie(cookie: str, root: str, host: str) -> bool:
 
 
 def browser_asks(scope: Any) -> tuple[bool, bool]:
-    """Whether a browser asks for the script of a service worker; and whether for a page that it will show under this
-    address."""
+    """Whether a browser asks for the script of a service worker, and whether it navigates to a page."""
     worker = page = False
     for name, value in scope["headers"]:
         if name == b"service-worker":

@@ -1,9 +1,9 @@
-"""Web requests and responses as payloads: `A`, JSON, a newline, bytes. What ASGI has as bytes is Latin-1 text in the
-JSON.
+"""Web requests and responses as payloads: `A`, JSON, a newline, bytes. In the JSON, what ASGI has as bytes is Latin-1
+text.
 
-Where a response ends on its connection is for the server to say, never for an app: a proxy sends requests for many apps
-over one connection, and whoever writes beyond the end of its own answer writes the answer to somebody else's request.
-So headers about the connection are dropped, a length is one decimal number, and a status that has no body has none.
+The server alone decides where a response ends on its connection: a proxy sends requests to many apps over one
+connection, and an app that wrote beyond the end of its response would answer somebody else's request. So headers about
+the connection are dropped, a length must be one decimal number, and a status without a body gets none.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import msgspec
 from inrush.wire import Codec
 
 ENDPOINTS = "/w/"
-"""Where endpoints are served; a redirect to another one is left as it is."""
+"""The path below which endpoints are served. A redirect to another endpoint is not changed."""
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Headers of a response."""
+"""The most bytes of a response's headers."""
 MAX_HEAD_LINES = 500
 OF_CONNECTIONS = frozenset({
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     "sec-websocket-accept", "sec-websocket-extensions", "sec-websocket-protocol",
 })  # fmt: skip
-"""Headers by which the two ends of one connection agree how to use it."""
+"""Headers about a single connection, which apps may not set."""
 BODILESS = (204, 304)
-"""A body behind such a status would be taken for the next response."""
+"""Statuses without a body; a client would take a body for the next response."""
 
 _KINDS = frozenset({
     "http.response.start", "http.response.body", "websocket.accept", "websocket.send", "websocket.close",
@@ -42,12 +42,12 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def pack(head: dict[str, Any], body: bytes = b"") -> bytes:
-    """A payload."""
+    """Packs a payload."""
     return b"".join((Codec.ASGI.value, _encode(head), b"\n", body))
 
 
 def pack_scope(scope: Any, root_path: str, path: str) -> dict[str, Any]:
-    """What a guest needs of a request's scope; `path` is the full one, beginning with `root_path`."""
+    """The parts of a request's scope that a guest needs. `path` is the whole path, which begins with `root_path`."""
     raw = scope.get("raw_path")
     packed = {
         "type": scope["type"],
@@ -70,7 +70,7 @@ def pack_scope(scope: Any, root_path: str, path: str) -> dict[str, Any]:
 
 
 def below(head: dict[str, Any], send: Any) -> Any:
-    """`send`, with redirects kept below the app's root: one that sends its client to `/login` means its own."""
+    """Wraps `send` so that redirects stay below the app's root: an app that redirects to `/login` means its own."""
     root = head["root_path"]
     host = next((value for name, value in head["headers"] if name == "host"), "")
     here = (f"http://{host}", f"https://{host}") if host else ()
@@ -97,15 +97,15 @@ def _below(location: bytes, root: str, here: tuple[str, ...]) -> bytes:
 
 
 def unpack(payload: bytes) -> dict[str, Any]:
-    """An ASGI message to the server. Raises `ValueError` for what is none."""
+    """Decodes an ASGI message of an app. Raises `ValueError` for a malformed one."""
     head, _, body = payload[1:].partition(b"\n")
     try:
         message = _decode(head)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"no ASGI message: {error}") from None
+        raise ValueError(f"malformed JSON: {error}") from None
     kind = message.get("type")
     if type(kind) is not str or kind not in _KINDS:
-        raise ValueError("no message that an app may send")
+        raise ValueError(f"a message of the type {kind!r}, which an app may not send")
     if "headers" in message:
         message["headers"] = _headers(message["headers"])
     if kind.endswith("response.start") and not (type(message.get("status")) is int and 200 <= message["status"] < 600):
@@ -118,10 +118,10 @@ def unpack(payload: bytes) -> dict[str, Any]:
         _text_or(message, "text", body)
     elif kind == "websocket.close":
         if message.setdefault("code", 1000) not in _CLOSES:
-            raise ValueError("a web socket closed with a code that is none")
+            raise ValueError("a WebSocket is closed with an invalid code")
         message["reason"] = str(message.get("reason") or "").encode("utf-8", "replace")[:120].decode("utf-8", "ignore")
     elif kind == "websocket.accept" and not _NAME.fullmatch(message.get("subprotocol") or "none"):
-        raise ValueError("a web socket accepted with a subprotocol that is none")
+        raise ValueError("a WebSocket is accepted with an invalid subprotocol")
     return message
 
 
@@ -130,20 +130,20 @@ def _text_or(message: dict[str, Any], key: str, body: bytes) -> None:
     if text is None:
         message["bytes"] = body
     elif type(text) is not str:
-        raise ValueError(f"a web socket's {key} that is none")
+        raise ValueError(f"the {key} of a WebSocket's message is not text")
 
 
 def _headers(given: Any) -> list[tuple[bytes, bytes]]:
-    """Headers as HTTP has them, without those that are not for an app to say."""
+    """Checks headers, and drops those that an app may not set. Raises `ValueError` for malformed ones."""
     try:
         pairs = [(name, value) for name, value in given]
         if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in pairs):
-            raise ValueError("a header that HTTP does not have")
+            raise ValueError("a header has an invalid name or value")
         pairs = [(name, value) for name, value in pairs if name.lower() not in OF_CONNECTIONS]
         _check_size(pairs)
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
     except TypeError:
-        raise ValueError("headers that are none") from None
+        raise ValueError("headers must be pairs of names and values") from None
 
 
 def _check_size(pairs: list[tuple[str, str]]) -> None:
@@ -155,6 +155,6 @@ def _check_size(pairs: list[tuple[str, str]]) -> None:
 
 
 def pack_socket(message: Any) -> bytes:
-    """A message of a web socket, to the app."""
+    """Packs a WebSocket's message to the app."""
     head = {key: value for key, value in message.items() if key != "bytes" and value is not None}
     return pack(head, message.get("bytes") or b"")

@@ -1,7 +1,7 @@
-"""One web request, from its head to its end: it becomes a call of kind `web`.
+"""One web request, which becomes a call of kind `web`.
 
-Its head and first bytes are the call's input, more of its body are `Feed`s, as fast as the app takes them (`inflow`),
-and what the app answers comes back as items, as fast as the client reads them.
+Its head and first bytes are the call's input. More of its body is sent as `Feed`s, as fast as the app takes them
+(`inflow`); the response comes back as items, as fast as the client reads them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,22 @@ from inrush.server.trust.principal import OWNER
 from inrush.wire import Status
 
 AHEAD_MOST_PIECES = 64
-"""Pieces of a response that may be under way to a client that has read much of it; at first `frames.AHEAD_PIECES`."""
+"""The most pieces of a response that may be in flight, for a client that has read much of it. The number begins with
+`frames.AHEAD_PIECES`."""
 PENDING_BYTES = 64 * 1024 * 1024
-"""What may wait for one client, of containers that do not heed that; beyond, the request is ended."""
+"""The most bytes that wait for one client, if its container sends more than it was granted; above it, the request is
+ended."""
 
 
 class Pending(Protocol):
-    """Counts what waits for all clients."""
+    """Counts the bytes that wait for all clients."""
 
     def pending(self, size: int) -> None: ...
 
 
 class Exchange:
-    """One request, as the owner of its call. `pending` bytes of its response wait for its client."""
+    """One request, which is the owner of its call. `pending` is the number of response bytes that wait for its
+    client."""
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class Exchange:
         self.calls: set[str] = set()
         self.awaits: set[str] = set()
         self.container = self.payer = ""
-        self.principal = OWNER  # it may call what its label names, and nothing else is asked of it
+        self.principal = OWNER  # it can only call the function of its label
         self.pending = 0
         self._gateway, self._calls, self._logs, self._turn = gateway, calls, logs, turn
         self._endpoint, self._inflow, self._limit = endpoint, inflow, limit_bytes
@@ -67,7 +70,7 @@ class Exchange:
         self._answered = self._complete = False
 
     def send(self, message: Any) -> None:
-        """From the calls: what became of ours."""
+        """Takes a message about its call."""
         if isinstance(message, Begun):
             self._begun.set()
             return
@@ -89,19 +92,19 @@ class Exchange:
             self._gateway.pending(size)
             self._messages.append(message)
         except ValueError as error:
-            self._fail(f"the container answered with something else than ASGI: {error}")
+            self._fail(f"the app's answer is not valid ASGI: {error}")
         if self.pending > PENDING_BYTES:
             self.flooded()
 
     def flooded(self) -> None:
-        """Too much of the response waits for its client."""
+        """Ends the request, since too much of the response waits for its client."""
         self._fail(f"the client left {self.pending >> 20} MiB of the response unread")
 
     def _fail(self, why: str) -> None:
         self._messages.append(self._broke(why))
 
     def _broke(self, why: str) -> wire.CallRefused:
-        """The app said what cannot be passed on: nothing more of it is."""
+        """Forgets the call of an app that sent a malformed message. Returns the refusal for the client."""
         if self._call is not None:
             self._calls.forget(self._call)
         return wire.CallRefused("", "ExecutionError", why)
@@ -123,7 +126,8 @@ class Exchange:
         return message
 
     def _passed(self, size: int) -> None:
-        """A piece goes to the client. Whoever has read more may be sent more ahead; grants are given in halves."""
+        """Counts a piece that goes to the client, and grants the container more pieces when half of those granted are
+        used. A client that has read more may have more in flight."""
         self.pending -= size
         self._gateway.pending(-size)
         self._taken += 1
@@ -134,7 +138,7 @@ class Exchange:
             self._calls.grant(self, wire.Grant(self._call.id, more))
 
     async def serve(self, head: dict[str, Any], scope: Any, receive: Any, send: Any) -> None:
-        """Serves it to its end. `head` is what the app is told of it."""
+        """Serves the request to its end. `head` is its scope for the app."""
         if scope["type"] != "http":
             await self.socket(head, scope, receive, send)
         elif head["root_path"]:
@@ -145,7 +149,7 @@ class Exchange:
     # ── HTTP ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def http(self, head: dict[str, Any], scope: Any, receive: Any, send: Any) -> None:
-        """Serves a request to its end."""
+        """Serves an HTTP request to its end."""
         first = await receive()
         if first["type"] == "http.disconnect":
             return
@@ -159,7 +163,7 @@ class Exchange:
             self._end()
 
     async def _read(self, receive: Any, size: int) -> None:
-        """Passes the body on, then waits for the client to leave."""
+        """Passes the body on, and then waits for the client to leave."""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -195,7 +199,7 @@ class Exchange:
                 try:
                     await send(message)
                 except (RuntimeError, ValueError, h11.LocalProtocolError) as error:
-                    message = self._broke(f"the app did not answer as HTTP has it: {error}")
+                    message = self._broke(f"the app's answer is not valid HTTP: {error}")
                 else:
                     if message["type"] == "http.response.body" and not message.get("more_body"):
                         self._complete = True
@@ -206,10 +210,11 @@ class Exchange:
             id, status = self._tell(message)
             if not self._answered:
                 await refusals.refuse(scope, send, status, id)
-            return  # a response that has begun and does not end is cut by uvicorn
+            return  # uvicorn closes the connection of a response that has begun and does not end
 
     def _tell(self, message: wire.Results | wire.CallRefused) -> tuple[str, int]:
-        """Writes what went wrong to the app's log, for whoever has the request's id."""
+        """Writes the details of a failure to the app's log, under an id. Returns the id and the status for the
+        client."""
         id, (status, details) = refusals.new_id(), refusals.verdict(message)
         call = self._call.id if self._call is not None else ""
         text = f"request {id} to {self._endpoint.label} was answered {status}: {details}\n"
@@ -219,7 +224,7 @@ class Exchange:
     # ── web sockets ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def socket(self, head: dict[str, Any], scope: Any, receive: Any, send: Any) -> None:
-        """Serves a web socket to its end."""
+        """Serves a WebSocket to its end."""
         await receive()
         self._start(head, b"", True)
         reader = asyncio.ensure_future(self._read_socket(receive))
@@ -247,14 +252,14 @@ class Exchange:
             message = await self._next()
             if isinstance(message, dict):
                 try:
-                    with contextlib.suppress(OSError):  # the client has gone, which the reader notices
+                    with contextlib.suppress(OSError):  # the client is gone, which the reader notices
                         await send(message)
                 except (
                     RuntimeError,
                     ValueError,
                     LookupError,
                 ) as error:  # the last: an odd status
-                    message = self._broke(f"the app did not speak as web sockets do: {error}")
+                    message = self._broke(f"the app's message is not valid for a WebSocket: {error}")
                 else:
                     self._answered = True
                     if message["type"] == "websocket.close":
@@ -274,7 +279,7 @@ class Exchange:
             return
 
     def _end(self) -> None:
-        """Whoever is not answered to the end is cancelled; an app that answered may go on in the background."""
+        """Cancels the call unless its response is complete. An app that has answered may go on in the background."""
         if self._call is not None and not self._complete:
             self._calls.forget(self._call)
             self._turn()

@@ -1,9 +1,9 @@
-"""The gateway: web functions over HTTP, from zero containers, streamed both ways.
+"""The gateway: endpoints over HTTP, which scale from zero and stream in both directions.
 
 An endpoint is served at `/w/<label>/…` and at a host name of its own (`apart`). A request becomes a call of kind `web`
-(`exchange`), and waits as long as its function needs to start. A client that goes away cancels its call; a container
-that dies under it is a 502, a full queue a 429. When the server ends, what is under way has a grace to be answered;
-what is not by then, and what comes meanwhile, gets a 503.
+(`exchange`), and waits as long as its function takes to start. A client that disconnects cancels its call. A container
+that dies during a request means 502, and a full queue 429. When the server ends, requests in progress have a grace;
+those that are not answered by then, and new ones, get 503.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from inrush.server.logs import Logs
 log = logging.getLogger(__name__)
 
 ALL_PENDING_BYTES = 512 * 1024 * 1024
-"""What all clients together may leave unread of responses: beyond, whoever leaves the most is ended."""
+"""The most unread response bytes of all clients together. Above it, the request with the most is ended."""
 
 
 class Gateway:
-    """An ASGI app for requests to endpoints."""
+    """Serves requests to endpoints."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Gateway:
         self._ending = ""
 
     async def drain(self, why: str, grace_s: float) -> None:
-        """Takes no more requests; returns when those under way have been answered, or their grace is over."""
+        """Refuses new requests. Returns when those in progress have been answered, or after `grace_s`."""
         self._ending = why
         if self._exchanges:
             log.info("%d web requests are under way and have %g s to end", len(self._exchanges), grace_s)
@@ -61,13 +61,13 @@ class Gateway:
                 await asyncio.wait_for(self._idle.wait(), grace_s)
 
     def end(self, why: str) -> None:
-        """What is still under way is told that the server ends."""
+        """Ends the requests in progress with a 503, since the server ends."""
         self._ending = why
         for exchange in self._exchanges:
             exchange.send(wire.CallRefused("", refusals.ENDING, why))
 
     async def serve(self, label: str, root_path: str, path: str, scope: Any, receive: Any, send: Any) -> None:
-        """One request or web socket to an endpoint."""
+        """Serves one request or WebSocket to an endpoint."""
         endpoint = self._endpoints.get(label)
         if endpoint is None or self._ending:
             await refusals.refuse(scope, send, 503 if endpoint is not None else 404, refusals.new_id())
@@ -96,7 +96,7 @@ class Gateway:
                 self._idle.set()
 
     def pending(self, size: int) -> None:
-        """So much more of responses waits to be read."""
+        """Counts `size` more bytes of responses that wait to be read."""
         self._pending += size
         if size > 0 and self._pending > ALL_PENDING_BYTES:
             max(self._exchanges, key=lambda exchange: exchange.pending).flooded()

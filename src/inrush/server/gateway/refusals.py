@@ -1,7 +1,7 @@
-"""What a caller hears when its request is not answered by the app: a status, fixed words, and an id.
+"""Answers to requests that the app has not answered: a status, a fixed message, and an id.
 
-Callers are trusted with nothing, so what went wrong (an exception's text, a traceback, why a container could not start)
-is written to the app's log under that id, and nowhere else.
+Callers are not trusted, so the details (an exception's text, a traceback, why a container could not start) are written
+only to the app's log, under that id.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inrush.wire import Status
 
 RETRY_AFTER_S = 1
 ENDING = "ConnectionError"
-"""The code of a refusal because the server ends."""
+"""The code of refusals because the server ends."""
 
 _STATUS = {Status.TIMEOUT: 504, Status.CANCELLED: 503, Status.ERROR: 500, Status.INTERNAL: 500}
 _REFUSED = {
@@ -40,19 +40,19 @@ _CLOSE_AGAIN = 1013
 
 
 class Verdict(NamedTuple):
-    """`details` are for the app's log."""
+    """The status for the caller, and the details for the app's log."""
 
     status: int
     details: str
 
 
 def new_id() -> str:
-    """Of one request."""
+    """A random id for one request."""
     return f"rq-{secrets.token_hex(16)}"
 
 
 def verdict(message: wire.Results | wire.CallRefused) -> Verdict:
-    """What became of a request that its app has not answered."""
+    """The status and details for a request that its app has not answered."""
     if isinstance(message, wire.CallRefused):
         return Verdict(_REFUSED.get(message.code, 500), f"{message.code}: {message.message}")
     status = Status(message.statuses[0])
@@ -72,7 +72,7 @@ def _failure(payload: bytes) -> str:
 
 
 async def refuse(scope: Any, send: Any, status: int, id: str) -> None:
-    """An answer of ours."""
+    """Answers a request in place of its app."""
     code, words = _SAYS.get(status, _SAYS[500])
     kind = "http.response"
     if scope["type"] == "websocket":
@@ -93,7 +93,7 @@ async def refuse(scope: Any, send: Any, status: int, id: str) -> None:
 
 
 async def redirect(send: Any, page: str, scope: Any) -> None:
-    """To the app's own host name."""
+    """Redirects a browser to the app's own host name."""
     below = (scope.get("raw_path") or b"").split(b"/", 3)[3:]
     query = scope.get("query_string", b"")
     location = page.encode() + b"/" + (below[0] if below else b"") + (b"?" + query if query else b"")
@@ -103,6 +103,6 @@ async def redirect(send: Any, page: str, scope: Any) -> None:
 
 
 def closing(status: int, id: str) -> dict[str, Any]:
-    """The end of a web socket that was open."""
+    """The message that closes an accepted WebSocket."""
     _, words = _SAYS.get(status, _SAYS[500])
     return {"type": "websocket.close", "code": 1011, "reason": f"{words} ({id})"[:120]}

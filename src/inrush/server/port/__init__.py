@@ -1,2 +1,2 @@
-"""What stands before the HTTP port: how many connections, how long and how large a request may be, and whose names it
-answers to. Nobody has shown a token here yet."""
+"""The protection of the HTTP port before a token is known: limits on connections, on the time and size of requests, and
+on host names."""

@@ -1,10 +1,10 @@
-"""How many connections the HTTP port has, from whom, and how long each may keep it waiting.
+"""Limits on the connections of the HTTP port: in all, and per peer.
 
-Nobody has shown a token yet when these limits are reached, so they count what costs us: an accepted connection, the
-seconds that it sends nothing, and the bytes that it leaves unread. A connection without a request under way is *idle*.
-At a limit the oldest idle one is closed in favour of the newcomer: whoever floods the port with silent connections
-loses his own first, and a caller who sends a request is served all the while. Clocks are looked at once a second, for
-all connections together, so that a request costs no timer.
+No token is known yet when these limits apply, so they count what a connection costs: its being open, the seconds in
+which it sends nothing, and the bytes that it leaves unread. A connection without a request in progress is *idle*. At a
+limit the oldest idle connection is evicted in favour of the new one. So a flood of silent connections evicts its own
+connections first, and callers that send requests are served meanwhile. One timer a second checks all connections, so
+that a request needs no timer.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Protocol
 
 TICK_S = 1.0
 DESCRIPTORS_SHARE = 2
-"""Connections may take one in so many of the descriptors that this process may open."""
+"""Connections may take one part in so many of this process's limit of descriptors."""
 
 
 class Connection(Protocol):
-    """What the door knows of one."""
+    """A connection, as the door sees it."""
 
     peer: str
 
     def tick(self, now: float) -> None:
-        """Looks at the time; closes itself when it is overdue."""
+        """Closes the connection if it is overdue at the time `now`."""
 
     def evict(self) -> None:
-        """Makes room for another: it has no request under way."""
+        """Closes the connection, which is idle, to make room for another."""
 
 
 class Peer:
-    """What one address has."""
+    """The connections of one peer."""
 
     __slots__ = ("connections", "idle")
 
@@ -41,7 +41,7 @@ class Peer:
 
 
 class Door:
-    """All connections of a server."""
+    """The connections of a server."""
 
     def __init__(self, most: int, most_of_peer: int) -> None:
         self.most = max(1, min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_SHARE))
@@ -55,7 +55,7 @@ class Door:
         return len(self._connections)
 
     def enter(self, connection: Connection) -> bool:
-        """A new one, idle at first. False where there is no room for it."""
+        """Adds a connection, which is idle at first. Returns False if there is no room for it."""
         peer = self._peers.get(connection.peer)
         if peer is not None and peer.connections >= self.most_of_peer and not self._evict(peer.idle):
             return False
@@ -78,20 +78,20 @@ class Door:
         return True
 
     def busy(self, connection: Connection) -> None:
-        """It has a request under way."""
+        """Notes that a connection has a request in progress."""
         peer = self._connections.get(connection)
         if peer is not None:
             self._idle.pop(connection, None)
             peer.idle.pop(connection, None)
 
     def idle(self, connection: Connection) -> None:
-        """It waits for the next request; the youngest of those that do."""
+        """Notes that a connection is idle, as the youngest idle one."""
         peer = self._connections.get(connection)
         if peer is not None:
             self._idle[connection] = peer.idle[connection] = None
 
     def leave(self, connection: Connection) -> None:
-        """It has ended, or another has taken over its socket."""
+        """Removes a connection that has ended, or whose socket has another protocol now."""
         self.busy(connection)
         peer = self._connections.pop(connection, None)
         if peer is not None:
@@ -108,7 +108,8 @@ class Door:
 
 
 def peer_of(address: str) -> str:
-    """Who an address counts as: of IPv6, which is given out by networks, the first 64 bits."""
+    """The peer to which an address belongs: the address itself, and for IPv6, which is assigned by networks, its first
+    64 bits."""
     if ":" not in address:
         return address
     import ipaddress

@@ -1,9 +1,9 @@
-"""Which names the HTTP port answers to, and whose each is: the server's own, or one endpoint's.
+"""The host names to which the HTTP port answers: those of the server, and those of endpoints.
 
-A page in a browser can make requests to loopback, and by DNS rebinding even under its own name. So a `Host` must be one
-that belongs here: a name of loopback, this machine's own, an IP address (which no name can be rebound to), a name that
-the setting `allowed_hosts` has, or `LABEL.localhost` and `LABEL.` + the setting `apps_domain`, which are an endpoint's.
-On a server that listens on loopback alone, other addresses and this machine's name are foreign too.
+A page in a browser can make requests to loopback, and by DNS rebinding even under the page's own name. So the `Host` of
+a request must be a name of loopback, this machine's name, an IP address (to which rebinding does not apply), or a name
+of the setting `allowed_hosts`; or, for an endpoint, `LABEL.localhost` or `LABEL.` and the setting `apps_domain`. A
+server that listens only on loopback does not accept other addresses or this machine's name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _PORTS = {"http": "80", "https": "443"}
 
 
 class Domain(NamedTuple):
-    """Below which name endpoints have theirs. Without a `scheme`, the server is reached there directly."""
+    """The domain below which endpoints have their host names. Without a `scheme`, browsers reach the server there
+    without a proxy."""
 
     name: str = "localhost"
     scheme: str = ""
@@ -31,11 +32,11 @@ class Domain(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether names below it are those of whichever machine asks."""
+        """Whether names below it mean the machine of the browser."""
         return self.name == "localhost"
 
     def url(self, label: str, server_port: int) -> str:
-        """An endpoint's address for browsers."""
+        """The URL of an endpoint for browsers."""
         port = self.port if self.scheme else self.port or str(server_port)
         scheme = self.scheme or "http"
         shown = "" if port in ("", _PORTS[scheme]) else f":{port}"
@@ -43,7 +44,7 @@ class Domain(NamedTuple):
 
 
 def domain(text: str) -> Domain:
-    """The setting `apps_domain`. Raises `InvalidError`."""
+    """Parses the setting `apps_domain`. Raises `InvalidError`."""
     if not text:
         return Domain()
     found = _DOMAIN.fullmatch(text.strip().lower())
@@ -53,7 +54,7 @@ def domain(text: str) -> Domain:
 
 
 class Names:
-    """The names of one server."""
+    """The host names of one server."""
 
     def __init__(self, host: str, apps: Domain, allowed: str = "") -> None:
         self._loopback_only = host in LOOPBACK
@@ -63,8 +64,8 @@ class Names:
             self._own |= {name.lower() for name in (host, socket.gethostname()) if name and not _is_number(name)}
 
     def label(self, scope: Any) -> str:
-        """The label of the endpoint that a request is for by its `Host`; empty where it is for the server. Raises
-        `PermissionDeniedError` for a name that is not of here."""
+        """The label of the endpoint that a request's `Host` means; empty if it means the server. Raises
+        `PermissionDeniedError` for any other name."""
         name = host_of(scope)
         if name in self._own or (not self._loopback_only and _is_address(name)):
             return ""
@@ -78,7 +79,7 @@ class Names:
 
 
 def check_origin(scope: Any) -> None:
-    """Raises `PermissionDeniedError` for a request that a page of another origin made. Programs send no `Origin`."""
+    """Raises `PermissionDeniedError` for a request by a page of another origin. Programs send no `Origin`."""
     host = header(scope, b"host").lower()
     origin = header(scope, b"origin").lower()
     if origin and not _same(origin, host):
@@ -107,7 +108,7 @@ def _is_number(name: str) -> bool:
 
 
 def _is_address(name: str) -> bool:
-    """One that a machine can have."""
+    """Whether a name is an IP address that a machine can have."""
     if not _is_number(name):
         return False
     address = ipaddress.ip_address(name)
@@ -115,7 +116,7 @@ def _is_address(name: str) -> bool:
 
 
 def header(scope: Any, name: bytes) -> str:
-    """A header of a request, or empty."""
+    """The value of a request's header; empty if it has none."""
     for key, value in scope["headers"]:
         if key == name:
             return str(value.decode("latin-1"))
@@ -123,12 +124,12 @@ def header(scope: Any, name: bytes) -> str:
 
 
 def host_of(scope: Any) -> str:
-    """The host that the client named, without its port and brackets; empty for what is none."""
+    """The host in a request's `Host` header, without port and brackets; empty if the header is malformed."""
     found = _HOST.fullmatch(header(scope, b"host").lower())
     return found[1].strip("[]") if found is not None else ""
 
 
 def port_of(scope: Any) -> int:
-    """The port that the client named; 0 where it named none."""
+    """The port in a request's `Host` header; 0 if it has none."""
     found = _HOST.fullmatch(header(scope, b"host").lower())
     return int(found[2]) if found is not None and found[2] else 0

@@ -1,11 +1,10 @@
-"""Uvicorn's protocols, with limits on what a caller costs before and while it is served.
+"""Uvicorn's HTTP protocols, with limits on what a caller can cost.
 
-Uvicorn counts no bytes of a head under httptools, counts them late under h11, and waits for ever for a head or a body.
-So each of its protocols is subclassed here, and does only that: heads of more than `MAX_HEAD_BYTES` or
-`MAX_HEAD_LINES` are refused (431), a head that is not whole after `HEAD_S` ends its connection, a body must come at
-`BODY_BYTES_A_SECOND` on average after its first `BODY_S` (408), and a client that does not read what it is sent is
-given up after `UNREAD_S`. Requests that two servers may read differently are refused (400). How many connections there
-may be is the door's to say.
+Uvicorn does not bound the bytes of a head under httptools, bounds them late under h11, and waits for ever for a head or
+a body. So its protocols are subclassed here. Heads of more than `MAX_HEAD_BYTES` or `MAX_HEAD_LINES` are refused (431),
+and a connection whose head is not complete after `HEAD_S` is closed. After its first `BODY_S`, a body must come at
+`BODY_BYTES_A_SECOND` on average (408). A client that does not read its response is disconnected after `UNREAD_S`.
+Requests that two servers could parse differently are refused (400). `door` limits the number of connections.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from inrush.server.port.door import Door, peer_of
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Request line and headers together; also the trailers of a chunked body."""
+"""The most bytes of request line and headers together, and of the trailers of a chunked body."""
 MAX_HEAD_LINES = 200
 HEAD_S = 10.0
-"""A connection has sent a whole head within this, from its begin or from the head's first byte."""
+"""How long a connection may take to send a head, from its beginning or from the head's first byte."""
 BODY_S = 30.0
 BODY_BYTES_A_SECOND = 240
-"""The least that a body must bring on average, after `BODY_S`, while the app takes it."""
+"""The least average rate of a body after `BODY_S`, while the app takes it."""
 UNREAD_S = 60.0
-"""A client that has read next to nothing for this long, while something waits for it, is given up."""
+"""How long a client may leave its response unread; less than `BODY_BYTES_A_SECOND` counts as unread."""
 LINGER_S = 2.0
-"""A client whose request was answered before its body had come may send for so long; nobody reads it."""
+"""How long a client may go on sending a body after its request was answered; nobody reads it."""
 KEEP_ALIVE_S = 75
 _PROBE_S, _PROBE_EVERY_S, _PROBES = 60, 15, 4
 
@@ -42,7 +41,7 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 
 
 
 class Config(uvicorn.Config):
-    """Uvicorn's, with the door that connections come through."""
+    """Uvicorn's configuration, with the door that counts connections."""
 
     def __init__(self, app: Any, door: Door, **given: Any) -> None:
         self.door = door
@@ -50,21 +49,21 @@ class Config(uvicorn.Config):
 
 
 class Unread:
-    """Whether a client reads what it is sent."""
+    """Tracks whether a client reads what it is sent."""
 
     def __init__(self) -> None:
         self._since, self._size = 0.0, 0
 
     def begin(self, transport: asyncio.Transport) -> None:
-        """More is waiting than should."""
+        """Notes that the transport's buffer is full."""
         self._since, self._size = asyncio.get_running_loop().time(), transport.get_write_buffer_size()
 
     def end(self) -> None:
-        """It has read."""
+        """Notes that the buffer has been read."""
         self._since = 0.0
 
     def overdue(self, transport: asyncio.Transport, now: float) -> bool:
-        """Whether it has read next to nothing for too long."""
+        """Whether the client has read too little for `UNREAD_S`."""
         if not self._since or now - self._since < UNREAD_S:
             return False
         if transport.get_write_buffer_size() > self._size - UNREAD_S * BODY_BYTES_A_SECOND:
@@ -74,7 +73,7 @@ class Unread:
 
 
 def probe(transport: asyncio.Transport) -> None:
-    """A peer that has vanished without a word is found out by the kernel."""
+    """Sets TCP keepalive, so that the kernel closes connections whose peer has vanished."""
     sock = transport.get_extra_info("socket")
     with contextlib.suppress(OSError, AttributeError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -83,11 +82,11 @@ def probe(transport: asyncio.Transport) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
 
-_Uvicorns: Any = object  # either of uvicorn's protocols, which are no part of each other's family
+_Uvicorns: Any = object  # either of uvicorn's two protocols, which share no base class
 
 
 class Bounded(_Uvicorns):  # type: ignore[misc]
-    """What both HTTP protocols have in common. A subclass says where in a request it is."""
+    """The limits for both HTTP protocols. A subclass tells in which part of a request it is."""
 
     peer = ""
 
@@ -132,7 +131,7 @@ class Bounded(_Uvicorns):  # type: ignore[misc]
         self._look()
 
     def _look(self) -> None:
-        """Where the connection stands after what just happened."""
+        """Tells the door whether the connection is busy or idle now."""
         busy = self._under_way()
         if busy and not self._busy:
             self._door.busy(self)
@@ -146,7 +145,7 @@ class Bounded(_Uvicorns):  # type: ignore[misc]
         self._busy = busy
 
     def tick(self, now: float) -> None:
-        """Ends what takes too long."""
+        """Closes the connection, or refuses its request, if it takes too long."""
         if self.transport.is_closing():
             self._closing_since = self._closing_since or now
             if now - self._closing_since > UNREAD_S:
@@ -165,7 +164,7 @@ class Bounded(_Uvicorns):  # type: ignore[misc]
                 self.refuse(408)
 
     def evict(self) -> None:
-        """For another's sake."""
+        """Closes the connection to make room for another."""
         self.transport.abort()
 
     def pause_writing(self) -> None:
@@ -177,11 +176,11 @@ class Bounded(_Uvicorns):  # type: ignore[misc]
         self._unread.end()
 
     def send_400_response(self, msg: str) -> None:
-        """Uvicorn found that this is no HTTP."""
+        """Refuses a request that uvicorn could not parse."""
         self.refuse(self._status or 400)
 
     def refuse(self, status: int) -> None:
-        """Fixed words for a request that is not served, unless an answer has begun; then the end."""
+        """Answers a request with a status and fixed words, unless a response has begun, and closes the connection."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
             words = _REASONS.get(status, _REASONS[400])
@@ -196,16 +195,16 @@ class Bounded(_Uvicorns):  # type: ignore[misc]
     _status = 0
 
     def _under_way(self) -> bool:
-        """Whether a head has come whole, and its request is not over."""
+        """Whether a head is complete, and its request is not over."""
         raise NotImplementedError
 
     def _body_due(self) -> bool:
-        """Whether the client has to send more of a body."""
+        """Whether more of a body has to come."""
         raise NotImplementedError
 
 
 class Counted(h11.Connection):
-    """Says which status a broken request is to get, and takes no head that is too long."""
+    """An h11 connection that remembers the status for a malformed request, and checks each head (`fault`)."""
 
     status = 0
 
@@ -223,7 +222,7 @@ class Counted(h11.Connection):
 
 
 class H11(Bounded, H11Protocol):  # type: ignore[misc]
-    """Of h11, which has no dependencies."""
+    """The protocol of h11, which is always installed."""
 
     def __init__(self, *args: Any, **given: Any) -> None:
         super().__init__(*args, **given)
@@ -240,7 +239,7 @@ class H11(Bounded, H11Protocol):  # type: ignore[misc]
 
 
 def fault(method: bytes, target: bytes, version: bytes, headers: Any) -> int:
-    """The status for a head that is not taken; 0 for one that is. Names of headers are in lower case."""
+    """The status with which a head is refused; 0 if it is accepted. Names of headers must be in lower case."""
     size, lines = len(method) + len(target), 0
     hosts, lengths, codings = 0, 0, 0
     chunked = True
@@ -259,5 +258,5 @@ def fault(method: bytes, target: bytes, version: bytes, headers: Any) -> int:
     if hosts != 1 or lengths + codings > 1 or target[:1] != b"/" or b"#" in target:
         return 400
     if method == b"CONNECT" or version not in _VERSIONS or (codings and version != b"1.1"):
-        return 400  # a tunnel, which no endpoint is; and HTTP/1.0 knows no chunks
+        return 400  # no endpoint is a tunnel, and HTTP/1.0 has no chunked bodies
     return 0 if chunked else 501

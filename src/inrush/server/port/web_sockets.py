@@ -1,8 +1,8 @@
-"""Uvicorn's WebSockets, with limits: on a message and its fragments, on what is parsed ahead of the app, on what a
-client leaves unread.
+"""Uvicorn's WebSockets, with limits on messages and their fragments, on data parsed before the app takes it, and on
+unread data.
 
-Messages are parsed as the app takes them: a segment of tiny frames is not turned into thousands of events at once.
-Nothing is ever inflated, since compression is not offered (`Http` says so).
+Messages are parsed as the app takes them, so that a segment of tiny frames does not become thousands of events at once.
+Compression is not offered (`Http`), so nothing is inflated.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from inrush.server.port.door import Door, peer_of
 from inrush.server.port.protocols import HEAD_S, Config, Unread, probe
 
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-"""One message to an endpoint or to a command."""
+"""The largest message to an endpoint or to a command."""
 MAX_FRAGMENTS = 1024
-"""Frames of one message."""
+"""The most frames of one message."""
 MAX_UNREAD_BYTES = 256 * 1024
-"""Pongs that a client leaves unread: it is cut off. What apps send waits until it has read."""
+"""A client that leaves more pongs unread is disconnected. Messages of apps wait until the client reads."""
 CLOSE_S = 2.0
-"""A client that is told that its connection ends may answer that within this."""
+"""How long a client may take to answer the closing of its connection."""
 _SLICE_BYTES = 4 * 1024
 EXTENSION = "inrush.message_limit"
-"""An extension of the scope: a function that takes the most bytes of a message from now on."""
+"""An extension of the ASGI scope: a function that sets the largest message, in bytes."""
 _BAD = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 
 
 class WebSocket(WebSocketsSansIOProtocol):
-    """One connection, from its upgrade on."""
+    """One WebSocket connection, from its upgrade on."""
 
     peer = ""
 
@@ -56,8 +56,8 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def limit_message(self, most_bytes: int) -> None:
-        """Messages may have so many bytes from now on."""
-        for name in ("max_message_size", "max_size"):  # the older name is that of websockets before 15
+        """Sets the largest message, in bytes."""
+        for name in ("max_message_size", "max_size"):  # the older name is for websockets before version 15
             if hasattr(self.conn, name):
                 setattr(self.conn, name, most_bytes)
 
@@ -67,12 +67,12 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._parse()
             return
         super().data_received(data)
-        if not self.handshake_initiated:  # a head that HTTP allows and websockets does not
+        if not self.handshake_initiated:  # a head that is valid HTTP, and that websockets refuses
             self.transport.write(_BAD if self._entered else _FULL)
             self.transport.close()
 
     def _parse(self) -> None:
-        """What has come, until the app has something to take."""
+        """Parses received data until there is a message for the app."""
         while self._rest and not self.read_paused and not self.transport.is_closing():
             data = self._rest.popleft()
             if len(data) > _SLICE_BYTES:
@@ -106,7 +106,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
 
     def tick(self, now: float) -> None:
-        """Ends what takes too long."""
+        """Closes the connection if it takes too long."""
         if self.transport.is_closing():
             self._closing_since = self._closing_since or now
             if now - self._closing_since > HEAD_S:
@@ -115,7 +115,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
 
     def evict(self) -> None:
-        """Never asked for: it is busy from its begin to its end."""
+        """Closes the connection. It is never called, since a WebSocket is always busy."""
         self.transport.abort()
 
     def pause_writing(self) -> None:

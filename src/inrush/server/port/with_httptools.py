@@ -1,12 +1,12 @@
-"""The limits of `protocols` for uvicorn's protocol that parses by httptools, where that is installed.
+"""The limits of `protocols` for uvicorn's protocol on httptools, which is used if that is installed.
 
-Httptools streams heads and trailers and keeps what it has of a header, so their bytes are counted as they come, in
+Httptools streams heads and trailers, and buffers an unfinished header, so their bytes are counted as they come, in
 slices.
 
-A client may offer another protocol (`Upgrade: h2c`), and a server that does not speak it serves the request as if the
-offer were not there. Httptools does not: it takes what follows such a head for the other protocol, so the request loses
-its body, which is then parsed as the next request. Whoever reaches the port through a proxy that passes the offer on
-could put requests of their own choice before those of others. So the head is parsed again without the offer.
+A client may offer another protocol (`Upgrade: h2c`), and a server without it must serve the request as if there were no
+offer. Httptools instead takes everything after such a head for the other protocol, so the request loses its body, which
+is then parsed as the next request. A caller behind a proxy that passes the offer on could so smuggle requests in front
+of those of others. So a head with such an offer is parsed again without it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from inrush.server.port.protocols import MAX_HEAD_BYTES, Bounded, fault
 
 MAX_PIPELINED = 16
-"""Requests that a client may send ahead of the answers. (H11 leaves them unparsed.)"""
+"""The most requests that a client may send ahead of their answers. (H11 leaves such requests unparsed.)"""
 _SLICE_BYTES = 16 * 1024
 
 
 class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
-    """Of httptools, where it is installed. It streams heads and trailers, so their bytes are counted as they
-    come."""
+    """The protocol of httptools."""
 
     _in_head = _counting = True
     _streamed = 0
@@ -40,7 +39,7 @@ class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
                 return
 
     def _parse(self, piece: bytes) -> None:
-        """As uvicorn does it, but for offers of other protocols than web sockets."""
+        """Parses data as uvicorn does, except for offers of protocols other than WebSocket."""
         self._unset_keepalive_if_required()
         while piece:
             try:
@@ -60,7 +59,7 @@ class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
         return self.parser.should_upgrade() and not self._should_upgrade()
 
     def _head_without_offer(self) -> bytes:
-        """The head that has just come, again."""
+        """The bytes of the head that has just come, without its offer of another protocol."""
         line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [line, *(b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")]
         return b"\r\n".join([*lines, b"", b""])
@@ -71,7 +70,7 @@ class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers are for nobody
+        if self._in_head:  # nobody uses trailers
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -81,7 +80,7 @@ class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
         if self._status or len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("a head that is not taken")
         if self._offers_another():
-            return  # `_parse` feeds it again
+            return  # `_parse` parses the head again
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:

@@ -1,1 +1,1 @@
-"""Who asks, and what they may: principals with their rights, tokens, environments, and the audit log."""
+"""Trust: principals with their rights, tokens, environments, and the audit log."""

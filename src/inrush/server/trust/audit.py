@@ -1,10 +1,10 @@
-"""The audit log: who deployed, stopped and changed what, who went into which container, and who was refused what.
+"""The audit log: who deployed, stopped and changed what, who ran commands in which container, and who was refused what.
 
-A line of `audit.log` in the home is one act as JSON. The file is cut in halves of its limit: the full one is renamed
-and replaces the older. An act is written before it is answered, and neither values of secrets nor tokens are in it.
+A line of `audit.log` in the home is one act as JSON. A file that has reached half of its limit is renamed, and replaces
+the older half. An act is written before it is answered. Neither values of secrets nor tokens are written.
 
-Refusals are in `refused.log`, so that nobody pushes their acts out of the other by being refused often; and of one kind
-only the first of a minute is written at once, the others as their number.
+Refusals are in `refused.log`, so that nobody can push acts out of `audit.log` by being refused often. Of equal refusals
+within `COUNTED_S` the first is written at once, and the others as one line with their number.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ log = logging.getLogger(__name__)
 MAX_AUDIT_BYTES = 16 * 1024 * 1024
 MAX_REFUSED_BYTES = 2 * 1024 * 1024
 MAX_REFUSED_KINDS = 1000
-"""Who was refused what, counted at once; the oldest count is written."""
+"""The most pairs of principal and operation whose refusals are counted; above it, the oldest count is written."""
 MAX_AUDIT_LINES = 10_000
-"""Acts that are told at once."""
+"""The most acts in one answer."""
 MAX_TEXT_CHARACTERS = 200
 COUNTED_S = 60.0
-"""Refusals of one kind within this are one line more."""
+"""Equal refusals within this time share a line."""
 NOBODY = Principal("", "somebody without a valid token", frozenset())
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Ring:
-    """A file of lines with a limit."""
+    """A log file with a limit in bytes, in two halves."""
 
     def __init__(self, path: Path, limit_bytes: int) -> None:
         self._path, self._half = path, limit_bytes // 2
@@ -62,7 +62,7 @@ class Ring:
             log.error("an act could not be written to %s: %s; it was: %s", self._path, error, line.decode())
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """The oldest first. Reads the files."""
+        """Reads all entries from the files, the oldest first."""
         for path in (self._path.with_suffix(".log.1"), self._path):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 for line in file:
@@ -74,7 +74,7 @@ class Ring:
 
 
 class Audit:
-    """One home's."""
+    """The audit log of one home."""
 
     def __init__(
         self, home: Path, limit_bytes: int = MAX_AUDIT_BYTES, refused_limit_bytes: int = MAX_REFUSED_BYTES
@@ -82,14 +82,14 @@ class Audit:
         self._acts = Ring(home / "audit.log", limit_bytes)
         self._refused = Ring(home / "refused.log", refused_limit_bytes)
         self._counted: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
-        """What stands for further refusals, by who and what; `since` when the first was written."""
+        """Counts of refusals that are not written yet, by principal and operation. `since` is the time of the first."""
 
     def note(self, who: Principal, what: str, environment: str, about: str = "") -> None:
-        """`what` was done, such as `deploy`, to what it is `about`."""
+        """Writes an act: `who` did `what`, such as `deploy`, to what it is `about`."""
         self._acts.write(_act(who, what, environment, about))
 
     def need(self, who: Principal, right: Right, what: str, everywhere: bool = False) -> None:
-        """Raises `PermissionDeniedError` where somebody lacks the right to do this, and remembers that they tried."""
+        """Raises `PermissionDeniedError` if a principal lacks the right for an operation, and logs the refusal."""
         try:
             who.need(right, what, everywhere)
         except PermissionDeniedError:
@@ -97,7 +97,7 @@ class Audit:
             raise
 
     def refused(self, who: Principal, what: str, about: str = "") -> None:
-        """Somebody was refused this."""
+        """Logs that a principal was refused an operation."""
         act, key = _act(who, what, who.environment, about), (who.name, what)
         counted = self._counted.get(key)
         if counted is not None and time.time() - counted["since"] < COUNTED_S:
@@ -120,7 +120,7 @@ class Audit:
             self._write_count(key)
 
     def latest(self, count: int, who: Principal, refused: bool = False) -> list[dict[str, Any]]:
-        """The last acts, or refusals, in environments that `who` reaches, the oldest first."""
+        """The latest acts, or refusals, in environments that `who` reaches, the oldest first."""
         if refused:
             self._write_counts()
         lines = (self._refused if refused else self._acts).lines()
@@ -129,7 +129,7 @@ class Audit:
         return list(kept)
 
     def close(self) -> None:
-        """Ends it."""
+        """Writes the counts, and closes the files."""
         self._write_counts()
         self._acts.close()
         self._refused.close()

@@ -1,8 +1,8 @@
-"""Environments: the trust domains of user code. `main` is always there; others are made, and go, by hand.
+"""Environments: the trust domains of user code. `main` always exists; people create and delete others.
 
-An environment's name is part of URLs and of keys on nodes, so it is made of lower-case letters, digits and single
-dashes. A name may be given again; nodes know each environment by a key of its own, so that what one left there (layers,
-ranges of user ids, templates) is nothing for the next of its name.
+An environment's name is part of URLs and of keys on nodes, so it consists of lower-case letters, digits and single
+dashes. A name can be used again after its environment was deleted. Nodes know each environment by a key of its own, so
+that the next one of the same name cannot use what the first left there (layers, ranges of user ids, templates).
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ MAX_ENVIRONMENTS = 200
 MAX_NAME_CHARACTERS = 32
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _RESERVED = ("xn", "all", "owner", "inrush")
-"""`xn--` begins names of hosts in other scripts; the others would be taken for what they say."""
+"""Names that no environment may have: `xn--` begins host names in other scripts, and the others would mislead
+people."""
 
 
 class Environments:
-    """All of them."""
+    """All environments."""
 
     def __init__(self, store: Store, audit: Audit) -> None:
         self._store, self._audit = store, audit
@@ -42,17 +43,17 @@ class Environments:
         return name in self._created
 
     def all(self) -> list[tuple[str, float]]:
-        """Names, and when each was made (0: always there)."""
+        """The names, each with the time at which it was created; 0 for `main`."""
         return sorted(self._created.items())
 
     def key(self, name: str) -> str:
-        """What nodes know it by: `name.mark`."""
+        """The key of an environment on nodes: `name.mark`, or `main`."""
         mark = self._marks.get(name, "")
         return f"{name}.{mark}" if mark else name
 
     def scope(self, principal: Principal, named: str = "", own: str = "") -> Scope:
-        """Where a request looks that names an environment, or none. Raises `NotFoundError` for one that is not there,
-        or not for this principal."""
+        """The scope of a request: the environment that it names, else its session's, else its token's, else `main`.
+        Raises `NotFoundError` for an environment that does not exist, or that the principal does not reach."""
         name = named or own or principal.environment or MAIN
         reaches = principal.reaches(name)
         if not reaches:
@@ -62,7 +63,7 @@ class Environments:
         return Scope(principal, name)
 
     async def create(self, name: str) -> None:
-        """Raises `InvalidError`, `AlreadyExistsError`."""
+        """Creates an environment. Raises `InvalidError`, `AlreadyExistsError` and `ResourceExhaustedError`."""
         check_name(name)
         if name in self._created or name in self._marks:
             raise AlreadyExistsError(f"there is an environment {name!r} already")
@@ -77,11 +78,12 @@ class Environments:
             raise
 
     def close(self, name: str) -> None:
-        """Nobody finds it from now on. Whoever asks empties it, and then forgets it."""
+        """Begins to delete an environment: nobody finds it from now on. The caller then empties it, and calls `forget`
+        and `release`."""
         del self._created[name]
 
     async def forget(self, name: str) -> None:
-        """Removes its row and those of its calls."""
+        """Removes the rows of an environment and of its calls."""
 
         def remove(connection: sa.Connection) -> None:
             calls = sa.select(tables.calls.c.id).where(tables.calls.c.environment == name)
@@ -93,12 +95,12 @@ class Environments:
         await self._store.transact(remove)
 
     def release(self, name: str) -> None:
-        """Its name is free from now on."""
+        """Frees the name of a deleted environment."""
         self._marks.pop(name, None)
 
 
 def check_deletable(name: str, environments: Environments) -> None:
-    """Raises `InvalidError`, `NotFoundError`."""
+    """Raises `InvalidError` for `main`, and `NotFoundError` for an environment that does not exist."""
     if name == MAIN:
         raise InvalidError("the environment 'main' cannot be deleted")
     if name not in environments:
@@ -106,7 +108,7 @@ def check_deletable(name: str, environments: Environments) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raises `InvalidError` for what cannot be an environment's name."""
+    """Raises `InvalidError` for a name that an environment cannot have."""
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME_CHARACTERS or name in _RESERVED:
         raise InvalidError(
             f"an environment's name has up to {MAX_NAME_CHARACTERS} lower-case letters, digits and single dashes, "

@@ -1,10 +1,11 @@
-"""Which sources an environment has put: knowing the digest of another's is not having it.
+"""Possession of blobs: an environment may use only sources that it has put itself, even if it knows the digest of
+another one's.
 
-Sources and build files are kept once, by their content. Whoever is bound to an environment may use those that somebody
-of that environment has put since the server started, and puts the others again. The owner may use all.
+Sources and build files are stored once, by their content. A principal that is bound to an environment may use those
+that somebody of that environment has put since the server's start, and puts the others again. The owner may use all.
 
-Other blobs have random ids. One that the holder of a token for an environment puts has an id that proves it: random
-bits, and behind them their HMAC for this environment.
+Other blobs have random ids. The id of a blob that the holder of a token for an environment puts proves that: it is
+random bits, and an HMAC of them for the environment.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from inrush.errors import NotFoundError
 from inrush.server.trust.principal import Principal
 
 MAX_KNOWN_SOURCES = 100_000
-"""Of one environment; the one used longest ago is forgotten, and is put again."""
+"""The most remembered sources of one environment; the least recently put one is forgotten, and has to be put again."""
 
 
 class Possession:
-    """By environment."""
+    """The sources that each environment has put."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._put: dict[str, OrderedDict[str, None]] = {}
 
     def put(self, who: Principal, id: str) -> None:
-        """Somebody has put this."""
+        """Notes that a principal has put a blob."""
         if who.environment and id.startswith("sha256-"):
             known = self._put.setdefault(who.environment, OrderedDict())
             known[id] = None
@@ -39,7 +40,7 @@ class Possession:
                 known.popitem(last=False)
 
     def new_id(self, who: Principal) -> str:
-        """Of a blob that the holder of a token for an environment puts; empty for the others."""
+        """A new id for a blob of the holder of a token for an environment; empty for other principals."""
         if not who.environment or who.app:
             return ""
         chance = secrets.token_hex(16)
@@ -49,7 +50,7 @@ class Possession:
         return hmac.new(self._key, f"{who.environment}/{chance}".encode(), hashlib.sha256).hexdigest()[:32]
 
     def has(self, who: Principal, id: str) -> bool:
-        """Whether it is theirs to use. (What code in a container may read is known to its session.)"""
+        """Whether a principal may use a blob. (Which blobs code in a container may read is known to its session.)"""
         if not who.environment:
             return True
         if id.startswith("bl-"):
@@ -57,11 +58,11 @@ class Possession:
         return id in self._put.get(who.environment, ())
 
     def need(self, who: Principal, ids: Iterable[str]) -> None:
-        """Raises `NotFoundError` for the first that is not."""
+        """Raises `NotFoundError` for the first blob that a principal may not use."""
         for id in ids:
             if not self.has(who, id):
-                raise NotFoundError(f"source {id} is not here; put it before it is used")
+                raise NotFoundError(f"source {id} is not on this server; put it before it is used")
 
     def forget(self, environment: str) -> None:
-        """The environment is gone."""
+        """Forgets the sources of an environment."""
         self._put.pop(environment, None)

@@ -1,7 +1,7 @@
-"""Tokens: each has a name, rights, an environment (or all) and a time at which it ends. Only hashes of them are kept.
+"""Tokens: each has a name, rights, an environment (or all) and an expiry. Only their hashes are stored.
 
-A token is `it-<id>-<secret>`; the secret has 256 random bits, so a plain hash protects it as well as a slow one would.
-The home's file `token` holds the owner's own, which is none of these.
+A token is `it-<id>-<secret>`. The secret has 256 random bits, so a plain hash protects it as well as a slow one would.
+The owner's token is separate from these, in the file `token` of the home.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Token(NamedTuple):
-    """What is known of a token; whoever has it is `principal`."""
+    """A token without its secret; its holder is `principal`."""
 
     id: str
     hash: bytes
@@ -38,7 +38,7 @@ class Token(NamedTuple):
     created: float
 
     def describe(self) -> dict[str, Any]:
-        """For people; nothing in it can be used as the token."""
+        """The token as the API shows it. Nothing in it can be used as the token."""
         who = self.principal
         rights = [right for right in RIGHTS if right in who.rights]
         return {
@@ -52,7 +52,7 @@ class Token(NamedTuple):
 
 
 class Tokens:
-    """All of them. `ended` are called with the id of each that is revoked."""
+    """All tokens. The functions `ended` are called with the id of each token that is revoked or has expired."""
 
     def __init__(self, store: Store, owner: str, audit: Audit) -> None:
         self._store, self._audit = store, audit
@@ -64,7 +64,7 @@ class Tokens:
             self._by_id[row.id] = Token(row.id, row.hash, who, row.created)
 
     def principal(self, token: str) -> Principal:
-        """Whose token it is. Raises `AuthError`."""
+        """The principal of a token. Raises `AuthError` if the token is wrong or has expired."""
         if hmac.compare_digest(_hash(token), self._owner):
             return OWNER
         known = self._by_id.get(_id_of(token))
@@ -78,14 +78,15 @@ class Tokens:
         return known.principal
 
     def all(self) -> list[Token]:
-        """The oldest first."""
+        """All tokens, the oldest first."""
         return sorted(self._by_id.values(), key=lambda token: token.created)
 
     async def create(
         self, by: Principal, name: str, rights: tuple[str, ...], environment: str, lasts_s: float
     ) -> tuple[Token, str]:
-        """A token, and the text that is never told again. `lasts_s` 0: it does not end. Nobody hands out more than they
-        have themselves. Raises `InvalidError`, `AlreadyExistsError`, `PermissionDeniedError`."""
+        """Makes a token. Returns it, and its text, which is not stored. It expires after `lasts_s`, or never if that is
+        0, and not after the token of `by`. Raises `PermissionDeniedError` if `by` does not reach the environment;
+        `InvalidError`; `AlreadyExistsError`; `ResourceExhaustedError`."""
         _check(name, rights, lasts_s)
         if not by.reaches(environment):
             by.need("admin", "a token for all environments" if not environment else "that token", everywhere=True)
@@ -108,7 +109,7 @@ class Tokens:
         return token, text
 
     async def revoke(self, by: Principal, wanted: str) -> Token:
-        """Ends one by its id or name; whoever used it is cut off. Raises `NotFoundError`."""
+        """Revokes a token by its id or name, and ends what its holders do. Raises `NotFoundError`."""
         found = next((t for t in self._by_id.values() if wanted in (t.id, t.principal.name)), None)
         if found is None or not ((found.principal.environment and by.reaches(found.principal.environment))
                                  or not by.environment):  # fmt: skip
@@ -117,7 +118,7 @@ class Tokens:
         return found
 
     def sweep(self) -> None:
-        """Cuts off who still uses a token whose time is over."""
+        """Ends what holders of expired tokens still do."""
         for token in self._by_id.values():
             if has_ended(token.principal):
                 self._tell(token.id)
@@ -127,7 +128,7 @@ class Tokens:
             tell(id)
 
     async def revoke_all(self, environment: str) -> None:
-        """Those of an environment that is deleted."""
+        """Revokes all tokens of an environment."""
         await self._remove([token for token in self._by_id.values() if token.principal.environment == environment])
 
     async def _remove(self, gone: list[Token]) -> None:
@@ -140,7 +141,7 @@ class Tokens:
 
 
 def has_ended(principal: Principal) -> bool:
-    """Whether its token's time is over."""
+    """Whether the token of a principal has expired."""
     return 0 < principal.expires <= time.time()
 
 
@@ -149,7 +150,9 @@ def _check(name: str, rights: tuple[str, ...], lasts_s: float) -> None:
         raise InvalidError(f"a token's name has 1 to {MAX_TOKEN_NAME_CHARACTERS} printable characters")
     unknown = [right for right in rights if right not in RIGHTS]
     if unknown or not rights:
-        raise InvalidError(f"a token has one or more of the rights {', '.join(RIGHTS)}; not {unknown or 'none'}")
+        raise InvalidError(
+            f"a token has one or more of the rights {', '.join(RIGHTS)}; not {', '.join(unknown) or 'none'}"
+        )
     if not 0 <= lasts_s <= MAX_TOKEN_S:
         raise InvalidError(f"a token lasts {MAX_TOKEN_S / 86400:.0f} days at most")
 
