@@ -79,6 +79,17 @@ async def main():
     found["why"] = started.why
     await asyncio.get_running_loop().sock_sendall(ours, b"open('/root/m').read(), os.getpid()")
     found["fork"] = (await asyncio.get_running_loop().sock_recv(ours, 1000)).decode()
+    read, write = os.pipe()
+    await launcher.enter("f", ["cat", "/root/m"], {"PATH": "/usr/bin"}, "/", 0, write, write, False, "h")
+    found["into a fork"] = os.read(read, 1000).decode(), await ended("h")
+    await launcher.run(RunSpec("g", root(), ("sleep", "60"), FIRST_UID, {"PATH": "/usr/bin"}), 0, 2, 2)
+    script = "readlink /proc/1/ns/user || cat /proc/1/environ; id -u"
+    argv = ["sh", "-c", script + "; [ $(readlink /proc/self/ns/user) = $(readlink /proc/2/ns/user) ] && echo same"]
+    await launcher.enter("g", argv, {"PATH": "/usr/bin"}, "/", 0, write, write, False, "i")
+    found["into a program"] = await ended("i")
+    found["seen"] = os.read(read, 1000).decode()
+    await launcher.kill("g")
+    await ended("g")
     await launcher.kill("f")
     found["killed"] = await ended("f")
     await launcher.remove_tree(str(state / "node" / "layers" / "built"))
@@ -146,6 +157,9 @@ def test_an_ordinary_user_runs_builds_and_forks_containers(place: Path, tmp_path
     assert text.startswith("x\n")
     assert "var" not in text
     assert found["fork"] == "('hook', 2)"
+    assert found["into a fork"] == ["hook", 0]
+    assert found["seen"].endswith("0\nsame\n"), found["seen"]
+    assert "Permission denied" in found["seen"]
     assert found["killed"] == 137
     assert "no network" in found["why"]
     assert not [line for line in Path("/proc/mounts").read_text().splitlines() if str(place) in line]

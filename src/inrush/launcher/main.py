@@ -22,6 +22,7 @@ import stat
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from inrush.launcher import features, orders, spawn, usernet, userns
 from inrush.launcher.loop import Loop
@@ -37,13 +38,15 @@ _WAIT_FOR_EARLIER_S = 15.0
 
 def main(arguments: list[str]) -> None:
     """Runs as the janitor, and forks the launcher. The arguments are `CONTROL_FD STATE rootless|root GIVEN`, the last
-    one as JSON."""
+    one as JSON. A fifth one, `LOST`, makes this process the launcher of an ordinary user (`_execute_inside`)."""
     control, state, rootless = int(arguments[0]), Path(arguments[1]), arguments[2] == "rootless"
     given = orders.decode(Given, json.loads(arguments[3]))
     os.umask(0o022)
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # Ctrl-C is meant for the server, which then hangs up
     agent = socket.socket(fileno=control)
+    if len(arguments) > 4:
+        _launcher(agent, state, tag_of(state), rootless, given, arguments[4])
     try:
         lock = _lock(state)
         tag = tag_of(state)  # now, since the directory may be removed before the launcher ends
@@ -54,7 +57,9 @@ def main(arguments: list[str]) -> None:
     process.adopt_orphans()  # children of a killed launcher must be reaped, or what they hold is not freed
     pid = os.fork()
     if pid == 0:
-        _launcher(agent, state, tag, rootless, given)
+        if rootless:
+            _execute_inside(agent, lock)
+        _launcher(agent, state, tag, rootless, given, "")
     agent.close()
     process.set_title("inrush-janitor")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -100,14 +105,29 @@ def _own_directory(state: Path) -> Path:
     return state / OWN
 
 
-def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, given: Given) -> None:
+def _execute_inside(agent: socket.socket, lock: int) -> NoReturn:
+    """Enters a user namespace of this user's own and executes this program again there. The kernel decides by the user
+    namespace of that moment who may see the namespaces of a process that hides its memory. The launcher must see those
+    of its forks, to verify them."""
+    try:
+        lost = userns.enter_own()
+        for fd in (agent.fileno(), lock):
+            os.set_inheritable(fd, True)
+        os.execv(sys.executable, [*sys.orig_argv, lost])  # noqa: S606 (no shell is wanted)
+    except Exception as error:
+        _broken(agent, error)
+        raise
+    finally:
+        os._exit(1)
+
+
+def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, given: Given, lost: str) -> NoReturn:
     status = 1
     try:
         process.set_title("inrush-launcher")
         resource.setrlimit(resource.RLIMIT_NOFILE, (spawn.DESCRIPTORS[1], spawn.DESCRIPTORS[1]))
         loop = Loop()
         signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "running", False))
-        lost = userns.enter_own() if rootless else ""
         wayout = usernet.enter() if rootless and "nat" not in features.without() else ""
         process.die_with_parent(signal.SIGTERM)
         process.adopt_orphans()

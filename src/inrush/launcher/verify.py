@@ -6,7 +6,6 @@ beside them. Both are found here, and then everything in the berth is killed.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterable, Mapping
@@ -73,8 +72,7 @@ def alone(status: dict[str, str], procs: int, first: Expected | None = None) -> 
         raise Unconfined(f"{len(there - {'1', own})} processes are in its pid namespace that nobody asked for")
     if first is not None and own != "1":
         init = f"self/fd/{procs}/1"
-        with contextlib.suppress(PermissionError):  # raised for an ordinary user, since init hides its memory
-            _user_namespace(init, first.userns)
+        _user_namespace(init, first.userns)
         _privileges(caps.read_status(init), 0, first.filters)
 
 
