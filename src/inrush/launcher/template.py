@@ -39,6 +39,7 @@ _RESEND_S = 0.005
 _AT_ONCE = 16
 """How many requests a template is sent before it has answered; it forks one child after the other anyway."""
 _LAST_WORDS_S = 1.0
+_BUSY_S = 1.0
 
 Answer = Callable[[TemplateUp | Started | Failure], None]
 
@@ -71,6 +72,7 @@ class Template:
         """Berths whose process no container has taken yet, by number, each with the callback to tell."""
         self._unsent: deque[tuple[Fork, Callable[[], None]]] = deque()
         """Forks that wait for their turn, each with a step that raises `BlockingIOError` if a queue is full."""
+        self._starting = 0
         self._sent: set[int] = set()
         self._owed: set[int] = set()
         """Numbers of processes that were ordered and whose end the template has not reported."""
@@ -132,26 +134,30 @@ class Template:
         machine.loop.later(spec.timeout_s, self._timed_out)
 
     def fork(self, spec: ForkSpec, fds: list[int], container: Container, answer: Answer) -> None:
-        """Forks a container. `fds` are its guest socket, stdout and stderr. Raises `OSError`, and then holds nothing,
-        if it cannot begin."""
+        """Forks a container. `fds` are its guest socket, stdout and stderr. Raises `OSError` if it cannot begin."""
         began = self.forked_at = time.monotonic()
-        berth = self.berths.take(spec)
+        berth, machine = self.berths.take(spec), self._machine
         number = berth.child.number if berth else next(self._numbers)
-        held = berth.held if berth else self._hold(spec)
+        held = (
+            berth.held
+            if berth
+            else machine.hold(spec.id, spec.root, spec.limits, spec.network, self.uid_base, self._below(), doors=1)
+        )
 
         def settled(result: TemplateUp | Started | Failure) -> None:
+            self._starting -= 1
             self._sent.discard(number)
             answer(result)
             self._send()
 
         body = {"env": spec.env, "cwd": spec.cwd, "hostname": spec.hostname or spec.root.hostname}
         job = Job(body, [*map(os.dup, fds)])
-        filters = 2 if self._machine.filter_code else 0  # the template's filter and the container's own
+        filters = 2 if machine.filter_code else 0  # the template's filter and the container's own
         expected = verify.Expected(self._users.inner, {}, (), (), filters)
-        made = Fork(
-            self._machine, number, container, held, expected, job, settled, self._forget, began, spec.limits.cpu_request
-        )
+        share = spec.limits.cpu_request
+        made = Fork(machine, number, container, held, expected, job, settled, self._forget, began, share)
         self._forks[number] = made
+        self._starting += 1
         container.uid_base = self.uid_base
         if berth:
             del self._waiting[number]
@@ -161,6 +167,7 @@ class Template:
         try:
             self._moor(held, spec.root, spec.devices, lambda wrong: self._moored(made, wrong))
         except OSError:
+            self._starting -= 1
             made.forgotten()
             raise
 
@@ -182,21 +189,16 @@ class Template:
         made.ask(self._control)
         self._owed.add(made.number)
 
-    def _hold(self, spec: ForkSpec) -> Held:
-        network, below = spec.network, self._below()
-        return self._machine.hold(spec.id, spec.root, spec.limits, network, self.uid_base, below, doors=1)
-
     def _moor(self, held: Held, root: RootSpec, devices: tuple[str, ...], done: Callable[[str], None]) -> None:
         self._machine.moor(held, self._pids, self.uid_base, root.disk_mib, devices, done)
 
     @property
     def busy(self) -> bool:
-        """Whether containers are being started."""
-        return bool(self._sent or self._unsent)
+        """Whether containers are being started, unless they are held up."""
+        return self._starting > 0 and time.monotonic() - self.forked_at < _BUSY_S
 
     def _below(self) -> int:
-        """The upper mount of a snapshot, which is a layer of its containers, so that they have what it wrote; else
-        -1."""
+        """The upper mount of a snapshot, which is a layer of its containers; else -1."""
         return self._held.root.upper_fd if self._held and self._spec.boot is not None else -1
 
     def _prepare(self, root: RootSpec, limits: Limits, network: str, done: Done) -> None:
@@ -349,8 +351,7 @@ class Template:
         self._exited(number, 0)
 
     def _make_room(self) -> None:
-        """Raises the memory limit for the processes that wait in berths, which count for the template's group until
-        they join their own."""
+        """Raises the memory limit for the processes that wait in berths, which begin in the template's group."""
         if self._held and self._held.group and (limit := self._spec.limits.memory_mib):
             limits = replace(self._limits, memory_mib=limit + MAX_READY * CHILD_MIB)
             self._held.group.limit(limits, self._machine.memory_mib)
