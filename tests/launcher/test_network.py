@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deadline import DEADLINE_S
-from inrush.launcher import routes
+from inrush.launcher import firewall, routes
 from inrush.launcher.machine import tag_of
 from inrush.launcher.overlay import loopback_resolver
 from launcher.launched import HOST, OUTSIDE, PORT, Node, needs_root, outside_machine
@@ -94,6 +94,26 @@ async def test_what_is_refused_is_refused_at_once_however_often(node: Node, outs
     forked = await node.fork("t")
     tries = f"{{{reach(HOST, listener, 2)} for _ in range(40)}}"
     assert await forked.ask(tries) == "{'ConnectionRefusedError'}"
+
+
+async def test_a_container_that_opens_very_many_connections_leaves_the_others_theirs(node: Node, outside: None) -> None:
+    flood = f"""
+def flood(count):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as many:
+        for port in range(1, count + 1):
+            with contextlib.suppress(OSError):  # that an earlier one was refused
+                many.sendto(b"x", ({OUTSIDE!r}, port))
+        many.connect(({OUTSIDE!r}, 1))
+        return many.getsockname()[0]
+"""
+    await node.template("t", boot={"before": f"import contextlib{_TALK}{flood}"})
+    flooding, other = await node.fork("t"), await node.fork("t")
+    address = eval(await flooding.ask("flood(30_000)"))
+    tracked = Path("/proc/net/nf_conntrack")
+    if tracked.exists():
+        assert 1_000 < tracked.read_text().count(f"src={address} ") <= firewall.MAX_CONNECTIONS
+    assert await flooding.ask(reach(OUTSIDE, PORT)) == "'ConnectionRefusedError'"
+    assert await other.ask(reach(OUTSIDE, PORT)) == repr(HOST)
 
 
 async def test_one_container_does_not_reach_another(node: Node) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import ipaddress
 import json
 import os
@@ -32,6 +33,11 @@ _CHANGED = Path("/run/inrush-ip-forward")
 
 _LOCK = "/run/inrush-network.lock"
 
+MAX_CONNECTIONS = 8_192
+"""The most connections of one container to the outside at once; an eighth of the kernel's table if that is less."""
+_CONNTRACK_MAX = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+_LIMIT = "ct state new add @connections {{ ip saddr ct count over {count} }} goto refused"
+
 _TABLE = """
 table inet {table} {{}}
 delete table inet {table}
@@ -39,6 +45,7 @@ table inet {table} {{
   set node {{ type ipv4_addr; flags interval; auto-merge; }}
   set blocked {{ type ipv4_addr; flags interval; auto-merge; {blocked} }}
   set resolvers {{ type ipv4_addr; {resolvers} }}
+  set connections {{ type ipv4_addr; size 65536; flags dynamic; }}
   chain prerouting {{ type filter hook prerouting priority raw; policy accept
     iifname != "{device}-*" accept
     meta nfproto != ipv4 drop
@@ -67,6 +74,7 @@ table inet {table} {{
     ct state invalid drop
     oifname "inrush*" drop
     meta oifkind "bridge" {unless_way_out} drop
+    {limit}
   }}
   chain postrouting {{ type nat hook postrouting priority 100; policy accept
     iifname "{device}-*" masquerade
@@ -101,7 +109,8 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
     """Sets up the table: containers may connect to the outside except to the `blocked` networks, and nothing may
     connect to them. Resolvers in a blocked network stay reachable for DNS. Raises `OSError` if the kernel refuses."""
     out = routes.ways_out()
-    script = _TABLE.format(
+    filled = functools.partial(
+        _TABLE.format,
         table=table,
         device=device,
         subnet=subnet,
@@ -109,7 +118,10 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
         resolvers=_elements(routes.resolvers()),
         unless_way_out=f"oifname != {{ {', '.join(map(json.dumps, out))} }}" if out else "",
     )
-    nft(script)
+    try:
+        nft(filled(limit=_LIMIT.format(count=_connections())))
+    except OSError:
+        nft(filled(limit=""))  # a kernel that does not count connections
     if "-P FORWARD DROP" in _iptables("-S", "FORWARD"):
         for rule in _exceptions(device):
             _iptables("-I", "FORWARD", *rule)
@@ -118,6 +130,12 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
             # it
             _CHANGED.touch()
         _FORWARD.write_text("1")
+
+
+def _connections() -> int:
+    with contextlib.suppress(OSError):  # a kernel that loads the module later
+        return min(MAX_CONNECTIONS, int(_CONNTRACK_MAX.read_text()) // 8)
+    return MAX_CONNECTIONS
 
 
 def forbid(table: str, networks: Sequence[str]) -> None:

@@ -2,9 +2,10 @@
 
 The filter refuses calls that only administrators need, that have a history of vulnerabilities, or that are useless in a
 container: mounting, namespaces, modules, tracing, keys, io_uring, bpf, clocks. `clone3` fails with ENOSYS, so that libc
-uses `clone`, whose flags the filter can read: a clone into new namespaces is refused. Sockets of families that no
-namespace confines are refused too. Setting SO_LINGER succeeds without effect: closing the last descriptor of a TCP
-socket waits for as long as it says, also in a process to which the descriptor was passed.
+uses `clone`, whose flags the filter can read: a clone into new namespaces is refused. Sockets are of the families that
+programs use: asking for another one would have the kernel load a module for it, and some belong to no namespace. Of
+netlink only what tells of links, sockets and devices is allowed. Setting SO_LINGER succeeds without effect: closing the
+last descriptor of a TCP socket waits for as long as it says, also in a process to which the descriptor was passed.
 
 A template may also join all namespaces of a berth at once, by the pidfd of the berth's door. Its user owns the user
 namespace that owns the berth's network, which gives it rights over a socket that a berth passes to it. Its filter
@@ -47,19 +48,21 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
+_SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
 _SETNS = {"x86_64": 308, "aarch64": 268}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _SETSOCKOPT = {"x86_64": 54, "aarch64": 208}
 _CLONE3 = 435
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020000
-_AF_ALG, _AF_VSOCK = 38, 40
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_NETLINK_ROUTE, _NETLINK_SOCK_DIAG, _NETLINK_KOBJECT_UEVENT = 0, 4, 15
 _SOL_SOCKET, _SO_LINGER = 1, 13
 
 _LOAD, _AND, _JUMP, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_SET, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x45, 0x06
 _FAR = 255
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 38, 95, 97
+_EPERM, _ENOSYS, _EPROTONOSUPPORT, _EOPNOTSUPP, _EAFNOSUPPORT = 1, 38, 93, 95, 97
 _FIRST_ARGUMENT = 16  # offset in struct seccomp_data; both machines are little-endian
 _SECOND_ARGUMENT, _THIRD_ARGUMENT = 24, 32
 
@@ -105,13 +108,8 @@ def program(allowed: tuple[str, ...] = (), template: bool = False) -> bytes:
             (_RETURN, 0, 0, _ERRNO | _EPERM),
             *_PASS,
         ]
-    answers[_SOCKET[MACHINE]] = [
-        (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_JUMP_EQUAL, 1, 0, _AF_VSOCK),
-        (_JUMP_EQUAL, 0, 1, _AF_ALG),
-        (_RETURN, 0, 0, _ERRNO | _EAFNOSUPPORT),
-        *_PASS,
-    ]
+    for numbers in (_SOCKET, _SOCKETPAIR):
+        answers[numbers[MACHINE]] = _sockets()
     answers[_SETSOCKOPT[MACHINE]] = _socket_options(_REFUSED_OPTIONS if template else {})
     if MACHINE == "x86_64":  # the x32 numbers reach the same calls
         answers[_X32] = [(_RETURN, 0, 0, _ERRNO | _EPERM)]
@@ -123,6 +121,28 @@ def program(allowed: tuple[str, ...] = (), template: bool = False) -> bytes:
         *_search(_ranges(answers)),
     ]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+
+
+def _sockets() -> list[_Instruction]:
+    """Allows the families that programs use, and of netlink what tells of links, sockets and devices."""
+    unknown = _only((_NETLINK_ROUTE, _NETLINK_SOCK_DIAG, _NETLINK_KOBJECT_UEVENT), _EPROTONOSUPPORT)
+    netlink = [(_LOAD, 0, 0, _THIRD_ARGUMENT), *unknown]
+    return [
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_JUMP_EQUAL, 0, len(netlink), _AF_NETLINK),
+        *netlink,
+        *_only((_AF_UNIX, _AF_INET, _AF_INET6), _EAFNOSUPPORT),
+    ]
+
+
+def _only(values: tuple[int, ...], error: int) -> list[_Instruction]:
+    """Passes if the loaded value is one of these, and fails with `error` otherwise."""
+    last = len(values) - 1
+    return [*((_JUMP_EQUAL, last - at, at == last, value) for at, value in enumerate(values)), *_PASS, _fail(error)]
+
+
+def _fail(error: int) -> _Instruction:
+    return (_RETURN, 0, 0, _ERRNO | error)
 
 
 def _ioctls(template: bool) -> list[_Instruction]:
