@@ -106,15 +106,20 @@ def test_what_is_given_back_waits_again_and_has_lost_no_retry() -> None:
     assert cluster.violations() == []
 
 
-def test_what_comes_back_of_a_cancelled_call_is_cancelled() -> None:
+def test_the_owner_of_a_cancelled_call_is_told_once_of_what_runs_and_of_what_comes_back() -> None:
     cluster, (container,) = ready()
     call(cluster, "ca-1", 1, 0.0)
     end(cluster, container, "ca-1", range(1), 0.01)
     call(cluster, "ca-2", 5, 0.02)
-    cluster.step(events.CallCancelled("ca-2", "by its caller"), 0.03)
-    out = cluster.step(events.InputsReturned(container, "ca-2", (1, 2, 3, 4)), 0.03)
+    out = cluster.step(events.CallCancelled("ca-2", "by its caller"), 0.03)
     (resolve,) = [effect for effect in out if isinstance(effect, effects.Resolve)]
-    assert (resolve.indexes, set(resolve.statuses)) == ((1, 2, 3, 4), {Status.CANCELLED})
+    assert (resolve.indexes, set(resolve.statuses)) == ((0, 1, 2, 3, 4), {Status.CANCELLED})
+    for event in (
+        events.InputsReturned(container, "ca-2", (1, 2, 3, 4)),
+        events.AttemptsEnded(container, "ca-2", (0,), (Status.OK,), (None,)),
+    ):
+        assert not [e for e in cluster.step(event, 0.03) if isinstance(e, effects.Resolve)]
+    assert "ca-2" not in cluster.calls
 
 
 def test_inputs_that_were_ahead_in_a_container_that_crashed_are_not_charged() -> None:

@@ -312,6 +312,41 @@ def f():
     assert guest.result("ca-1")[0] == TIMEOUT
     assert guest.wait() == 3
     assert "ran on 2 s after its timeout of 0.2 s" in guest.logs("stderr", "ca-1")
+    assert [header["t"] for header, _ in guest.frames][-3:] == ["leaving", "log", "out"]
+
+
+SWALLOWS = """
+import asyncio, time
+def f():
+    print("begun", flush=True)
+    while True:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass
+async def g():
+    print("begun", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            pass
+"""
+
+
+@pytest.mark.parametrize("qualname", ["f", "g"])
+def test_an_input_that_swallows_its_cancellation_is_answered_for_and_the_guest_leaves(
+    guest: GuestProcess, qualname: str
+) -> None:
+    guest.load(SWALLOWS, qualname)
+    guest.run("ca-1", arguments())
+    guest.expect_log("begun")
+    guest.run("ca-2", arguments())
+    guest.send({"t": "cancel", "c": "ca-1", "i": [0]})
+    assert guest.result("ca-1")[0] == CANCELLED
+    assert guest.wait() == 3
+    assert guest.expect("back")[0]["c"] == "ca-2"
+    assert "ran on 2 s after it was cancelled" in guest.logs("stderr", "ca-1")
 
 
 def test_the_guest_leaves_when_its_agent_is_gone(guest: GuestProcess) -> None:

@@ -99,8 +99,9 @@ class FunctionCall(Generic[R]):
 
     @dual
     async def cancel(self, terminate_containers: bool = False) -> None:
-        """Cancels what has not ended, and the calls that this call made; `get` then raises `CancelledError`. With
-        `terminate_containers` the containers that run it are ended too."""
+        """Cancels what has not ended, and the calls that this call made; `get` raises `CancelledError` at once. A
+        container whose input ignores the cancellation for 2 s is ended; with `terminate_containers` all that run it
+        are, at once."""
         link = await current()
         await link.ask(FindCall(self.object_id))
         link.post(CancelCall(self.object_id, terminate_containers))

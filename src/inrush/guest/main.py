@@ -186,11 +186,13 @@ class Guest:
         if runner is None:
             self._outbox.flush(wait=False)
             return min(1.0, max(0.0, self._start_by - now)) if self._start_by < math.inf else math.inf
-        if self._terminated:
-            runner.stop(process.TERM_GRACE_S)
+        if self._terminated and runner.stop(process.TERM_GRACE_S):
+            self._outbox.say({"t": "leaving", "why": "its own code sent it SIGTERM", "stuck": False}, wait=False)
         seconds = runner.tick()
         self._tell_imports()
-        if runner.stuck or now > runner.leave_by:
+        if now > runner.leave_by:
+            runner.leave_stuck(f"its exit hooks took longer than {EXIT_HOOKS_S:g} s")
+        if runner.stuck:
             self._process.flush()
             process.leave(process.STUCK)
         return min(seconds, orphans.REAP_EVERY_S)

@@ -1,9 +1,9 @@
 """Runs inputs: handles the agent's frames, and ends attempts that are cancelled or out of time.
 
 All methods called `on_…`, and `tick`, run on the pump's thread and never block. An attempt that is cancelled or out of
-time is *forced*: user code is interrupted, and the forced status is the answer whatever user code does then. After a
-timeout user code has `LET_GO_S` to end. If it does not, the runner answers for it, and the guest exits, so that its
-slot is really free.
+time is *forced*: user code is interrupted, and the forced status is the answer whatever user code does then. It has
+`LET_GO_S` to end. If it does not, the runner answers for it, and the guest exits, so that its slot is really free. What
+has not begun then is given back, and what runs beside it is tried elsewhere.
 """
 
 from __future__ import annotations
@@ -87,6 +87,9 @@ class Runner:
 
     def on_run(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         call, kind = header["c"], header["k"]
+        if self._stopping and kind not in ("gen", "web"):
+            self.outbox.say({"t": "back", "c": call, "i": header["i"]}, wait=False)
+            return
         target = self.loaded.targets.get(header["m"])
         arrived = [self._blobs.take(payload) if payload[:1] == BLOB else payload for payload in payloads]
         if target is None:
@@ -124,7 +127,7 @@ class Runner:
             self.outbox.dropped(call, attempt.index, *results.forced(CANCELLED, 0))
         for attempt in self.inputs.active.copy():
             if attempt.call == call and attempt.index in indexes:
-                self._force(attempt, CANCELLED)
+                self._force(attempt, CANCELLED, time.monotonic() + LET_GO_S)
 
     def on_recall(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         self._give_back()
@@ -155,15 +158,18 @@ class Runner:
     def on_stop(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         self.stop(float(header["grace"]))
 
-    def stop(self, grace_s: float) -> None:
-        """Stops taking inputs. Running ones have `grace_s` to end, and then exit hooks have `EXIT_HOOKS_S`."""
-        if not self._stopping:
-            self._stopping = True
-            self._grace_until = time.monotonic() + grace_s
-            self.leave_by = self._grace_until + LET_GO_S + EXIT_HOOKS_S
-            self._give_back()
-            self.inputs.close()
-            self._main.ring()
+    def stop(self, grace_s: float) -> bool:
+        """Stops taking inputs. Running ones have `grace_s` to end, and then exit hooks have `EXIT_HOOKS_S`. Returns
+        False when it was stopping already."""
+        if self._stopping:
+            return False
+        self._stopping = True
+        self._grace_until = time.monotonic() + grace_s
+        self.leave_by = self._grace_until + LET_GO_S + EXIT_HOOKS_S
+        self._give_back()
+        self.inputs.close()
+        self._main.ring()
+        return True
 
     # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,7 +184,7 @@ class Runner:
             attempt.answered = True
             self.outbox.ended(attempt, status, payload, elapsed_s)
 
-    def _force(self, attempt: Attempt, status: int, due: float = math.inf) -> None:
+    def _force(self, attempt: Attempt, status: int, due: float) -> None:
         if attempt.forced or attempt.answered:
             return
         attempt.forced = status
@@ -245,17 +251,23 @@ class Runner:
         return look_at
 
     def _abandon(self, attempt: Attempt) -> None:
-        """Answers for an attempt that does not end after its timeout, and has the guest exit."""
+        """Answers for an attempt that does not let go, and has the guest exit."""
         attempt.answered = True
         name = attempt.target.name or self.loaded.name
-        why = f"{name} ran on {LET_GO_S:g} s after its timeout of {self._timeout_s:g} s: the container ends\n"
-        self.outbox.log(attempt.call, "stderr", f"inrush: {why}")
-        self.outbox.dropped(attempt.call, attempt.index, *results.forced(TIMEOUT, self._timeout_s))
+        after = f"its timeout of {self._timeout_s:g} s" if attempt.forced == TIMEOUT else "it was cancelled"
+        self.leave_stuck(f"{name} ran on {LET_GO_S:g} s after {after}")
+        self.outbox.log(attempt.call, "stderr", f"inrush: {self.stuck}: the container ends\n")
+        self.outbox.dropped(attempt.call, attempt.index, *results.forced(attempt.forced, self._timeout_s))
+
+    def leave_stuck(self, why: str) -> None:
+        """Has the guest exit. The agent hears of it before a slot is free, so that nothing more is sent here."""
         self.stuck = why
+        self._give_back()
+        self.outbox.say({"t": "leaving", "why": why, "stuck": True}, wait=False)
 
     def _hurry(self, now: float) -> None:
         if now >= self._grace_until:
             for attempt in self.inputs.active.copy():
-                self._force(attempt, CANCELLED)
+                self._force(attempt, CANCELLED, math.inf)
             if self.inputs.active and now >= self._grace_until + LET_GO_S:
-                self.stuck = "an input did not end within the grace of its container"
+                self.leave_stuck("an input did not end within the grace of its container")

@@ -29,6 +29,13 @@ class ContainerReady(Message, frozen=True):
     why: str = ""
 
 
+class ContainerLeaving(Message, frozen=True):
+    """Its own code told it to end (SIGTERM): it takes no more inputs, and `ContainerEnded` follows."""
+
+    container: str
+    why: str
+
+
 class ContainerEnded(Message, frozen=True):
     """A container has ended. `status` is a `Status`, OK for an ordinary end. `payload`, if not empty, is the failure
     for inputs that wait for the function."""
@@ -164,6 +171,7 @@ FromNode = (
     NodeHello
     | NodeHeld
     | ContainerReady
+    | ContainerLeaving
     | ContainerEnded
     | Ran
     | Returned

@@ -19,10 +19,11 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from inrush import frames, wire
-from inrush.agent.containers.deadlines import Deadlines
+from inrush.agent.containers.deadlines import Attempt, Deadlines
 from inrush.agent.containers.guests import Guest
 from inrush.agent.containers.headers import MAX_IMPORTS
 from inrush.agent.containers.held import Held
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 EXIT_HOOKS_S = 30.0
 """How long exit hooks may take after the grace for inputs."""
+TERM_GRACE_S = 30.0
+"""The grace that a guest gives to what it runs when its own code sends it SIGTERM."""
 KILL_SLACK_S = 3.0
 """A guest that has not ended itself so long after it should have is killed."""
 DRAIN_S = 2.0
@@ -88,10 +91,12 @@ class Container:
             exited_end = await self._run(start)
         except Exception:
             self.defect("the life of a container")
+            assert self._end is not None
+            exited_end = self._end
             if self._begun is not None:
                 await self._begun.process.wait()
         finally:
-            self._close(self._end or exited_end)
+            self._close(exited_end)
 
     def _close(self, end: End) -> None:
         """Lets go of all that the container had, and reports its end."""
@@ -117,9 +122,11 @@ class Container:
         try:
             self._begun = await self._starting
         except (Error, OSError) as error:
-            return failure(Status.STARTUP, f"a container of {self.order.spec.name} could not start: {error}")
+            return self._end or failure(
+                Status.STARTUP, f"a container of {self.order.spec.name} could not start: {error}"
+            )
         except asyncio.CancelledError:
-            return End(Status.OK, "stopped before it began")
+            return self._end or End(Status.OK, "stopped before it began")
         ended = asyncio.ensure_future(self._begun.process.wait())
         if self._end is None:
             self._turn("loading")
@@ -130,7 +137,9 @@ class Container:
             self._begun.process.kill()
         exited = await ended
         await self._last_words()
-        return of_exit(exited, self.order.spec, self._ready.done(), self._raw.said())
+        end = self._end or of_exit(exited, self.order.spec, self._ready.done(), self._raw.said())
+        stillborn = end.status == Status.STARTUP and not self._ready.done()
+        return replace(end, status=Status.LOST) if stillborn and self._begun.born(end.why) else end
 
     async def _begin(self, start: Start) -> Begun:
         """Starts the process, with its socket and pipes on the agent's side."""
@@ -165,6 +174,7 @@ class Container:
             )
             return
         self._turn("serving")
+        self._begun.born("")
         phases, why = self._ready.result()
         total_ms = (time.monotonic() - began) * 1000
         prepare_ms = (begun - began) * 1000 - sum(ms for _, ms in self._begun.phases_ms)
@@ -185,11 +195,14 @@ class Container:
         if kill or self.state in ("preparing", "loading"):
             self.end(End(Status.OK, why))
         elif self.state == "serving":
-            self._end = End(Status.OK, why)
-            self._turn("stopping")
+            self._leave(End(Status.OK, why), grace_s + EXIT_HOOKS_S + KILL_SLACK_S)
             self.guest.send({"t": "stop", "grace": grace_s})
-            loop = asyncio.get_running_loop()
-            self._timers.append(loop.call_later(grace_s + EXIT_HOOKS_S + KILL_SLACK_S, self._kill))
+
+    def _leave(self, end: End, within_s: float) -> None:
+        """Leaves it to the guest to end within this time."""
+        self._end = end
+        self._turn("stopping")
+        self._timers.append(asyncio.get_running_loop().call_later(within_s, self._kill))
 
     def end(self, end: End) -> None:
         """Kills the container for this reason. Only the first reason counts."""
@@ -220,8 +233,15 @@ class Container:
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def run(self, run: wire.Run) -> None:
+        if self.state == "stopping" and run.kind != "web":  # it crossed what the guest said of leaving
+            self._put(wire.Returned(self.order.container, run.call, run.indexes))
+            return
         self.held.gave(run.call, run.kind, run.indexes, time.monotonic())
         self.guest.run(run)
+
+    def cancel(self, order: wire.CancelRun) -> None:
+        self.deadlines.cancel(order.call, order.indexes, time.monotonic())
+        self.guest.cancel(order.call, order.indexes)
 
     def grant(self, order: wire.GrantRun) -> None:
         self.held.granted(order.call, order.index, order.credit)
@@ -230,14 +250,18 @@ class Container:
     def check_deadlines(self, now: float) -> None:
         """Answers inputs that the guest should have answered by now, and kills the guest, since it is stuck."""
         self.guest.check_time(now)
-        late = self.deadlines.expired(now)
-        if not late:
-            return
-        timeout_s = self.order.spec.timeout_s
-        why = f"{self.order.spec.name} ran longer than its timeout of {timeout_s:g} s and could not be interrupted"
-        payload = wire.system_failure("FunctionTimeoutError", why)
+        if late := self.deadlines.expired(now):
+            why = f"ran longer than its timeout of {self.order.spec.timeout_s:g} s"
+            self._give_up(late, Status.TIMEOUT, "FunctionTimeoutError", why)
+        elif late := self.deadlines.clinging(now):
+            self._give_up(late, Status.CANCELLED, "CancelledError", "ran on after it was cancelled")
+
+    def _give_up(self, late: list[Attempt], status: Status, code: str, why: str) -> None:
+        why = f"{self.order.spec.name} {why} and could not be interrupted"
+        payload = wire.system_failure(code, why)
+        self._put(wire.ContainerLeaving(self.order.container, why))
         for call, index in late:
-            self.settled(call, (index,), (int(Status.TIMEOUT),), (payload,))
+            self.settled(call, (index,), (int(status),), (payload,))
         self.end(failure(Status.LOST, f"the container was killed: {why}"))
 
     # ── what its guest says ──────────────────────────────────────────────────────────────────────────────────────────
@@ -252,6 +276,17 @@ class Container:
             raise frames.FrameError("it failed to start after it was ready")
         if self._end is None:
             self._end = End(Status.STARTUP, message, payload)
+
+    def leaving(self, why: str, stuck: bool) -> None:
+        """Its guest ends by itself: after what runs has ended, or at once, since an input holds its slot for ever."""
+        if self.state != "serving":
+            return
+        self._put(wire.ContainerLeaving(self.order.container, why))
+        if stuck:
+            why = f"the container of {self.order.spec.name} ended: {why}"
+            self._leave(failure(Status.LOST, why), KILL_SLACK_S)
+        else:
+            self._leave(End(Status.OK, why), TERM_GRACE_S + EXIT_HOOKS_S + KILL_SLACK_S)
 
     def imported(self, imports: Sequence[tuple[str, float]]) -> None:
         self._imports_left -= len(imports)

@@ -16,6 +16,9 @@ Attempt = tuple[str, int]
 SLACK_S = 5.0
 """How long after its timeout an attempt may still be answered by the guest itself."""
 
+CANCEL_S = 2.0 + SLACK_S
+"""How long after it was cancelled an attempt may still be answered by the guest, which gives user code 2 s."""
+
 
 _STALE_MAX = 256
 """Answered attempts that may stand in the order of those that wait; a guest that keeps one input and answers the others
@@ -31,6 +34,7 @@ class Deadlines:
         self._running: dict[Attempt, float] = {}  # in the order of their begin
         self._order: deque[Attempt] = deque()  # sent and not begun, with some that were answered meanwhile
         self._waiting: set[Attempt] = set()  # those of `_order` without an answer
+        self._cancelled: dict[Attempt, float] = {}  # running ones, and when they were cancelled
 
     def __len__(self) -> int:
         return len(self._running) + len(self._waiting)
@@ -50,6 +54,12 @@ class Deadlines:
         """Whether an input was sent and has no answer."""
         return (call, index) in self._running or (call, index) in self._waiting
 
+    def cancel(self, call: str, indexes: tuple[int, ...], now: float) -> None:
+        """Notes that inputs were cancelled. Those that do not run are dropped by the guest at once."""
+        for index in indexes:
+            if (call, index) in self._running:
+                self._cancelled.setdefault((call, index), now)
+
     def remove(self, call: str, indexes: tuple[int, ...], now: float) -> list[int]:
         """Notes inputs that were answered. Returns the positions of those that had not been sent, or had their answer
         before."""
@@ -57,6 +67,7 @@ class Deadlines:
         for position, index in enumerate(indexes):
             attempt = (call, index)
             if self._running.pop(attempt, None) is not None:
+                self._cancelled.pop(attempt, None)
                 self._begin_next(now)
             elif attempt in self._waiting:
                 self._waiting.remove(attempt)
@@ -75,6 +86,10 @@ class Deadlines:
     def expired(self, now: float) -> list[Attempt]:
         """Attempts that should have been answered by now."""
         return [attempt for attempt, began in self._running.items() if began + self._limit_s <= now]
+
+    def clinging(self, now: float) -> list[Attempt]:
+        """Cancelled attempts that should have been answered by now."""
+        return [attempt for attempt, cancelled in self._cancelled.items() if cancelled + CANCEL_S <= now]
 
     def attempts(self) -> list[Attempt]:
         """All attempts without an answer, the running ones first."""

@@ -67,6 +67,7 @@ class Listener(Protocol):
     def taken(self, call: str, index: int, size: int) -> None: ...
     def printed(self, call: str, stream: str, text: str) -> None: ...
     def imported(self, imports: Sequence[tuple[str, float]]) -> None: ...
+    def leaving(self, why: str, stuck: bool) -> None: ...
     def linked(self, frame: bytes) -> None: ...
     def broken(self, why: str) -> None:
         """The guest broke the protocol or does not read: its container must go."""
@@ -112,6 +113,7 @@ class Guest(asyncio.Protocol):
             headers.Ready: self._ready,
             headers.Failed: self._failed,
             headers.Imported: self._imported,
+            headers.Leaving: self._leaving,
         }
 
     # ── to the guest ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -367,6 +369,9 @@ class Guest(asyncio.Protocol):
 
     def _imported(self, imported: headers.Imported, payloads: list[bytes]) -> None:
         self._listener.imported(imported.imports)
+
+    def _leaving(self, leaving: headers.Leaving, payloads: list[bytes]) -> None:
+        self._listener.leaving(leaving.why, leaving.stuck)
 
     def _failed(self, failed: headers.Failed, payloads: list[bytes]) -> None:
         failure = payloads[0] if payloads else b""

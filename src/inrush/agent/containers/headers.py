@@ -118,6 +118,14 @@ class Imported(Header, frozen=True, kw_only=True, tag="imported"):
     imports: Annotated[tuple[tuple[Name, Ms], ...], Meta(max_length=MAX_IMPORTS)]
 
 
+class Leaving(Header, frozen=True, kw_only=True, tag="leaving"):
+    """The guest ends by itself: when what it runs has ended, or at once, because it is `stuck` with an input that does
+    not let go of its slot."""
+
+    why: Word
+    stuck: bool
+
+
 class Failed(Header, frozen=True, kw_only=True, tag="failed"):
     """The container cannot serve. `type` and `traceback` are those of user code's exception."""
 
@@ -127,9 +135,19 @@ class Failed(Header, frozen=True, kw_only=True, tag="failed"):
     traceback: Text = msgspec.field(name="tb", default="")
 
 
-FromGuest = Out | Back | Item | Took | Log | Blob | Link | Ready | Imported | Failed
+FromGuest = Out | Back | Item | Took | Log | Blob | Link | Ready | Imported | Leaving | Failed
 
-_MAX_PAYLOADS: dict[type, int] = {Log: 1, Blob: 1, Link: 1, Ready: 0, Imported: 0, Failed: 1, Back: 0, Took: 0}
+_MAX_PAYLOADS: dict[type, int] = {
+    Log: 1,
+    Blob: 1,
+    Link: 1,
+    Ready: 0,
+    Imported: 0,
+    Leaving: 0,
+    Failed: 1,
+    Back: 0,
+    Took: 0,
+}
 _MAX_BYTES: dict[type, int] = {
     Out: MAX_OUT_BYTES,
     Item: MAX_ITEM_BYTES,

@@ -43,6 +43,9 @@ class Begun:
     why: str = ""
     imported: Callable[[list[tuple[str, float]]], None] = lambda imports: None
     """Called with what the guest imported."""
+    born: Callable[[str], bool] = lambda why: False
+    """Called once: with an empty text when the container is ready, or with why it ended before. Returns whether the
+    process that it was forked from may be the cause, so that the start is tried again."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Containers:
 
     def cancel(self, order: wire.CancelRun) -> None:
         if container := self._table.get(order.container):
-            container.guest.cancel(order.call, order.indexes)
+            container.cancel(order)
 
     def recall(self, order: wire.Recall) -> None:
         if container := self._table.get(order.container):

@@ -15,6 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from inrush import wire
@@ -192,8 +193,10 @@ class Starts:
         names = specs.imports(template)
         ahead = f"{listed(names)} imported ahead by its zygote" if names else ""
         reasons = "; ".join(filter(None, (why, ahead, started.why)))
-        how = "fork" if kind(template) == "zygote" else "snapshot"
-        return Begun(process, how, site.load, site.payloads, started.phases, reasons, self._hears(site))
+        if kind(template) == "zygote":
+            return Begun(process, "fork", site.load, site.payloads, started.phases, reasons, self._hears(site))
+        born = partial(self._templates.born, template.key, opened)
+        return Begun(process, "snapshot", site.load, site.payloads, started.phases, reasons, self._hears(site), born)
 
     def _hears(self, site: Site) -> Callable[[list[tuple[str, float]]], None]:
         """Where the imports of a guest are reported to."""

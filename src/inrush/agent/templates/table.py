@@ -32,6 +32,9 @@ SWEEP_S = 5.0
 FAILED_S = 300.0
 """A template that failed is not tried again for this long."""
 MAX_FAILED = 256
+STILLBORN_MAX = 2
+"""A template is set aside when so many containers in a row that were forked from it have ended before they were
+ready."""
 
 Told = Callable[[str, str], None]
 
@@ -71,6 +74,10 @@ class Template:
     uses: int = 0
     used_at: float = field(default_factory=time.monotonic)
     memory_mib: float = 0.0
+    stillborn: int = 0
+    """How many of its containers, one after the other, ended before they were ready."""
+    set_aside: str = ""
+    """Why nothing is forked from it any more."""
 
 
 class Templates:
@@ -94,6 +101,8 @@ class Templates:
         The first who gives `told` hears what the template's process prints.
         """
         template = self._open.get(spec.key) or self._begin(spec, ttl_s)
+        if template.set_aside:
+            raise TemplateFailed(template.set_aside)
         if told is not None:
             template.printed.follow(told)
         template.users += 1
@@ -111,6 +120,18 @@ class Templates:
         exited.add_done_callback(lambda _: self._orphan(template))
         if template.children == 1:
             self.on_held(self.held_mib)
+
+    def born(self, key: str, template: Template, why: str) -> bool:
+        """Notes that a container forked from the template is ready, or why it ended before. Returns whether the
+        template may be the cause. After `STILLBORN_MAX` such ends in a row it is set aside for `FAILED_S`."""
+        template.stillborn = template.stillborn + 1 if why else 0
+        if template.stillborn == STILLBORN_MAX:
+            template.set_aside = (
+                f"{STILLBORN_MAX} of its containers in a row ended before they were ready; the last: {why}"
+            )
+            self._remember(key, template.set_aside)
+            self.retire(key)
+        return bool(why)
 
     @property
     def held_mib(self) -> int:
@@ -131,7 +152,7 @@ class Templates:
     def is_open(self, key: str) -> bool:
         """Whether it can be forked from right now."""
         template = self._open.get(key)
-        return template is not None and template.opening.done() and template.memory_mib > 0
+        return template is not None and template.opening.done() and template.memory_mib > 0 and not template.set_aside
 
     def died(self, key: str) -> bool:
         """Notes the end of a process. Returns whether it was one of these templates."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inrush.core.calls.outcome import finish_if_done, resolve
+from inrush.core.calls.outcome import finish_if_done, resolve, tell_cancelled
 from inrush.core.containers.lifecycle import stop, waits
 from inrush.core.model.calls import Call
 from inrush.core.model.effects import CancelRun
@@ -69,14 +69,15 @@ def call_ended(state: State, event: CallEnded) -> None:
 
 
 def call_cancelled(state: State, event: CallCancelled) -> None:
-    """Cancels a call: what waits ends now, and what runs is told to. With `terminate` the containers that run it are
-    killed."""
+    """Cancels a call: its owner is told at once that all of it has ended, and what runs is told to end. With
+    `terminate` the containers that run it are killed."""
     call = state.calls.get(event.call)
     if call is None:
         return
     call.turn("cancel")
     call.why = event.why
     resolve(state, call, _withdraw(state, call), Status.CANCELLED, None, event.why)
+    tell_cancelled(state, call)
     cancel_running(state, call, event.terminate, event.why)
     finish_if_done(state, call)
 

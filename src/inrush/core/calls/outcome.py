@@ -102,7 +102,7 @@ def inputs_returned(state: State, event: InputsReturned) -> None:
     _vacate(state, state.functions[container.function], call, container, len(mine))
     function = state.functions.get(call.function)
     if function is None or function.removed or call.state in ("cancelled", "forgotten"):
-        resolve(state, call, mine, Status.CANCELLED, None, call.why or "its function is gone")
+        resolve(state, call, mine, Status.CANCELLED, None, call.why or "its function is gone", ran=True)
     else:
         _come_back(function, call, mine)
         state.touch(function, poke=True)
@@ -139,16 +139,25 @@ def fail_waiting(state: State, function: Function, status: int, ref: Any, why: s
         finish_if_done(state, call)
 
 
-def resolve(state: State, call: Call, indexes: list[int], status: int, ref: Any, why: str) -> None:
-    """Ends inputs for good, all alike. The caller has taken them out of the queue."""
+def resolve(state: State, call: Call, indexes: list[int], status: int, ref: Any, why: str, ran: bool = False) -> None:
+    """Ends inputs for good, all alike. The caller has taken them out of the queue, or out of what `ran`."""
     if not indexes:
         return
     call.done += len(indexes)
     for index in indexes:
         call.tries.pop(index, None)
-    if call.state != "forgotten":
+    if call.state != "forgotten" and not (ran and call.told):
         count = len(indexes)
         state.out.append(Resolve(call.id, tuple(indexes), (int(status),) * count, (ref,) * count, why))
+
+
+def tell_cancelled(state: State, call: Call) -> None:
+    """Tells the owner of a cancelled call that what runs is cancelled, however long containers take to let go of it."""
+    if call.running and not call.told and call.state != "forgotten":
+        indexes = tuple(sorted(call.running))
+        count = len(indexes)
+        state.out.append(Resolve(call.id, indexes, (int(Status.CANCELLED),) * count, (None,) * count, call.why))
+    call.told = True
 
 
 def finish_if_done(state: State, call: Call) -> None:
@@ -216,7 +225,7 @@ def _settle_ok(state: State, call: Call, event: AttemptsEnded) -> None:
     if call.tries:
         for index in event.indexes:
             call.tries.pop(index, None)
-    if call.state != "forgotten":
+    if call.state != "forgotten" and not call.told:
         state.out.append(Resolve(call.id, event.indexes, event.statuses, event.refs))
 
 
@@ -274,7 +283,7 @@ def _tell(state: State, call: Call, final: dict[str, _Columns]) -> None:
         call.done += len(columns.indexes)
         for index in columns.indexes:
             call.tries.pop(index, None)
-        if call.state != "forgotten":
+        if call.state != "forgotten" and not call.told:
             state.out.append(
                 Resolve(call.id, tuple(columns.indexes), tuple(columns.statuses), tuple(columns.refs), why)
             )

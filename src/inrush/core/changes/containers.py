@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from inrush.core.calls import outcome
 from inrush.core.containers.clusters import disband, members
-from inrush.core.containers.lifecycle import forget_if_gone, remove, turn
+from inrush.core.containers.lifecycle import forget_if_gone, remove, stop, turn
 from inrush.core.model.containers import Container
-from inrush.core.model.events import ContainerEnded, ContainerReady
+from inrush.core.model.events import ContainerEnded, ContainerLeaving, ContainerReady
 from inrush.core.model.functions import Function, Trouble
 from inrush.core.model.state import State
 from inrush.core.place.health import absolve, blame
@@ -40,6 +40,14 @@ def container_ready(state: State, event: ContainerReady) -> None:
     function.trouble = Trouble()
     function.shelve(container)
     state.touch(function, poke=True)
+
+
+def container_leaving(state: State, event: ContainerLeaving) -> None:
+    """A container ends by itself. What it does not finish is tried elsewhere at no cost, as after any stop."""
+    container = state.containers.get(event.container)
+    if container is not None:
+        stop(state, container.leader or container, event.why)
+        state.touch(state.functions[container.function], poke=True)
 
 
 def container_ended(state: State, event: ContainerEnded) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from inrush.core.calls.intake import call_arrived, cancel_running
-from inrush.core.calls.outcome import fail_waiting, finish_if_done
+from inrush.core.calls.outcome import fail_waiting, finish_if_done, tell_cancelled
 from inrush.core.containers.lifecycle import drain, forget_if_gone, stop
 from inrush.core.model.effects import Waiting
 from inrush.core.model.events import FunctionAdded, FunctionRemoved, FunctionReplaced, Restored, ScaleOverridden
@@ -45,6 +45,7 @@ def function_removed(state: State, event: FunctionRemoved) -> None:
         call.turn("cancel")
         call.why = function.removed
         if not event.drain:
+            tell_cancelled(state, call)
             cancel_running(state, call, terminate=False, why=function.removed)
     fail_waiting(state, function, Status.CANCELLED, None, function.removed)
     _dismiss(state, function, event.drain)

@@ -77,6 +77,8 @@ class Call:
     state: str = "open"
     why: str = ""
     """Why the call was cancelled."""
+    told: bool = False
+    """Its owner has been told that what runs is cancelled, and hears nothing more of it."""
     known: Ranges = field(default_factory=Ranges)
     queue: list[range] = field(default_factory=list)
     """Ranges of waiting inputs; the next to be run stand last."""

@@ -175,6 +175,14 @@ class ContainerEnded(Event, frozen=True):
     ref: Any = None
 
 
+class ContainerLeaving(Event, frozen=True):
+    """A container ends by itself, such as after a SIGTERM that its own code sent: it takes no more inputs, and finishes
+    what it runs."""
+
+    container: str
+    why: str
+
+
 class AttemptsEnded(Event, frozen=True):
     """Inputs of a call ended in a container: `indexes[i]` with `statuses[i]` and the payload `refs[i]`."""
 
@@ -225,6 +233,7 @@ AnyEvent = (
     | PoolJoined
     | NodesFailed
     | ContainerReady
+    | ContainerLeaving
     | ContainerEnded
     | AttemptsEnded
     | InputsReturned

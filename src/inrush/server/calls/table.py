@@ -290,7 +290,9 @@ class Calls:
     def yielded(self, message: wire.Yielded) -> None:
         """Items of a generator, or pieces of a web response; from the container that runs it now."""
         call = self._calls.get(message.call)
-        if call is not None and call.owner is not None and call.container == message.container:
+        if call is None or call.finished:
+            return
+        if call.owner is not None and call.container == message.container:
             self._hold_blobs(call, message.payloads)
             items = wire.Items(call.id, message.first, message.payloads)
             if call.kind == "gen":

@@ -75,6 +75,7 @@ class Nodes:
         """Says to which pool a node belongs that says hello."""
         self.handlers: dict[type, Callable[[Any], None]] = {
             wire.ContainerReady: self._ready,
+            wire.ContainerLeaving: lambda m: self._post(events.ContainerLeaving(m.container, m.why)),
             wire.ContainerEnded: self._ended,
             wire.Ran: self._ran,
             wire.Returned: self._returned,
