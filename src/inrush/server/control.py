@@ -35,7 +35,7 @@ from inrush.server.fleet.pools import Pools
 from inrush.server.fleet.watch import Watch
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links.asks import Asks
-from inrush.server.links.guests import Guests
+from inrush.server.links.guests import MAX_ASKED_BYTES, Guests
 from inrush.server.links.session import BoundSession, Session
 from inrush.server.links.sessions import Sessions
 from inrush.server.logs import Line, Logs
@@ -43,6 +43,7 @@ from inrush.server.loop import Loop
 from inrush.server.payloads.blobs import Blobs
 from inrush.server.port.names import domain
 from inrush.server.rows.store import Store
+from inrush.server.shares import Shares
 from inrush.server.things.dicts import Dicts
 from inrush.server.things.secrets import Secrets
 from inrush.server.trust.audit import Audit
@@ -154,6 +155,7 @@ class ControlPlane:
         self.gateway = Gateway(
             self.endpoints, self.functions, self.calls, self.logs, self.loop.turn, given["max_payload_mib"] * MIB
         )
+        self._asked_by_tokens = Shares(MAX_ASKED_BYTES, "bytes of requests", "tokens for this environment")
         self.guests = Guests(self.containers, self.sessions, self.nodes.to_container, self.loop.writes)
         self._wire()
 
@@ -231,7 +233,12 @@ class ControlPlane:
     def _session(self, client: str, principal: Principal, environment: str) -> Session:
         """Makes the session of a client outside of containers."""
         if principal.environment:
-            return BoundSession(client, principal, environment, possession=self.possession)
+            return BoundSession(
+                *(client, principal, environment),
+                possession=self.possession,
+                payer=f"{principal.environment}/",
+                asked=self._asked_by_tokens,
+            )
         return Session(client, principal, environment)
 
     async def delete_environment(self, name: str) -> None:

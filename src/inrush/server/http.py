@@ -40,7 +40,7 @@ class Site:
 
     def __init__(self, server: ControlPlane, gateway: Gateway, guard: Guard, names: Names) -> None:
         self._server, self._gateway, self._guard, self._names = server, gateway, guard, names
-        self._strangers = websocket.Strangers()
+        self._strangers, self._unread = websocket.Strangers(), websocket.Unread()
         streams = Streams(server)
         self._routes = [
             *Looks(server).routes(),
@@ -89,7 +89,7 @@ class Site:
             await self._gateway.serve(label, f"/w/{label}", full, scope, receive, send)
         elif path == "/link" and scope["type"] == _SOCKET:
             check_origin(scope)
-            await websocket.serve(self._server.sessions, self._strangers, scope, receive, send)
+            await websocket.serve(self._server.sessions, self._strangers, self._unread, scope, receive, send)
         elif path.startswith(openapi.PREFIX + "/"):
             principal = self._guard.check(scope)
             scope[PRINCIPAL] = principal

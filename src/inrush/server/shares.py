@@ -1,7 +1,7 @@
-"""Shares of the server's memory: how much of one thing it holds for the containers of each app.
+"""Shares of the server's memory: how much of one thing it holds for the containers of each app, or for the tokens of
+each environment.
 
-All apps together have a limit, and one app may use half of it, so a hostile app is refused while there is room for the
-others.
+All together have a limit, and one may use half of it, so a hostile one is refused while there is room for the others.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ SHARE_OF_ONE_APP = 2
 
 
 class Shares:
-    """The shares of one thing; `what` names it, with its unit, in refusals."""
+    """The shares of one thing; `what` names it, with its unit, and `whose` those who have it, in refusals."""
 
-    def __init__(self, limit: int, what: str) -> None:
-        self._limit, self._what = limit, what
+    def __init__(self, limit: int, what: str, whose: str = "containers of this app") -> None:
+        self._limit, self._what, self._whose = limit, what, whose
         self._total = 0
         self._held: Counter[str] = Counter()
 
@@ -46,6 +46,6 @@ class Shares:
 
     def _refusal(self, app: str) -> ResourceExhaustedError:
         return ResourceExhaustedError(
-            f"containers of this app have {self._held[app]:,} {self._what} on the server, and may have "
+            f"{self._whose} have {self._held[app]:,} {self._what} on the server, and may have "
             f"{self._limit // SHARE_OF_ONE_APP:,}; wait for answers before asking for more"
         )

@@ -55,7 +55,7 @@ class Owner(Protocol):
     awaits: set[str]
     """Durable calls whose results it waits for."""
     payer: str
-    """The app that pays for what a container has the server hold; empty for those outside."""
+    """The app of a container, or the environment of a token, that pays for what the server holds; empty for others."""
 
     def send(self, message: Any) -> None: ...
 
@@ -82,6 +82,7 @@ class Call:
         "kept",
         "kept_inputs",
         "kind",
+        "lossless",
         "method",
         "owner",
         "payer",
@@ -95,6 +96,8 @@ class Call:
     def __init__(self, message: wire.StartCall, function: Function, owner: Owner | None, payer: str = "") -> None:
         self.id, self.kind, self.method = message.call, message.kind, message.method
         self.function, self.owner, self.payer = function, owner, payer
+        self.lossless = False
+        """Whether its owner is a container, whose link does not break and so loses nothing."""
         self.caller = ""
         """Name of the app whose code made it; empty for a program outside."""
         self.resumed = message.kind == "map" and not message.payloads
@@ -133,6 +136,7 @@ class Call:
             payloads, first, start = payloads[-start:], self.base, 0
         seen, end = self.seen, start + len(payloads)
         if len(seen) < end:
+            self.held += max(0, start - len(seen))  # a gap costs a byte for each input that is left out
             seen.extend(bytes(end - len(seen)))
         if seen.count(UNKNOWN, start, end) == len(payloads):
             seen[start:end] = _WAITING * len(payloads)
@@ -184,12 +188,12 @@ class Call:
     def yielded(self, items: wire.Items) -> None:
         """Remembers what a generator yielded, for a client that lost its link; a container loses none."""
         self.credit -= len(items.payloads)
-        if not self.payer:
+        if not self.lossless:
             self.items.append(items)
 
     def keep(self, message: Results) -> None:
         """Remembers results for a client that lost its link; a container loses none."""
-        if self.payer:
+        if self.lossless:
             return
         self.kept.append(message)
         self.kept_inputs += len(message.indexes)

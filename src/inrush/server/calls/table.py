@@ -30,10 +30,16 @@ FINISHED_BYTES = 64 * 1024 * 1024
 """The most bytes of results of finished calls."""
 HELD_BYTES = 2 * 1024 * 1024 * 1024
 """Bytes of payloads in memory, of all calls. More are refused."""
+HELD_MOST_BYTES = 2 * HELD_BYTES
+"""With so much held, calls that are under way get no further inputs either."""
 HELD_FOR_CONTAINERS_BYTES = 1024 * 1024 * 1024
 """The same of calls that containers made; those of one app may hold half."""
 MAX_CALLS_OF_CONTAINERS = 200_000
 """Calls under way that containers made; those of one app may be half."""
+HELD_FOR_TOKENS_BYTES = 2 * 1024 * 1024 * 1024
+"""The same of calls that were made with tokens for one environment; those of an environment may hold half."""
+MAX_CALLS_OF_TOKENS = 2_000_000
+"""Calls under way that were made with such tokens; those of one environment may be half."""
 MAX_GAP_INPUTS = 16 * 1024 * 1024
 """Inputs that a resent map may skip, because the client has their results."""
 
@@ -61,6 +67,9 @@ class Calls:
         self._held = self._finished_held = 0
         self._held_for = Shares(HELD_FOR_CONTAINERS_BYTES, "bytes of arguments and results")
         self._made_by = Shares(MAX_CALLS_OF_CONTAINERS, "calls under way")
+        whose = "tokens for this environment"
+        self._held_for_tokens = Shares(HELD_FOR_TOKENS_BYTES, "bytes of arguments and results", whose)
+        self._made_by_tokens = Shares(MAX_CALLS_OF_TOKENS, "calls under way", whose)
         self.resolve_durable: Callable[[Call, effects.Resolve, tuple[bytes, ...]], None] = (
             lambda call, effect, payloads: None
         )
@@ -111,12 +120,12 @@ class Calls:
                 f"{function.queued} inputs wait for {function.title!r} already, of at most {self.max_queued} "
                 "(setting max_queued_inputs); try again later"
             )
-        payer = owner.payer
-        if payer:
-            self._held_for.check(payer)
-            self._made_by.take(payer, 1)
-        call = Call(message, function, None if message.kind == "spawn" else owner, payer)
-        call.caller = owner.principal.app
+        call = Call(message, function, None if message.kind == "spawn" else owner, owner.payer)
+        call.caller, call.lossless = owner.principal.app, bool(owner.container)
+        if call.payer:
+            held, made = self._shares(call)
+            held.check(call.payer)
+            made.take(call.payer, 1)
         self._calls[call.id] = call
         if not call.durable:
             owner.calls.add(call.id)
@@ -139,14 +148,13 @@ class Calls:
 
     def _add(self, call: Call, first: int, payloads: Sequence[bytes]) -> Call | None:
         over = len(call.waiting) + len(payloads) > 2 * WINDOW_INPUTS and not call.durable
-        gap = 0 if call.payer else MAX_GAP_INPUTS  # a container's link does not break, so it has nothing to resend
+        gap = 0 if call.lossless else MAX_GAP_INPUTS  # who loses nothing has nothing to resend
         far = bool(call.seen) and first - call.base > len(call.seen) + gap
-        if call.payer:
-            try:
-                self._held_for.check(call.payer)
-            except ResourceExhaustedError as error:
-                self._refuse(call, str(error))
-                return None
+        try:
+            self._check_held(call)
+        except ResourceExhaustedError as error:
+            self._refuse(call, str(error))
+            return None
         if over or far or first < 0:
             self._refuse(
                 call, f"more than {2 * WINDOW_INPUTS} inputs without a result in call {call.id}; keep to the window"
@@ -170,7 +178,20 @@ class Calls:
         """Counts bytes that are held for a call."""
         self._held += more
         if call.payer:
-            self._held_for.add(call.payer, more)
+            self._shares(call)[0].add(call.payer, more)
+
+    def _check_held(self, call: Call) -> None:
+        """Raises `ResourceExhaustedError` where a call gets no further inputs."""
+        if self._held > HELD_MOST_BYTES:
+            raise ResourceExhaustedError(f"the server holds {self._held >> 20} MiB of arguments; try again later")
+        if call.payer:
+            self._shares(call)[0].check(call.payer)
+
+    def _shares(self, call: Call) -> tuple[Shares, Shares]:
+        """Of whom a call's bytes are held for, and of whom it counts as made by."""
+        if call.lossless:
+            return self._held_for, self._made_by
+        return self._held_for_tokens, self._made_by_tokens
 
     def _refuse(self, call: Call, why: str) -> None:
         owner = call.owner
@@ -310,7 +331,7 @@ class Calls:
     def _finish(self, call: Call) -> None:
         if call.resumed:
             self.post(events.CallForgotten(call.id))
-        if call.payer and not call.blobs:
+        if call.lossless and not call.blobs:
             self._drop(call)  # its container lost no result
             return
         self._finished[call.id] = call.held
@@ -337,7 +358,7 @@ class Calls:
         call.function.queued -= len(call.waiting)
         self._hold(call, -call.held)
         if call.payer:
-            self._made_by.give(call.payer, 1)
+            self._shares(call)[1].give(call.payer, 1)
         if call.blobs and not call.durable:
             self.blobs.release(call.blobs)
 

@@ -32,9 +32,6 @@ MAX_SMALL_BYTES = 256 * 1024
 """The longest message without data."""
 MAX_ASKED_BYTES = 1024 * 1024 * 1024
 """The most bytes of asks in flight, with their answers, of all containers; one app may have half of that."""
-MAX_READ_BYTES = 32 * 1024 * 1024
-"""The most bytes of a blob in one answer."""
-_SMALL_ASK_BYTES = 1024
 
 
 class _LargeAsk(wire.Message, frozen=True, tag="Ask"):
@@ -73,24 +70,11 @@ class GuestSession(BoundSession):
     def __init__(self, container: Container, asked: Shares) -> None:
         function = container.function
         who = in_container(container.id, function.environment, function.app_name, function.spec.restrict_access)
-        super().__init__(container.id, who, function.environment, container.id, function.app)
-        self.payer = function.app_key
-        self._asked = asked
-
-    def claim(self, body: wire.Request) -> int:
-        """Reserves memory for an ask until it is answered, and returns how much. Raises `ResourceExhaustedError`."""
-        size = _SMALL_ASK_BYTES
-        if isinstance(body, wire.PutBlob):
-            size += len(body.data)
-        elif isinstance(body, wire.DictOp):
-            size += sum(map(len, body.keys)) + sum(len(key) + len(value) for key, value in body.pairs)
-        elif isinstance(body, wire.GetBlob):
-            size += min(body.limit, MAX_READ_BYTES)
-        self._asked.take(self.payer, size)
-        return size
-
-    def unclaim(self, size: int) -> None:
-        self._asked.give(self.payer, size)
+        super().__init__(
+            *(container.id, who, function.environment, container.id, function.app),
+            payer=function.app_key,
+            asked=asked,
+        )
 
 
 class GuestLink:

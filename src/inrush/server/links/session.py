@@ -15,11 +15,16 @@ from typing import Any, Protocol
 from inrush import wire
 from inrush.errors import InvalidError, PermissionDeniedError, ResourceExhaustedError
 from inrush.server.payloads.blobs import referred_ids
+from inrush.server.shares import Shares
 from inrush.server.trust.possession import Possession
 from inrush.server.trust.principal import Principal
 
 MAX_READABLE = 16_384
 """The most blobs that one session may read; the oldest is forgotten."""
+MAX_READ_BYTES = 32 * 1024 * 1024
+"""The most bytes of a blob that one answer brings."""
+SMALL_ASK_BYTES = 1024
+"""What an ask costs beside the data that it carries or fetches."""
 MAX_FOLLOWS = 256
 """The most logs, and states of apps, that one client follows at once."""
 
@@ -123,9 +128,13 @@ class BoundSession(Session):
         container: str = "",
         app: str = "",
         possession: Possession | None = None,
+        *,
+        payer: str,
+        asked: Shares,
     ) -> None:
         super().__init__(client, principal, environment, container, app)
         self._possession = possession
+        self.payer, self._asked = payer, asked
         self._readable: OrderedDict[str, None] = OrderedDict()
 
     def send(self, message: Any) -> None:
@@ -134,6 +143,21 @@ class BoundSession(Session):
             for blob in referred_ids(message.payloads):
                 self.made(blob)
         super().send(message)
+
+    def claim(self, body: wire.Request) -> int:
+        """Reserves memory for an ask until it is answered, and returns how much. Raises `ResourceExhaustedError`."""
+        size = SMALL_ASK_BYTES
+        if isinstance(body, wire.PutBlob):
+            size += len(body.data)
+        elif isinstance(body, wire.DictOp):
+            size += sum(map(len, body.keys)) + sum(len(key) + len(value) for key, value in body.pairs)
+        elif isinstance(body, wire.GetBlob):
+            size += min(body.limit, MAX_READ_BYTES)
+        self._asked.take(self.payer, size)
+        return size
+
+    def unclaim(self, size: int) -> None:
+        self._asked.give(self.payer, size)
 
     def made(self, blob: str) -> None:
         """Notes that it may read this blob."""
