@@ -1,1 +1,1 @@
-"""Images on a node: the layers it holds, how steps become layers, and what it brings along itself."""
+"""Container images on a node: the store of layers, the builds that make them, and the base images."""

@@ -65,7 +65,7 @@ def sources(release: str, mirror: str = PUBLIC, security: str = PUBLIC_SECURITY,
 
 
 def inherit(root: Path = Path("/")) -> AptSettings:
-    """The settings of this node; Debian's public servers where it is no Debian."""
+    """Reads the apt settings of this node. On a node that is not Debian they name Debian's public servers."""
     mirror, security = _mirrors(_uris(root / "etc/apt"))
     conf, binds = _reaching(_dump())
     auth = "".join(_texts([root / "etc/apt/auth.conf", *_parts(root / "etc/apt/auth.conf.d", ".conf")]))
@@ -73,7 +73,7 @@ def inherit(root: Path = Path("/")) -> AptSettings:
 
 
 def write(settings: AptSettings, directory: Path, release: str) -> tuple[dict[str, str], tuple[Bind, ...]]:
-    """Write the files that builds on `release` use below `directory`; gives the variables and binds to use them by."""
+    """Writes the apt files for builds on `release` below `directory`, and returns the variables and binds for them."""
     inside = f"{BUILD}/apt"
     place = directory / f"apt-{release}"
     place.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -89,7 +89,9 @@ def write(settings: AptSettings, directory: Path, release: str) -> tuple[dict[st
 
 
 def _replace(path: Path, text: str) -> None:
-    """Builds under way may be reading the file, and others that begin now write it too, each in a thread of its own."""
+    """Replaces a file atomically: running builds may be reading it, and builds that begin now write it in other
+    threads.
+    """
     part = path.with_suffix(f".{threading.get_ident()}")
     part.write_text(text)
     part.rename(path)
@@ -140,7 +142,7 @@ def _dump() -> list[str]:
 
 
 def _reaching(dump: Iterable[str]) -> tuple[tuple[str, ...], tuple[Bind, ...]]:
-    """Lines of `apt-config dump` that say how archives are reached; files in them are shown to the build."""
+    """Returns the lines of `apt-config dump` that say how archives are reached, and binds for the files they name."""
     lines: list[str] = []
     binds: list[Bind] = []
     for line in dump:

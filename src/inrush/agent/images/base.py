@@ -1,4 +1,4 @@
-"""What every base image has to tell: its layers, its Python, and what its processes need in their environment."""
+"""The description of a base image: its layers, its Python, and the environment that its processes need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inrush.launcher.specs import Bind
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base image that is there. `layers` are names in the layer store, top first."""
+    """A base image that has been made. `layers` are names in the layer store, top first."""
 
     layers: tuple[str, ...]
     python: str
@@ -20,4 +20,5 @@ class Base:
     binds: tuple[Bind, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     release: str = ""
-    """Debian's name of it; empty where apt cannot install, since `/usr` is the node's."""
+    """Debian's name for the release. It is empty for `Image.host()`, whose `/usr` is the node's, so apt cannot install.
+    """

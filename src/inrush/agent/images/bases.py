@@ -1,4 +1,4 @@
-"""Base images by recipe: which there are, their digests, and how one is made that is not there yet."""
+"""The base images that a recipe can name: their digests, and how a missing one is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inrush.wire import Recipe
 
 
 def python_of(recipe: Recipe) -> str:
-    """The minor version of Python that a recipe asks for. Raises `InvalidError` where its base has no such."""
+    """The minor version of Python that a recipe asks for. Raises `InvalidError` if its base cannot have it."""
     python = recipe.python or host.VERSION
     if recipe.base == "host" and python != host.VERSION:
         raise InvalidError(f"Image.host() has the server's Python {host.VERSION}, not {python}; {debian.WAYS}")
@@ -30,7 +30,7 @@ def python_of(recipe: Recipe) -> str:
 
 
 def digest(recipe: Recipe) -> str:
-    """The digest of a recipe's base. Raises `InvalidError` for a base that there is not."""
+    """The digest of a recipe's base. Raises `InvalidError` for an unknown base."""
     python = python_of(recipe)
     if recipe.base == "host":
         return host.digest()
@@ -53,7 +53,7 @@ class Bases:
         self._builder = builder
 
     async def host(self) -> Base:
-        """The base `host`, generated in a moment if it is not there."""
+        """The base `host`. If it is missing it is generated, which takes milliseconds."""
 
         async def fill(layer: Path, progress: Progress) -> None:
             await asyncio.to_thread(host.generate, layer)
@@ -61,7 +61,7 @@ class Bases:
         return host.base(await self._store.make(host.digest(), fill, silent, fingerprinted=True))
 
     async def make(self, recipe: Recipe, layer: Path, uid_base: int, progress: Progress) -> None:
-        """Make the layer of a recipe's base `debian_slim`."""
+        """Makes the layer of a recipe's base `debian_slim`."""
         under = await self.host()
         supplies = await asyncio.to_thread(self._workshop.supplies, "")
         means = debian.Means(

@@ -22,7 +22,7 @@ from inrush.errors import ImageBuildError, InternalError
 from inrush.launcher.specs import Bind, Exited, Limits, RootSpec, RunSpec, Started
 
 MAX_LINES = 10_000
-"""Lines of one command that are passed on as they come; the rest is counted."""
+"""Lines of output that one command may pass on as they come; further lines are only counted."""
 MAX_LINE_CHARS = 2_000
 TAIL_LINES = 40
 DEFAULT_TIMEOUT_S = 3_600.0
@@ -34,7 +34,7 @@ _END_S = 30.0
 
 
 class Launcher(Protocol):
-    """The part of the launcher's face that builds use."""
+    """The part of the launcher's interface that builds use."""
 
     lost: str
 
@@ -46,7 +46,7 @@ class Launcher(Protocol):
 
 
 class Exits(Protocol):
-    """Ends of containers, as the launcher reports them, for whoever waits for one."""
+    """Futures that end when the launcher reports the end of a container."""
 
     def expect(self, id: str) -> asyncio.Future[Exited]: ...
     def forget(self, id: str) -> None: ...
@@ -54,7 +54,7 @@ class Exits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run, and on what. Layers are directories, top first."""
+    """A program to run, and the layers to run it on, which are directories, top first."""
 
     argv: tuple[str, ...]
     layers: tuple[str, ...]
@@ -74,9 +74,9 @@ class Builder:
         self._started = 0
 
     async def layer(self, command: Command, layer: Path, progress: Progress, upper: str = "") -> None:
-        """Run `command`, and make what it wrote the layer at `layer`. Nothing else is left, however it ends.
+        """Runs `command`, and makes the layer at `layer` from what it wrote. Nothing else is left, however it ends.
 
-        `upper` is where it writes meanwhile; something may be there already. What it wrote below `BUILD` (caches of
+        The command writes to `upper`, which may exist already. What it wrote below `BUILD` (caches of
         package tools) is thrown away.
         """
         upper = upper or f"{layer}.upper"
@@ -88,17 +88,19 @@ class Builder:
             await asyncio.shield(self.discard(upper, upper + ".work"))
 
     async def publish(self, upper: str, uid_base: int, layer: Path) -> None:
-        """Make what a command has written a layer, which nobody can write to from then on."""
+        """Makes a layer from what a command has written. Nobody can write to it from then on."""
         await self._launcher.normalise(upper, uid_base, str(layer))
 
     async def discard(self, *paths: str) -> None:
-        """Remove trees, those that there are."""
+        """Removes the trees among `paths` that exist."""
         for path in paths:
             if os.path.lexists(path):
                 await self._launcher.remove_tree(path)
 
     async def run(self, command: Command, upper: str, progress: Progress) -> None:
-        """Run `command` to its end; what it writes stays in `upper`. An `ImageBuildError` ends with its last output."""
+        """Runs `command` to its end; what it writes stays in `upper`. If it fails, the `ImageBuildError` ends with its
+        output.
+        """
         self._started += 1
         name = f"build-{os.getpid()}-{self._started}"
         root = RootSpec(command.layers, command.binds, upper, hostname="build")
@@ -137,7 +139,7 @@ class Builder:
                     await asyncio.shield(self._stop(spec.id, end))
 
     async def _end(self, end: asyncio.Future[Exited]) -> Exited:
-        """Its output has ended, so it has, or is about to."""
+        """Waits for the end of a container whose output has ended."""
         done, _ = await asyncio.wait([end], timeout=_END_S)
         if not done:
             raise InternalError(
@@ -164,7 +166,7 @@ class Builder:
 
 
 async def _read(descriptor: int, output: _Output) -> None:
-    """Feed what arrives at the pipe to `output` until its end."""
+    """Reads the pipe to its end and feeds `output`."""
     reader = asyncio.StreamReader(limit=_CHUNK_BYTES)
     pipe = os.fdopen(descriptor, "rb", buffering=0)
     protocol = asyncio.StreamReaderProtocol(reader)
@@ -178,7 +180,7 @@ async def _read(descriptor: int, output: _Output) -> None:
 
 
 class _Output:
-    """A command's output: passed on by line, its end kept for the error message."""
+    """Passes a command's output on by line, and keeps the last lines for the error message."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -186,7 +188,7 @@ class _Output:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._count = 0
         self.lacks: list[str] = []
-        """What the machine could not give the command, which may be why it fails."""
+        """Sentences about what this machine could not give the command, since that may be why the command fails."""
 
     def feed(self, data: bytes) -> None:
         *whole, self._rest = (self._rest + data).split(b"\n")
@@ -216,16 +218,16 @@ class _Output:
         return self.text(f"it ended with status {event.code}")
 
     def text(self, ending: str) -> str:
-        """`ending`, then the last lines, then what the command had to do without."""
+        """The error message: `ending`, the last lines of output, and what the machine could not give."""
         lacks = [f"On this machine: {words}" for words in self.lacks]
         output = ", after this output:" if self._tail else ", without any output"
         return "\n".join([ending + output, *self._tail, *lacks])
 
 
 def clean(raw: bytes) -> Iterator[str]:
-    """A piece of output as a line for people: no control sequences, no credentials, not too long; none if blank.
+    """Yields a piece of output as a line for people, without control sequences and credentials; nothing if it is blank.
 
-    Of what a progress bar wrote over and over, the last is kept.
+    Of a progress bar, only its last state is kept.
     """
     last = raw.rstrip(b"\r\n").rpartition(b"\r")[2]
     text = _CREDENTIALS.sub(r"\1", _ESCAPES.sub("", last.decode(errors="replace")))

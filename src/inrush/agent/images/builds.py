@@ -1,4 +1,4 @@
-"""Image builds on this node: `Build` in, `BuildLine`s and one `Built` out."""
+"""Image builds on this node: the agent gets a `Build` and answers with `BuildLine`s and one `Built`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Builds:
-    """Builds go side by side; the image store sees to it that one layer is built once."""
+    """Runs image builds concurrently. The image store builds a layer once, however many builds need it."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Builds:
         self._put = put
 
     async def build(self, order: wire.Build) -> None:
-        """Carry out one order; its failure is told, not raised."""
+        """Carries out one order. A failure is reported in the `Built` message, not raised."""
         try:
             image = await self._images.ensure(
                 order.recipe,

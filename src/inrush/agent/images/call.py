@@ -1,4 +1,4 @@
-"""Run inside an image by a `function` step: calls what a cloudpickle holds. Needs cloudpickle and nothing else."""
+"""The program of a `function` step, run inside the image: it calls the function in a cloudpickle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 
 def main(path: str) -> None:
-    """Call the function in the pickle at `path` with its arguments."""
+    """Calls the function in the pickle at `path` with its arguments."""
     sys.dont_write_bytecode = True  # the source goes again after the step, and so must its bytecode
     sys.path.insert(0, "/root")
     sys.path += ["/opt/inrush/lib", "/opt/inrush/deps"]

@@ -1,4 +1,4 @@
-"""An image as a chain of layers: followed step by step while it is built or looked up, then handed out."""
+"""An image as a chain of layers, which grows step by step while the image is built or looked up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENV = {"LANG": "C.UTF-8", "HOME": "/root"}
 
 @dataclass(frozen=True, slots=True)
 class BuiltImage:
-    """An image that is there. `layers` are directories of the node, top first; `python` is a path in the image."""
+    """An image whose layers all exist. `layers` are directories of the node, top first; `python` is a path in it."""
 
     id: str
     layers: tuple[str, ...]
@@ -31,11 +31,11 @@ class BuiltImage:
 
 @dataclass(slots=True)
 class Chain:
-    """An image as far as it has been followed. `names` are those of its layers, top first."""
+    """The layers of an image up to some step. `names` are the names of the layers, top first."""
 
     base: Base
     parent: str
-    """What the next step's digest rests on: the name of the layer below, or the digest of a step without a layer."""
+    """The parent in the next step's digest: the name of the layer below, or the digest of a step that has no layer."""
     names: tuple[str, ...]
     steps: list[Step] = field(default_factory=list)
 
@@ -45,22 +45,22 @@ class Chain:
         return cls(base, base.layers[0], base.layers)
 
     def advance(self, step: Step, found: str) -> None:
-        """One step further; `found` is the name of its layer, or its digest if it has none."""
+        """Adds a step to the chain. `found` is the name of its layer, or the step's digest if it has no layer."""
         self.steps.append(step)
         self.parent = found
         if layers.makes_layer(step):
             self.names = (found, *self.names)
 
     def env(self) -> dict[str, str]:
-        """What processes have in their environment."""
+        """The environment variables of processes in the image."""
         return {**_ENV, **self.base.env, **layers.environment(self.steps)}
 
     def workdir(self) -> str:
-        """Where processes start."""
+        """The working directory of processes in the image."""
         return layers.workdir(self.steps)
 
     def image(self, store: LayerStore) -> BuiltImage:
-        """The image that the chain is."""
+        """The image made of all layers of the chain."""
         env, workdir = self.env(), self.workdir()
         seen = "\0".join([*self.names, workdir, *(f"{k}={v}" for k, v in sorted(env.items()))])
         return BuiltImage(

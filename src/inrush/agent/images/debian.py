@@ -36,6 +36,7 @@ WAYS = (
     "fetch them (UV_PYTHON_INSTALL_MIRROR names another place); Image.host() has the server's own"
 )
 
+_NO_PACKAGES = "Debian's packages could not be downloaded (is the mirror in /etc/apt reachable?); apt-get said:"
 _UV_RELEASE = "bookworm"
 _PACKAGES = ("?essential", "apt", "ca-certificates", "usr-is-merged")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -99,7 +100,7 @@ _PIP = f"{INSTALL}install_pinned --python PYTHON --compile-bytecode\n"
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What making a base takes: who runs commands, where to work, the base `host`, and what builds get of the node."""
+    """The means to make a base: a builder, a work directory, the base `host`, and the node's package settings."""
 
     builder: Builder
     work: Path
@@ -116,7 +117,7 @@ def digest(python: str) -> str:
 
 
 def release(python: str) -> str:
-    """The release of Debian below this version of Python."""
+    """The release of Debian that a base with this version of Python is made from."""
     return RELEASES.get(python, _UV_RELEASE)
 
 
@@ -127,7 +128,7 @@ def base(layer: str, python: str) -> Base:
 
 
 async def make(python: str, layer: Path, uid_base: int, means: Means, progress: Progress) -> None:
-    """Make the layer of the base with this version of Python. Raises `ImageBuildError` where it cannot be had."""
+    """Makes the layer of the base. Raises `ImageBuildError` if this version of Python is not available on the node."""
     work = means.work / f"debian-{python}"
     await asyncio.to_thread(shutil.rmtree, work, True)
     try:
@@ -140,7 +141,7 @@ async def make(python: str, layer: Path, uid_base: int, means: Means, progress: 
 
 
 async def _download(python: str, work: Path, settings: apt.AptSettings, progress: Progress) -> None:
-    """Fetch all packages to `work`/debs."""
+    """Downloads all packages to `work`/debs."""
     for name in ("debs/partial", "lists/partial", "etc/preferences.d", "etc/apt.conf.d"):
         (work / name).mkdir(parents=True)
     name = release(python)
@@ -155,7 +156,7 @@ async def _download(python: str, work: Path, settings: apt.AptSettings, progress
 
 
 def _conf(work: Path, settings: apt.AptSettings) -> str:
-    """An apt.conf in which nothing of the node's own apt is left but how its mirror is reached."""
+    """The text of an apt.conf that takes from the node's own apt only how its mirror is reached."""
     places = {
         "Dir": work,
         "Dir::State::lists": work / "lists",
@@ -188,7 +189,14 @@ async def _apt_get(work: Path, arguments: Sequence[str], progress: Progress) -> 
             "apt, dpkg and debian-archive-keyring, or use Image.host(), which needs nothing"
         ) from None
     if status:
-        raise ImageBuildError("\n".join(["Debian's packages could not be fetched; apt-get said:", *said]))
+        raise ImageBuildError(
+            "\n".join(
+                [
+                    "Debian's packages could not be downloaded (is the mirror in /etc/apt reachable?); apt-get said:",
+                    *said,
+                ]
+            )
+        )
 
 
 async def _fetch_python(python: str, into: Path, progress: Progress) -> None:
@@ -198,12 +206,12 @@ async def _fetch_python(python: str, into: Path, progress: Progress) -> None:
     status, said = await node.run(command, environment, progress)
     if status:
         raise ImageBuildError(
-            "\n".join([f"Python {python} cannot be had on this node. {WAYS}. uv, asked to fetch it, said:", *said])
+            "\n".join([f"Python {python} cannot be had on this node. {WAYS}. uv tried to download it and said:", *said])
         )
 
 
 async def _assemble(python: str, work: Path, layer: Path, uid_base: int, means: Means, progress: Progress) -> None:
-    """Unpack and configure what was fetched, and keep it as the layer."""
+    """Unpacks and configures the downloaded packages, and publishes the result as the layer."""
     upper = f"{layer}.upper"
     empty = Path(f"{layer}.empty")
     empty.mkdir()

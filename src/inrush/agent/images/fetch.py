@@ -19,7 +19,7 @@ from inrush.core.images import layers
 from inrush.wire import Step
 
 MAX_REQUIREMENTS_BYTES = 1 << 20
-"""Of a requirements file; what a larger one lists, the build downloads for itself alone."""
+"""The size of a requirements file that the platform reads. The build itself downloads what a larger file lists."""
 
 _VERSIONS = r"(?: *(?:===|==|~=|!=|<=|>=|<|>) *[A-Za-z0-9.*+!_-]+ *,?)*"
 _REQUIREMENT = re.compile(
@@ -28,7 +28,7 @@ _REQUIREMENT = re.compile(
     rf"(?:{_VERSIONS}| *\({_VERSIONS}\)) *"
     r"(?:;[A-Za-z0-9_.'\"<>=!~() ,*+-]*)?"
 )
-"""One requirement in one line: a name, extras, versions, a marker. It is no option, no path and no URL."""
+"""Matches a requirement of one line: a name, extras, versions and a marker, but no option, path or URL."""
 _HASH = re.compile(r"\s--hash[= ][A-Za-z0-9:]+")
 _DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?(/[a-z0-9-]+)?")
 _OPTIONS = {"--no-deps", "--pre", "--upgrade", "-U", "--quiet", "-q", "--verbose", "-v", "--require-hashes"}
@@ -57,7 +57,7 @@ class Fetch:
 
 
 def fetch(step: Step, earlier: Sequence[Step], base: Base, files: Mapping[str, Sequence[Path]]) -> Fetch | None:
-    """What to download for `step`, after `earlier` steps of its image; None if that is not for the platform to do."""
+    """The download for `step`, after `earlier` steps of its image; None if the build itself has to download."""
     if step.kind == "pip":
         return _pip(step, earlier, base, files)
     given = layers.parameters(step)
@@ -85,7 +85,7 @@ def _pip(step: Step, earlier: Sequence[Step], base: Base, files: Mapping[str, Se
 
 
 def _constraints(earlier: Sequence[Step]) -> Iterator[str]:
-    """What earlier steps asked for by version: what they installed is there, and need not be downloaded as another."""
+    """Yields the versions that earlier steps asked for, so that no other version of those packages is downloaded."""
     for step in earlier:
         if step.kind == "pip":
             for requirement in layers.parameters(step)["packages"]:
@@ -95,7 +95,7 @@ def _constraints(earlier: Sequence[Step]) -> Iterator[str]:
 
 
 def _listed(paths: Iterable[Path]) -> Iterator[str]:
-    """The requirements in files, hashes left out: what is installed is checked by the step itself."""
+    """Yields the requirements in files, without their hashes, which the step itself checks when it installs."""
     for path in paths:
         if path.stat().st_size > MAX_REQUIREMENTS_BYTES:
             yield ""  # which is no requirement

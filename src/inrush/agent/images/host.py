@@ -1,4 +1,4 @@
-"""The base `host`: the node's own `/usr`, and the interpreter that the server runs on, read-only; nothing to build.
+"""The base `host`: the node's own `/usr` and the server's interpreter, both read-only. Nothing has to be built.
 
 A small layer is generated once: directories, links into `/usr`, an `/etc` of its own, and a virtual environment whose
 home is the interpreter, bound at `/opt/inrush/python`. So packages of the node are not importable, and packages that an
@@ -23,7 +23,7 @@ VENV = "/opt/inrush/venv"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 _FORMAT = "2"
-"""Part of the base's digest: raised when what is generated below changes, or how it is kept."""
+"""Part of the base's digest. It is raised when the files generated here, or what the layer store keeps, change."""
 
 _DIRECTORIES = (
     "dev etc home mnt opt proc root run srv sys tmp usr var var/cache var/lib var/log var/tmp "
@@ -34,7 +34,7 @@ _DIRECTORIES = (
 _MODES = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
 _LINKS = {"var/run": "../run", "var/lock": "../run/lock", "etc/mtab": "../proc/self/mounts"}
 SHARED_ETC = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted", "/etc/alternatives")
-"""Parts of the node's `/etc` that programs in its `/usr` are not whole without."""
+"""Parts of the node's `/etc` that programs in its `/usr` need."""
 
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
@@ -50,7 +50,7 @@ _FILES = {
 
 
 def facts() -> list[str]:
-    """What makes one node's base differ from another's."""
+    """The facts by which the base of one node differs from that of another."""
     soabi = str(sysconfig.get_config_var("SOABI"))
     return [_FORMAT, sys.version, sys.base_prefix, soabi, platform.machine(), _os_release()]
 
@@ -76,7 +76,7 @@ def base(layer: str) -> Base:
 
 
 def generate(into: Path) -> None:
-    """Write the base's layer to `into`."""
+    """Writes the base's layer to `into`."""
     into.mkdir()
     into.chmod(0o755)
     for name in _DIRECTORIES:
@@ -98,7 +98,7 @@ def generate(into: Path) -> None:
 
 
 def _copy_etc(into: Path) -> None:
-    """What the loader and libc read of the node's `/etc`, and who it is."""
+    """Copies files of the node's `/etc`: those that the dynamic loader and libc read, and `os-release`."""
     for name in ("ld.so.cache", "os-release", "localtime", "ssl/openssl.cnf", "services", "protocols", "mime.types"):
         source = Path("/etc") / name
         if source.is_file() and os.access(source, os.R_OK):

@@ -1,4 +1,4 @@
-"""The node's package settings, read once by who starts the server, for builds of a server that may read them no more.
+"""The node's package settings, read by the process that starts the server, since the server itself may not read them.
 
 Files that the settings refer to (certificates, keys, constraints) are read with them, and builds see copies. A
 directory, such as one of wheels, is shown as it is: a build reads in it what its modes let everybody read.
@@ -17,7 +17,7 @@ from inrush.agent.images.packages import inherit as inherit_packages
 from inrush.launcher.specs import Bind
 
 MAX_FILE_BYTES = 4 << 20
-"""A larger file is shown as it is, not as a copy."""
+"""The size of a file that is copied. Builds are shown the original of a larger file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +30,18 @@ class Inherited:
 
     @classmethod
     def read(cls) -> Inherited:
-        """As they are now, with the rights of this process."""
+        """Reads the settings with the rights of this process."""
         packages, apt = inherit_packages(), inherit_apt()
         paths = [Path(bind.src) for bind in (*packages.binds, *apt.binds)]
         small = [path for path in paths if path.is_file() and path.stat().st_size <= MAX_FILE_BYTES]
         return cls(packages, apt, {str(path): path.read_bytes() for path in small})
 
     def sources(self) -> list[str]:
-        """What builds are shown of the machine itself."""
+        """The paths of the machine that builds are shown."""
         return [bind.src for bind in (*self.packages.binds, *self.apt.binds) if bind.src not in self.files]
 
     def settled(self, directory: Path) -> tuple[PackageSettings, AptSettings]:
-        """The settings, with the files written to `directory`, which is made."""
+        """Makes `directory`, writes the files to it, and returns the settings that refer to them there."""
         directory.mkdir(mode=0o755, parents=True)
         places = {path: directory / str(number) for number, path in enumerate(self.files)}
         for path, place in places.items():

@@ -1,4 +1,4 @@
-"""The layers of this node: directories by digest, each one whole or not there.
+"""The layers of this node: one directory per digest, which exists only when it is complete.
 
     layers/<digest>[.<n>]     a layer; n counts forced rebuilds, since one in use is never written again
     layers/.meta/<name>       its size, its fingerprint, the boot it was made in; a layer without this file is not there
@@ -36,10 +36,10 @@ from inrush.errors import ResourceExhaustedError
 log = logging.getLogger(__name__)
 
 FRESH_S = 600
-"""A layer used this recently is not evicted, so that whoever was just given it has time to hold it."""
+"""A layer that was used this recently is not evicted, so that a caller has time to hold the layer that it was given."""
 
 SETTLE_AFTER_S = 60
-"""By then the kernel has written most by itself, and a sync is short."""
+"""The delay before a sync. By then the kernel has written most data by itself, so the sync is short."""
 
 _BLOCK = 4096
 
@@ -83,7 +83,7 @@ class LayerStore:
         self._settling: asyncio.Task[None] | None = None
 
     async def sweep(self) -> None:
-        """Learn what is there, and remove what an earlier life of the node left half-done."""
+        """Learns which layers exist, and removes what an earlier process left unfinished."""
         self._meta_dir.mkdir(parents=True, exist_ok=True)
         boot = _boot_id()
         for path in self._meta_dir.iterdir():
@@ -99,7 +99,7 @@ class LayerStore:
                 await self._trees.remove_tree(str(path))
 
     async def check(self) -> None:
-        """Check all layers that have a fingerprint and were made before this start, one after the other."""
+        """Checks all layers that have a fingerprint and were made before this start, one after the other."""
         for name in [name for name, meta in self._known.items() if not meta.checked]:
             await self._check(name)
 
@@ -114,23 +114,23 @@ class LayerStore:
         return name
 
     def path(self, name: str) -> Path:
-        """Where the layer of this name is."""
+        """The directory of the layer of this name."""
         return self.root / name
 
     def paths(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Where the layers of these names are."""
+        """The directories of the layers of these names."""
         return tuple(str(self.root / name) for name in names)
 
     def names(self, prefix: str) -> list[str]:
-        """Names of the layers that begin so."""
+        """The names of layers that begin with `prefix`."""
         return [name for name in self._known if name.startswith(prefix)]
 
     def bytes_of(self, name: str) -> int:
-        """The size of a layer that is there."""
+        """The size of an existing layer."""
         return self._known[name].bytes
 
     async def drop(self, name: str) -> None:
-        """Remove a layer that nobody wants any more, unless it is held."""
+        """Removes a layer unless it is held."""
         if name in self._known and not self._held[name]:
             await self._remove(name)
 
@@ -147,13 +147,13 @@ class LayerStore:
         return await self._once.run(digest, lambda say: self._make(digest, fill, say, force, fingerprinted), progress)
 
     async def found(self, digest: str) -> str | None:
-        """The same as `find`, once a layer that has to be checked first has been."""
+        """Name of the newest layer of this digest, if there is one, after its fingerprint has been checked."""
         while (name := self._newest.get(digest)) and not self._known[name].checked:
             await self._check(name)
         return self.find(digest)
 
     async def _check(self, name: str) -> None:
-        """Take a layer's fingerprint again, and remove the layer if it is another one."""
+        """Takes a layer's fingerprint again, and removes the layer if it has changed."""
         await self._checks.run(name, lambda say: self._compare(name), silent)
 
     async def _compare(self, name: str) -> None:
@@ -222,7 +222,7 @@ class LayerStore:
             await self.settled()
 
     async def settled(self) -> None:
-        """Wait until the disk has all that was made: from then on it survives a crash of the machine."""
+        """Syncs the disk. The layers that were made before then survive a crash of the machine."""
         names = self._unsynced & self._known.keys()
         await asyncio.to_thread(os.sync)
         for name in names & self._known.keys():
@@ -244,7 +244,7 @@ class LayerStore:
 
     @contextmanager
     def holding(self, names: Iterable[str]) -> Iterator[None]:
-        """Layers of these names stay while inside."""
+        """Keeps the layers of these names from eviction inside the `with` block."""
         names = list(names)
         self.hold(names)
         try:
@@ -253,11 +253,11 @@ class LayerStore:
             self.release(names)
 
     def hold(self, names: Iterable[str]) -> None:
-        """Keep these layers until `release` is called as often."""
+        """Keeps these layers from eviction until `release` has been called as often."""
         self._held.update(names)
 
     def release(self, names: Iterable[str]) -> None:
-        """Let go of layers that were held; that counts as a use."""
+        """Releases layers that were held, which counts as a use."""
         for name in names:
             self._held[name] -= 1
             if self._held[name] <= 0:
@@ -266,7 +266,7 @@ class LayerStore:
                 self._touch(name)
 
     async def evict(self) -> None:
-        """Remove the least recently used layers until the rest fits the budget."""
+        """Removes the least recently used layers until the rest fits the budget."""
         total = sum(meta.bytes for meta in self._known.values())
         for name in sorted(self._known, key=lambda n: self._known[n].used):
             if total <= self._budget_bytes:
@@ -287,11 +287,11 @@ class LayerStore:
             raise self.full()
 
     def is_full(self) -> bool:
-        """Whether the disk has next to nothing left."""
+        """Whether the disk is almost full."""
         return shutil.disk_usage(self.root).free < max(self._floor_bytes // 8, 1 << 20)
 
     def full(self) -> ResourceExhaustedError:
-        """The error that says so."""
+        """The error for a full disk."""
         free_mib = shutil.disk_usage(self.root).free >> 20
         return ResourceExhaustedError(
             f"the disk that holds {self.root} is full: {free_mib} MiB are free, and {self._floor_bytes >> 20} MiB must "
@@ -300,8 +300,9 @@ class LayerStore:
 
 
 def tree_bytes(top: Path) -> int:
-    """Bytes of all files below `top` that can be seen. (Blocks would say 0 for what is not on the disk yet.) Others
-    may write meanwhile: what has gone when its turn comes counts nothing."""
+    """The bytes of all files below `top` that this process can see, each size rounded up to whole blocks. Files that
+    disappear during the walk count as nothing. (Counting allocated blocks would miss data that is not on the disk yet.)
+    """
     total, pending, seen = 0, [str(top)], set[int]()
     while pending:
         try:
@@ -329,7 +330,7 @@ def _number(name: str) -> int:
 
 
 def _read_meta(path: Path) -> tuple[_Meta, str] | None:
-    """What is known of a layer, and the boot; None for a file that is none of ours, or half-written."""
+    """The content of a layer's meta file, and its boot id; None if the file is incomplete or of another kind."""
     try:
         read = json.loads(path.read_text())
         fingerprint = str(read.get("fingerprint", ""))

@@ -1,4 +1,4 @@
-"""Programs that builds run on the node itself, as the agent and with its rights: package tools that only fetch."""
+"""Runs package tools on the node itself, with the agent's rights. They only download."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TIMEOUT_S = 900.0
 
 
 def uv() -> str:
-    """Path of the uv that came with inrush."""
+    """The path of the uv that was installed with inrush."""
     return str(find_uv_bin())
 
 
 async def run(argv: Sequence[str], env: Mapping[str, str], progress: Progress) -> tuple[int, list[str]]:
-    """Run a program to its end; gives its status and the last lines of its output. Raises `FileNotFoundError`."""
+    """Runs a program to its end, and returns its status and last lines of output. Raises `FileNotFoundError`."""
     process = await asyncio.create_subprocess_exec(
         *argv,
         env=env,

@@ -1,7 +1,7 @@
-"""One job a key, however many ask for it at once.
+"""Runs one job per key, however many callers ask for it at once.
 
-Whoever asks first starts the job; later ones wait for the same one, and are told what it has said so far. The job ends
-early only when nobody waits for it any more.
+The first caller starts the job. Later callers wait for the same job, and are told its reports so far. The job is
+cancelled only when no caller waits for it any more.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 Progress = Callable[[str, str], None]
-"""Told how a build goes: kind (`step`, `line`, `cached`, `done`) and text."""
+"""Takes a report on a build: its kind (`step`, `line`, `cached`, `done`) and a text."""
 
 
 def silent(kind: str, text: str) -> None:
-    """Nobody listens."""
+    """Drops the report."""
 
 
 _BACKLOG = 200
-"""Reports that a late asker is told."""
+"""The number of reports that are kept for later callers."""
 
 
 class Once(Generic[T]):
-    """Jobs under way, by key."""
+    """The running jobs, by key."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Job[T]] = {}
 
     async def run(self, key: str, start: Callable[[Progress], Awaitable[T]], progress: Progress) -> T:
-        """The result of the job `key`, begun with `start` unless it is under way."""
+        """Returns the result of the job `key`, and starts it with `start` unless it is running."""
         job = self._jobs.get(key)
         if job is None:
             job = self._jobs[key] = _Job(start)

@@ -19,11 +19,11 @@ from urllib.parse import unquote, urlsplit
 from inrush.launcher.specs import Bind
 
 BUILD = "/opt/inrush/build"
-"""Where builds see what only builds see."""
+"""The directory in a build's container for everything that must not end up in a layer."""
 
 _LISTS = {"find-links", "extra-index-url", "constraint", "trusted-host", "no-binary", "only-binary"}
 _KEPT = {"index-url", "no-index", "pre", "cert", "client-cert", "default-timeout", "proxy", "retries", "prefer-binary"}
-"""Settings of pip that say where packages come from; all others (targets, verbosity, …) are the node's own business."""
+"""Settings of pip that say where packages come from. All others (targets, verbosity, …) do not apply to builds."""
 
 _TO_UV = {
     "index-url": ("UV_DEFAULT_INDEX", " "),
@@ -55,7 +55,7 @@ _UV_LEFT_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class PackageSettings:
-    """What a build gets of the node: variables, and what they refer to."""
+    """Environment variables for a build, and binds for the files that they refer to."""
 
     env: Mapping[str, str]
     binds: tuple[Bind, ...]
@@ -82,7 +82,7 @@ def inherit(environ: Mapping[str, str] = os.environ, root: Path = Path("/")) -> 
 
 
 def _translate(name: str, values: list[str], env: dict[str, str]) -> None:
-    """One setting of pip as variables of pip and of uv."""
+    """Writes one setting of pip to `env`, as variables of pip and of uv."""
     values = [v for v in values if v]
     if not values:
         return
@@ -104,14 +104,14 @@ def _translate(name: str, values: list[str], env: dict[str, str]) -> None:
 
 
 class _Places:
-    """Local files and directories that settings refer to, and where builds see them."""
+    """Maps local paths in settings to the paths at which builds see them."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._shown: dict[str, str] = {}
 
     def show(self, value: str) -> str:
-        """`value` with a local path in it led to where builds see it; empty where there is nothing at that path."""
+        """Returns `value` with a local path replaced by the path that builds see; empty if nothing exists there."""
         if value.startswith("file://"):
             path = unquote(urlsplit(value).path)
             inside = self._inside(path.rstrip("/"), with_parent=True)
@@ -119,7 +119,7 @@ class _Places:
         return self._inside(value) if value.startswith("/") else value
 
     def show_each(self, value: str) -> str:
-        """The same for a value that may be a list."""
+        """Applies `show` to each part of a value that may be a list."""
         separator = "," if "," in value else " "
         shown = [self.show(part) for part in value.split(separator)]
         return separator.join(part for part in shown if part)
@@ -129,7 +129,7 @@ class _Places:
             yield Bind(source, inside)
 
     def _inside(self, path: str, with_parent: bool = False) -> str:
-        """An index refers to files beside it (`../../files/…`): of a URL, the directory around it is shown too."""
+        """The path at which builds see `path`. A URL's parent is shown, since an index links to files beside it."""
         source = self._root / path.lstrip("/")
         if not source.exists():
             return ""
@@ -139,7 +139,7 @@ class _Places:
 
 
 def _pip_config(environ: Mapping[str, str], root: Path) -> dict[str, str]:
-    """What `pip config list` says, and pip's variables over it; `[install]` over `[global]` in each file."""
+    """The settings as `pip config list` shows them: variables override files, and `[install]` overrides `[global]`."""
     found: dict[str, str] = {}
     for path in _pip_files(environ, root):
         parser = configparser.RawConfigParser()
@@ -159,7 +159,7 @@ def _pip_config(environ: Mapping[str, str], root: Path) -> dict[str, str]:
 
 
 def _pip_files(environ: Mapping[str, str], root: Path) -> Iterator[Path]:
-    """In the order in which pip reads them: global, user, site, then the one of `PIP_CONFIG_FILE`."""
+    """Yields pip's configuration files in the order in which pip reads them: global, user, site, `PIP_CONFIG_FILE`."""
     named = environ.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return

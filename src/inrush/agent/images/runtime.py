@@ -47,13 +47,13 @@ chmod -R a+rX /opt/inrush/lib /opt/inrush/deps
 
 
 def sources() -> list[str]:
-    """The directories of this machine that the layer is made from."""
+    """The directories of this machine that the runtime layer is made from."""
     return [str(path) for path in (_PACKAGE, *_DEPS.values())]
 
 
 @functools.cache
 def digest(python_version: str) -> str:
-    """The digest of the layer for this version of Python."""
+    """The digest of the runtime layer for this version of Python."""
     content = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*")):
         inside = path.relative_to(_PACKAGE)
@@ -74,7 +74,7 @@ async def make(
     supplies: Supplies,
     progress: Progress,
 ) -> None:
-    """Make the layer for the Python of `base`."""
+    """Makes the runtime layer for the Python of `base`."""
     as_here = base.python_version == VERSION
     shown = [Bind(str(_PACKAGE), f"{_SOURCE}/inrush")]
     shown += [Bind(str(path), f"{_SOURCE}/{name}") for name, path in _DEPS.items()] if as_here else []

@@ -1,4 +1,4 @@
-"""Builds the layer of one step: by unpacking what the user sent, or by running a program upon the layers below."""
+"""Builds the layer of one step, by unpacking files that the user sent or by running a program on the layers below."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from inrush.agent.images.build import DEFAULT_TIMEOUT_S, Builder, Command
 from inrush.agent.images.chain import BuiltImage, Chain
+from inrush.agent.images.download_cache import DownloadCache
 from inrush.agent.images.fetch import fetch
 from inrush.agent.images.layerstore import LayerStore
 from inrush.agent.images.once import Progress
-from inrush.agent.images.pantry import Pantry
 from inrush.agent.images.steps import Program, program
 from inrush.agent.images.unpack import unpack
 from inrush.agent.images.workshop import Supplies, Workshop
@@ -26,7 +26,7 @@ Runtime = Callable[[BuiltImage], Awaitable[tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """For whom a step is built: the environment, the app's uid range, the secrets that it may name, its files."""
+    """Whose step is built: its environment, the uid range of its app, the values of its secrets, and its files."""
 
     environment: str
     uid_base: int
@@ -35,19 +35,19 @@ class Order:
 
 
 class StepBuilder:
-    """Builds layers of steps. `runtime` gives the layers with the platform's own packages for an image."""
+    """Builds layers of steps. `runtime` returns the layers with the platform's own packages for an image."""
 
     def __init__(
-        self, store: LayerStore, workshop: Workshop, builder: Builder, pantry: Pantry, runtime: Runtime
+        self, store: LayerStore, workshop: Workshop, builder: Builder, downloads: DownloadCache, runtime: Runtime
     ) -> None:
         self._store = store
         self._workshop = workshop
         self._builder = builder
-        self._pantry = pantry
+        self._downloads = downloads
         self._runtime = runtime
 
     async def build(self, chain: Chain, step: Step, layer: Path, order: Order, progress: Progress) -> None:
-        """Make the layer of `step`, the next of `chain`."""
+        """Makes the layer of `step`, which follows the steps of `chain`."""
         if step.kind == "copy":
             await asyncio.to_thread(unpack_blobs, [blob for _, blob in step.files], order.blobs, layer)
             return
@@ -57,12 +57,12 @@ class StepBuilder:
             what = program(step, chain.base, files)
             above = await self._above(what, files, chain)
             wanted = await asyncio.to_thread(fetch, step, chain.steps, chain.base, files)
-            shelves = self._pantry.shelves(wanted, chain, supplies, order.environment, progress)
-            above = (*above, *await stack.enter_async_context(shelves))
+            cached = self._downloads.layers(wanted, chain, supplies, order.environment, progress)
+            above = (*above, *await stack.enter_async_context(cached))
             await self._builder.layer(self._command(chain, step, what, supplies, order, above), layer, progress)
 
     async def _above(self, what: Program, files: Mapping[str, Sequence[Path]], chain: Chain) -> tuple[str, ...]:
-        """Layers that only this step sees: the user's source, and what the platform brings along."""
+        """The layers that only this step sees: the user's source and the platform's own packages."""
         if not what.needs_runtime:
             return ()
         found = await self._runtime(chain.image(self._store))
@@ -89,7 +89,9 @@ class StepBuilder:
 
 
 def _secrets(step: Step, order: Order) -> dict[str, str]:
-    """The step's secrets. A layer is of the values that its key was made of, so it is never made without them."""
+    """The step's secrets by name. Raises `ImageBuildError` if a value is not known, since the layer belongs to the
+    values.
+    """
     missing = [name for name in step.secrets if name not in order.secrets]
     if missing or (step.secrets and not step.key):
         raise ImageBuildError(
@@ -100,7 +102,7 @@ def _secrets(step: Step, order: Order) -> dict[str, str]:
 
 
 def unpack_blobs(ids: Sequence[str], blobs: BlobReader, layer: Path) -> None:
-    """Unpack tar blobs, one over the other, as a layer."""
+    """Unpacks tar blobs, one over the other, as a layer."""
     layer.mkdir()
     layer.chmod(0o755)
     for id in ids:

@@ -1,4 +1,4 @@
-"""How each kind of step that runs a program is run: the script, and what it is given.
+"""The program that each kind of build step runs, with its arguments, files and variables.
 
 Packages go in by `uv`, which is many times faster than pip; options that uv does not know lead to the image's own pip.
 """
@@ -51,7 +51,7 @@ _SHARED_OPTIONS = {
     "--trusted-host": 1,
     "--upgrade-package": 1,
 }
-"""Options that mean the same to pip and to `uv pip`, with how many values each takes."""
+"""Options with the same meaning in pip and `uv pip`, and the number of values that each takes."""
 
 _APT = """
 mkdir -p CACHE/lists/partial CACHE/archives/partial
@@ -64,7 +64,7 @@ rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/lib/dpkg/*-
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a step runs, and what it needs beside what every build gets."""
+    """The program of a step, and what it needs in addition to what every build gets."""
 
     argv: tuple[str, ...]
     binds: tuple[Bind, ...] = ()
@@ -74,7 +74,7 @@ class Program:
 
 
 def program(step: Step, base: Base, files: Mapping[str, Sequence[Path]]) -> Program:
-    """The program of a `pip`, `apt`, `run` or `function` step. `files` are the step's blobs as files, by label."""
+    """Returns the program of a `pip`, `apt`, `run` or `function` step. `files` are its blobs as files, by label."""
     given = layers.parameters(step)
     match step.kind:
         case "pip":

@@ -20,10 +20,10 @@ from inrush.agent.images.base import Base
 from inrush.agent.images.bases import Bases
 from inrush.agent.images.build import Builder, Exits, Launcher
 from inrush.agent.images.chain import BuiltImage, Chain
+from inrush.agent.images.download_cache import DownloadCache
 from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.layerstore import Fill, LayerStore
 from inrush.agent.images.once import Progress, silent
-from inrush.agent.images.pantry import Pantry
 from inrush.agent.images.stepbuild import Order, StepBuilder, unpack_blobs
 from inrush.agent.images.workshop import Workshop
 from inrush.agent.payloads.blobs import BlobReader
@@ -61,17 +61,17 @@ class ImageStore:
         self._workshop = Workshop(root / "cache", launcher, inherited or Inherited.read())
         self._builder = Builder(launcher, exits)
         self._bases = Bases(self._layers, self._workshop, self._builder)
-        pantry = Pantry(self._layers, self._builder, platform_uid)
-        self._steps = StepBuilder(self._layers, self._workshop, self._builder, pantry, self.runtime)
+        downloads = DownloadCache(self._layers, self._builder, platform_uid)
+        self._steps = StepBuilder(self._layers, self._workshop, self._builder, downloads, self.runtime)
 
     async def start(self) -> None:
-        """Learn what there is; remove what an earlier life of the node left half-done."""
+        """Learns which layers exist, removes what an earlier process left, and begins to check fingerprints."""
         await self._layers.sweep()
         await self._workshop.sweep()
         self._checking = asyncio.create_task(self._check())
 
     async def _check(self) -> None:
-        """Check the platform's layers before somebody has to wait for that; what goes wrong, the next user is told."""
+        """Checks the platform's layers ahead of their first use. An error here is raised again by that first use."""
         with suppress(InternalError):
             await self._layers.check()
 
@@ -87,8 +87,8 @@ class ImageStore:
         force: bool = False,
         progress: Progress = silent,
     ) -> BuiltImage:
-        """The image of a recipe in an environment, its missing layers built in the uid range of `app`. `env` are
-        secrets, by name.
+        """Returns the image of a recipe in an environment, and builds its missing layers in the uid range of `app`.
+        `env` holds the secrets by name.
 
         Raises `InvalidError` for a recipe that cannot be, `ImageBuildError` naming the step that failed, with the end
         of its output, `ResourceExhaustedError` for a full disk.
@@ -109,7 +109,7 @@ class ImageStore:
         return image
 
     def find(self, recipe: Recipe, environment: str) -> BuiltImage | None:
-        """The image of a recipe in an environment if all of it is there; looks, and builds nothing."""
+        """Returns the image of a recipe in an environment if all of its layers exist. Nothing is built."""
         name = self._layers.find(bases.digest(recipe))
         if name is None:
             return None
@@ -123,7 +123,7 @@ class ImageStore:
         return chain.image(self._layers)
 
     async def archive(self, digest: str, blobs: BlobReader) -> str:
-        """The directory of a tar blob, unpacked as a layer."""
+        """Returns the directory of a layer that holds the unpacked tar blob."""
 
         async def fill(layer: Path, progress: Progress) -> None:
             await asyncio.to_thread(unpack_blobs, (digest,), blobs, layer)
@@ -132,7 +132,7 @@ class ImageStore:
         return str(self._layers.path(name))
 
     async def runtime(self, image: BuiltImage) -> tuple[str, ...]:
-        """Layers, top first, that hold `/opt/inrush/lib` and `/opt/inrush/deps` for the Python of an image."""
+        """Returns layers, top first, that hold `/opt/inrush/lib` and `/opt/inrush/deps` for the Python of an image."""
 
         async def fill(layer: Path, progress: Progress) -> None:
             supplies = await asyncio.to_thread(self._workshop.supplies, "")
@@ -145,11 +145,11 @@ class ImageStore:
         return self._layers.paths([await self._make(digest, fill, what, "runtime", False, silent, fingerprinted=True)])
 
     def hold(self, paths: Iterable[str]) -> None:
-        """Keep these layers until `release` is called as often with them."""
+        """Keeps these layers from eviction until `release` has been called as often."""
         self._layers.hold([Path(path).name for path in paths])
 
     def release(self, paths: Iterable[str]) -> None:
-        """Let go of layers that were held."""
+        """Releases layers that were held."""
         self._layers.release([Path(path).name for path in paths])
 
     async def _base(self, recipe: Recipe, force: bool, progress: Progress) -> Base:
@@ -185,7 +185,7 @@ class ImageStore:
         *,
         fingerprinted: bool = False,
     ) -> str:
-        """Name of a layer, with its progress and its errors in terms of the recipe."""
+        """Finds or makes a layer, and reports progress and errors in terms of the recipe's step."""
         if not force and (name := await self._layers.found(digest)):
             progress("cached", f"[{place}] {what}")
             return name

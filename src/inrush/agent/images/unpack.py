@@ -33,7 +33,7 @@ _EXTENSIONS = (
     tarfile.SOLARIS_XHDTYPE,
 )
 _SHARED = {"tmp": 0o1777, "var/tmp": 0o1777}
-"""A layer's directory decides about the mode of those below: these must stay open to all."""
+"""Modes of directories that every process may write to. A layer's mode hides the mode in the layers below."""
 _MERGED = {
     "bin": "usr/bin",
     "sbin": "usr/sbin",
@@ -49,7 +49,7 @@ _MERGED = {
 def unpack(
     stream: Readable, into: Path, *, name: str, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES
 ) -> int:
-    """Unpack the (possibly compressed) tar `stream` below `into`; gives the bytes written. Errors call it `name`.
+    """Unpacks the (possibly compressed) tar `stream` below `into`. Returns the bytes written. Errors call it `name`.
 
     Raises `InvalidError` for a tar that is broken or wants out, `ResourceExhaustedError` for one over the limits.
     """
@@ -72,7 +72,9 @@ def unpack(
 
 
 class _Header(tarfile.TarInfo):
-    """Refuses extension headers (long names, pax records) as large as only a memory bomb's: they are read whole."""
+    """A tar header that refuses large extension headers (long names, pax records), since tarfile reads them into
+    memory.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -112,14 +114,14 @@ class _Unpacker:
             raise InvalidError(f"{self._name}: {member.name!r} is a device or a pipe; only files can be in it")
 
     def _inside(self, name: str, base: str, member: str) -> str:
-        """The path below the root that `name`, seen from `base`, means."""
+        """Resolves `name`, relative to `base`, to a path below the root."""
         path = posixpath.normpath(posixpath.join(base, name))
         if posixpath.isabs(name) or path == ".." or path.startswith("../") or "\0" in name:
             raise InvalidError(f"{self._name}: {member!r} leads out of it")
         return "" if path == "." else _merged(path)
 
     def _directory(self, path: str) -> None:
-        """Make `path` and its parents, each one a real directory."""
+        """Makes `path` and its parents, and checks that each one is a real directory."""
         if path in self._directories:
             return
         self._directory(posixpath.dirname(path))
@@ -132,7 +134,7 @@ class _Unpacker:
         self._directories.add(path)
 
     def _clear(self, target: Path, member: str) -> None:
-        """A later member of the same name replaces an earlier one."""
+        """Removes an earlier member, since a later one of the same name replaces it."""
         if stat.S_ISDIR(target.lstat().st_mode):
             raise InvalidError(f"{self._name}: {member!r} is a directory and something else at once")
         target.unlink()

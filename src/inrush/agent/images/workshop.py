@@ -48,7 +48,7 @@ _ENV = {
 
 @dataclass(frozen=True, slots=True)
 class Supplies:
-    """Variables and binds of one build."""
+    """The environment variables and binds of one build."""
 
     env: Mapping[str, str]
     binds: tuple[Bind, ...]
@@ -56,7 +56,7 @@ class Supplies:
 
 
 class Workshop:
-    """Gives builds their supplies. `root` is a directory of its own on the node."""
+    """Prepares what builds are given, in the directory `root`, which nothing else uses."""
 
     def __init__(self, root: Path, launcher: Launcher, inherited: Inherited) -> None:
         self.work = root / "work"
@@ -67,14 +67,14 @@ class Workshop:
         self._numbers = 0
 
     async def sweep(self) -> None:
-        """Remove what an earlier life of the node left behind."""
+        """Removes what an earlier process left, and writes the node's package settings for builds."""
         if self._root.exists():
             await self._launcher.remove_tree(str(self._root))
         self.work.mkdir(parents=True)
         self._settings = await asyncio.to_thread(self._inherited.settled, self._root / "inherited")
 
     def supplies(self, release: str) -> Supplies:
-        """What a build on this release of Debian ("" for none) is given."""
+        """The supplies of a build on this release of Debian ("" for none)."""
         settings, apt_settings = self._settings
         binds = [*settings.binds, Bind(node.uv(), UV)]
         env = {**settings.env, **_ENV}
@@ -86,7 +86,7 @@ class Workshop:
 
     @contextmanager
     def files(self, step: Step, blobs: BlobReader) -> Iterator[dict[str, list[Path]]]:
-        """The step's blobs as files, by label, while inside."""
+        """Writes the step's blobs to files, and yields their paths by label. The files are removed at the end."""
         self._numbers += 1
         place = self.work / f"files-{os.getpid()}-{self._numbers}"
         place.mkdir()

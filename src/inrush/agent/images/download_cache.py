@@ -1,11 +1,11 @@
-"""What builds need not download again: caches of package tools, filled by the platform alone.
+"""Caches of package tools that builds read and only the platform fills, so that builds need not download again.
 
-    step ──▶ fetch, in a container on the base: no user code ──▶ shelf: a layer with what was new in the cache
-    build of the step: root = its image's layers, with all shelves of its environment over them, read-only
+    step ──▶ fetch, in a container on the base: no user code ──▶ cache layer: what was new in the tools' cache
+    build of the step: root = its image's layers, with all cache layers of its environment over them, read-only
 
-A build reads the shelves and writes over them in a root of its own; what it writes there goes with it. So a shelf holds
-what an index said, checked by the tool that downloaded it, and nothing that user code could change. If something cannot
-be fetched in this way, the build downloads it for itself.
+A build reads the cache layers and writes to a root of its own, which is removed with the build. A cache layer therefore
+holds what an index served, checked by the tool that downloaded it, and nothing that user code could change. The build
+itself downloads what cannot be fetched in this way.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from inrush.errors import ImageBuildError
 
 log = logging.getLogger(__name__)
 
-MAX_SHELVES = 24
-"""Of an environment; the oldest goes first."""
+MAX_LAYERS = 24
+"""Cache layers of an environment; the oldest is removed first."""
 MAX_BYTES = 10 << 30
-"""Of an environment's shelves."""
+"""Bytes of all cache layers of an environment."""
 FRESH_S = 600.0
-"""The same is not fetched again within this time, which is for how long indexes say that their pages are good."""
+"""A step's packages are not fetched again within this time, which is the usual lifetime of an index's pages."""
 TIMEOUT_S = 900.0
 _REMEMBERED = 1_000
 _TOLD = ("Downloading", " Downloaded", "Get:")
 
 
-class Pantry:
-    """The shelves of all environments. `platform_uid` tells the first uid of the range that fetches of one run in."""
+class DownloadCache:
+    """The cache layers of all environments. `platform_uid` returns the first uid of the range that fetches run in."""
 
     def __init__(self, store: LayerStore, builder: Builder, platform_uid: Callable[[str], int]) -> None:
         self._store = store
@@ -55,10 +55,10 @@ class Pantry:
         self._newest = 0
 
     @asynccontextmanager
-    async def shelves(
+    async def layers(
         self, fetch: Fetch | None, chain: Chain, supplies: Supplies, environment: str, progress: Progress
     ) -> AsyncIterator[tuple[str, ...]]:
-        """The layers, top first, that a build has over its own, once `fetch` is done; they stay while inside."""
+        """Runs `fetch` if it is due, then yields the cache layers, top first, and keeps them from eviction."""
         if fetch:
             key = _digest(environment, *chain.base.layers, *fetch.argv, *fetch.env.values())
             if time.monotonic() - self._fetched.get(key, -FRESH_S) >= FRESH_S:
@@ -72,7 +72,7 @@ class Pantry:
     async def _fetch(
         self, fetch: Fetch, key: str, chain: Chain, supplies: Supplies, environment: str, progress: Progress
     ) -> None:
-        """Download what is missing, and make a shelf of it. A failure is the build's to tell of, in its own words."""
+        """Downloads what is missing into a new cache layer. A failure is only logged: the build downloads again."""
         self._numbers += 1
         upper = str(self._store.root / f".tmp-fetch-{os.getpid()}-{self._numbers}")
         names = (*self._names(environment), *chain.base.layers)
@@ -104,7 +104,7 @@ class Pantry:
         await self._trim(environment)
 
     def _names(self, environment: str) -> tuple[str, ...]:
-        """Names of the shelves, newest first; that counts as a use."""
+        """The names of the cache layers of an environment, newest first. Each counts as used."""
         found = sorted(self._store.names(_prefix(environment)), reverse=True)
         return tuple(name for name in found if self._store.find(name))
 
@@ -112,7 +112,7 @@ class Pantry:
         total = 0
         for place, name in enumerate(self._names(environment)):
             total += self._store.bytes_of(name)
-            if place >= MAX_SHELVES or total > MAX_BYTES:
+            if place >= MAX_LAYERS or total > MAX_BYTES:
                 await self._store.drop(name)
 
     def _remember(self, key: str) -> None:
@@ -123,7 +123,7 @@ class Pantry:
 
 
 def _tell(progress: Progress, kind: str, text: str) -> None:
-    """Of a fetch people see what is downloaded; the rest stands in the output of the build, which does it again."""
+    """Reports only the downloads of a fetch, since the build that follows reports everything else."""
     if text.startswith(_TOLD):
         progress(kind, text)
 
@@ -133,7 +133,7 @@ def _has_files(directory: str) -> bool:
 
 
 def _prefix(environment: str) -> str:
-    return f"shelf-{_digest(environment)[:24]}-"
+    return f"downloads-{_digest(environment)[:24]}-"
 
 
 def _number(name: str) -> int:
