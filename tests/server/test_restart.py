@@ -232,6 +232,37 @@ async def test_of_a_spawned_map_only_the_results_that_are_asked_for_are_sent(ope
         await client.close()
 
 
+async def test_each_of_many_calls_has_its_own_inputs_and_results_after_a_restart(opened: Opened) -> None:
+    """Their ids sort otherwise than they were made, and every third has three inputs, of which one has no result."""
+    names = [f"ca-{(7 * i) % 20:02}" for i in range(20)]
+    inputs = {name: tuple(b"%d:%d" % (i, k) for k in range(1 + 2 * (i % 3 == 0))) for i, name in enumerate(names)}
+
+    def all_but_first(run: wire.Run) -> list[wire.Ran]:
+        done = [(i, p) for i, p in zip(run.indexes, run.payloads, strict=True) if i]
+        indexes, payloads = tuple(i for i, _ in done), tuple(p for _, p in done)
+        return [wire.Ran(run.container, run.call, indexes, (int(Status.OK),) * len(done), payloads)] if done else []
+
+    async with opened() as server:
+        Agent(server, echo).on[wire.Run] = all_but_first
+        client = await Client(socket_of(server)).connect()
+        function = (await client.start_app(F, deploy=True))["functions"]["f"]
+        for name, payloads in inputs.items():
+            client.send(wire.StartCall(name, function, "spawn", "", payloads, 0, len(payloads)), wire.AwaitCall(name))
+        for name, payloads in inputs.items():
+            await client.until(wire.Accepted, lambda message, name=name: message.call == name)
+            await client.results(name, len(payloads) - 1)
+        await client.close()
+    async with opened() as server:
+        agent = Agent(server, echo)
+        client = await Client(socket_of(server)).connect()
+        for name, payloads in inputs.items():
+            client.send(wire.AwaitCall(name))
+            assert await client.results(name, len(payloads)) == {k: (Status.OK, p) for k, p in enumerate(payloads)}
+        again = [(run.call, run.indexes) for run in agent.got(wire.Run)]
+        assert again == [(name, (0,)) for name in names], "the oldest first, and nothing twice"
+        await client.close()
+
+
 async def test_who_reads_a_large_spawned_map_slowly_does_not_fill_the_server(opened: Opened) -> None:
     size, count = 100_000, 600
     async with opened() as server:

@@ -122,6 +122,7 @@ async def _serve(
     from inrush.agent.link.node import Node
     from inrush.server.serve import Server
 
+    gc.disable()  # what is made before `_settle_memory` stays, and may be hundreds of thousands of calls
     server = Server(home, {**plain, "idle_exit_s": 0} if foreground else plain)
     failures: list[str] = []
 
@@ -150,6 +151,7 @@ async def _serve(
 def _settle_memory() -> None:
     """Exempt all objects that exist now from garbage collection and make collections rare, so that no call waits for a
     long one."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -7,7 +7,6 @@ items are kept that its consumer's credit does not yet prove to have arrived.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -105,13 +104,13 @@ class Call:
         self.base = message.first
         self.seen = bytearray()
         self.waiting: dict[int, bytes] = {}
-        self.kept: deque[Results] = deque()
+        self.kept: list[Results] = []
         self.kept_inputs = 0
         self.settled = 0
         self.held = 0
         self.container = ""
         self.credit = self.granted = self.first_grant = 0
-        self.items: deque[wire.Items] = deque()
+        self.items: list[wire.Items] = []
         self.blobs: list[str] = []
 
     @property
@@ -182,7 +181,7 @@ class Call:
         self.granted += credit
         self.first_grant = self.first_grant or credit
         while self.items and self.items[0].first + len(self.items[0].payloads) <= self.granted - self.first_grant:
-            self.items.popleft()
+            del self.items[0]
         return credit
 
     def yielded(self, items: wire.Items) -> None:
@@ -200,7 +199,7 @@ class Call:
         size = sum(map(len, message.payloads))
         self.held += size
         while self.kept_inputs - len(self.kept[0].indexes) >= WINDOW_INPUTS:
-            oldest = self.kept.popleft()
+            oldest = self.kept.pop(0)
             self.kept_inputs -= len(oldest.indexes)
             self.held -= sum(map(len, oldest.payloads))
 

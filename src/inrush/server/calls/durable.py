@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import itemgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -304,30 +305,32 @@ class Durable:
     # ── restart and time ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def restore(self) -> list[tuple[events.CallArrived, tuple[tuple[int, int], ...]]]:
-        """Calls that have inputs without a result, for `Restored`; those whose function is gone end as not found."""
+        """Calls that have inputs without a result, for `Restored`, the oldest first. Those whose function is gone end
+        as not found."""
+        return self._store.read_now(self._restore)
+
+    def _restore(self, connection: sa.Connection) -> list[tuple[events.CallArrived, tuple[tuple[int, int], ...]]]:
         restored = []
-        for row in self._store.read_now(saved.unfinished):
+        for row, done, inputs in saved.unfinished(connection):
             function = self._functions.get(row.function)
-            start = wire.StartCall(row.id, row.function, row.kind, row.method, (), 0, row.total)
-            done = self._store.read_now(partial(saved.done, id=row.id))
             if function is None:
                 self._lost(row, set(done))
                 continue
-            call = Call(start, function, None)
+            call = Call(wire.StartCall(row.id, row.function, row.kind, row.method, (), 0, row.total), function, None)
             call.caller = row.caller
-            for first, payloads in self._store.read_now(partial(saved.inputs, id=row.id)):
+            for first, payloads in inputs:
                 call.add(first, payloads)
                 call.blobs.extend(referred_ids(payloads))
             call.settle(done)
-            live = self._live[row.id] = _Live(call, row.created, saved=len(call.waiting) + call.settled)
             if call.finished:
                 self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
-                self._live.pop(live.call.id)
                 continue
+            self._live[row.id] = _Live(call, row.created, saved=len(call.waiting) + call.settled)
             self._calls.restore(call)
             arrived = events.CallArrived(row.id, function.id, row.kind, row.total, True)
-            restored.append((arrived, tuple(_ranges(sorted(call.waiting)))))
-        return restored
+            restored.append((row.created, arrived, tuple(_ranges(sorted(call.waiting)))))
+        restored.sort(key=itemgetter(0))
+        return [(arrived, waiting) for _, arrived, waiting in restored]
 
     def _lost(self, row: Any, done: set[int]) -> None:
         indexes = tuple(i for i in range(max(row.total, 0)) if i not in done)

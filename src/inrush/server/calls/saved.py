@@ -6,8 +6,10 @@ Results are saved in chunks of columns, each under its lowest index. A chunk hol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -29,10 +31,43 @@ _decode_payloads = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
 _decode_columns = msgspec.msgpack.Decoder(Columns).decode
 
 
-def unfinished(connection: sa.Connection) -> list[Any]:
-    return list(
-        connection.execute(sa.select(tables.calls).where(tables.calls.c.ended == 0).order_by(tables.calls.c.created))
-    )
+class Unfinished(NamedTuple):
+    """A call with inputs that have no result: its row, the indexes that have one, and its inputs by their first index,
+    as they were saved."""
+
+    row: Any
+    done: list[int]
+    inputs: list[tuple[int, tuple[bytes, ...]]]
+
+
+def unfinished(connection: sa.Connection) -> Iterator[Unfinished]:
+    """All calls with inputs that have no result. They are read by three queries whose rows are merged, because queries
+    for each call were most of what a restart with many calls took."""
+    c, i, r = tables.calls.c, tables.call_inputs.c, tables.results.c
+    some = connection.execution_options(yield_per=1000)
+    own = sa.select(c.id).where(c.ended == 0)
+    results = sa.select(r.call, r.chunk).where(r.call.in_(own)).order_by(r.call, r.first)
+    inputs = sa.select(i.call, i.first, i.payloads).where(i.call.in_(own)).order_by(i.call, i.first)
+    results_of, inputs_of = _by_call(some.execute(results)), _by_call(some.execute(inputs))
+    for row in some.execute(sa.select(tables.calls).where(c.ended == 0).order_by(c.id)):
+        done = [index for _, chunk in results_of(row.id) for index in _decode_columns(chunk)[0]]
+        yield Unfinished(row, done, [(first, _decode_payloads(payloads)) for _, first, payloads in inputs_of(row.id)])
+
+
+def _by_call(rows: Iterable[Any]) -> Callable[[str], list[Any]]:
+    """Returns what gives the rows of one call. The calls must be asked for in the order that the rows have."""
+    groups = groupby(rows, itemgetter(0))
+    call, found = next(groups, ("", iter(())))
+
+    def of(wanted: str) -> list[Any]:
+        nonlocal call, found
+        if call != wanted:
+            return []
+        its = list(found)
+        call, found = next(groups, ("", iter(())))
+        return its
+
+    return of
 
 
 def bytes_of(connection: sa.Connection, environment: str) -> int:
@@ -71,10 +106,6 @@ def page(connection: sa.Connection, id: str, keys: range) -> tuple[list[Columns]
     return page, keys.stop
 
 
-def done(connection: sa.Connection, id: str) -> list[int]:
-    return [index for columns in _chunks(connection, id, EVERYTHING) for index in columns[0]]
-
-
 def count(connection: sa.Connection, id: str) -> int:
     return sum(len(columns[0]) for columns in _chunks(connection, id, EVERYTHING))
 
@@ -91,12 +122,6 @@ def parts(columns: Columns) -> list[Columns]:
         (tuple([indexes[k] for k in at]), tuple([statuses[k] for k in at]), tuple([payloads[k] for k in at]))
         for at in spans.values()
     ]
-
-
-def inputs(connection: sa.Connection, id: str) -> list[tuple[int, tuple[bytes, ...]]]:
-    t = tables.call_inputs
-    query = sa.select(t.c.first, t.c.payloads).where(t.c.call == id).order_by(t.c.first)
-    return [(first, _decode_payloads(payloads)) for first, payloads in connection.execute(query)]
 
 
 def expire(connection: sa.Connection, before: float, since: float) -> None:
