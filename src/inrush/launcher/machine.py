@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inrush.launcher import features, overlay
+from inrush.launcher import features, overlay, workers
 from inrush.launcher.cgroups import Cgroups, Group, layout
 from inrush.launcher.loop import Loop
 from inrush.launcher.maker import BerthSpec, Maker, empty
@@ -66,10 +66,6 @@ class Held:
     """The door of its berth; None for a container that executes a program."""
     why: str = ""
     released: bool = False
-
-    def entered(self) -> None:
-        """Closes the mounts of its root, which the container has attached."""
-        self.root.entered()
 
     def joins(self) -> list[int]:
         """Descriptors through which a process moves itself into the groups; the caller closes them."""
@@ -166,6 +162,7 @@ class Machine:
         users = self.users.get(uid_base)
         owner = users.app if template else users.owner
         held = Held(self.overlays.make(root, self.users.base(uid_base), users.app, below), owner)
+        held.root.forked_from = template
         try:
             if self.cgroups:
                 first = replace(limits, cpu_request=max(limits.cpu_request, STARTING_CPU)) if doors else limits
@@ -247,8 +244,7 @@ class Machine:
     def release(self, held: Held) -> None:
         """Frees everything; the container's processes have ended, or are killed by this."""
         held.released = True
-        held.entered()
-        held.root.close()
+        self._close(held.root)
         if held.group:
             held.group.kill()
         door = held.door
@@ -264,6 +260,23 @@ class Machine:
         held.door = None
         door.kill()
         self.loop.watch(door.pidfd, ended)
+
+    def _close(self, root: Root) -> None:
+        if not root.forked_from:
+            root.close()
+            return
+        read, write = os.pipe2(os.O_CLOEXEC)
+
+        def outlive() -> None:
+            """The last to close the upper directory, whose memory takes its time to be freed."""
+            os.close(write)
+            os.read(read, 1)
+
+        try:
+            workers.work(self.loop, outlive, lambda wrong, said: None)
+        finally:
+            root.close()
+            messages.close_all([read, write])
 
     def _left(self, held: Held) -> None:
         """Frees the network and the group, in which no process is left."""

@@ -41,14 +41,18 @@ class Root:
     upper_fd: int = -1
     sealing_fd: int = -1
     """The mount of a build's root, kept so that its file system can be made read-only at the end; else -1."""
+    forked_from: bool = False
+    """Whether it is a template's: containers that are forked from a snapshot have its upper directory as a layer."""
 
     def entered(self) -> None:
-        """Closes the mounts that the container has attached. The upper directory's mount stays open, since containers
-        that are forked from a snapshot use it as a layer."""
-        for fd in (self.fd, *(fd for fd, _, _ in self.binds)):
+        """Closes the mounts that the container has attached. Whoever closes the last mount of an upper directory waits
+        until its memory is free, so that is left to the container, except for a template."""
+        uppers = () if self.forked_from else (self.upper_fd,)
+        for fd in (self.fd, *uppers, *(fd for fd, _, _ in self.binds)):
             if fd >= 0:
                 os.close(fd)
         self.fd, self.binds = -1, []
+        self.upper_fd = self.upper_fd if self.forked_from else -1
 
     def close(self) -> None:
         """Closes all of it."""
