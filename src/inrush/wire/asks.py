@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from inrush.wire.functions import AppSpec
 from inrush.wire.images import Recipe
-from inrush.wire.structs import Id, Message, Name
+from inrush.wire.structs import Amount, Id, Message, Name, Quantity
 
 MAX_BLOB_PIECE_BYTES = 32 * 1024 * 1024
 """The most bytes of a blob in one `PutBlob`."""
@@ -111,10 +111,10 @@ class OverrideScale(Message, frozen=True):
     """Overrides a function's scale policy until the next deploy. None leaves a field as it is. Result: null."""
 
     function: Name
-    min_containers: int | None = None
-    max_containers: int | None = None
-    buffer_containers: int | None = None
-    scaledown_window_s: float | None = None
+    min_containers: Amount | None = None
+    max_containers: Amount | None = None
+    buffer_containers: Amount | None = None
+    scaledown_window_s: Quantity | None = None
 
 
 class FunctionStats(Message, frozen=True):

@@ -6,19 +6,19 @@ from typing import Final
 
 from inrush.wire.images import Recipe
 from inrush.wire.resources import Resources
-from inrush.wire.structs import Struct
+from inrush.wire.structs import Amount, Priority, Quantity, Struct
 
 
 class ScalePolicy(Struct, frozen=True):
     """How many containers a function may have, and how many inputs each takes."""
 
-    min_containers: int = 0
-    max_containers: int | None = None
-    buffer_containers: int = 0
-    scaledown_window_s: float = 60.0
-    max_inputs: int = 1
+    min_containers: Amount = 0
+    max_containers: Amount | None = None
+    buffer_containers: Amount = 0
+    scaledown_window_s: Quantity = 60.0
+    max_inputs: Amount = 1
     """The number of inputs that a container runs at once."""
-    target_inputs: int | None = None
+    target_inputs: Amount | None = None
     """The number of inputs per container that scaling aims at; None means `max_inputs`."""
     single_use: bool = False
     """Whether a container is stopped after its first input."""
@@ -27,10 +27,10 @@ class ScalePolicy(Struct, frozen=True):
 class Retries(Struct, frozen=True):
     """Retry policy. The n-th retry waits `min(initial_delay_s * backoff_coefficient ** (n - 1), max_delay_s)`."""
 
-    max_retries: int = 0
-    backoff_coefficient: float = 2.0
-    initial_delay_s: float = 1.0
-    max_delay_s: float = 60.0
+    max_retries: Amount = 0
+    backoff_coefficient: Quantity = 2.0
+    initial_delay_s: Quantity = 1.0
+    max_delay_s: Quantity = 60.0
 
 
 class Parameter(Struct, frozen=True):
@@ -78,8 +78,8 @@ class FunctionSpec(Struct, frozen=True):
     resources: Resources = Resources()
     scale: ScalePolicy = ScalePolicy()
     retries: Retries = Retries()
-    timeout_s: float = 300.0
-    startup_timeout_s: float = 300.0
+    timeout_s: Quantity = 300.0
+    startup_timeout_s: Quantity = 300.0
     snapshot: bool = False
     has_snap_hooks: bool = False
     block_network: bool = False
@@ -90,10 +90,10 @@ class FunctionSpec(Struct, frozen=True):
     cloud: str = ""
     region: tuple[str, ...] = ()
     nonpreemptible: bool = False
-    priority: int = 0
+    priority: Priority = 0
     node_labels: tuple[tuple[str, str], ...] = ()
     """The labels that a node must have."""
-    cluster_size: int = 0
+    cluster_size: Amount = 0
     """Above 1, each input runs in so many containers at once, in all or none of them. The result of rank 0 counts."""
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from inrush.wire.structs import Struct
+from inrush.wire.structs import Amount, Quantity, Struct
 
 
 class GpuRequest(Struct, frozen=True):
     """One alternative of a `gpu=` parameter. `type` is in upper case; `"ANY"` means any type."""
 
     type: str
-    count: int = 1
-    share: float = 1.0
+    count: Amount = 1
+    share: Quantity = 1.0
     """Below 1, a part of one device, which the container shares with others. They take turns on it; its memory is not
     divided."""
 
@@ -18,11 +18,11 @@ class GpuRequest(Struct, frozen=True):
 class Resources(Struct, frozen=True):
     """The resources that one container requests of its node. A limit of None means no limit of its own."""
 
-    cpu: float = 0.125
-    cpu_limit: float | None = None
-    memory_mib: int = 64
-    memory_limit_mib: int | None = None
-    disk_mib: int | None = None
+    cpu: Quantity = 0.125
+    cpu_limit: Quantity | None = None
+    memory_mib: Amount = 64
+    memory_limit_mib: Amount | None = None
+    disk_mib: Amount | None = None
     gpu: tuple[GpuRequest, ...] = ()
     """Alternatives in order of preference; the first that fits is taken."""
 

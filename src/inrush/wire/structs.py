@@ -28,6 +28,12 @@ Count = Annotated[int, Meta(ge=0, lt=2**31)]
 Total = Annotated[int, Meta(ge=-1, lt=2**31)]
 """The number of inputs; -1 while it is not known."""
 Payloads = Annotated[tuple[Annotated[bytes, Meta(max_length=MAX_INLINE_BYTES)], ...], Meta(max_length=MAX_ROWS)]
+Amount = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number of things, or MiB of something."""
+Quantity = Annotated[float, Meta(ge=0, le=1e9)]
+"""Seconds, cores, or a factor. A number that is none (NaN) is no quantity: it would put the order of all timers of the
+scheduler, and of all nodes, out of order."""
+Priority = Annotated[int, Meta(ge=-(10**9), le=10**9)]
 Spans = Annotated[tuple[tuple[Index, Count], ...], Meta(max_length=MAX_ROWS)]
 """Ranges [a, b) of indexes."""
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from inrush.wire.structs import Amount, Quantity
+
 
 class Body(msgspec.Struct, kw_only=True):
     """The base of all structs of the API."""
@@ -136,10 +138,10 @@ class Why(Body):
 class Scale(Body):
     """An override of a function's scale policy until its next deploy. Fields that are left out stay as they are."""
 
-    min_containers: int | None = None
-    max_containers: int | None = None
-    buffer_containers: int | None = None
-    scaledown_window_s: float | None = None
+    min_containers: Amount | None = None
+    max_containers: Amount | None = None
+    buffer_containers: Amount | None = None
+    scaledown_window_s: Quantity | None = None
 
 
 class Gpu(Body):

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from inrush import wire
 from inrush.core.model import events
 from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
+from inrush.server.apps.checks import check_words
 from inrush.server.apps.endpoints import Endpoints
 from inrush.server.apps.functions import Function, Functions, from_row
 from inrush.server.apps.versions import App, Plan, blobs_of, plan_version
@@ -192,6 +193,8 @@ class Apps:
             raise InvalidError(f"app {spec.name!r} has two functions called {twice!r}; give one of them another name=")
         if len(names) > MAX_FUNCTIONS:
             raise InvalidError(f"app {spec.name!r} has {len(names)} functions; an app may have {MAX_FUNCTIONS}")
+        for function in spec.functions:
+            check_words(spec.name, function)
         self.check_places(spec)
         for function in spec.functions:
             self._secrets.values(function.secrets, spec.environment)

@@ -1,0 +1,19 @@
+"""What a function may be called, and which variables it may have, whatever program declares it.
+
+Numbers of a spec are bounded by the schema (`wire/structs.py`).
+"""
+
+from __future__ import annotations
+
+from inrush import wire
+from inrush.errors import InvalidError
+
+
+def check_words(app: str, function: wire.FunctionSpec) -> None:
+    """Raises `InvalidError` for names that could not be shown, and variables that no process could have."""
+    for name in (function.name, *function.methods):
+        if not name or not name.isprintable():
+            raise InvalidError(f"app {app!r} has a function or method {name[:80]!r}; a name has printable characters")
+    for key, value in function.env:
+        if not key or "=" in key or "\0" in key + value:
+            raise InvalidError(f"{function.name} of app {app!r}: {key[:80]!r} cannot be a variable of a process")
