@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, arguments, failure
 from inrush.frames import AHEAD_PIECES, FEED_COST_BYTES
+from inrush.guest.web import _environ
 
 ASGI = """
 import asyncio
@@ -288,6 +290,14 @@ def test_a_wsgi_app_of_a_class_is_served(guest: GuestProcess) -> None:
     assert dict(start["headers"])["x-path"].encode("latin-1").decode() == "/café"
     assert b"".join(body for _, body in bodies) == b"hellobody"
     assert guest.logs(call="ca-1") == "asked /caf\xc3\xa9\n"
+
+
+def test_a_header_does_not_pass_for_another_in_a_wsgi_app() -> None:
+    asked = {"method": "GET", "path": "/", "query_string": b""}
+    headers = [(b"x_forwarded_user", b"root"), (b"x-forwarded-user", b"nobody"), (b"content_length", b"5")]
+    environ = _environ({**asked, "headers": headers}, io.BytesIO())
+    assert environ["HTTP_X_FORWARDED_USER"] == "nobody"
+    assert "CONTENT_LENGTH" not in environ
 
 
 def test_an_endpoint_without_fastapi_in_its_image_says_what_to_install(guest: GuestProcess) -> None:

@@ -117,6 +117,8 @@ def _environ(scope: Message, body: io.BytesIO) -> dict[str, Any]:
     if scope.get("client"):
         environ["REMOTE_ADDR"] = scope["client"][0]
     for name, value in scope["headers"]:
+        if b"_" in name:
+            continue  # it would pass for the header with a dash, which a proxy may have checked
         key = name.decode("latin-1").upper().replace("-", "_")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
         text = value.decode("latin-1")
