@@ -154,7 +154,7 @@ def _opened(directory: int, name: str, flags: int) -> int:
         raise FileNotFoundError(f"{name} in the home comes and goes")
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise OSError(f"{name} in the home is no file")
+        raise OSError(f"{name} in the home is not a file")
     return fd
 
 
@@ -192,7 +192,7 @@ def networks(value: str, name: str = "blocked_addresses") -> list[str]:
             found.append(str(ipaddress.ip_network(word, strict=False)))
         except ValueError:
             raise InvalidError(
-                f"{name}: {word!r} is no IP address and no network; write for example 192.0.2.7,198.51.100.0/24"
+                f"{name}: {word!r} is neither an IP address nor a network; write for example 192.0.2.7,198.51.100.0/24"
             ) from None
     return found
 

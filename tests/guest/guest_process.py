@@ -1,4 +1,4 @@
-"""A real guest in a process of its own, spoken to as its agent would."""
+"""A real guest in a process of its own; the test takes the part of its agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports: which are noted, and what a process that imports ahead makes of each package."""
+"""Importing ahead: which imports a container notes, and how a zygote handles each package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generators: items stream, no faster than they are granted."""
+"""Generators: items are sent as they are yielded, and no faster than credit is granted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an executed guest waits for before it can serve."""
+"""The modules that an executed guest imports before it can serve."""
 
 from __future__ import annotations
 

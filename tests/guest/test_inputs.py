@@ -1,4 +1,4 @@
-"""Inputs run: in order, at once, in threads and as tasks."""
+"""How inputs run: in order, concurrently, in threads and as tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a guest ends: told by its agent, by a signal, or by user code; and what it does on the way."""
+"""How a guest ends: by its agent's order, by a signal, or by user code; and what it does before."""
 
 from __future__ import annotations
 

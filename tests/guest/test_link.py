@@ -1,4 +1,4 @@
-"""Calls that user code makes ride the guest's socket, and it is told which call it runs for."""
+"""User code makes calls over the guest's socket, and can ask for which call it runs."""
 
 from __future__ import annotations
 

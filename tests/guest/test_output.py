@@ -1,4 +1,4 @@
-"""What user code prints: tagged, bounded, and there whatever user code does to its streams."""
+"""Output of user code is tagged and bounded, and is not lost whatever user code does to its streams."""
 
 from __future__ import annotations
 

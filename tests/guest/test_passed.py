@@ -1,4 +1,4 @@
-"""Large payloads by descriptor, both ways."""
+"""Large payloads that are passed by descriptor, in both directions."""
 
 from __future__ import annotations
 

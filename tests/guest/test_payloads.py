@@ -1,4 +1,4 @@
-"""Payloads too large for a frame, both ways."""
+"""Payloads that are too large for a frame, in both directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rehearsal leaves nothing behind, not for a moment: a process with two threads is not let into its container."""
+"""A rehearsal leaves no thread and no descriptor behind, since the launcher refuses a process with two threads."""
 
 from __future__ import annotations
 

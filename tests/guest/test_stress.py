@@ -1,4 +1,4 @@
-"""Everything at once, cancelled at random: each input is answered once, and no frame is torn."""
+"""All kinds of inputs at the same time, cancelled at random: each input is answered once, and no frame is damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fork server by itself, as its launcher speaks with it. What its forks are is tested with the launcher."""
+"""The fork server alone; the test takes the part of the launcher. The launcher's tests check its forks."""
 
 from __future__ import annotations
 

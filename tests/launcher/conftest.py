@@ -1,4 +1,4 @@
-"""Fixtures: a launcher for one test, whose end must leave nothing."""
+"""Fixtures: a launcher for one test, which must leave nothing behind at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Berths that are made ahead: containers in them are like others, each has its own, and none is left."""
+"""Berths that are made ahead: containers in them are like others, no two share one, and none is left behind."""
 
 from __future__ import annotations
 

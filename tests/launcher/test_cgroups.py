@@ -1,4 +1,4 @@
-"""Which files of which trees are written, for machines of both layouts: from what their kernels showed."""
+"""The files of control groups that are written on machines of both layouts, recorded from real kernels."""
 
 from __future__ import annotations
 

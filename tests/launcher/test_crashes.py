@@ -1,4 +1,4 @@
-"""Whoever of server, launcher and janitor is killed, and however: no process, group, link, table or mount is left."""
+"""When server, launcher or janitor are killed, in any combination, no process, group, link, table or mount is left."""
 
 from __future__ import annotations
 

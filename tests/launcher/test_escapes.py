@@ -1,4 +1,4 @@
-"""Ways out of a container that are known from others' holes, each tried for real, in a program and in a fork."""
+"""Container escapes that are known from vulnerabilities of other runtimes, each tried in a program and in a fork."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Older kernels and smaller machines: each feature of `features.NAMES` taken away, and all of them."""
+"""Older kernels and smaller machines: containers run without each feature of `features.NAMES`, and without all."""
 
 from __future__ import annotations
 

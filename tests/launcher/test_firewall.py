@@ -1,4 +1,4 @@
-"""What launchers change on a node's network and take back, each tried in a network of its own."""
+"""The changes that launchers make to a node's network and undo, each tested in a network namespace of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a container cannot do, tried from inside and looked at from outside, for both ways of starting one."""
+"""Isolation of containers, tried from inside and verified from outside, for executed and for forked ones."""
 
 from __future__ import annotations
 

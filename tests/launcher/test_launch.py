@@ -1,4 +1,4 @@
-"""How a start is followed, with processes that take their time where real ones do so on a busy machine only."""
+"""How the launcher follows a start, with processes that pause where real ones do so only on a busy machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory, processor time, processes and disk of a container, and what it has used."""
+"""Limits on memory, processor time, processes and disk of a container, and the usage that is reported."""
 
 from __future__ import annotations
 

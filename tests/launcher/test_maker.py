@@ -1,4 +1,4 @@
-"""The process that makes namespaces ahead, as the launcher's loop hears it."""
+"""The maker, the process that makes namespaces ahead, and its answers on the launcher's loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where containers can and cannot go, with a real machine "outside": a listener in a network namespace of its own."""
+"""The addresses that containers can and cannot reach, with a machine outside: a listener in another network
+namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server still may after it has dropped its privileges, tried in a process of its own."""
+"""The rights that the server still has after it has dropped its privileges, tried in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates: zygotes, snapshots, what is forked from them, and templates that fail or mean harm."""
+"""Templates: zygotes, snapshots, the containers forked from them, and templates that fail or are hostile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that is passed by descriptor: sealed by who makes it, private to who maps it."""
+"""Memory that is passed by descriptor: its maker seals it, and each reader maps it privately."""
 
 from __future__ import annotations
 

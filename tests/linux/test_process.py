@@ -1,4 +1,4 @@
-"""What a process does about itself, tried in one of its own."""
+"""Attributes that a process sets for itself, each tried in a new process."""
 
 from __future__ import annotations
 

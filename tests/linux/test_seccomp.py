@@ -1,4 +1,4 @@
-"""The filter of system calls, run by a small interpreter of BPF, for both machines: what it answers to which call."""
+"""The seccomp filter, run by a small BPF interpreter for both machines: its answer to each system call."""
 
 from __future__ import annotations
 

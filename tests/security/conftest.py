@@ -1,4 +1,4 @@
-"""Fixtures of the walls' tests: launchers, as the launcher's own tests have them."""
+"""Fixtures of the security tests: launchers, as in the launcher's own tests."""
 
 from launcher.conftest import make_node, node, state
 

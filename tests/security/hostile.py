@@ -1,4 +1,5 @@
-"""A process with every right over a container's network, which no container has: the walls must hold without that wall.
+"""A process with every capability over a container's network, which no container has: the network's isolation must hold
+even so.
 
 It runs in the network namespace of a container as the host's root, so it may make raw sockets, change addresses and
 hardware addresses, and listen promiscuously.

@@ -1,4 +1,4 @@
-"""What code of users can reach from each kind of process that runs it: compared against the little that it may.
+"""What user code can reach from each kind of process that runs it, compared with a list of what it may reach.
 
 A new way out, or a right that was not there before, shows as a difference, whatever refuses the rest.
 """

@@ -1,4 +1,4 @@
-"""Whoever has a token of few rights, or for one environment, costs the server no more than a part that is bounded."""
+"""The holder of a token with few rights, or for one environment, can use only a bounded share of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""User code in a container that speaks the SDK's protocol by itself: what it may not read, and what it may not fill."""
+"""User code that uses the SDK's protocol directly: what it may not read, and which limits it cannot exceed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the HTTP port takes from somebody who has shown no token: heads, connections, bodies, names, origins. Each is
-tried over real sockets, with both parsers."""
+"""What the HTTP port accepts before a token is known: heads, connections, bodies, names, origins. Each is tested over
+real sockets, with both parsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids are 128 random bits: whoever knows one cannot tell another."""
+"""Ids are 128 random bits: knowing one does not help to guess another."""
 
 from __future__ import annotations
 

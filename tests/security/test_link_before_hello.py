@@ -1,4 +1,4 @@
-"""The WebSocket `/link` before anybody has shown a token: what it takes in, for how long, and from how many."""
+"""The WebSocket `/link` before a token is known: limits on size, time and number of connections."""
 
 from __future__ import annotations
 

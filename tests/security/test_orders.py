@@ -1,4 +1,4 @@
-"""What an agent that was taken over may order of the launcher: nothing that it could not do itself.
+"""Orders of an agent that an attacker has taken over: the launcher does nothing for it that it could not do itself.
 
 Each hostile order must be refused, and leave nothing: no file outside the store, no container, no group.
 """

@@ -1,4 +1,4 @@
-"""What the server's process may do when root has started it: nothing of root's, and nothing outside its home.
+"""The rights of the server's process when root has started it: none over root's files, and none outside its home.
 
 A process takes the same steps as the server, in a home below a directory that only root may enter, and then tries.
 """

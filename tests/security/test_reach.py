@@ -1,4 +1,4 @@
-"""What containers reach from a node in a cloud, on which Docker runs too: machines outside, and nothing else.
+"""From a node in a cloud on which Docker runs too, containers reach machines outside, and nothing else.
 
 The node is a network namespace with a machine outside that also answers as the clouds' metadata services do, and a
 bridge with a container of Docker's behind, one port of which is published.

@@ -1,5 +1,5 @@
-"""Marked secrets are planted in every place that programs have for them; none may show in a file, an answer of the
-API, a command line, an environment or a log where it does not belong."""
+"""Marked secrets are put into every place that programs have for them. None may appear in a file, an answer of the API,
+a command line, an environment or a log where it does not belong."""
 
 from __future__ import annotations
 

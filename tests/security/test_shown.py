@@ -1,4 +1,4 @@
-"""What others wrote is shown to people as words, and is never obeyed by their terminal."""
+"""Text that others wrote is shown to people as text, and their terminal never interprets it as commands."""
 
 from __future__ import annotations
 

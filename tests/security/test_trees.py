@@ -1,4 +1,4 @@
-"""Trees that are walked by the host's root while who wrote them changes them: nothing outside is reached, ever."""
+"""Trees that their writer changes while the host's root walks them: nothing outside of them is ever reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who trusts whom, line by line of docs/guides/security.md, against a real server with real containers."""
+"""The statements about trust in docs/guides/security.md, line by line, with a real server and real containers."""
 
 from __future__ import annotations
 

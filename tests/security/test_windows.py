@@ -1,4 +1,4 @@
-"""What is fed to a container and not yet taken by its app has a bound, which the container cannot widen for others."""
+"""Data that is sent to a container and not yet taken by its app is bounded, and no container can use others' share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server in a short temporary home, and peers for its links."""
+"""A real server in a temporary home with a short path, and peers for its links."""
 
 from __future__ import annotations
 

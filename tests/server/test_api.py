@@ -1,4 +1,4 @@
-"""The management API: who may, what it tells, what it does."""
+"""The management API: rights, answers and effects of each route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apps: deployed anew, two at once, ended with their client."""
+"""Apps: redeployed, two of one name at once, and ended with their client."""
 
 from __future__ import annotations
 

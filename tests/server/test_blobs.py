@@ -1,4 +1,4 @@
-"""Blobs: put, read, held, let go."""
+"""Blobs: how they are put, read, held and removed."""
 
 from __future__ import annotations
 

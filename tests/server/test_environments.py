@@ -1,4 +1,4 @@
-"""Environments: what belongs to one is out of another's reach."""
+"""Environments: nothing of one can be reached from another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What user code in a container may ask of the server, and what not."""
+"""The asks that user code in a container may make of the server, and those that are refused."""
 
 from __future__ import annotations
 

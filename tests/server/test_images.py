@@ -1,4 +1,4 @@
-"""Image builds: done by a node, their output passed on, their failure told."""
+"""Image builds: a node carries them out, and their output and failures are passed on."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The journal of a server that has run for long: what is in the ring replays with the decisions that were taken; memory
-is bounded; where a checkpoint would be too large, it says that its beginning is missing."""
+"""The journal of a server that has run for long: it replays with the decisions that were taken, and its memory is
+bounded. If a checkpoint would be too large, it says that its beginning is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links that are wrong, slow or many, and limits that hold."""
+"""Links that break the protocol, are slow or are many, and the limits on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs: kept in memory and on disk within a limit, followed without holding up whoever writes."""
+"""Logs: kept in memory and on disk within limits, and followed without delaying the writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Dicts hold is shown without executing any of it, whatever the bytes are, and within bounds."""
+"""Values of Dicts are shown without executing any of them, whatever their bytes are, and within bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What outlives a link, and what outlives the server's process."""
+"""What survives the loss of a link, and what survives the end of the server's process."""
 
 from __future__ import annotations
 

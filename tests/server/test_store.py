@@ -1,4 +1,4 @@
-"""The store: one commit for many, nobody told before it, and no write that takes others down with it."""
+"""The store: one commit for many writes, no acknowledgement before it, and no failed write that makes others fail."""
 
 from __future__ import annotations
 

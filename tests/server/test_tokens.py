@@ -1,5 +1,5 @@
-"""Tokens: who may ask what, and where. Every ask of a link, every message about calls and every route of the API is
-walked with tokens that lack the right, or are for another environment."""
+"""Tokens: their rights and environments. Every ask of a link, every message about calls and every route of the API is
+tried with tokens that lack the right, or are for another environment."""
 
 from __future__ import annotations
 

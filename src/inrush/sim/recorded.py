@@ -65,7 +65,7 @@ MINUTES_LEAST = 10
 """At least so many columns called 1, 2, 3, … are taken for minutes."""
 
 _EPOCHS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
-"""A number above this is no time in seconds since 1970 of our days, but one in this unit."""
+"""A number above this is not a time in seconds since 1970 of our days, but one in this unit."""
 
 
 class Durations(Section, frozen=True):
@@ -169,7 +169,7 @@ def _number(text: str) -> float | None:
         return None
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is not a number")
     return number
 
 
@@ -180,7 +180,7 @@ def _time(text: str, unit: float | None) -> float:
     except ValueError:
         return _date(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     if unit is None:
         unit = next((unit for least, unit in _EPOCHS if number >= least), 1.0)
     return number * unit

@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[tuple[float, Any]]]:
     except OSError as error:
         raise InvalidError(f"the journal {path} cannot be read: {error.strerror}") from None
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InvalidError(f"{path} is no journal of this version: {error}") from None
+        raise InvalidError(f"{path} is not a journal of this version: {error}") from None
 
 
 def decisions(path: Path) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ def rows(path: str) -> Iterator[Row]:
     except (OSError, EOFError) as error:
         raise InvalidError(f"the trace {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except csv.Error as error:
-        raise InvalidError(f"the trace {path} is no table: {error}") from None
+        raise InvalidError(f"the trace {path} is not a table: {error}") from None
 
 
 def _open(path: str) -> IO[str]:

@@ -268,12 +268,12 @@ class Container:
 
     def ready(self, phases: Sequence[tuple[str, float]], why: str) -> None:
         if self._ready.done():
-            raise frames.FrameError("it was ready twice")
+            raise frames.FrameError("it reported twice that it is ready")
         self._ready.set_result((phases, why))
 
     def failed(self, code: str, message: str, payload: bytes) -> None:
         if self._ready.done():
-            raise frames.FrameError("it failed to start after it was ready")
+            raise frames.FrameError("it reported a failed start after it was ready")
         if self._end is None:
             self._end = End(Status.STARTUP, message, payload)
 
@@ -291,7 +291,7 @@ class Container:
     def imported(self, imports: Sequence[tuple[str, float]]) -> None:
         self._imports_left -= len(imports)
         if self._imports_left < 0:
-            raise frames.FrameError(f"it told of more than {MAX_IMPORTS} imports")
+            raise frames.FrameError(f"it reported more than {MAX_IMPORTS} imports")
         if self._begun is not None:
             self._begun.imported(list(imports))
 

@@ -376,6 +376,6 @@ class Guest(asyncio.Protocol):
     def _failed(self, failed: headers.Failed, payloads: list[bytes]) -> None:
         failure = payloads[0] if payloads else b""
         if failure and failure[:1] != Codec.PICKLE.value:
-            raise frames.FrameError("a failed start that comes with something else than an exception")
+            raise frames.FrameError("the payload of a failed start is not a pickled exception")
         told = failure or system_failure(failed.code, failed.message, failed.type, failed.traceback)
         self._listener.failed(failed.code, failed.message, told)

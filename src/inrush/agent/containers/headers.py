@@ -168,7 +168,7 @@ def read(head: bytes, body: int) -> tuple[FromGuest, Sequence[int]]:
         raise frames.FrameError(f"malformed header: {error}") from None
     lengths, kind = header.lengths, type(header)
     if sum(lengths) != body:
-        raise frames.FrameError("payload lengths do not add up")
+        raise frames.FrameError("the lengths of payloads do not add up to the bytes of the frame")
     if body > _MAX_BYTES.get(kind, frames.LIMIT_BYTES):
         raise frames.FrameError(f"{body} bytes are too many for one {kind.__name__.lower()}")
     if isinstance(header, Out):
@@ -180,9 +180,9 @@ def read(head: bytes, body: int) -> tuple[FromGuest, Sequence[int]]:
 
 def _check_out(out: Out) -> None:
     if not len(out.indexes) == len(out.statuses) == len(out.lengths):
-        raise frames.FrameError("an out whose columns differ in length")
+        raise frames.FrameError("the columns of its results differ in length")
     if max(out.lengths) > INLINE_LIMIT_BYTES:
-        raise frames.FrameError("a result that is larger than one inside a frame may be")
+        raise frames.FrameError("a result inside a frame is too large")
 
 
 def parser() -> frames.Parser[FromGuest]:

@@ -71,7 +71,7 @@ class Held:
         """Raises `FrameError` unless the guest may speak about these inputs."""
         for index in indexes:
             if not self._deadlines.holds(call, index) and (call, index) not in self._settled:
-                raise frames.FrameError("it spoke about an input that it does not hold")
+                raise frames.FrameError("it sent a frame about an input that it does not have")
 
     def holds(self, call: str, index: int) -> bool:
         """Whether the guest has this input, and has not answered it."""
@@ -86,7 +86,7 @@ class Held:
                 self._streams.pop((call, index), None)
         for position in strange:
             if self._settled.pop((call, indexes[position]), self) is self:
-                raise frames.FrameError("it answered an input that it does not hold")
+                raise frames.FrameError("it answered an input that it does not have")
         return strange
 
     def yields(self, call: str, index: int, first: int, count: int) -> bool:
@@ -95,10 +95,10 @@ class Held:
         if stream is None:
             if (call, index) in self._settled:
                 return False
-            raise frames.FrameError("it yielded for an input that it does not hold, or that yields nothing")
+            raise frames.FrameError("it yielded for an input that it does not have, or that is no generator")
         stream.came += count
         if first != stream.came - count or stream.came > stream.allowed:
-            raise frames.FrameError("it yielded out of order, or more than was asked for")
+            raise frames.FrameError("it yielded out of order, or more than it was granted")
         return True
 
     def tag(self, call: str) -> str:

@@ -44,7 +44,7 @@ def inventory(setting: str, found: Sequence[Gpu] | None = None) -> tuple[Gpu, ..
         there = f"the driver reports {len(real)} cards" if real else "no driver reports any card"
         raise InvalidError(
             f"gpus={setting!r}: there is no real GPU {unknown[0]} ({there}); "
-            "`TYPE:COUNT` declares cards that are not there"
+            "`TYPE:COUNT` declares cards that do not exist"
         )
     cards = [Gpu(type=named.get(gpu.index, gpu.type), index=gpu.index, memory_mib=gpu.memory_mib) for gpu in real]
     index = 1 + max((gpu.index for gpu in real), default=-1)

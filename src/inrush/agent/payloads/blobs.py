@@ -88,9 +88,9 @@ def referred_id(payload: bytes) -> str:
     try:
         id = _read(payload[1:]).id
     except (ValueError, RecursionError):
-        raise frames.FrameError("malformed blob reference") from None
+        raise frames.FrameError("a malformed reference to a blob") from None
     if id.startswith("sha256-"):
-        raise frames.FrameError("a reference to something else than a payload")
+        raise frames.FrameError("a reference without the id of a payload")
     return id
 
 
@@ -128,7 +128,7 @@ class Inbound:
     def _adopt(self, id: str) -> tuple[bytes, bool]:
         fd = self._descriptors.take(id)
         if fd is None:
-            raise frames.FrameError("reference to a blob that was not sent")
+            raise frames.FrameError("a reference to a blob that was not sent")
         name = f"bl-{secrets.token_hex(16)}"
         try:
             return reference(name, self._blobs.adopt(fd, name, owner=self._app)), True
@@ -155,7 +155,9 @@ class _Arriving:
         self.failure = b""
         try:
             if not descriptors.may_hold():
-                raise ResourceExhaustedError("the app has as many large results on their way as it may; try again")
+                raise ResourceExhaustedError(
+                    "the app has the most large results in flight that it may have; try again later"
+                )
             try:
                 self._writer = blobs.create(owner=app)
             except BaseException:

@@ -84,7 +84,7 @@ class Descriptors:
     def _keep(self, id: object, fds: list[int]) -> None:
         """The descriptor is ours from here on. Raises `ValueError` where it stays the caller's."""
         if not isinstance(id, str) or not 0 < len(id) <= MAX_ID_CHARS or id in self._waiting:
-            raise ValueError("a payload without an id of its own")
+            raise ValueError("a payload without a new id")
         if len(fds) != 1:
             raise ValueError(f"{len(fds)} descriptors with a payload")
         memory.sealed_size(fds[0])

@@ -76,7 +76,7 @@ def _parse_json(text: str, where: str) -> dict[str, str]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise click.UsageError(f"{where} is no JSON: {error}") from None
+        raise click.UsageError(f"{where} is not JSON: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise click.UsageError(f"{where} must be an object whose values are strings")
     return found

@@ -35,7 +35,7 @@ def command(ctx: click.Context, /, target: str, argv: tuple[str, ...], **given: 
     if not wanted and len(names) == 1:
         wanted = names[0]
     if wanted.partition(".")[0] not in names:
-        raise click.UsageError("say of which function: " + ", ".join(f"{path}::{name}" for name in names))
+        raise click.UsageError("name one function: " + ", ".join(f"{path}::{name}" for name in names))
     with output.shown(), app.run():
         status = terminal.attach("/shell", argv, app=app.app_id or "", name=wanted.partition(".")[0])
     ctx.exit(status)

@@ -50,7 +50,7 @@ def choose(app: App, wanted: str, target: str) -> Entry:
         return candidates[0]
     if not candidates:
         raise click.UsageError(f"app {app.name!r} of {target} has neither a local entrypoint nor a function")
-    raise click.UsageError(f"say which to run: {_listed(target, [entry.name for entry in candidates])}")
+    raise click.UsageError(f"name the one to run: {_listed(target, [entry.name for entry in candidates])}")
 
 
 def all_of(app: App) -> dict[str, Entry]:

@@ -196,7 +196,10 @@ class Functions:
         if canonical in variants:
             return variants[canonical], False
         if len(variants) >= MAX_VARIANTS:
-            raise ResourceExhaustedError(f"class {base.name!r} has {MAX_VARIANTS} parameter sets; it may not have more")
+            raise ResourceExhaustedError(
+                f"class {base.name!r} has {MAX_VARIANTS} parameter sets, the most that it may have; "
+                "use fewer different parameters"
+            )
         id = "fn-" + hashlib.sha256(base.id.encode() + b"\0" + canonical).hexdigest()[:24]
         spec = base.spec
         if spec.scale.min_containers or spec.scale.buffer_containers:

@@ -299,7 +299,8 @@ class Durable:
     def _check_kept(self, row: Any) -> None:
         if row is not None and row.ended and row.ended < time.time() - self._ttl_s:
             raise OutputExpiredError(
-                f"the results of {row.id} were kept for {self._ttl_s:.0f} s (setting result_ttl_s), and are gone"
+                f"the results of {row.id} were kept for {self._ttl_s:.0f} s (setting result_ttl_s), "
+                "and have been deleted"
             )
 
     # ── restart and time ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -86,7 +86,7 @@ class Execs:
 
     def _begin(self, node: Node, order: wire.ExecIn) -> Exec:
         if len(self._execs) >= MAX_EXECS:
-            raise ResourceExhaustedError(f"{MAX_EXECS} commands run already")
+            raise ResourceExhaustedError(f"{MAX_EXECS} commands are running already; try again later")
         id = f"ex-{secrets.token_hex(16)}"
         running = self._execs[id] = Exec(id, node)
         node.send(msgspec.structs.replace(order, exec=id))

@@ -100,7 +100,7 @@ class Session:
     def check_follow(self, rid: int) -> None:
         """Whether it may follow one thing more, as `rid`. Raises `InvalidError`, `ResourceExhaustedError`."""
         if rid in self.follows:
-            raise InvalidError("this request follows something already")
+            raise InvalidError("this request follows something already; use another rid")
         if len(self.follows) >= MAX_FOLLOWS:
             raise ResourceExhaustedError(f"a client follows {MAX_FOLLOWS} things at once; end some first")
 

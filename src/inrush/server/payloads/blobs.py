@@ -235,7 +235,8 @@ class Blobs:
                 self._remove(id, bytes_)
         if self._bytes + size > self._budget:
             raise ResourceExhaustedError(
-                f"blobs take {self._bytes >> 20} of {self._budget >> 20} MiB (setting blobs_gib), and all are in use"
+                f"blobs take {self._bytes >> 20} of {self._budget >> 20} MiB (setting blobs_gib), and all are in "
+                "use; try again later"
             )
         self._bytes += size
         if owner:
@@ -284,7 +285,8 @@ class Writer:
         if self._hash is not None and self._hash.hexdigest() != self._digest:
             self.abort()
             raise InvalidError(
-                f"the content of blob {self.id} does not match its digest; it was cut or changed on the way"
+                f"the content of blob {self.id} does not match its digest, so it was truncated or "
+                "changed on the way; send it again"
             )
         try:
             self._file.close()

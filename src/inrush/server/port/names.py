@@ -83,10 +83,14 @@ def check_origin(scope: Any) -> None:
     host = header(scope, b"host").lower()
     origin = header(scope, b"origin").lower()
     if origin and not _same(origin, host):
-        raise PermissionDeniedError("pages of other origins may not use this server")
+        raise PermissionDeniedError(
+            "pages of other origins may not use this server; programs must not send an Origin header"
+        )
     foreign = header(scope, b"sec-fetch-site") in ("cross-site", "same-site")
     if foreign and header(scope, b"sec-fetch-mode") != "navigate":
-        raise PermissionDeniedError("pages of other origins may not use this server")
+        raise PermissionDeniedError(
+            "pages of other origins may not use this server; programs must not send an Origin header"
+        )
 
 
 def _same(origin: str, host: str) -> bool:

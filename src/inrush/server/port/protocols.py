@@ -217,7 +217,7 @@ class Counted(h11.Connection):
         if type(event) is h11.Request:
             self.status = fault(event.method, event.target, event.http_version, event.headers)
             if self.status:
-                raise h11.RemoteProtocolError("a head that is not taken", error_status_hint=self.status)
+                raise h11.RemoteProtocolError("the head of the request is refused", error_status_hint=self.status)
         return event
 
 

@@ -78,7 +78,7 @@ class HttpTools(Bounded, HttpToolsProtocol):  # type: ignore[misc]
         version = self.parser.get_http_version().encode()
         self._status = fault(self.parser.get_method(), self.url, version, self.headers)
         if self._status or len(self.pipeline) >= MAX_PIPELINED:
-            raise ValueError("a head that is not taken")
+            raise ValueError("the head of the request is refused")
         if self._offers_another():
             return  # `_parse` parses the head again
         super().on_headers_complete()

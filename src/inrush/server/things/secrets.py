@@ -214,7 +214,9 @@ def _check(values: _Values) -> None:
         if not key or "=" in key or "\0" in key or "\0" in value:
             raise InvalidError(f"{key!r} is not a name for an environment variable, or its value contains a NUL")
     if sum(len(key) + len(value) for key, value in values) > MAX_BYTES:
-        raise InvalidError(f"a secret may hold {MAX_BYTES >> 10} KiB at most")
+        raise InvalidError(
+            f"the values of a secret may have {MAX_BYTES >> 10} KiB at most; put larger data into the image or a Dict"
+        )
 
 
 def _load_key(path: Path) -> bytes:

@@ -154,7 +154,7 @@ def _check(name: str, rights: tuple[str, ...], lasts_s: float) -> None:
             f"a token has one or more of the rights {', '.join(RIGHTS)}; not {', '.join(unknown) or 'none'}"
         )
     if not 0 <= lasts_s <= MAX_TOKEN_S:
-        raise InvalidError(f"a token lasts {MAX_TOKEN_S / 86400:.0f} days at most")
+        raise InvalidError(f"a token lasts {MAX_TOKEN_S / 86400:.0f} days at most; give a shorter --expires")
 
 
 def _hash(token: str) -> bytes:
