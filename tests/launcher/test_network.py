@@ -117,6 +117,27 @@ def flood(count):
     assert await other.ask(reach(OUTSIDE, PORT)) == repr(HOST)
 
 
+@pytest.mark.parametrize("removal", ["delete table inet {}", "flush table inet {}", "delete chain inet {} input"])
+async def test_walls_that_something_on_the_node_removes_are_put_again(
+    node: Node, outside: None, listener: int, removal: str
+) -> None:
+    table = f"inrush_{tag_of(node.state)}"
+    await node.template("t", boot={"before": _TALK})
+    forked = await node.fork("t")
+    before = _chains(table)
+    subprocess.run(["nft", *removal.format(table).split()], check=True)
+    async with asyncio.timeout(DEADLINE_S):
+        while _chains(table) != before:  # noqa: ASYNC110 (nobody tells of it)
+            await asyncio.sleep(0.01)
+    assert await forked.ask(reach(HOST, listener)) == "'ConnectionRefusedError'"
+    assert await forked.ask(reach(OUTSIDE, PORT)) == repr(HOST)
+
+
+def _chains(table: str) -> str:
+    """The table, without what its sets hold."""
+    return subprocess.run(["nft", "-t", "list", "table", "inet", table], capture_output=True, text=True).stdout
+
+
 async def test_one_container_does_not_reach_another(node: Node) -> None:
     await node.template("t", boot={"before": _TALK})
     first, second = await node.fork("t"), await node.fork("t")

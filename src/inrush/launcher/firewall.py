@@ -106,8 +106,23 @@ def alone() -> Iterator[None]:
 
 
 def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None:
-    """Sets up the table: containers may connect to the outside except to the `blocked` networks, and nothing may
-    connect to them. Resolvers in a blocked network stay reachable for DNS. Raises `OSError` if the kernel refuses."""
+    """Puts the table, and sees to it that packets of containers are forwarded. Raises `OSError` if the kernel
+    refuses."""
+    put(table, device, subnet, blocked)
+    if "-P FORWARD DROP" in _iptables("-S", "FORWARD"):
+        for rule in _exceptions(device):
+            _iptables("-I", "FORWARD", *rule)
+    if _FORWARD.read_text().strip() == "0":
+        with contextlib.suppress(PermissionError):  # then the network namespace is this launcher's own, and ends with
+            # it
+            _CHANGED.touch()
+        _FORWARD.write_text("1")
+
+
+def put(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None:
+    """Puts the table in place of what is there of it: containers may connect to the outside except to the `blocked`
+    networks, and nothing may connect to them. Resolvers in a blocked network stay reachable for DNS. Raises `OSError`
+    if the kernel refuses."""
     out = routes.ways_out()
     filled = functools.partial(
         _TABLE.format,
@@ -122,14 +137,6 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
         nft(filled(limit=_LIMIT.format(count=_connections())))
     except OSError:
         nft(filled(limit=""))  # a kernel that does not count connections
-    if "-P FORWARD DROP" in _iptables("-S", "FORWARD"):
-        for rule in _exceptions(device):
-            _iptables("-I", "FORWARD", *rule)
-    if _FORWARD.read_text().strip() == "0":
-        with contextlib.suppress(PermissionError):  # then the network namespace is this launcher's own, and ends with
-            # it
-            _CHANGED.touch()
-        _FORWARD.write_text("1")
 
 
 def _connections() -> int:

@@ -114,6 +114,7 @@ class Machine:
         if not self.features.nat:
             return None
         network = Network(self.tag, self._net_maker, blocked, usernet)
+        self.loop.watch(network.watch.fileno(), network.table_changed)
         if usernet is not None:
             self.loop.watch(usernet.fileno(), network.addresses_changed)
             self.loop.watch(usernet.keeper.fileno(), lambda: self._cut_off(usernet))

@@ -20,6 +20,7 @@ import contextlib
 import ipaddress
 import itertools
 import os
+import sys
 import time
 import zlib
 from collections import deque
@@ -29,6 +30,7 @@ from pathlib import Path
 
 from inrush.launcher import firewall, routes
 from inrush.launcher.maker import Maker
+from inrush.launcher.tablewatch import TableWatch
 from inrush.launcher.usernet import UserNetwork
 from inrush.linux import links, messages, namespaces
 
@@ -67,6 +69,8 @@ class Network:
         self.table = f"inrush_{tag}"
         self._blocked = blocked
         self._usernet = usernet
+        self.watch = TableWatch(self.table)
+        self._subnet = ""
         self._ready: dict[int, deque[Net]] = {}
         self._maker = maker
         self._bare: dict[int, deque[int]] = {}
@@ -186,8 +190,10 @@ class Network:
             self._gateway = str(subnet.network_address + 1)
             outside.add_bridge(self.device, _LOCAL_MAC + zlib.crc32(self.device.encode()).to_bytes(4))
             firewall.set_up(self.table, self.device, str(subnet), self._blocked)
+            self._subnet = str(subnet)
             outside.add_address(outside.index(self.device), self._gateway, 16)
         self._forbid()
+        self.watch.removed()  # what `set_up` itself has replaced
         self._addresses = map(str, itertools.islice(subnet.hosts(), 1, None))
         self._netlink = outside
         return outside
@@ -196,6 +202,19 @@ class Network:
         """Updates the firewall after the node's addresses have changed."""
         if self._netlink is not None:
             self._forbid()
+
+    def table_changed(self) -> None:
+        """Puts the table again if something else on the node has removed any of it: without it, containers reach the
+        node and each other."""
+        if not self.watch.removed() or self._netlink is None:
+            return
+        try:
+            firewall.put(self.table, self.device, self._subnet, self._blocked)
+            self._forbid()
+            self.watch.removed()
+            sys.stderr.write(f"inrush: something has removed the nft table {self.table}, or a part of it: it is back\n")
+        except OSError as error:
+            sys.stderr.write(f"inrush: THE NETWORK OF CONTAINERS HAS NO WALLS, restart the server: {error}\n")
 
     def _forbid(self) -> None:
         if self._usernet is not None:
