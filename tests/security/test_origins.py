@@ -151,6 +151,12 @@ async def test_at_its_own_name_an_app_sets_no_cookie_for_the_names_above(pages: 
     assert (await pages.by_name()).headers.get_list("set-cookie") == kept
 
 
+async def test_at_its_own_name_an_app_does_not_clear_the_cookies_of_its_neighbours(pages: Pages) -> None:
+    for value in ('"storage", "cache"', '"cookies"', '"*"', '"cache","Cookies"'):
+        pages.answers(("Clear-Site-Data", value))
+        assert ("clear-site-data" in (await pages.by_name()).headers) == ("storage" in value), value
+
+
 async def test_by_path_a_response_does_not_speak_for_its_origin_and_is_a_sandbox(pages: Pages) -> None:
     pages.answers(*[(name.decode(), "1") for name in sorted(apart.OF_ORIGINS)], ("Content-Security-Policy", "own"))
     by_path, by_name = await pages.by_path(), await pages.by_name()

@@ -1,11 +1,11 @@
 """Isolation of apps in browsers: no app may reach the cookies or storage of another app or of the API.
 
-At a host name of its own an app has an origin of its own; there only cookies for a parent domain are dropped. Below
-`/w/LABEL/`, the form for programs, it shares its origin with the API and all other apps. There cookies outside of the
-prefix and headers that apply to the whole origin are dropped, scripts of service workers are refused, and each response
-has a Content-Security-Policy with `sandbox`: its scripts run in an opaque origin, whose requests to the API have
-`Origin: null` and are refused. A browser that navigates to such a path is redirected to the app's host name, if that
-leads here.
+At a host name of its own an app has an origin of its own; there only cookies for a parent domain, and what would clear
+the cookies of all names below that, are dropped. Below `/w/LABEL/`, the form for programs, it shares its origin with
+the API and all other apps. There cookies outside of the prefix and headers that apply to the whole origin are dropped,
+scripts of service workers are refused, and each response has a Content-Security-Policy with `sandbox`: its scripts run
+in an opaque origin, whose requests to the API have `Origin: null` and are refused. A browser that navigates to such a
+path is redirected to the app's host name, if that leads here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ OF_ORIGINS = frozenset({
     b"reporting-endpoints", b"origin-agent-cluster", b"public-key-pins", b"expect-ct",
 })  # fmt: skip
 """Headers of a response that apply to its whole origin."""
+
+_OF_SITE = re.compile(rb'"(cookies|\*)"', re.IGNORECASE)
+"""Browsers delete the cookies of all names below the same registrable domain then, which are other apps'."""
 
 
 def apart(scope: Any, root: str, send: Any) -> Any:
@@ -48,6 +51,8 @@ def apart(scope: Any, root: str, send: Any) -> Any:
 def _kept(name: bytes, value: bytes, root: str, scope: Any) -> bool:
     if name == b"set-cookie":
         return _own_cookie(value.decode("latin-1"), root, host_of(scope))
+    if name == b"clear-site-data" and _OF_SITE.search(value):
+        return False
     return not root or name not in OF_ORIGINS
 
 
