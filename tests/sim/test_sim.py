@@ -7,12 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from inrush.core.cluster import Cluster
+from inrush.core.model.tuning import TUNING
 from inrush.errors import InvalidError
 from inrush.sim.chance import around, exponential, uniform
+from inrush.sim.report import report
 from inrush.sim.run import simulate
 from inrush.sim.scenario import Fault, Pool, Scenario, Workload, load
 from inrush.sim.tally import percentile
 from inrush.sim.traffic import Traffic
+from inrush.sim.world import World
 from inrush.wire import FunctionSpec, ScalePolicy
 
 
@@ -46,6 +50,21 @@ def test_the_same_seed_gives_the_same_decisions_and_another_seed_others() -> Non
     first, again, other = (simulate(small(), seed) for seed in (7, 7, 8))
     assert first.decisions_digest == again.decisions_digest != other.decisions_digest
     assert first.queue_ms == again.queue_ms
+
+
+def test_ids_that_the_core_makes_change_no_draw() -> None:
+    worlds = [World(small(), 7) for _ in range(2)]
+    worlds[1].cluster = Cluster("other ids", TUNING)
+    for world in worlds:
+        world.run()
+    first, second = (report(world, "small", 0.0) for world in worlds)
+    assert first.decisions_digest != second.decisions_digest
+    assert first.cold_starts > 0
+    assert (first.queue_ms, first.gpu_s_paid, first.cold_starts) == (
+        second.queue_ms,
+        second.gpu_s_paid,
+        second.cold_starts,
+    )
 
 
 def test_nodes_that_die_lose_no_call() -> None:

@@ -76,6 +76,7 @@ class World:
         self._wake_at = math.inf
         self._streams = 0
         self._attempts = 0
+        self._starts = dict.fromkeys(self.workloads, 0)
         self._calls: dict[str, float | None] = {}
         self._pools: dict[str, SimulatedPool] = {}
         self._apply: dict[type, Callable[[Any], None]] = {
@@ -257,9 +258,12 @@ class World:
         running = Running(effect.container, machine, workload, slots, gpus, effect.gpu_type, self.now)
         self.containers[running.id] = machine.containers[running.id] = running
         self.gauge.held(running, 1)
-        start_s = around(workload.start_s, workload.start_spread, self.seed, "start", running.id) * machine.slowness
+        self._starts[effect.function] += 1
+        # Its number names its draws: by its id, these would be others whenever the core makes its ids in another way.
+        start = f"{effect.function}:{self._starts[effect.function]}"
+        start_s = around(workload.start_s, workload.start_spread, self.seed, "start", start) * machine.slowness
         link_s = 2 * self.scenario.link_s
-        if workload.start_fails and uniform(self.seed, "start fails", running.id) < workload.start_fails:
+        if workload.start_fails and uniform(self.seed, "start fails", start) < workload.start_fails:
             self.after(start_s + link_s, self._end, running.id, Status.CRASHED, "the start crashed")
         else:
             self.after(start_s + link_s, self._ready, running.id, start_s)

@@ -64,7 +64,7 @@ class Chain:
         env, workdir = self.env(), self.workdir()
         seen = "\0".join([*self.names, workdir, *(f"{k}={v}" for k, v in sorted(env.items()))])
         return BuiltImage(
-            id=f"im-{hashlib.sha256(seen.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}",
+            id=f"im-{hashlib.sha256(seen.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}",
             layers=store.paths(self.names),
             binds=self.base.binds,
             env=env,

@@ -200,7 +200,7 @@ class Functions:
                 f"class {base.name!r} has {MAX_VARIANTS} parameter sets, the most that it may have; "
                 "use fewer different parameters"
             )
-        id = "fn-" + hashlib.sha256(base.id.encode() + b"\0" + canonical).hexdigest()[:24]
+        id = "fn-" + hashlib.sha256(base.id.encode() + b"\0" + canonical).hexdigest()[:32]
         spec = base.spec
         if spec.scale.min_containers or spec.scale.buffer_containers:
             scale = msgspec.structs.replace(spec.scale, min_containers=0)
