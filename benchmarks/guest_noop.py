@@ -37,7 +37,7 @@ class Driver:
         command = [sys.executable, "-m", "inrush.guest", str(theirs.fileno())]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=self._root.name)
         theirs.close()
-        self._parser = frames.plain_parser()
+        self._parser = frames.Parser(frames.plain_header)
         spec = {
             "module": "program",
             "qualname": "f",

@@ -80,7 +80,7 @@ _LOAD = {"module": "program", "qualname": "f", "max_inputs": 1, "timeout_s": 60}
 
 async def ready(sock: socket.socket, began: float) -> float:
     """Have a guest load its function; milliseconds until it has."""
-    loop, parser = asyncio.get_running_loop(), frames.plain_parser()
+    loop, parser = asyncio.get_running_loop(), frames.Parser(frames.plain_header)
     await loop.sock_sendall(sock, frames.pack({"t": "load", "spec": _LOAD}))
     while data := await loop.sock_recv(sock, 1 << 16):
         if any(header["t"] == "ready" for header, _ in parser.feed(data)):

@@ -1,22 +1,22 @@
-"""The smallest program: a function that runs in a container.
+"""A function in containers of its own image, called once and many times.
 
-inrush run examples/hello.py --name you
+inrush run examples/hello.py --n 100        (where there is no A10G: INRUSH_GPUS=A10G:8)
 """
-
-import os
 
 import inrush
 
 app = inrush.App("hello")
+image = inrush.Image.debian_slim().pip_install("numpy")
 
 
-@app.function()
-def greet(name: str) -> str:
-    where = os.environ.get("INRUSH_CONTAINER_ID", "no container")
-    return f"Hello, {name}, from {where}"
+@app.function(image=image, gpu="A10G", timeout=60)
+def norm(xs: list[float]) -> float:
+    import numpy
+
+    return float(numpy.linalg.norm(xs))
 
 
 @app.local_entrypoint()
-def main(name: str = "world"):
-    print(greet.remote(name))
-    print(greet.local(name))
+def main(n: int = 1000):
+    print(norm.remote([3.0, 4.0]))
+    print(sum(norm.map([float(i), 1.0] for i in range(n))))

@@ -143,8 +143,3 @@ class Parser(Generic[H]):
             payloads.append(bytes(buffer[at : at + length]))
             at += length
         return payloads
-
-
-def plain_parser() -> Parser[dict[str, Any]]:
-    """A parser that decodes headers to dicts."""
-    return Parser(plain_header)

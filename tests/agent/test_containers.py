@@ -174,6 +174,7 @@ async def test_running_inputs_may_end_within_the_grace_and_exit_hooks_run_after_
         import time
         class C:
             def m(self, x):
+                print("begun")
                 time.sleep(x)
                 return "done"
             def bye(self):
@@ -185,7 +186,7 @@ async def test_running_inputs_may_end_within_the_grace_and_exit_hooks_run_after_
     """
     await desk.started("co-1", desk.spec(code, "C", is_class=True, methods=("m",)))
     desk.run("co-1", "ca-1", 1.0, method="m")
-    await asyncio.sleep(0.2)
+    await desk.hear(wire.ContainerLog, lambda log: "begun" in log.text)
     desk.tell(wire.StopContainer("co-1", grace_s=20.0))
     assert await desk.result("ca-1") == (Status.OK, "done")
     await desk.hear(wire.ContainerLog, lambda log: "bye" in log.text)

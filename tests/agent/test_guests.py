@@ -80,7 +80,7 @@ class Peer:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
-        self._parser = frames.plain_parser()
+        self._parser = frames.Parser(frames.plain_header)
         self._frames: list[tuple[dict[str, Any], list[bytes]]] = []
 
     async def say(self, header: dict[str, Any], payloads: tuple[bytes, ...] = ()) -> None:

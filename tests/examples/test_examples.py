@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from math import hypot
 from pathlib import Path
 
 import httpx
@@ -26,13 +27,12 @@ def run(server: RunningServer, *args: str, timeout_s: float = 240) -> str:
     return done.stdout
 
 
-def test_hello_greets_from_a_container_and_from_here(server: RunningServer):
-    said = run(server, "run", str(EXAMPLES / "hello.py"), "--name", "you")
-    assert re.fullmatch(r"Hello, you, from co-\w+\nHello, you, from no container\n", said)
-
-
-def test_a_function_of_hello_can_be_run_by_its_name(server: RunningServer):
-    assert run(server, "run", f"{EXAMPLES}/hello.py::greet", "--name", "you").startswith("Hello, you, from co-")
+def test_hello_is_what_the_readme_shows_and_measures_in_containers(server: RunningServer):
+    program = EXAMPLES / "hello.py"
+    shown = re.search(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), re.DOTALL)
+    assert shown is not None
+    assert program.read_text().endswith(f'"""\n\n{shown[1]}')
+    assert run(server, "run", str(program), "--n", "100") == f"5.0\n{sum(hypot(n, 1) for n in range(100))}\n"
 
 
 def test_fan_out_scores_every_text_and_retries_what_fails(server: RunningServer):

@@ -46,7 +46,7 @@ class GuestProcess:
         self.socket = sock
         self.root = root
         self.frames: list[tuple[dict[str, Any], list[bytes]]] = []
-        self._parser = frames.plain_parser()
+        self._parser = frames.Parser(frames.plain_header)
         self._ended = False
 
     # ── to the guest ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -129,7 +129,7 @@ async def test_loopback_of_the_node_is_not_that_of_a_container(node: Node) -> No
 async def test_a_fork_has_its_standard_streams_and_its_agent_and_nothing_else_open(node: Node) -> None:
     await node.template("t")
     open_now = "sorted(int(fd) for fd in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + fd))"
-    for _ in range(4):  # the later ones join a sandbox
+    for _ in range(4):  # the later ones go to a berth that was made ahead
         forked = await node.fork("t", devices=("/dev/fuse",))
         guest = int(await forked.ask("sock.fileno()"))
         assert await forked.ask(open_now) == repr([0, 1, 2, guest])

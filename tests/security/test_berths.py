@@ -275,18 +275,27 @@ def flooded(report, *_):
     fds = [os.open("/dev/null", 0) for _ in range(190)]
     try:
         report.sendmsg([b"garbage"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+        os.write(1, b"sent, ")
     except OSError:
+        os.write(1, b"refused, ")
         report.send(b"garbage")
     time.sleep(5)
 i.wait = flooded
 """
-    await node.template("t", boot={"before": before})
+    read, write = os.pipe()
+    await node.launcher.open_template(node.template_spec("t", boot={"before": before}), write, 2)
+    os.close(write)
     launcher = next(iter(Path(f"/proc/{node.handle.pid}/task/{node.handle.pid}/children").read_text().split()))
     await _refused(node)
     before_fds = len(os.listdir(f"/proc/{launcher}/fd"))
     for _ in range(5):
         await _refused(node)
     assert len(os.listdir(f"/proc/{launcher}/fd")) < before_fds + 40
+    await node.launcher.close_template("t")
+    with os.fdopen(read) as said:
+        told = (await asyncio.to_thread(said.read)).split(", ")[:-1]
+    assert told, "who is killed for its garbage at once says no more, but not each of them is"
+    assert set(told) <= {"sent", "refused"}
 
 
 async def _refused(node: Node) -> None:

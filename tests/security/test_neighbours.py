@@ -8,13 +8,13 @@ import contextlib
 import os
 import socket
 import struct
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from deadline import DEADLINE_S
 from inrush.launcher.machine import tag_of
 from launcher.launched import HOST, OUTSIDE, PORT, Forked, Node, needs_root, outside_machine
 from security import hostile
@@ -57,19 +57,25 @@ async def street(node: Node) -> AsyncIterator[Street]:
 
 
 @contextlib.contextmanager
-def watching(link: str) -> Iterator[list[bytes]]:
-    """Gathers, at its end, the frames that have left this machine by a link."""
+def watching(street: Street) -> Iterator[list[bytes]]:
+    """Gathers, at its end, the frames that have left this machine for the one outside: all up to a last one, which the
+    hostile container may send."""
     seen: list[bytes] = []
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as sock:
-        sock.bind((link, 0))
-        sock.setblocking(False)
+        sock.bind((way_out(), 0))
+        sock.settimeout(DEADLINE_S)
         yield seen
-        time.sleep(0.2)  # what is still on its way
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                frame, where = sock.recvfrom(4000)
-                if where[2] == socket.PACKET_OUTGOING:
-                    seen.append(frame)
+        hostile.run(street.hostile.started.pid, _LAST, target=OUTSIDE, port=_STRAY_PORT)
+        while not seen or _LAST_WORDS not in seen[-1]:
+            frame, where = sock.recvfrom(4000)
+            if where[2] == socket.PACKET_OUTGOING:
+                seen.append(frame)
+
+
+_LAST_WORDS = b"that was all"
+_LAST = f"""
+print(socket.socket(type=socket.SOCK_DGRAM).sendto({_LAST_WORDS!r}, (GIVEN["target"], GIVEN["port"])))
+"""
 
 
 def way_out() -> str:
@@ -173,10 +179,10 @@ async def test_no_packet_leaves_under_an_address_that_is_not_ones_own(street: St
         "none": "0.0.0.0",
     }[whose]
     mac = _mac_of(street.victim).hex()
-    with watching(way_out()) as left:
+    with watching(street) as left:
         hostile.run(street.hostile.started.pid, _SPOOF, source=source, target=OUTSIDE, port=_STRAY_PORT, mac=mac)
     assert not [frame for frame in left if b"stolen" in frame]
-    with watching(way_out()) as left:  # with its own address it does get out: the test can fail
+    with watching(street) as left:  # with its own address it does get out: the test can fail
         hostile.run(street.hostile.started.pid, _SPOOF, source=street.own, target=OUTSIDE, port=_STRAY_PORT, mac=mac)
     assert [frame for frame in left if b"stolen" in frame]
     assert all(frame[26:30] == socket.inet_aton(HOST) for frame in left if b"stolen" in frame)
@@ -290,7 +296,7 @@ async def test_broadcast_and_multicast_reach_neither_the_node_nor_anybody(street
         member = socket.inet_aton("224.0.0.251") + struct.pack("4xi", socket.if_nametoindex(end))
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
         sock.settimeout(0.5)
-        with watching(way_out()) as left:
+        with watching(street) as left:
             port = sock.getsockname()[1]
             hostile.run(street.hostile.started.pid, _SHOUT, targets=targets, port=port, own=street.own)
         with pytest.raises(TimeoutError):

@@ -53,15 +53,6 @@ def instantiate(raw: type, values: dict[str, Any]) -> Any:
     return made
 
 
-def decode_parameters(text: bytes | str) -> dict[str, Any]:
-    """Values from the canonical JSON object that names a variant."""
-    import base64
-    import json
-
-    values: dict[str, Any] = json.loads(text or "{}")
-    return {k: base64.b64decode(v["b64"]) if isinstance(v, dict) else v for k, v in values.items()}
-
-
 def encode_parameters(values: dict[str, Any]) -> bytes:
     """The canonical JSON object of a set of parameters. Raises `InvalidError` over 16 KiB."""
     import base64

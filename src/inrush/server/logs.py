@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import msgspec
 
@@ -233,8 +233,3 @@ def _tell(follower: Follower, line: Line, lost: int) -> int:
 
 def _left_out(like: Line, lost: int) -> Line:
     return like._replace(stream=SYSTEM, text=f"… {lost} lines left out: the reader is slower than the writer\n")
-
-
-def encode_line(line: Line) -> dict[str, Any]:
-    """A line as the API gives it."""
-    return line._asdict()

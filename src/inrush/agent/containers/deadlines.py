@@ -77,12 +77,6 @@ class Deadlines:
             self._order = deque(attempt for attempt in self._order if attempt in self._waiting)
         return strange
 
-    def next_at(self) -> float | None:
-        """When the oldest running attempt expires."""
-        for began in self._running.values():
-            return began + self._limit_s
-        return None
-
     def expired(self, now: float) -> list[Attempt]:
         """Attempts that should have been answered by now."""
         return [attempt for attempt, began in self._running.items() if began + self._limit_s <= now]

@@ -16,7 +16,6 @@ import click
 from inrush.shown import harmless, visible_lines
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from inrush import App
@@ -40,13 +39,6 @@ def drawn(text: str) -> Text:
 def is_terminal() -> bool:
     """Whether a person watches the output."""
     return sys.stdout.isatty()
-
-
-def console(stderr: bool = False) -> Console:
-    """Rich's console."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -121,20 +121,3 @@ class Decided(Effect, frozen=True):
     wanted: int
     have: int
     why: str
-
-
-AnyEffect = (
-    StartContainer
-    | StopContainer
-    | ContainerLost
-    | ListContainers
-    | Dispatch
-    | CancelRun
-    | Recall
-    | NodesWanted
-    | NodesReleased
-    | Resolve
-    | WakeAt
-    | Waiting
-    | Decided
-)

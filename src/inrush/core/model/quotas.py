@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 
 from inrush.core.model.containers import WHOLE
-from inrush.core.model.wanted import accepts, milli_of
+from inrush.core.model.wanted import accepts
 from inrush.errors import InvalidError
-from inrush.wire import FunctionSpec, GpuRequest
+from inrush.wire import GpuRequest
 
 Quotas = Mapping[str, tuple[tuple[str, int], ...]]
 """For each app: types, and thousandths of devices."""
@@ -42,9 +42,3 @@ def exceeded(quotas: Quotas, app: str, used: Mapping[str, int], gpu_type: str, m
                 what = "GPUs" if kind == "ANY" else kind
                 return f"app {app} may hold {most / WHOLE:g} {what} at once by its quota, and holds {held / WHOLE:g}"
     return ""
-
-
-def asks_for_more(quotas: Quotas, app: str, spec: FunctionSpec) -> str:
-    """Why the app's quotas can never admit such a container; empty when they can."""
-    reasons = [exceeded(quotas, app, {}, request.type, milli_of(request)) for request in spec.resources.gpu]
-    return reasons[0] if reasons and all(reasons) else ""

@@ -85,30 +85,65 @@ def probe(transport: asyncio.Transport) -> None:
 _Uvicorns: Any = object  # either of uvicorn's two protocols, which share no base class
 
 
-class Bounded(_Uvicorns):  # type: ignore[misc]
-    """The limits for both HTTP protocols. A subclass tells in which part of a request it is."""
+class Watched(_Uvicorns):  # type: ignore[misc]
+    """The limits for all connections: a client that delays their end, or reads next to nothing, is disconnected."""
 
     peer = ""
+    closing_max_s = UNREAD_S
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._door: Door = cast(Config, self.config).door
         self._unread = Unread()
+        self._closing_since = 0.0
+        self.peer = peer_of(self.client[0]) if self.client else ""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.leave(self)
+        super().connection_lost(exc)
+
+    def tick(self, now: float) -> None:
+        """Closes the connection if it takes too long."""
+        if self.transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > self.closing_max_s:
+                self.transport.abort()
+        elif self._unread.overdue(self.transport, now):
+            self.transport.abort()
+        else:
+            self.tick_open(now)
+
+    def tick_open(self, now: float) -> None:
+        """The limits of a connection that is not closing; a subclass has its own."""
+
+    def evict(self) -> None:
+        """Closes the connection to make room for another."""
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.begin(self.transport)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread.end()
+
+
+class Bounded(Watched):
+    """The limits for both HTTP protocols. A subclass tells in which part of a request it is."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
         self._busy = False
         self._head_since = self.loop.time()
         self._received = 0
         self._waited_s = 0
-        self._answered_at = self._closing_since = 0.0
-        self.peer = peer_of(self.client[0]) if self.client else ""
+        self._answered_at = 0.0
         if not self._door.enter(self):
             transport.write(_FULL)
             transport.close()
             return
         probe(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._door.leave(self)
-        super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, *args: Any) -> None:
         self._door.leave(self)
@@ -144,15 +179,9 @@ class Bounded(_Uvicorns):  # type: ignore[misc]
             self._head_since = self.loop.time()
         self._busy = busy
 
-    def tick(self, now: float) -> None:
+    def tick_open(self, now: float) -> None:
         """Closes the connection, or refuses its request, if it takes too long."""
-        if self.transport.is_closing():
-            self._closing_since = self._closing_since or now
-            if now - self._closing_since > UNREAD_S:
-                self.transport.abort()
-        elif self._unread.overdue(self.transport, now):
-            self.transport.abort()
-        elif not self._busy:
+        if not self._busy:
             if self._head_since and now - self._head_since > HEAD_S:
                 self.transport.close()
         elif self._answered_at:
@@ -162,18 +191,6 @@ class Bounded(_Uvicorns):  # type: ignore[misc]
             self._waited_s += 1
             if self._waited_s > BODY_S + self._received / BODY_BYTES_A_SECOND:
                 self.refuse(408)
-
-    def evict(self) -> None:
-        """Closes the connection to make room for another."""
-        self.transport.abort()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread.begin(self.transport)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._unread.end()
 
     def send_400_response(self, msg: str) -> None:
         """Refuses a request that uvicorn could not parse."""

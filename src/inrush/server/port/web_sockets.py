@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from inrush.server.port.door import Door, peer_of
-from inrush.server.port.protocols import HEAD_S, Config, Unread, probe
+from inrush.server.port.protocols import HEAD_S, Watched, probe
 
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 """The largest message to an endpoint or to a command."""
@@ -31,27 +30,22 @@ _BAD = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 
 
-class WebSocket(WebSocketsSansIOProtocol):
-    """One WebSocket connection, from its upgrade on."""
+class WebSocket(Watched, WebSocketsSansIOProtocol):
+    """One WebSocket connection, from its upgrade on. It is always busy, and so never evicted."""
 
-    peer = ""
+    closing_max_s = HEAD_S
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._door: Door = cast(Config, self.config).door
-        self._unread = Unread()
-        self._closing_since = 0.0
         self._rest: deque[bytes] = deque()
         self.close_timeout = CLOSE_S
         self.limit_message(MAX_MESSAGE_BYTES)
-        self.peer = peer_of(self.client[0]) if self.client else ""
         self._entered = self._door.enter(self)
         self._door.busy(self)
         if self._entered:
             probe(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._door.leave(self)
         self._rest.clear()
         super().connection_lost(exc)
 
@@ -104,24 +98,3 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().handle_ping()
         if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES and not self.writable.is_set():
             self.transport.abort()
-
-    def tick(self, now: float) -> None:
-        """Closes the connection if it takes too long."""
-        if self.transport.is_closing():
-            self._closing_since = self._closing_since or now
-            if now - self._closing_since > HEAD_S:
-                self.transport.abort()
-        elif self._unread.overdue(self.transport, now):
-            self.transport.abort()
-
-    def evict(self) -> None:
-        """Closes the connection. It is never called, since a WebSocket is always busy."""
-        self.transport.abort()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread.begin(self.transport)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._unread.end()
