@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 from websockets.asyncio.client import connect as connect_socket
 
 from inrush import wire
+from inrush.errors import InvalidError
+from inrush.server.http import bind
 from inrush.server.serve import Server
 from inrush.sim.replay import decisions
 from inrush.wire import FunctionSpec, Gpu, ScalePolicy
@@ -33,6 +36,14 @@ async def api(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     base = f"{server.endpoints.base}/api/v1"
     async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False, timeout=DEADLINE_S) as http:
         yield http
+
+
+def test_a_port_is_taken_by_one_and_clients_wait_at_it_before_it_is_served() -> None:
+    with bind("127.0.0.1", 0) as listener:
+        host, port = listener.getsockname()
+        socket.create_connection((host, port), DEADLINE_S).close()
+        with pytest.raises(InvalidError, match="cannot listen on"):
+            bind(host, port)
 
 
 async def test_only_who_has_the_token_may(server: Server, api: httpx.AsyncClient) -> None:

@@ -141,6 +141,9 @@ async def _refuse(error: Error, scope: Any, receive: Any, send: Any) -> None:
         await problem(error)(scope, receive, send)
 
 
+_BACKLOG = 2048
+
+
 class Http(uvicorn.Server):
     """Uvicorn on the server's own event loop. The caller handles signals. What `X-Forwarded-For` and `-Proto` say of a
     request is believed of these proxies alone: anybody can write those headers."""
@@ -193,6 +196,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # from now on clients wait; and no other server can bind the port
     except OSError as error:
         listener.close()
         raise InvalidError(
