@@ -1,10 +1,10 @@
-"""Ends and removes what tests have started and made, however the process that ran them ends.
+"""A guard process ends what tests have started and removes what they have made, however their own process ends.
 
     pytest, or a worker ── fork, exec ──▶ guard        waits for the other's end, or for its word
           └─ everything that it makes is below one folder, TMPDIR, and what it starts names that folder
 
-A guard is told nothing of what to look for: a process belongs to the folder if the folder is in its environment or its
-command line, or if something below it is open there (a launcher holds the lock of its home).
+A guard needs no list of processes. A process belongs to the folder if its environment or its command line contains the
+folder's path, or if it has a file below the folder open (a launcher holds the lock of its home).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from inrush.launcher.sweep import sweep_abandoned
 from inrush.linux import mounts
 
 END_S = 30.0
-"""For what is asked to end; then it is killed."""
+"""How long processes have to end after SIGTERM, before they are killed."""
 
 
 class Guard:
-    """The guard of this process, and the folder it guards."""
+    """Starts a guard for this process, and makes the folder that it guards the folder for temporary files."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ir-"))
@@ -41,12 +41,12 @@ class Guard:
         )
 
     def finish(self) -> None:
-        """Let it do its work now; returns when nothing is left."""
+        """Tells the guard to clean up now, and returns once it has finished."""
         self._process.communicate(b".")
 
 
 def main(folder: Path, ward: int) -> None:
-    """Guard until process `ward` ends or says so."""
+    """Waits until process `ward` ends or writes to the guard's stdin, and cleans up."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     with contextlib.suppress(ProcessLookupError):
@@ -74,7 +74,7 @@ def _end(folder: Path, spared: set[int]) -> None:
 
 
 def _processes(folder: Path) -> Iterator[int]:
-    """Those that belong to the folder and have not ended; zombies have neither environment nor descriptors."""
+    """The processes that belong to the folder and have not ended. Zombies have neither environment nor descriptors."""
     for entry in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             if _belongs(Path("/proc", entry), str(folder)):

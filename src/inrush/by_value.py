@@ -1,8 +1,9 @@
-"""Pickling what has no name elsewhere: functions and classes by their code, and exceptions without their constructors.
+"""Pickling by value: functions and classes by their code, and exceptions without calling their constructors.
 
-Code objects are private to one minor version of Python; another one that runs them crashes. So each carries the version
-that compiled it, which is compared before one is made. Only the standard library is used, and cloudpickle where
-something is pickled by value: the guest imports this.
+The other side may lack the module that defines them. A code object is valid in one minor version of Python only, and
+crashes any other. So each pickled code object carries the version that compiled it, which is compared before the object
+is made. The guest imports this module, so it uses only the standard library, and imports cloudpickle when something is
+pickled by value.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from typing import Any
 from inrush.errors import SerializationError
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-"""The version of this Python, as far as code objects depend on it."""
+"""The minor version of this Python, such as "3.13": the part of the version on which code objects depend."""
 
 Keep = Callable[[pickle.PickleBuffer], object]
 
 
 def dumps(value: Any, keep: Keep | None = None, errors_anew: bool = False) -> bytes:
-    """A pickle, by value where it must be. `keep` takes large buffers. With `errors_anew` exceptions are made again
-    from what they hold, without calling constructors of their own."""
+    """Pickles a value; by value whatever cannot be imported by name. `keep` is called with each out-of-band buffer, as
+    pickle's `buffer_callback`. With `errors_anew` exceptions are restored from their attributes, without calling their
+    own constructors."""
     buffer = io.BytesIO()
     made = pickler()(buffer, protocol=5, buffer_callback=keep)
     made.errors_anew = errors_anew
@@ -36,7 +38,7 @@ def dumps(value: Any, keep: Keep | None = None, errors_anew: bool = False) -> by
 
 @functools.cache
 def pickler() -> Any:
-    """The class of picklers by value. cloudpickle is imported when it is first needed."""
+    """The class of picklers by value. The first call imports cloudpickle."""
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -54,7 +56,8 @@ def pickler() -> Any:
 
 
 def code(version: str, name: str, *parts: Any) -> types.CodeType:
-    """A code object that was compiled by Python `version`. Raises `SerializationError` where this is another one."""
+    """Makes a code object that Python `version` compiled. Raises `SerializationError` if this Python has another minor
+    version."""
     need_same(f"{name} is code that was sent by value", version, MINOR)
     return types.CodeType(*parts)
 
@@ -103,8 +106,8 @@ def error_anew(
     state: dict[str, Any],
     left: dict[str, str],
 ) -> BaseException:
-    """An exception as it was, made without its class's constructor. Attributes that could not be pickled are `left`,
-    and a note says so."""
+    """Restores an exception without calling the constructor of its class. `left` maps the attributes that could not be
+    pickled to the names of their types; a note on the exception names each."""
     error = base.__new__(kind, *args)
     base.__init__(error, *args)
     for name, value in state.items():

@@ -1,19 +1,20 @@
-"""Lines of output as a terminal shows them: a progress bar that is drawn again and again is one line.
+"""Lines of output as a terminal shows them: a progress bar that is redrawn many times is one line.
 
-Only the standard library is used: the guest imports this. While a bar is drawn, its state travels as a *drawing*, which
-begins with a carriage return and has no end of line. Who shows output live may show drawings; nobody keeps them.
+Only the standard library is used: the guest imports this. While a bar is being drawn, its current state is sent as a
+*drawing*, which begins with a carriage return and has no end of line. Programs that show output live may show drawings;
+logs do not store them.
 """
 
 from __future__ import annotations
 
 
 def settled(text: str) -> str:
-    """The text with each of its lines as it looks at its end."""
+    """The text with each line in its last state, that is, after its last carriage return."""
     return "\n".join(map(_last_state, text.split("\n"))) if "\r" in text else text
 
 
 def drawing(part: str) -> str:
-    """The state of an unfinished line that returned to its beginning; empty for one that did not."""
+    """The drawing of an unfinished line that contains a carriage return; empty for any other line."""
     return "\r" + _last_state(part) if "\r" in part else ""
 
 

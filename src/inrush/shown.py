@@ -1,9 +1,10 @@
-"""Text of others, as it may be shown to a person.
+"""Makes untrusted text safe to show in a terminal.
 
-A terminal obeys what it is sent: a line of a log can clear the screen, set the window's title, have an answer typed
-into the shell, or put its words in an order in which they say something else. Whoever chooses the text (code in a
-container, a caller of an endpoint, the name of a function) must not choose that. So whatever inrush shows passes here,
-where all that a terminal would obey but colours is written as Python writes it in a string.
+A terminal interprets control characters in its input: a line of a log could clear the screen, set the window's title,
+make the terminal type an answer into the shell, or reorder words so that they say something else. Code in a container,
+callers of endpoints and authors of function names choose such text, and must not get those powers. So everything that
+inrush shows passes through this module, which escapes all control characters except colours as a Python string literal
+would.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import re
 
 RESET = "\x1b[0m"
 _OBEYED = re.compile(
-    r"\x1b\[[0-9;:]{0,40}m"  # colours
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]"  # commands, and other ends of lines than \n
-    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f\ud800-\udfff]"  # order, and what is not seen
+    r"\x1b\[[0-9;:]{0,40}m"  # colours, which are kept
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]"  # control characters, and ends of lines other than \n
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f\ud800-\udfff]"  # marks that change the
+    # direction of text, and invisible characters
 )
 
 
 def harmless(text: str) -> str:
-    """The text, of which a terminal obeys only ends of lines, tabs and colours. Those end with it."""
+    """The text with every control character escaped, except ends of lines, tabs and colours. Colours are reset at its
+    end."""
     if text.isascii() and text.isprintable():
         return text
     found = _OBEYED.sub(_written, text)
@@ -27,13 +30,13 @@ def harmless(text: str) -> str:
 
 
 def visible(line: str) -> str:
-    """A line as a terminal shows it at its end: of a progress bar that is redrawn, the last state."""
+    """A line as a terminal shows it once it is complete: of a progress bar that is redrawn, the last state."""
     return harmless(line.rstrip("\r\n").rpartition("\r")[2])
 
 
 def visible_lines(text: str) -> list[str]:
-    """The lines of what a container printed at once. Each is shown behind the name of who printed it, so that none can
-    pass for a line of somebody else."""
+    """The lines of a piece of output of a container. The caller shows the container's name before each, so that no line
+    can pass for another container's."""
     return [visible(line) for line in text.rstrip("\r\n").split("\n")]
 
 

@@ -1,6 +1,6 @@
-"""Where a process ends that user code forked: where the user's code does, as if that code were its whole program.
+"""Processes that user code forks end where the user's code ends, as if that code were their whole program.
 
-The guest around user code is not the child's: it has no socket, no pump, and no input of its own to answer.
+Such a child must not continue in the guest's code: it has no connection to the agent and no input to answer.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from inrush.guest import process
 from inrush.guest.tracebacks import traceback_text
 
 _forks = 0
-"""How many forks lie between this process and the interpreter's start."""
+"""The number of forks between the start of the interpreter and this process."""
 
 
 class ChildrenEndHere:
-    """`with ChildrenEndHere(): …` surrounds user code: only the process that came in goes on behind it."""
+    """Surrounds a call of user code: `with ChildrenEndHere(): …`. A process that was forked inside the block ends at
+    its end; only the process that entered the block continues."""
 
     __slots__ = ("_forks",)
 
@@ -34,8 +35,8 @@ class ChildrenEndHere:
 
 
 def end(error: BaseException | None) -> NoReturn:
-    """End this process as Python ends a program: what it raised is printed, threads are waited for, and what was
-    registered with `atexit` runs."""
+    """Ends this process as Python ends a program: prints the exception, joins threads and runs the `atexit`
+    handlers."""
     code = 0
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)

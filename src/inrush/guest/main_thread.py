@@ -1,8 +1,8 @@
-"""The main thread: the event loop runs in it, and in containers of one slot sync inputs do, in turn with the loop.
+"""The guest's main thread. It runs the event loop and, in containers of one slot, sync inputs in turn with the loop.
 
-Python lets only the main thread set signal handlers, so both kinds of user code run there wherever that is possible.
-Until something needs a loop there is none, and the thread sleeps on a queue. Where a container has several slots the
-main thread takes no sync input, which would hold up the loop.
+Python lets only the main thread set signal handlers, so async and sync user code run there wherever that is possible.
+No loop is made until something needs one; until then the thread blocks on a queue. In a container of several slots the
+main thread runs no sync inputs, because they would block the loop.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class MainThread(Bell):
-    """A bell to which the main thread alone listens. While it waits, it runs the loop."""
+    """A bell on which only the main thread waits. While it waits, it runs the event loop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,24 +37,24 @@ class MainThread(Bell):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, made when it is first asked for, by any thread."""
+        """The event loop. The first access, from any thread, makes it."""
         if self._loop is None:
             import asyncio
 
             with self._making:
                 if self._loop is None:
                     self._loop = asyncio.new_event_loop()
-                    self._rung.put(False)  # a thread that sleeps on the queue turns to the loop
+                    self._rung.put(False)  # the main thread wakes, and runs the loop from now on
         return self._loop
 
     def ring(self) -> None:
-        """From any thread: end one `wait`."""
+        """Ends one `wait`. Any thread may call it."""
         self._rung.put(True)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop)
 
     def wait(self) -> None:
-        """Sleep until the bell rings."""
+        """Blocks until the bell rings, and runs the loop meanwhile."""
         while True:
             if self._loop is None:
                 rung = self._rung.get()
@@ -68,7 +68,7 @@ class MainThread(Bell):
                 return
 
     def rest(self, seconds: float) -> None:
-        """Sleep for a moment."""
+        """Sleeps, and runs the loop meanwhile. It may return early if the bell rings."""
         if self._loop is None:
             time.sleep(seconds)
         else:
@@ -76,7 +76,7 @@ class MainThread(Bell):
             self._turn()
 
     def _turn(self) -> None:
-        """Run the loop until it is stopped. A task of user code that exits ends itself alone."""
+        """Runs the loop until it is stopped. A `SystemExit` from a task of user code ends only that task."""
         assert self._loop is not None
         self._turning = True
         try:
@@ -87,6 +87,7 @@ class MainThread(Bell):
             self._turning = False
 
     def _stop(self) -> None:
-        """In the loop: end this turn. A hook that runs to its end is not stopped by a ring that came before."""
+        """Stops the loop if `_turn` runs it. A hook that runs the loop with `run_until_complete` is not interrupted by
+        an earlier ring."""
         if self._loop is not None and self._turning:
             self._loop.stop()

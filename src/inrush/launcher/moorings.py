@@ -1,11 +1,11 @@
-"""A berth that is being made, as the launcher follows it, and its door once that is open.
+"""Follows the making of a berth, from the launcher's side, until the berth's door is open.
 
     the door says that it is there ──▶ it executes its program, which closes its end of the report ──▶ it is open
        └────────────────────────────────────┴──────▶ given up: it failed, it ended, or it took too long
 
 The processes that make a berth are visible to the user code of its template, which can stop them as soon as they have
-given up the launcher's rights. So nothing else waits for a berth, and the launcher gives one up that is not made in
-time. Those processes are in the container's control groups by then, and are killed with them.
+given up the launcher's rights. So the launcher never blocks on a berth, and gives up one that is not made in time. The
+processes that were making it are in the container's control groups by then, and are killed with them.
 """
 
 from __future__ import annotations

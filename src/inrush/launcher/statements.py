@@ -1,7 +1,7 @@
-"""What templates, and the processes forked from them, say to the launcher. They run user code, so a schema decodes it.
+"""The schema of what templates, and the processes forked from them, say to the launcher. They run user code.
 
-A statement of another type or beyond its bounds is malformed, and ends its template. What passes fits into an answer to
-the agent, in whichever way JSON writes it there.
+A statement of another type or beyond its bounds is malformed, and ends its template. A statement within the bounds
+always fits into an answer to the agent, even after JSON has escaped its characters.
 """
 
 from __future__ import annotations

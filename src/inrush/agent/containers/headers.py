@@ -1,9 +1,9 @@
-"""The one schema of what a guest may say: a struct for each kind of frame, with bounds on every field.
+"""The schema of the frames that a guest may send: a struct for each kind of frame, with bounds on every field.
 
-The guest runs user code, so a frame is decoded once, by `read`, and whatever comes out is of the types and within the
-bounds that are written here: counts and lengths are not negative and add up, numbers are finite, text is Unicode and
-short, keys are known. Anything else raises `FrameError`, and the container that sent it is ended. The file
-`docs/architecture.md` has the same list in words. What the agent says to a guest is checked by `guest.headers`.
+The guest runs user code, so its frames are untrusted. `read` decodes each frame once and returns only values of the
+types and within the bounds that are declared here: counts and lengths are not negative and add up, numbers are finite,
+text is Unicode and short, keys are known. Anything else raises `FrameError`, and the container that sent it is ended.
+`docs/architecture.md` has the same list in words. `guest.headers` checks the frames of the other direction.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from inrush import frames
 from inrush.wire import INLINE_LIMIT_BYTES, Status
 
 MAX_HEADER_BYTES = 512 * 1024
-"""A longer header of a guest's frame is a violation."""
+"""The longest header of a guest's frame, in bytes."""
 MAX_ID_CHARS = 100
 MAX_TEXT_CHARS = 32 * 1024
-"""The message, and the traceback, of a start that failed."""
+"""The longest message, and the longest traceback, of a start that failed, in characters."""
 MAX_PHASES = 64
 MAX_IMPORTS = 512
 MAX_OUT_BYTES = 4 * 1024 * 1024
-"""Results in one frame; a single one is at most `INLINE_LIMIT_BYTES`, and a larger one is a blob."""
+"""The most bytes of results in one frame. A single result has at most `INLINE_LIMIT_BYTES`; a larger one is sent as a
+blob."""
 MAX_ITEM_BYTES = 16 * 1024 * 1024
-"""Items in one frame. One message of a web socket is as large as this at most."""
+"""The most bytes of items in one frame, and so the largest message of a web socket."""
 MAX_LOG_BYTES = 1024 * 1024
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Tag = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
-"""A call, or nothing."""
+"""The id of a call, or an empty string."""
 Word = Annotated[str, Meta(max_length=1024)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 Index = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -42,13 +43,13 @@ Ms = Annotated[float, Meta(ge=0, le=1e9)]
 Name = Annotated[str, Meta(max_length=200)]
 
 _ENDS = (Status.OK, Status.ERROR, Status.TIMEOUT, Status.CANCELLED, Status.INTERNAL)
-"""Ends of an attempt that a guest may report; all else is for the agent to say."""
+"""The statuses of an ended attempt that a guest may report. Only the agent reports the others."""
 End = Literal[0, 1, 2, 6, 8]
 assert tuple(map(int, _ENDS)) == (0, 1, 2, 6, 8)
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=True, gc=False):
-    """`lengths` are those of the payloads."""
+    """What all frames have in common. `lengths` are the lengths of the payloads in bytes."""
 
     lengths: Annotated[list[Length], Meta(max_length=frames.MAX_PAYLOADS)] = msgspec.field(
         name="n", default_factory=list
@@ -56,7 +57,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=T
 
 
 class Out(Header, frozen=True, kw_only=True, tag="out"):
-    """Attempts that ended, a payload each. `spent_us` is how long they ran, together; -1 where that is not known."""
+    """Attempts that ended, with a payload for each. `spent_us` is the sum of their running times in µs, or -1 if it is
+    not known."""
 
     call: Id = msgspec.field(name="c")
     indexes: Indexes = msgspec.field(name="i")
@@ -65,14 +67,14 @@ class Out(Header, frozen=True, kw_only=True, tag="out"):
 
 
 class Back(Header, frozen=True, kw_only=True, tag="back"):
-    """Inputs that have not begun and will not."""
+    """Inputs that the guest returns without having begun them."""
 
     call: Id = msgspec.field(name="c")
     indexes: Indexes = msgspec.field(name="i")
 
 
 class Item(Header, frozen=True, kw_only=True, tag="item"):
-    """What a generator yielded, from item `first` on; or pieces of a web response."""
+    """Items that a generator yielded, the first of which has the number `first`; or pieces of a web response."""
 
     call: Id = msgspec.field(name="c")
     indexes: tuple[Index] = msgspec.field(name="i")
@@ -80,7 +82,7 @@ class Item(Header, frozen=True, kw_only=True, tag="item"):
 
 
 class Took(Header, frozen=True, kw_only=True, tag="took"):
-    """The web app has taken so many bytes more of what it was fed."""
+    """The web app has consumed this many more bytes of the input that was sent to it."""
 
     call: Id = msgspec.field(name="c")
     indexes: tuple[Index] = msgspec.field(name="i")
@@ -88,7 +90,7 @@ class Took(Header, frozen=True, kw_only=True, tag="took"):
 
 
 class Log(Header, frozen=True, kw_only=True, tag="log"):
-    """Output of Python code."""
+    """Output that Python code in the container printed."""
 
     call: Tag = msgspec.field(name="c")
     stream: Literal["stdout", "stderr"] = msgspec.field(name="s")
@@ -102,32 +104,32 @@ class Blob(Header, frozen=True, kw_only=True, tag="blob"):
 
 
 class Link(Header, frozen=True, kw_only=True, tag="link"):
-    """A frame of the SDK in the container."""
+    """A frame from the SDK in the container, for its link to the server."""
 
 
 class Ready(Header, frozen=True, kw_only=True, tag="ready"):
-    """Enter hooks have run."""
+    """The container has run its enter hooks and can take inputs."""
 
     phases: Annotated[tuple[tuple[Name, Ms], ...], Meta(max_length=MAX_PHASES)] = ()
     why: Word = ""
 
 
 class Imported(Header, frozen=True, kw_only=True, tag="imported"):
-    """Installed packages that user code imported."""
+    """Installed packages that user code imported, with the time that each took."""
 
     imports: Annotated[tuple[tuple[Name, Ms], ...], Meta(max_length=MAX_IMPORTS)]
 
 
 class Leaving(Header, frozen=True, kw_only=True, tag="leaving"):
-    """The guest ends by itself: when what it runs has ended, or at once, because it is `stuck` with an input that does
-    not let go of its slot."""
+    """The guest ends on its own initiative: once its running inputs have ended, or at once if it is `stuck` with an
+    input that does not release its slot."""
 
     why: Word
     stuck: bool
 
 
 class Failed(Header, frozen=True, kw_only=True, tag="failed"):
-    """The container cannot serve. `type` and `traceback` are those of user code's exception."""
+    """The container cannot take inputs. `type` and `traceback` describe the exception of user code."""
 
     code: Annotated[str, Meta(pattern="^[A-Za-z]{1,64}$")]
     message: Text
@@ -161,7 +163,8 @@ _decode = msgspec.json.Decoder(FromGuest).decode
 
 
 def read(head: bytes, body: int) -> tuple[FromGuest, Sequence[int]]:
-    """A header of a guest's frame, and its payloads' lengths. Raises `FrameError` for what no guest of ours says."""
+    """Decodes the header of a guest's frame, and returns it with the lengths of its payloads. Raises `FrameError` for
+    anything that an unmodified guest would not send."""
     try:
         header = _decode(head)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -186,5 +189,5 @@ def _check_out(out: Out) -> None:
 
 
 def parser() -> frames.Parser[FromGuest]:
-    """Of one guest's frames."""
+    """A parser for the frames of one guest."""
     return frames.Parser(read, MAX_HEADER_BYTES)

@@ -1,8 +1,8 @@
-"""Reconciliation: what the core believes to be on a node is compared with what the node says that it has.
+"""Reconciliation: compares the containers that the core has recorded for a node with those that the node reports.
 
-A node that should have containers is asked regularly which it has. The link keeps the order of messages, so an answer
-tells of every order that was sent before the question, and the ends that the node knows of were reported before the
-answer. From that follows:
+A node that should have containers is asked regularly which containers it has. The link keeps messages in order. So an
+answer reflects every order that was sent before the question, and every end that the node knows of was reported before
+the answer. It follows that:
 
 - A container that was ordered before the question and is not in the answer has ended, and no report of it will come.
 - A container that the core does not know is killed.
@@ -28,7 +28,7 @@ LOST_S = 60.0
 
 
 def question_due(state: State, node_id: str) -> None:
-    """Asks a node which containers it has, or draws the conclusion from a question that it has left open."""
+    """Asks a node which containers it has, and handles an earlier question that is still unanswered."""
     node = state.nodes.get(node_id)
     if node is None:
         return
@@ -51,7 +51,7 @@ def question_due(state: State, node_id: str) -> None:
 
 
 def node_containers(state: State, event: NodeContainers) -> None:
-    """Compares a node's answer with what is known of it."""
+    """Compares a node's answer with the containers that are recorded for it."""
     node = state.nodes.get(event.node)
     if node is None or event.number != node.questions or node.asked_at == math.inf:
         return

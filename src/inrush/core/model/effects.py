@@ -44,8 +44,8 @@ class ContainerLost(Effect, frozen=True):
 
 
 class ListContainers(Effect, frozen=True):
-    """Ask a node which containers it has, after everything that was ordered of it before; `events.NodeContainers` says
-    it, with the same number."""
+    """Ask a node which containers it has once it has taken all earlier orders. It answers with `events.NodeContainers`
+    of the same number."""
 
     node: str
     number: int

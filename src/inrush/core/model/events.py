@@ -151,8 +151,8 @@ class NodeChanged(Event, frozen=True):
 
 
 class NodeContainers(Event, frozen=True):
-    """A node answers `effects.ListContainers`: these containers have not ended there. What it knew of ends and starts
-    was reported before."""
+    """A node's answer to `effects.ListContainers`: the containers that have not ended there. It has reported all starts
+    and ends that it knows of before this event."""
 
     node: str
     number: int
