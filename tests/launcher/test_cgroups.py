@@ -132,6 +132,8 @@ def test_all_containers_together_are_bounded_in_one_tree(tmp_path: Path) -> None
     assert (base / "memory.swap.max").read_text() == "0"
     assert (base / "pids.max").read_text() == "500"
     assert int((base / "cpu.weight").read_text()) < 100, "the server's group has 100"
+    groups.bound(1000, 500, preferred=True)
+    assert 100 <= int((base / "cpu.weight").read_text()) <= 466, "a server that goes first has 932"
 
 
 def test_all_containers_together_are_bounded_in_trees_of_their_own(tmp_path: Path) -> None:

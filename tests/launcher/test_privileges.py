@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import inrush
+from inrush.launcher import rights
 from inrush.linux import landlock
 from launcher.launched import needs_root
 
@@ -68,3 +71,47 @@ def test_the_server_keeps_its_home_and_nothing_else(tmp_path: Path) -> None:
     assert rest[:14] == once * 2
     assert rest[14] == str(["0" * 16] * 5 + ["1"])
     assert rest[15] == "0" * 16
+
+
+_FIRST = """
+import os, sys, threading, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from inrush.launcher.process import Given, start_launcher
+from inrush.launcher.rights import go_first
+print(go_first())
+handle = start_launcher(Path(sys.argv[2]), Given())
+later = threading.Thread(target=lambda: print(os.getpriority(os.PRIO_PROCESS, 0)))
+later.start()
+later.join()
+deadline = time.monotonic() + 20
+while os.getpriority(os.PRIO_PROCESS, handle.pid) != 0 and time.monotonic() < deadline:
+    pass
+print(os.getpriority(os.PRIO_PROCESS, handle.pid))
+"""
+
+
+@needs_root
+def test_only_the_server_goes_first(tmp_path: Path) -> None:
+    package = str(Path(inrush.__file__).parent.parent)
+    command = [sys.executable, "-c", _FIRST, package, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
+    alone, server, launcher = done.stdout.split()
+    assert server == str(rights.PREFERRED), done.stderr
+    assert launcher == "0"
+    membership = [line.split(":") for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    named = {name: path for _, names, path in membership for name in names.split(",")}
+    assert alone == str(named.get("cpu", named.get("")) == "/")
+
+
+@pytest.mark.parametrize(
+    ("membership", "alone"),
+    [
+        ("0::/", True),
+        ("0::/system.slice/inrush.service", False),
+        ("4:cpu,cpuacct:/\n1:name=systemd:/system.slice/inrush.service\n0::/system.slice/inrush.service", True),
+        ("4:cpu,cpuacct:/system.slice/inrush.service\n0::/", False),
+    ],
+)
+def test_a_group_of_its_own_decides_what_the_server_weighs(membership: str, alone: bool) -> None:
+    assert rights.is_alone(membership) == alone

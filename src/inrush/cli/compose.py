@@ -63,13 +63,15 @@ def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool)
     from inrush.agent.images.inherited import Inherited
     from inrush.launcher.home import end_leftovers
     from inrush.launcher.process import Given, start_launcher
+    from inrush.launcher.rights import go_first
 
     if uid:
         end_leftovers(uid)
+    preferred = bool(uid) and go_first()
     inherited = Inherited.read()
     blocked = tuple(settings.networks(plain["blocked_addresses"]))
     reserves = plain["reserve_memory_mib"], plain["reserve_processes"]
-    handle = start_launcher(home, Given(declared(inherited), reserves[0], uid, blocked, reserves[1]))
+    handle = start_launcher(home, Given(declared(inherited), reserves[0], uid, blocked, reserves[1], preferred))
     if plain["pools"]:
         plain = {**plain, "pools": str(home / Path(plain["pools"]).expanduser())}
     said = _drop_privileges(home, plain, uid)

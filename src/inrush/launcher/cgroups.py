@@ -6,7 +6,7 @@ waits for an RCU grace period (12 ms), while writing v1's `tasks` takes none, an
 
 A container has a group of its name in each tree, below one parent group per state directory, so that groups left by a
 crash are found and removed. The parent group bounds all containers together: they leave memory and processes for the
-server and the machine, and have less weight than the server when the processor is short.
+server and the machine, and have at most half the weight of the server when the processor is short.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _MIB = 1 << 20
 _PERIOD_US = 100_000
 _ALONE_SHARES, _ALONE_WEIGHT = 1024, 100
 """The kernel's default weight of a group, and of a process outside of groups (v1, v2)."""
+_PREFERRED_SHARES = 9548
+"""The weight of a process at the niceness `rights.PREFERRED` (`sched_prio_to_weight` in the kernel's scheduler)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +176,19 @@ class Cgroups:
             for path in (where.v2, self._bases["v2"]):
                 _write(f"{path}/cgroup.subtree_control", "+cpu +memory +pids")
 
-    def bound(self, memory_mib: int, pids: int) -> None:
-        """Bounds all containers together. Their weight is half of the kernel's default, which the server has."""
+    def bound(self, memory_mib: int, pids: int, preferred: bool = False) -> None:
+        """Bounds all containers together. If the server is `preferred` they weigh as much as one process on each core,
+        so that other programs of the machine do not starve them, but at most half of the server. Otherwise they weigh
+        half of the kernel's default, which the server has then.
+        """
+        cores = (os.cpu_count() or 1) * _ALONE_SHARES
+        shares = min(cores, _PREFERRED_SHARES // 2) if preferred else _ALONE_SHARES // 2
         if base := self._bases.get("v2"):
             knobs = {
                 "memory.max": str(memory_mib * _MIB),
                 "memory.swap.max": "0",
                 "pids.max": str(pids),
-                "cpu.weight": str(_ALONE_WEIGHT // 2),
+                "cpu.weight": str(shares * _ALONE_WEIGHT // _ALONE_SHARES),
             }
             for name, value in knobs.items():
                 _write(f"{base}/{name}", value)
@@ -191,7 +198,7 @@ class Cgroups:
                 _write(f"{self._bases['memory']}/memory.use_hierarchy", "1")
         bytes_ = str(memory_mib * _MIB)
         for controller, name, value in (
-            ("cpu", "cpu.shares", str(_ALONE_SHARES // 2)),
+            ("cpu", "cpu.shares", str(shares)),
             ("memory", "memory.memsw.limit_in_bytes", "-1"),  # it may never be below memory.limit_in_bytes
             ("memory", "memory.limit_in_bytes", bytes_),
             ("memory", "memory.memsw.limit_in_bytes", bytes_),

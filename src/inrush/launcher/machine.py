@@ -87,6 +87,7 @@ class Machine:
         self.users = UserNamespaces(rootless)
         self.memory_mib = max(_LEAST_MIB, _memory_mib() - given.reserve_mib)
         self.pids = max(_LEAST_PIDS, _processes() - given.reserve_processes)
+        self.preferred = given.preferred
         self.filter_code = seccomp.program()
         self.template_filter_code = seccomp.program(template=True)
         self.build_filter_code = seccomp.program(allowed=("chroot",))
@@ -131,7 +132,7 @@ class Machine:
         try:
             where = layout(Path("/proc/self/mountinfo").read_text())
             cgroups = Cgroups(where, f"inrush-{self.tag}", self.features.cgroup_kill)
-            cgroups.bound(self.memory_mib, self.pids)
+            cgroups.bound(self.memory_mib, self.pids, self.preferred)
             return cgroups
         except OSError as error:
             self.why["cgroups"] = f"no limits and no accounting: {error}"

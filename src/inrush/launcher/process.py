@@ -38,13 +38,14 @@ NOTHING = Declared()
 class Given:
     """Parameters of a launcher, which no order can change later. Containers leave `reserve_mib` and `reserve_processes`
     of the node free. `store_uid` is the user who owns the store, and the first of the ids that own files of layers.
-    `blocked` are networks that containers may not reach."""
+    `blocked` are networks that containers may not reach. `preferred` is the result of `rights.go_first`."""
 
     declared: Declared = NOTHING
     reserve_mib: int = 512
     store_uid: int = 0
     blocked: tuple[str, ...] = ()
     reserve_processes: int = 4_096
+    preferred: bool = False
 
 
 def start_launcher(state: Path, given: Given | None = None, *, rootless: bool | None = None) -> LauncherHandle:
@@ -64,6 +65,8 @@ def _become_launcher(end: socket.socket, state: Path, rootless: bool, given: Giv
     """Executes a new interpreter, so that the launcher inherits no memory and no descriptors of this process."""
     try:
         os.setsid()
+        usual = max(0, os.getpriority(os.PRIO_PROCESS, 0))  # only the server goes first
+        os.setpriority(os.PRIO_PROCESS, 0, usual)
         end = messages.raised(end, 10)
         process.close_descriptors({end.fileno()})
         os.set_inheritable(end.fileno(), True)

@@ -14,6 +14,8 @@ from pathlib import Path
 from inrush.launcher.home import settle
 from inrush.linux import caps, landlock, mounts, namespaces, process
 
+PREFERRED = -10
+"""The server's niceness, where it may have one: so it answers while all cores are busy with containers."""
 _DEVICES = ("null", "zero", "full", "tty", "ptmx", "pts")
 
 
@@ -42,6 +44,36 @@ def drop_privileges(home: Path, uid: int = 0, needed: Iterable[str] = (), elsewh
     first = f"runs as user {uid}, without capabilities" if root else "runs as an ordinary user"
     second = f"writes only below {home}" if confined else "is not confined in what it writes (no Landlock 2)"
     return f"the server {first}, cannot gain privileges, and {second}"
+
+
+def go_first() -> bool:
+    """Have this process, and its threads to come, scheduled before others. Returns whether the kernel will: a session
+    that is scheduled as one (autogroup), and a control group of its own, as a unit of systemd has, weigh what they
+    weigh, whatever the niceness of a process inside.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, PREFERRED)
+        if _autogroups():
+            if os.getsid(0) != os.getpid():
+                return False  # the session is a shell's, and has other programs in it
+            Path("/proc/self/autogroup").write_text(str(PREFERRED))
+        return is_alone(Path("/proc/self/cgroup").read_text())
+    except OSError:  # root in a container may lack the right to it
+        return False
+
+
+def _autogroups() -> bool:
+    switch = Path("/proc/sys/kernel/sched_autogroup_enabled")
+    return switch.exists() and switch.read_text().strip() == "1"
+
+
+def is_alone(membership: str) -> bool:
+    """Whether a process with this /proc/PID/cgroup is in no group that the scheduler weighs."""
+    paths: dict[str, str] = {}
+    for line in membership.splitlines():
+        _, controllers, path = line.split(":", 2)
+        paths.update(dict.fromkeys(controllers.split(","), path))
+    return paths.get("cpu", paths.get("", "/")) == "/"  # the tree of version 2 has no name
 
 
 def show_only(wanted: Iterable[str], uid: int) -> None:
