@@ -148,13 +148,15 @@ def test_force_build_marks_the_step() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda i: i.pip_install(),
         lambda i: i.pip_install(3),
         lambda i: i.apt_install(""),
-        lambda i: i.run_commands([]),
         lambda i: i.env({"A": 1}),
         lambda i: i.workdir("here"),
+        lambda i: i.run_commands([3]),
         lambda i: i.add_local_file("x", "relative"),
+        lambda i: i.add_local_file(__file__, "/tmp/x"),
+        lambda i: i.add_local_dir(".", "/dev/shm"),
+        lambda i: i.add_local_dir(".", "/srv/../usr/share/x"),
         lambda i: i.add_local_python_source(),
         lambda i: i.run_function("echo"),
     ],

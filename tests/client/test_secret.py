@@ -9,7 +9,6 @@ import pytest
 
 import inrush
 from inrush import errors
-from inrush.client.secret import parse_dotenv
 
 
 def test_from_dict_leaves_out_what_is_none_and_hides_values() -> None:
@@ -36,19 +35,6 @@ def test_from_dotenv_looks_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert inrush.Secret.from_dotenv().keys == ("KEY",)
     with pytest.raises(errors.NotFoundError, match="no-such"):
         inrush.Secret.from_dotenv(tmp_path, filename="no-such.env")
-
-
-def test_dotenv_lines_are_read_as_shells_do() -> None:
-    text = """
-    # a comment
-    PLAIN=value # behind
-    export QUOTED="a\\nb # kept"
-    SINGLE='$literal'
-    EMPTY=
-    """
-    assert parse_dotenv(text, ".env") == {"PLAIN": "value", "QUOTED": "a\nb # kept", "SINGLE": "$literal", "EMPTY": ""}
-    with pytest.raises(errors.InvalidError, match=r"\.env, line 2"):
-        parse_dotenv("A=1\nno equals sign", ".env")
 
 
 def test_a_named_secret_reaches_the_container_and_can_be_updated(connected: Any) -> None:

@@ -14,6 +14,9 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process, with status 0 only if the command did what was asked."""
     import sys
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show must not end the program that says it
     try:
         from inrush.cli.screen.failures import status_of
         from inrush.cli.verbs import root

@@ -42,9 +42,14 @@ def flag(what: str, value: Any) -> bool:
 
 def name(what: str, value: Any) -> str:
     """Checks a string that is not empty."""
-    if not isinstance(value, str) or not value:
+    if not is_text(value) or not value:
         raise InvalidError(f"{what} is a string, not {value!r}")
-    return value
+    return str(value)
+
+
+def is_text(value: object) -> bool:
+    """Whether a value is a string that can be sent: one without halves of characters (lone surrogates)."""
+    return isinstance(value, str) and (value.isascii() or value.encode("utf-8", "replace").decode() == value)
 
 
 def strings(what: str, value: Any) -> dict[str, str]:
@@ -52,7 +57,7 @@ def strings(what: str, value: Any) -> dict[str, str]:
     if value is not None and not isinstance(value, Mapping):
         raise InvalidError(f"{what} maps names to strings, not {value!r}")
     for key, text in (value or {}).items():
-        if not isinstance(key, str) or not key or not isinstance(text, str):
+        if not is_text(key) or not key or not is_text(text):
             raise InvalidError(f"{what} maps names to strings, not {key!r} to {text!r}")
     return dict(value or {})
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from inrush import settings, wire
 from inrush.client._dual import Waiter
 from inrush.client._inflight import InFlight
-from inrush.errors import AuthError, ConnectionError, Error, VersionError, from_code
+from inrush.errors import AuthError, ConnectionError, Error, InvalidError, VersionError, from_code
 from inrush.version import __version__
 
 _BATCH = 12
@@ -205,9 +205,30 @@ class Link:
             return
         batch = [outbox.popleft() for _ in range(min(_BATCH, len(outbox)))]
         try:
-            transport.send(wire.encode(batch))
+            transport.send(self._encoded(batch))
         except OSError:
             self._online = False  # the reader meets the end of the connection, and resumes what was in flight
+
+    def _encoded(self, batch: list[Any]) -> bytes:
+        """The frame of a batch. A message that holds what cannot be sent (half a character, a number of 65 bits) fails
+        its own ask or call, and none of the others."""
+        try:
+            return wire.encode(batch)
+        except (ValueError, OverflowError, TypeError):
+            return wire.encode([message for message in batch if self._can_go(message)])
+
+    def _can_go(self, message: Any) -> bool:
+        try:
+            wire.encode([message])
+        except (ValueError, OverflowError, TypeError) as error:
+            wrong = InvalidError(f"what was given cannot be sent: {error}")
+            ask = self._asks.get(message.rid) if isinstance(message, wire.Ask) else None
+            if ask is not None:
+                ask.answer.fail(wrong)
+            elif (call := self.calls.get(getattr(message, "call", ""))) is not None:
+                call.fail(wrong)
+            return False
+        return True
 
     # -- the link's thread --
 

@@ -202,13 +202,13 @@ class Dual(Generic[P, R]):
         self._function = function
         self.__doc__ = doc or function.__doc__
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return block(self._function(*args, **kwargs))
         except BaseException as error:
             raise trimmed(error)  # noqa: B904 - it is the same one
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The same, awaited."""
         try:
             return await drive(self._function(*args, **kwargs))
@@ -236,7 +236,7 @@ class DualIter(Generic[P, R]):
         self._function = function
         self.__doc__ = doc or function.__doc__
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         stream = self._function(*args, **kwargs)
         try:
             while True:
@@ -250,7 +250,7 @@ class DualIter(Generic[P, R]):
         finally:
             block(stream.aclose())
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         """The same, for `async for`."""
         stream = self._function(*args, **kwargs)
         try:
@@ -321,7 +321,7 @@ class DualScope(Generic[P, R]):
         self._function = function
         self.__doc__ = doc or function.__doc__
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Scope[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Scope[R]:
         return Scope(self._function(*args, **kwargs))
 
     aio = __call__

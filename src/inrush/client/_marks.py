@@ -52,7 +52,7 @@ class Marked:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self.raw(*args, **kwargs)
 
 
@@ -75,8 +75,23 @@ def is_generator(function: Callable[..., Any]) -> bool:
     return code is not None and bool(code.co_flags & _YIELDS)
 
 
+def refuse(thing: object, decorator: str) -> None:
+    """Raises `InvalidError` for what the decorator would do nothing to: what was registered already (its type says by
+    which decorator, as `registered_by`), a class, and what does not take self."""
+    by = getattr(type(thing), "registered_by", "")
+    if by:
+        name = getattr(thing, "name", "it")
+        raise InvalidError(f"@{decorator} stands above @{by} of {name}, where it has no effect: swap the two lines")
+    if isinstance(thing, staticmethod | classmethod | property):
+        kind = type(thing).__name__
+        raise InvalidError(f"@{decorator} decorates a function that takes self, and this is a {kind}: remove @{kind}")
+    if isinstance(thing, type) and decorator != "concurrent":
+        raise InvalidError(f"@{decorator} decorates a function, not the class {thing.__name__}")
+
+
 def add(thing: F, decorator: str, **changes: Any) -> F:
     """Adds to the marks of a thing. Raises `InvalidError` where a decorator cannot be put on it."""
+    refuse(thing, decorator)
     if not callable(thing) and not isinstance(thing, Marked):
         raise InvalidError(f"@{decorator} decorates a function, not {thing!r}; write @{decorator}() with parentheses")
     setattr(thing, ATTRIBUTE, mark_of(thing)._replace(**changes))
@@ -112,6 +127,7 @@ class _ConcurrentDecorator:
         self._target_inputs = target_inputs
 
     def __call__(self, thing: F) -> F:
+        refuse(thing, "concurrent")
         in_class = "." in getattr(raw_of(thing), "__qualname__", "").rpartition("<locals>.")[2]
         if mark_of(thing).method and in_class and not isinstance(thing, type):
             raise InvalidError("@concurrent goes on the class, not on one of its methods: they share the container")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from inrush.client._marks import Marked, add, is_generator, mark_of, raw_of, refuse_bare
+from inrush.client._marks import Marked, add, is_generator, mark_of, raw_of, refuse, refuse_bare
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class _MethodDecorator:
     def __call__(self, function: Callable[Concatenate[Any, P], R]) -> Method[P, R, R]: ...
 
     def __call__(self, function: Callable[..., Any]) -> Method[..., Any, Any]:
+        refuse(function, "method")
         if mark_of(function).enter or mark_of(function).exit:
             raise InvalidError(f"{function.__qualname__} is a hook; it cannot be a method that is called as well")
         generator = is_generator(raw_of(function)) if self._generator is None else self._generator
@@ -93,6 +94,7 @@ class _WebDecorator:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]: ...
 
     def __call__(self, function: Any) -> Any:
+        refuse(function, self._decorator)
         made = function if isinstance(function, Method) else Method(function)
         generator = is_generator(made.raw)
         return add(made, self._decorator, web=self._web, method=True, is_generator=generator)

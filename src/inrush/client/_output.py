@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from inrush.lines import is_drawing
 from inrush.shown import harmless
@@ -34,17 +34,25 @@ class Lines:
 
     def log(self, line: Log) -> None:
         if line.stream != "end" and not is_drawing(line.text):
-            print(
-                harmless(line.text.rstrip("\n")), file=sys.stdout if line.stream == "stdout" else sys.stderr, flush=True
-            )
+            _put(line.text.rstrip("\n"), sys.stdout if line.stream == "stdout" else sys.stderr)
 
     def progress(self, told: Progress) -> None:
         if told.kind in ("step", "line"):
-            print(harmless(f"building: {told.text.rstrip()}"), file=sys.stderr)  # noqa: T201
+            _put(f"building: {told.text.rstrip()}", sys.stderr)
 
     def state(self, told: State) -> None:
         if told.kind == "waiting" and told.why:
-            print(harmless(f"waiting: {told.subject}: {told.why}"), file=sys.stderr)  # noqa: T201
+            _put(f"waiting: {told.subject}: {told.why}", sys.stderr)
+
+
+def _put(text: str, stream: TextIO) -> None:
+    """Prints text of somebody else. What the stream's encoding lacks is replaced: a terminal that knows less than the
+    program must not end its output."""
+    text = harmless(text)
+    with contextlib.suppress(UnicodeError, LookupError):
+        encoding = stream.encoding or "utf-8"
+        text = text.encode(encoding, "replace").decode(encoding)
+    print(text, file=stream, flush=True)
 
 
 _current: Output | None = None

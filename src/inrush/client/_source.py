@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from inrush import by_value
 from inrush.client._payload import main_name
-from inrush.client._tar import Blob, pack
+from inrush.client._tar import Blob, Entry, pack
 from inrush.errors import InvalidError
 
 ROOT = "root"
@@ -159,7 +159,7 @@ def _is_below(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
 
 
-def package_files(name: str, ignore: Callable[[Path], bool]) -> list[tuple[str, Path]]:
+def package_files(name: str, ignore: Callable[[Path], bool]) -> list[tuple[str, Entry]]:
     """A local module or package by name, for `add_local_python_source`: everything in its folder but what is
     ignored."""
     spec = importlib.machinery.PathFinder.find_spec(name, sys.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,10 +40,11 @@ def no_files() -> list[tuple[str, Blob]]:
 
 
 def flat(method: str, given: Sequence[str | Sequence[str]]) -> list[str]:
+    """The strings, without the lists that hold them; they may be none."""
     names: list[str] = []
     for item in given:
         names += item if isinstance(item, list | tuple) else [item]  # type: ignore[list-item]
-    if not names or not all(isinstance(name, str) and name for name in names):
+    if not all(isinstance(name, str) and name for name in names):
         raise InvalidError(f"{method} takes strings, or lists of strings, not {given!r}")
     return names
 
@@ -80,6 +82,20 @@ def existing(path: str | Path, folder: bool) -> Path:
 def need_absolute(method: str, path: str) -> None:
     if not PurePosixPath(path).is_absolute():
         raise InvalidError(f"{method}: the path in the container is absolute, not {path!r}")
+
+
+def need_visible(method: str, path: str, base: str) -> None:
+    """Raises `InvalidError` for a path at which containers would not see what an image holds."""
+    from inrush.core.images.layers import HIDDEN, HIDDEN_ON_HOST
+
+    need_absolute(method, path)
+    clean = posixpath.normpath(path)
+    for hidden in (*HIDDEN, *(HIDDEN_ON_HOST if base == "host" else ())):
+        if f"{clean}/".startswith(f"{hidden}/"):
+            whose = "the node's" if hidden in HIDDEN_ON_HOST else "a new"
+            raise InvalidError(
+                f"{method}: each container has {whose} {hidden}, where {path} would not be seen; choose another path"
+            )
 
 
 def refuse_volumes(method: str, volumes: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, Unpack, dat
 from inrush.client import _checks
 from inrush.client._dual import dual, dual_scope
 from inrush.client._link import current
-from inrush.client._marks import mark_of, raw_of
+from inrush.client._marks import Mark, mark_of, raw_of
 from inrush.client._methods import FunctionDecorator
 from inrush.client._parameter import parameter
 from inrush.client._unbuilt import refuse
@@ -325,9 +325,12 @@ class App:
         from inrush.client import _options
         from inrush.client._reference import Reference
         from inrush.client.cls import Cls
+        from inrush.client.entrypoint import LocalEntrypoint
         from inrush.client.function import Function, mark_generator
 
         raw = raw_of(given)
+        if isinstance(given, LocalEntrypoint):
+            raise InvalidError(f"{given.name} is a local entrypoint, which runs here; a function is one of its own")
         if isinstance(given, type | Cls):
             raise InvalidError(f"@app.function decorates functions; for a class use @app.cls(): {given!r}")
         if isinstance(given, Function) or not callable(raw) or not hasattr(raw, "__qualname__"):
@@ -338,6 +341,7 @@ class App:
             )
         title = name or raw.__name__
         mark = mark_generator(mark_of(given), raw, generator)
+        _refuse_marks_of_methods(title, mark)
         parsed = _options.parse(title, options, mark)
         if parsed.retries.max_retries and (mark.web or mark.is_generator):
             raise InvalidError(
@@ -377,6 +381,13 @@ def _is_method(raw: Any) -> bool:
     """Whether a function is defined in the body of a class and takes self."""
     nested = "." in raw.__qualname__.rpartition("<locals>.")[2]
     return nested and isinstance(raw, types.FunctionType) and raw.__code__.co_varnames[:1] == ("self",)
+
+
+def _refuse_marks_of_methods(title: str, mark: Mark) -> None:
+    """What means something in a class alone."""
+    wrong = "enter" if mark.enter else "exit" if mark.exit else "method" if mark.method and mark.web is None else ""
+    if wrong:
+        raise InvalidError(f"@{wrong} has no effect on the function {title}: it is for methods of an @app.cls() class")
 
 
 def _is_name(name: str) -> bool:

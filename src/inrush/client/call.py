@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Generic, NoReturn, TypeVar
 
+from inrush.client import _checks
 from inrush.client._connection import Link
 from inrush.client._dual import Dual, Mailbox, dual, dual_iter
 from inrush.client._inflight import Awaited, Chunk, Result
@@ -41,7 +42,7 @@ class FunctionCall(Generic[R]):
         """The call of this id (`ca-…`), from any process that uses the same server. The first question to it tells
         whether it exists."""
         refuse(client)
-        if not isinstance(function_call_id, str) or not function_call_id.startswith("ca-"):
+        if not _checks.is_text(function_call_id) or not function_call_id.startswith("ca-"):
             raise InvalidError(f"a call's id starts with ca-, not {function_call_id!r}")
         return FunctionCall(function_call_id)
 
@@ -53,10 +54,12 @@ class FunctionCall(Generic[R]):
         result by then, `OutputExpiredError` when the result was kept for its time and is gone, and `NotFoundError` for
         an unknown call.
         """
-        if index < 0 or (timeout is not None and timeout < 0):
-            raise InvalidError(f"get: index and timeout are not negative, unlike {min(index, timeout or 0)}")
+        _checks.count("get: index", index)
+        timeout = _timeout(timeout)
         link = await current()
         if index not in self._results:
+            if index:
+                await self._need(link, index + 1)
             late = f"call {self.object_id} has no result within {timeout or 0:g} s"
             if timeout == 0 and not (await link.ask(FindCall(self.object_id)))["done"]:
                 raise TimeoutError(late)
@@ -73,7 +76,10 @@ class FunctionCall(Generic[R]):
     async def iter(self, *, start: int = 0, end: int | None = None) -> AsyncGenerator[R, None]:
         """Results of a `spawn_map` in the order of its inputs, from `start` until before `end`, as they become
         available. Up to 256 of them are fetched ahead of the caller."""
+        _checks.count("iter: start", start)
         link = await current()
+        if end is not None:
+            await self._need(link, _checks.count("iter: end", end))
         last = end if end is not None else await self._count(link)
         if start >= last:
             return
@@ -122,6 +128,12 @@ class FunctionCall(Generic[R]):
     async def _count(self, link: Link) -> int:
         return int((await link.ask(FindCall(self.object_id)))["inputs"])
 
+    async def _need(self, link: Link, inputs: int) -> None:
+        """Raises `InvalidError` where the call has fewer inputs: nobody would ever answer."""
+        there = await self._count(link)
+        if inputs > there:
+            raise InvalidError(f"call {self.object_id} has {there} inputs, and no input {inputs - 1}")
+
     def _remember(self, index: int, result: Result) -> None:
         self._results[index] = result
         while len(self._results) > KEPT_RESULTS:
@@ -134,6 +146,17 @@ class FunctionCall(Generic[R]):
 
     gather = Dual(_gather)
 
+
+def _timeout(given: float | None) -> float | None:
+    """Seconds to wait; None for ever, which a year and more is."""
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:
+        raise InvalidError(f"get: timeout is in seconds, 0 or more, or None to wait without end, not {given!r}")
+    return None if given > _FOR_EVER_S else float(given)
+
+
+_FOR_EVER_S = 366 * 86400.0
 
 _LOOK_S = 0.5
 """How long a look without waiting allows for a result that the server has to arrive."""

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 PARAMETERS_LIMIT_BYTES = 16 * 1024
 _TYPES = (str, int, bool, bytes)
 _HANDLE = "__inrush_cls__"
+_ELSEWHERE = {
+    "concurrent": "it goes on the class, whose methods share the container",
+    "clustered": "it goes on a function of its own, below @app.function()",
+}
 
 
 def members_of(raw: type) -> dict[str, Any]:
@@ -76,6 +80,7 @@ def _own(raw: type) -> dict[str, Any]:
 class Cls:
     """A class of an app, made by `@app.cls` or `Cls.from_name`. Calling it with its parameters gives an instance."""
 
+    registered_by = "app.cls()"
     raw: type | None
     """The class as the user wrote it; None for one that was looked up by name."""
 
@@ -132,7 +137,7 @@ class Cls:
         await self.reference.find(await current())
         return self
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Obj:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Obj:
         """An instance with these parameters. Raises `InvalidError` for a parameter that is unknown, missing or of the
         wrong type."""
         if args:
@@ -211,7 +216,10 @@ class Obj:
         if name in cls.methods or cls.raw is None:
             mark = cls.methods.get(name)
             run = functools.partial(self._run_local, name) if cls.raw is not None else None
-            return _method(cls, name, run, mark, functools.partial(self._find, name))
+            find = functools.partial(self._find, name)
+            return Function(
+                f"{cls.name}.{name}", run, cls.reference, app=cls.app, mark=mark, find=find, of=(self, name)
+            )
         if name in self._values:
             return self._values[name]
         has = ", ".join(cls.methods) or "none"
@@ -228,7 +236,7 @@ class Obj:
             self._variant = base + "/" + await link.ask(wire.BindClass(base, encode_parameters(self._values)))
         return Target(self._variant.partition("/")[2], method)
 
-    def _run_local(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    def _run_local(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         """Calls the method in this process. The first such call makes the user's object and runs its enter hooks."""
         raw = self._cls.raw
         assert raw is not None
@@ -260,19 +268,23 @@ def bound_method(instance: object, method: Marked) -> Function[Any, Any, Any]:
         name = f"{type(instance).__name__}.{method.name}"
         return _OwnMethod(name, run, Reference("", type(instance).__name__, foreign=False), mark=mark_of(method))
     values = {name: getattr(instance, name) for name, p in parameters_of(type(instance)).items() if p.init}
-    find = functools.partial(Obj(cls, values)._find, method.name)
-    return _OwnMethod(f"{cls.name}.{method.name}", run, cls.reference, app=cls.app, mark=mark_of(method), find=find)
+    of = Obj(cls, values)
+    return _OwnMethod(
+        f"{cls.name}.{method.name}",
+        run,
+        cls.reference,
+        app=cls.app,
+        mark=mark_of(method),
+        find=functools.partial(of._find, method.name),
+        of=(of, method.name),
+    )
 
 
 class _OwnMethod(Function[Any, Any, Any]):
     """A method as code inside its class sees it; calling it runs the method itself."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self.local(*args, **kwargs)
-
-
-def _method(cls: Cls, name: str, run: Any, mark: Mark | None, find: Any) -> Function[Any, Any, Any]:
-    return Function(f"{cls.name}.{name}", run, cls.reference, app=cls.app, mark=mark, find=find)
 
 
 def _run_hook(hook: Callable[[Any], Any], instance: Any) -> None:
@@ -306,7 +318,15 @@ def _check(raw: type, members: dict[str, Any], parameters: dict[str, Parameter])
     for name in parameters:
         if _type_of(raw, name) not in _TYPES:
             raise InvalidError(f"{raw.__name__}.{name}: a parameter is annotated as str, int, bool or bytes")
+    for name, member in _own(raw).items():
+        inner = getattr(member, "__func__", None) or getattr(member, "fget", None)
+        if isinstance(member, staticmethod | classmethod | property) and mark_of(inner) != Mark():
+            kind = type(member).__name__
+            raise InvalidError(f"{raw.__name__}.{name} is a {kind}; methods and hooks take self: remove @{kind}")
     for name, member in members.items():
         mark = mark_of(member)
+        if mark.max_inputs is not None or mark.cluster_size:
+            kind = "concurrent" if mark.max_inputs is not None else "clustered"
+            raise InvalidError(f"@{kind} has no effect on {raw.__name__}.{name}: {_ELSEWHERE[kind]}")
         if (mark.enter or mark.exit) and len(inspect.signature(raw_of(member)).parameters) != 1:
             raise InvalidError(f"{raw.__name__}.{name} is a hook; it takes self alone")

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
+from inrush.client._marks import refuse
 from inrush.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ class LocalEntrypoint(Generic[P, R]):
     """Made by `@app.local_entrypoint()`; calling it calls the function. `raw` is the function, and `app` is what must
     run meanwhile."""
 
+    registered_by = "app.local_entrypoint()"
+
     def __init__(self, raw: Callable[P, R], app: Declared, name: str | None = None) -> None:
+        refuse(raw, "app.local_entrypoint()")
         if not callable(raw) or not hasattr(raw, "__name__"):
             raise InvalidError(f"@app.local_entrypoint decorates a function, not {raw!r}")
         self.raw = raw
@@ -30,5 +34,5 @@ class LocalEntrypoint(Generic[P, R]):
     def __repr__(self) -> str:
         return f"LocalEntrypoint({self.name!r})"
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.raw(*args, **kwargs)

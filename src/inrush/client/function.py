@@ -47,6 +47,7 @@ class Function(Generic[P, R, O]):
     f.map.aio(xs)`.
     """
 
+    registered_by = "app.function()"
     raw: Callable[..., Any] | None
     """The function as the user wrote it; None for one that was looked up by name."""
 
@@ -60,8 +61,10 @@ class Function(Generic[P, R, O]):
         options: Options | None = None,
         mark: Mark | None = None,
         find: Callable[[Link], Coroutine[Any, Any, Target]] | None = None,
+        of: tuple[Any, str] | None = None,
     ) -> None:
-        """`find` resolves a method of an instance; a plain function is found by its reference."""
+        """`find` resolves a method of an instance, and `of` is that instance and the method's name; a plain function
+        is found by its reference."""
         self.raw = raw
         self.name = name
         self.app = app
@@ -69,6 +72,7 @@ class Function(Generic[P, R, O]):
         self.mark = mark or Mark()
         self.reference = reference
         self.target = find or self._plain
+        self._of = of
         if raw is not None:
             functools.update_wrapper(self, raw, updated=())
 
@@ -76,10 +80,12 @@ class Function(Generic[P, R, O]):
         return f"Function({self.name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._of is not None:
+            return getattr, self._of
         find = functools.partial(Function.from_name, environment_name=self.reference.environment or None)
         return find, (self.reference.app, self.reference.name)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         raise InvalidError(
             f"write {self.name}.remote(…) to run it in a container, or {self.name}.local(…) to run it here"
         )
@@ -113,6 +119,7 @@ class Function(Generic[P, R, O]):
         large, `FunctionTimeoutError` after the function's timeout, `ExecutionError` when its container died, and
         `InvalidError` when its app does not run.
         """
+        self._no_endpoint("remote")
         if self.mark.is_generator:
             raise InvalidError(f"{self.name} yields; iterate over {self.name}.remote_gen(…)")
         from inrush.client import _calling
@@ -126,6 +133,7 @@ class Function(Generic[P, R, O]):
         The container runs at most 64 items ahead of the caller. Leaving the loop early cancels the call. A generator is
         never retried.
         """
+        self._no_endpoint("remote_gen")
         from inrush.client import _calling
 
         async with aclosing(_calling.stream(self, args, kwargs)) as items:
@@ -273,6 +281,10 @@ class Function(Generic[P, R, O]):
         ):
             if value is not None:
                 _checks.count(f"update_autoscaler: {name}", value, least)
+        if min_containers is not None and max_containers is not None and min_containers > max_containers:
+            raise InvalidError(
+                f"update_autoscaler: min_containers ({min_containers}) is above max_containers ({max_containers})"
+            )
         if scaledown_window is not None:
             _checks.seconds("update_autoscaler: scaledown_window", scaledown_window, 0.0)
         link = await current()
@@ -310,7 +322,16 @@ class Function(Generic[P, R, O]):
             async for value in values:
                 yield value
 
+    def _no_endpoint(self, verb: str) -> None:
+        """A function that was looked up by name is refused by its container instead."""
+        if self.mark.web is not None:
+            raise InvalidError(
+                f"{self.name} is an endpoint, which is asked over HTTP: {self.name}.get_web_url() tells its URL, and "
+                f"{verb} is for functions that are none"
+            )
+
     def _no_generator(self, verb: str) -> None:
+        self._no_endpoint(verb)
         if self.mark.is_generator:
             raise InvalidError(
                 f"{self.name} yields, and {verb} takes functions that return; use {self.name}.remote_gen(…)"

@@ -20,7 +20,7 @@ from inrush.client._steps import (
     Files,
     existing,
     flat,
-    need_absolute,
+    need_visible,
     no_files,
     pip_options,
     refuse_volumes,
@@ -32,7 +32,7 @@ from inrush.client.secret import Secret
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
-    from inrush.client._tar import Blob
+    from inrush.client._tar import Blob, Entry
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,6 +106,8 @@ class Image(UnbuiltSteps):
         """
         options = pip_options(find_links, index_url, extra_index_url, pre, extra_options)
         names = flat("pip_install", packages)
+        if not names:
+            return self
         return self._with("pip", env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names, **options)
 
     def uv_pip_install(
@@ -128,7 +130,9 @@ class Image(UnbuiltSteps):
         if uv_version is not None:
             raise UnimplementedError("uv_pip_install(uv_version=…) is not built: the node's uv is used")
         options = pip_options(find_links, index_url, extra_index_url, pre, extra_options)
-        names = flat("uv_pip_install", packages) if packages or not requirements else []
+        names = flat("uv_pip_install", packages)
+        if not names and not requirements:
+            return self
         files = requirement_files(requirements or ())
         return self._with(
             "pip", files, env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names, uv=True, **options
@@ -163,6 +167,8 @@ class Image(UnbuiltSteps):
     ) -> Image:
         """Installs Debian packages: `apt_install("ffmpeg", "git")`."""
         names = flat("apt_install", packages)
+        if not names:
+            return self
         return self._with("apt", env=env, secrets=secrets, gpu=gpu, force=force_build, packages=names)
 
     # -- anything else --
@@ -179,6 +185,8 @@ class Image(UnbuiltSteps):
         """Runs shell commands in order, as one step. The first command that fails ends it."""
         refuse_volumes("run_commands", volumes)
         lines = flat("run_commands", commands)
+        if not lines:
+            return self
         return self._with("run", env=env, secrets=secrets, gpu=gpu, force=force_build, commands=lines)
 
     def run_function(
@@ -253,7 +261,7 @@ class Image(UnbuiltSteps):
         step can follow. With `copy=True` it becomes a step of the image.
         """
         target = remote_path + Path(local_path).name if remote_path.endswith("/") else remote_path
-        need_absolute("add_local_file", target)
+        need_visible("add_local_file", target, self._base)
         return self._add(f"{local_path} -> {target}", copy, lambda: [(target, existing(local_path, False))])
 
     def add_local_dir(
@@ -261,10 +269,10 @@ class Image(UnbuiltSteps):
     ) -> Image:
         """Puts the contents of a local folder at an absolute path. `ignore` holds patterns as in a .dockerignore file,
         or is a function of the path; `copy` is as for `add_local_file`."""
-        need_absolute("add_local_dir", remote_path)
+        need_visible("add_local_dir", remote_path, self._base)
         skip = _ignore.ignore(ignore)
 
-        def found() -> list[tuple[str, Path]]:
+        def found() -> list[tuple[str, Entry]]:
             from inrush.client._tar import tree
 
             return tree(existing(local_path, True), remote_path, skip)
@@ -283,7 +291,7 @@ class Image(UnbuiltSteps):
             raise InvalidError("add_local_python_source takes names of modules")
         skip = _ignore.ignore(ignore)
 
-        def found() -> list[tuple[str, Path]]:
+        def found() -> list[tuple[str, Entry]]:
             from inrush.client._source import package_files
 
             return [pair for module in modules for pair in package_files(module, skip)]
@@ -365,7 +373,7 @@ class Image(UnbuiltSteps):
         step = BuildStep(kind, layers.encode(kind, **parameters), files, given, force)
         return Image(self._base, self._python, (*self._steps, step))
 
-    def _add(self, name: str, copy: bool, found: Callable[[], list[tuple[str, Path]]]) -> Image:
+    def _add(self, name: str, copy: bool, found: Callable[[], Sequence[tuple[str, Entry]]]) -> Image:
         def files() -> list[tuple[str, Blob]]:
             from inrush.client._tar import pack
 

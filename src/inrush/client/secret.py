@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from inrush.client import _checks
+from inrush.client import _checks, _dotenv
 from inrush.client._dual import dual
 from inrush.client._link import current
 from inrush.client._unbuilt import refuse
@@ -39,7 +39,7 @@ class Secret:
     def from_dict(env_dict: Mapping[str, str | None] | None = None) -> Secret:
         """An anonymous secret of these variables. Variables whose value is None are left out."""
         for key, value in (env_dict or {}).items():
-            if not isinstance(key, str) or not key or "=" in key or not (value is None or isinstance(value, str)):
+            if not _checks.is_text(key) or not key or "=" in key or not (value is None or _checks.is_text(value)):
                 raise InvalidError(f"Secret.from_dict maps names of variables to strings; {key!r} is not such a pair")
         return Secret({k: v for k, v in (env_dict or {}).items() if v is not None})
 
@@ -56,10 +56,11 @@ class Secret:
 
     @staticmethod
     def from_dotenv(path: str | Path | None = None, *, filename: str = ".env", client: Any = None) -> Secret:
-        """An anonymous secret of the variables of a `.env` file. Raises `NotFoundError` if there is none.
+        """An anonymous secret of the variables of a `.env` file, read as python-dotenv reads it. Raises `NotFoundError`
+        if there is none.
 
-        The file is `path` itself, or the first `filename` in the folder `path` (default: the working directory) or
-        above it.
+        The file is `path` itself, if its name is `filename` or has `.env` in it; else the first `filename` in the
+        folder `path` (default: the working directory), or in that of the file `path` (such as `__file__`), or above it.
         """
         refuse(client)
         from inrush.client.context import is_local
@@ -67,11 +68,13 @@ class Secret:
         if not is_local():
             return Secret({})
         start = Path(path or ".").resolve()
-        places = [start] if start.is_file() else [folder / filename for folder in (start, *start.parents)]
+        itself = start.is_file() and (start.name == filename or ".env" in start.name)
+        folders = start.parents if start.is_file() else (start, *start.parents)
+        places = [start] if itself else [folder / filename for folder in folders]
         found = next((p for p in places if p.is_file()), None)
         if found is None:
             raise NotFoundError(f"Secret.from_dotenv: there is no {filename} in {start} or above it")
-        return Secret(parse_dotenv(found.read_text(), str(found)))
+        return Secret(_dotenv.read(found, os.environ))
 
     @staticmethod
     def from_name(
@@ -116,27 +119,3 @@ class Secret:
         if self.name:
             return str(await link.ask(FindSecret(self.name, self._required, self.environment or environment)))
         return str(await link.ask(PutSecret(tuple(sorted(self._values.items())), environment=environment)))
-
-
-def parse_dotenv(text: str, where: str) -> dict[str, str]:
-    """The variables of `NAME=value` lines, without a leading `export`, quotes and trailing comments. Raises
-    `InvalidError` with the number of a line that is none."""
-    values = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip().removeprefix("export ").strip()
-        if not line or line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise InvalidError(f"{where}, line {number}: this is not NAME=value")
-        values[name.strip()] = _unquoted(value.strip())
-    return values
-
-
-def _unquoted(value: str) -> str:
-    if value[:1] in ("'", '"'):
-        quote = value[0]
-        inner, closed, _ = value[1:].partition(quote)
-        if closed:
-            return inner.replace("\\n", "\n").replace("\\t", "\t") if quote == '"' else inner
-    return value.partition(" #")[0].rstrip()

@@ -192,9 +192,23 @@ async def test_copied_files_are_in_the_image_and_later_ones_win(shared: Images) 
 
 
 async def test_a_file_copied_into_bin_hides_none_of_the_images_programs(shared: Images) -> None:
-    blob = shared.blobs.put(tar_of({"bin/mine": b"#!/bin/sh\necho mine\n", "tmp/x": b""}, mode=0o755))
+    blob = shared.blobs.put(tar_of({"bin/mine": b"#!/bin/sh\necho mine\n", "var/tmp/x": b""}, mode=0o755))
     image = await shared.build(step("copy", files=[("mine", blob)]), base=DEBIAN, python="3.11")
-    assert await shared.run(image, "/bin/sh", "-c", "mine; stat -c %a /tmp") == "mine\n1777\n"
+    assert await shared.run(image, "/bin/sh", "-c", "mine; stat -c %a /var/tmp") == "mine\n1777\n"
+
+
+async def test_a_file_copied_below_a_link_of_the_image_is_where_the_link_leads(shared: Images) -> None:
+    blob = shared.blobs.put(tar_of({"opt/l/u": b"u"}))
+    below = run("mkdir /big", "echo f > /big/f", "ln -s /big /opt/l")
+    image = await shared.build(below, step("copy", files=[("u", blob)]))
+    assert await shared.run(image, "/bin/sh", "-c", "ls /big; readlink /opt/l") == "f\nu\n/big\n"
+
+
+async def test_a_file_that_nobody_would_see_is_refused(shared: Images) -> None:
+    for hidden in ("tmp/x", "usr/x"):
+        blob = shared.blobs.put(tar_of({hidden: b""}))
+        with pytest.raises(InvalidError, match="nothing can be added"):
+            await shared.build(step("copy", files=[("x", blob)]))
 
 
 async def test_setuid_files_and_owners_survive_into_the_layer(shared: Images) -> None:

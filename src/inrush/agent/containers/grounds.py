@@ -61,7 +61,7 @@ class Grounds:
     async def find(self, spec: wire.FunctionSpec, app: str, environment: str) -> Ground:
         """The ground of a function. An image that is not here is built. Raises `Error`."""
         image = self._images.find(spec.image, environment) or await self._build(spec, app, environment)
-        above = await self.archives(spec)
+        above = await self.archives(spec, image)
         runtime = await self._runtime(image)
         return Ground(
             layers=(*runtime, *image.layers),
@@ -77,10 +77,11 @@ class Grounds:
         self._images.hold(root.layers)
         until.add_done_callback(lambda _: self._images.release(root.layers))
 
-    async def archives(self, spec: wire.FunctionSpec) -> list[Path]:
-        """The function's own layers, top first: its source, then its mounts, of which later ones win."""
-        digests = [digest for digest in (spec.source, *reversed(spec.mounts)) if digest]
-        return [Path(await self._images.archive(digest, self._blobs)) for digest in digests]
+    async def archives(self, spec: wire.FunctionSpec, over: BuiltImage | None = None) -> list[Path]:
+        """The function's own layers `over` its image, top first: its source, then its mounts, of which later ones win.
+        Each is there once, since the kernel stacks none twice."""
+        digests = dict.fromkeys(digest for digest in (spec.source, *reversed(spec.mounts)) if digest)
+        return [Path(await self._images.archive(digest, self._blobs, over)) for digest in digests]
 
     async def pickled(self, spec: wire.FunctionSpec) -> tuple[bytes, ...]:
         """The payload of its `load`: the function itself, where it is sent as a pickle."""

@@ -14,6 +14,7 @@ from inrush.agent.images.download_cache import DownloadCache
 from inrush.agent.images.fetch import fetch
 from inrush.agent.images.layerstore import LayerStore
 from inrush.agent.images.once import Progress
+from inrush.agent.images.places import Places
 from inrush.agent.images.steps import Program, program
 from inrush.agent.images.unpack import unpack
 from inrush.agent.images.workshop import Supplies, Workshop
@@ -49,7 +50,9 @@ class StepBuilder:
     async def build(self, chain: Chain, step: Step, layer: Path, order: Order, progress: Progress) -> None:
         """Makes the layer of `step`, which follows the steps of `chain`."""
         if step.kind == "copy":
-            await asyncio.to_thread(unpack_blobs, [blob for _, blob in step.files], order.blobs, layer)
+            places = Places(self._store.paths(chain.names), [bind.dst for bind in chain.base.binds])
+            ids = [blob for _, blob in step.files]
+            await asyncio.to_thread(unpack_blobs, ids, order.blobs, layer, places.lead)
             return
         supplies = await asyncio.to_thread(self._workshop.supplies, chain.base.release)
         async with AsyncExitStack() as stack:
@@ -101,13 +104,13 @@ def _secrets(step: Step, order: Order) -> dict[str, str]:
     return {name: order.secrets[name] for name in step.secrets}
 
 
-def unpack_blobs(ids: Sequence[str], blobs: BlobReader, layer: Path) -> None:
-    """Unpacks tar blobs, one over the other, as a layer."""
+def unpack_blobs(ids: Sequence[str], blobs: BlobReader, layer: Path, lead: Callable[[str], str] = str) -> None:
+    """Unpacks tar blobs, one over the other, as a layer. `lead` says which directory is meant by the path of one."""
     layer.mkdir()
     layer.chmod(0o755)
     for id in ids:
         stream = blobs.open(id)
         try:
-            unpack(stream, layer, name=f"the archive {id}")
+            unpack(stream, layer, name=f"the archive {id}", lead=lead)
         finally:
             stream.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from inrush.agent.images.download_cache import DownloadCache
 from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.layerstore import Fill, LayerStore
 from inrush.agent.images.once import Progress, silent
+from inrush.agent.images.places import Places
 from inrush.agent.images.stepbuild import Order, StepBuilder, unpack_blobs
 from inrush.agent.images.workshop import Workshop
 from inrush.agent.payloads.blobs import BlobReader
@@ -33,6 +34,8 @@ from inrush.wire import Recipe, Step
 
 __all__ = ["BuiltImage", "ImageStore"]
 
+MAX_MOVED = 4096
+"""Pairs of an archive and an image of which it is remembered whether links move anything."""
 _GIB, _MIB = 1 << 30, 1 << 20
 _NO_SPACE = "No space left on device"
 
@@ -61,6 +64,8 @@ class ImageStore:
         self._workshop = Workshop(root / "cache", launcher, inherited or Inherited.read())
         self._builder = Builder(launcher, exits)
         self._bases = Bases(self._layers, self._workshop, self._builder)
+        self._moved: dict[tuple[str, tuple[str, ...]], bool] = {}
+        """Archives by images that they were laid over: whether links of the image move anything."""
         downloads = DownloadCache(self._layers, self._builder, platform_uid)
         self._steps = StepBuilder(self._layers, self._workshop, self._builder, downloads, self.runtime)
 
@@ -122,13 +127,29 @@ class ImageStore:
             chain.advance(step, found)
         return chain.image(self._layers)
 
-    async def archive(self, digest: str, blobs: BlobReader) -> str:
-        """Returns the directory of a layer that holds the unpacked tar blob."""
+    async def archive(self, digest: str, blobs: BlobReader, over: BuiltImage | None = None) -> str:
+        """The directory of a tar blob, unpacked as a layer `over` an image. Directories of it for which the image has
+        links are put where those lead; few archives have any, and those share one layer for all images. Raises
+        `InvalidError` for what would be hidden."""
+        plain = await self._archive([digest], blobs, str)
+        if over is None:
+            return plain
+        key = digest, over.layers
+        if key not in self._moved:
+            while len(self._moved) >= MAX_MOVED:
+                del self._moved[next(iter(self._moved))]
+            places = Places(over.layers, [bind.dst for bind in over.binds])
+            self._moved[key] = await asyncio.to_thread(places.moved, Path(plain))
+        if not self._moved[key]:
+            return plain
+        places = Places(over.layers)
+        return await self._archive([digest, *(Path(layer).name for layer in over.layers)], blobs, places.lead)
 
+    async def _archive(self, what: Sequence[str], blobs: BlobReader, lead: Callable[[str], str]) -> str:
         async def fill(layer: Path, progress: Progress) -> None:
-            await asyncio.to_thread(unpack_blobs, (digest,), blobs, layer)
+            await asyncio.to_thread(unpack_blobs, what[:1], blobs, layer, lead)
 
-        name = await self._layers.make(layers.base_digest("archive", [digest]), fill, silent)
+        name = await self._layers.make(layers.base_digest("archive", list(what)), fill, silent)
         return str(self._layers.path(name))
 
     async def runtime(self, image: BuiltImage) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import posixpath
 import stat
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Self, cast
 
@@ -47,13 +48,20 @@ _MERGED = {
 
 
 def unpack(
-    stream: Readable, into: Path, *, name: str, max_members: int = MAX_MEMBERS, max_bytes: int = MAX_BYTES
+    stream: Readable,
+    into: Path,
+    *,
+    name: str,
+    max_members: int = MAX_MEMBERS,
+    max_bytes: int = MAX_BYTES,
+    lead: Callable[[str], str] = str,
 ) -> int:
     """Unpacks the (possibly compressed) tar `stream` below `into`. Returns the bytes written. Errors call it `name`.
+    `lead` says which directory is meant by the path of one.
 
     Raises `InvalidError` for a tar that is broken or wants out, `ResourceExhaustedError` for one over the limits.
     """
-    unpacker = _Unpacker(into, name, max_bytes)
+    unpacker = _Unpacker(into, name, max_bytes, lead)
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|*", bufsize=_BUFFER_BYTES, tarinfo=_Header) as tar:
             count = 0
@@ -85,11 +93,13 @@ class _Header(tarfile.TarInfo):
 
 
 class _Unpacker:
-    def __init__(self, root: Path, name: str, max_bytes: int) -> None:
+    def __init__(self, root: Path, name: str, max_bytes: int, lead: Callable[[str], str]) -> None:
         self._root = root
         self._name = name
         self._max_bytes = max_bytes
         self._directories: set[str] = {""}
+        self._lead = lead
+        self._led: dict[str, str] = {"": ""}
         self.written = 0
 
     def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
@@ -97,8 +107,11 @@ class _Unpacker:
         if not path:
             return
         if member.isdir():
-            self._directory(path)
+            self._directory(self._place(path))
             return
+        if member.issym():
+            self._inside(member.linkname, posixpath.dirname(path), member.name)
+        path = self._placed(path)
         self._directory(posixpath.dirname(path))
         target = self._root / path
         if os.path.lexists(target):
@@ -106,7 +119,6 @@ class _Unpacker:
         if member.isreg():
             self._file(tar, member, target)
         elif member.issym():
-            self._inside(member.linkname, posixpath.dirname(path), member.name)
             target.symlink_to(member.linkname)
         elif member.islnk():
             self._hard_link(member, target)
@@ -119,6 +131,14 @@ class _Unpacker:
         if posixpath.isabs(name) or path == ".." or path.startswith("../") or "\0" in name:
             raise InvalidError(f"{self._name}: {member!r} leads out of it")
         return "" if path == "." else _merged(path)
+
+    def _place(self, directory: str) -> str:
+        if directory not in self._led:
+            self._led[directory] = self._inside(self._lead(directory), "", directory)
+        return self._led[directory]
+
+    def _placed(self, file: str) -> str:
+        return posixpath.join(self._place(posixpath.dirname(file)), posixpath.basename(file))
 
     def _directory(self, path: str) -> None:
         """Makes `path` and its parents, and checks that each one is a real directory."""
@@ -154,8 +174,8 @@ class _Unpacker:
             os.fchmod(file.fileno(), mode)
 
     def _hard_link(self, member: tarfile.TarInfo, target: Path) -> None:
-        source = self._root / self._inside(member.linkname, "", member.name)
-        parents = posixpath.dirname(self._inside(member.linkname, "", member.name))
+        path = self._placed(self._inside(member.linkname, "", member.name))
+        source, parents = self._root / path, posixpath.dirname(path)
         if parents not in self._directories or not source.is_file() or source.is_symlink():
             raise InvalidError(
                 f"{self._name}: {member.name!r} is a link to {member.linkname!r}, which is no file of it"

@@ -11,7 +11,7 @@ import click
 
 from inrush.cli import api, flags
 from inrush.cli.screen import screen
-from inrush.client.secret import parse_dotenv
+from inrush.client import _dotenv
 
 
 @click.group()
@@ -35,7 +35,7 @@ def create(
     A KEY alone takes the value of this variable here, and a VALUE of "-" is read from standard input. Other users of
     this machine see command lines, and shells keep them, so give values in one of those ways or in a file.
     """
-    values = parse_dotenv(from_dotenv.read(), from_dotenv.name) if from_dotenv else {}
+    values = _dotenv.parse(from_dotenv.read(), from_dotenv.name, os.environ) if from_dotenv else {}
     values |= _parse_json(from_json.read(), from_json.name) if from_json else {}
     values |= dict(_pair(pair) for pair in pairs)
     if not values:

@@ -44,6 +44,12 @@ from inrush.wire import Step
 FORMAT = "2"
 """Part of every digest: raised when the same step comes to mean something else."""
 
+HIDDEN = ("/tmp", "/dev", "/proc", "/sys")  # noqa: S108 (a path in containers)
+"""Where containers have something of their own, that hides what an image holds there."""
+
+HIDDEN_ON_HOST = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt/inrush/python")
+"""The same for images on the node's own system: these are the node's, read-only."""
+
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "pip": {
         "packages": [],

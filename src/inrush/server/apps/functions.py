@@ -37,6 +37,7 @@ class Function:
         "app",
         "app_name",
         "base",
+        "bounds",
         "decided",
         "durable",
         "environment",
@@ -65,6 +66,8 @@ class Function:
         self.id, self.app, self.app_name, self.name, self.spec = id, app, app_name, name, spec
         self.durable, self.base, self.parameters = durable, base, parameters
         self.environment = environment
+        self.bounds = spec.scale.min_containers, spec.scale.max_containers
+        """The least and most containers, as they were declared or changed since."""
         self.queued = 0
         self.waiting = ""
         self.decided = ""
@@ -76,6 +79,14 @@ class Function:
         if not self.parameters:
             return self.name
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in json.loads(self.parameters).items())})"
+
+    def override(self, least: int | None, most: int | None) -> None:
+        """Changes the bounds; None leaves one as it is. Raises `InvalidError` where the least would be above the
+        most."""
+        least, most = self.bounds[0] if least is None else least, self.bounds[1] if most is None else most
+        if most is not None and least > most:
+            raise InvalidError(f"{self.title}: min_containers would be {least}, above its max_containers of {most}")
+        self.bounds = least, most
 
     @property
     def app_key(self) -> str:

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from inrush import wire
 from inrush.core.model import effects, events
 from inrush.core.model.ranges import Ranges
-from inrush.errors import Error, OutputExpiredError, ResourceExhaustedError
+from inrush.errors import Error, InvalidError, OutputExpiredError, ResourceExhaustedError
 from inrush.server.apps.functions import Functions
 from inrush.server.calls import saved
 from inrush.server.calls.call import Call, Owner, split_results
@@ -263,6 +263,9 @@ class Durable:
             live = self._live.get(id)
             fresh = row is None and live is not None and live.call.owned_by(owner.principal)
             if not fresh and not _owned(row, owner.principal):
+                running = self._calls.get(id)
+                if running is not None and running.owned_by(owner.principal):
+                    raise InvalidError(f"the result of {id} goes to who called it: only spawned calls can be asked for")
                 raise not_found(id)
             self._check_kept(row)
             at = wanted.start - wanted.start % saved.SPAN_INPUTS
@@ -289,6 +292,13 @@ class Durable:
     async def find(self, id: str, principal: Principal) -> dict[str, Any]:
         """What `FindCall` answers. Raises `NotFoundError`."""
         row = await self._store.read(partial(saved.call_of, id=id))
+        if row is None and (running := self._calls.get(id)) is not None and running.owned_by(principal):
+            return {
+                "function": running.function.id,
+                "kind": running.kind,
+                "inputs": running.total,
+                "done": running.settled,
+            }
         if row is None or not _owned(row, principal):
             raise not_found(id)
         self._check_kept(row)

@@ -223,6 +223,7 @@ class Asks:
 
     async def _override_scale(self, session: Session, rid: int, ask: wire.OverrideScale) -> None:
         function = self._functions.need(ask.function, session.principal)
+        function.override(ask.min_containers, ask.max_containers)
         self._audit.note(session.principal, "scale", function.environment, function.title)
         self._post(
             ScaleOverridden(
