@@ -19,7 +19,7 @@ from inrush.launcher import features, overlay, workers
 from inrush.launcher.cgroups import Cgroups, Group, layout
 from inrush.launcher.loop import Loop
 from inrush.launcher.maker import BerthSpec, Maker, empty
-from inrush.launcher.moorings import Door, Mooring
+from inrush.launcher.moorings import Door, Mooring, Turns
 from inrush.launcher.network import Net, Network
 from inrush.launcher.overlay import Overlays, Root
 from inrush.launcher.places import OWN, Places
@@ -98,6 +98,8 @@ class Machine:
         staging.mkdir(exist_ok=True)
         mounts.attach(mounts.detached("tmpfs", [("mode", "700"), ("size", "16m")]), str(staging))
         no_way_out, usernet = (wayout, None) if isinstance(wayout, str) else ("", wayout)
+        self._turns: dict[int, Turns] = {}
+        """The berths that are being made for each app, by its first user id."""
         self._nets, self._berths = Maker(loop), Maker(loop)  # forked before the launcher receives anything that they
         # should not have
         self.beneath = empty()
@@ -194,12 +196,24 @@ class Machine:
         devices: tuple[str, ...],
         done: Callable[[str], None],
     ) -> None:
-        """Begins to make a berth of what is held, into which processes of the pid namespace `pids` can be forked.
-        `done` is called with "" or with what went wrong. Raises `OSError` if it cannot begin."""
+        """Makes a berth of what is held, into which processes of the pid namespace `pids` can be forked, when it is the
+        app's turn. `done` is called with "" or with what went wrong. Raises `OSError` if it cannot begin."""
+        users, kept = self.users.get(uid_base), os.dup(pids)
+        turns = self._turns.setdefault(uid_base, Turns())
+
+        def begin() -> None:
+            try:
+                if held.released:
+                    raise OSError("its container was killed before it was made")
+                self._order_berth(held, kept, uid_base, tmp_mib, devices, begun)
+            except OSError as error:
+                over(f"{error.strerror or error} {error.filename or ''}".strip())
+            finally:
+                os.close(kept)
 
         def begun(report: int, error: str) -> None:
             if error:
-                done(error)
+                over(error)
             else:
                 Mooring(self.loop, report, users.inner, made)
 
@@ -209,8 +223,23 @@ class Machine:
                 door.close()
             elif door:
                 held.door = door
+            over(error)
+
+        def over(error: str) -> None:
+            self.loop.later(0, turns.end)
             done(error)
 
+        turns.take(begin)
+
+    def _order_berth(
+        self,
+        held: Held,
+        pids: int,
+        uid_base: int,
+        tmp_mib: int | None,
+        devices: tuple[str, ...],
+        begun: Callable[[int, str], None],
+    ) -> None:
         nodes = roots.take_nodes(roots.relative(devices))
         joins = held.joins()
         net = held.net.fd if held.net else -1

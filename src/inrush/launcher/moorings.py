@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from inrush.linux import messages, namespaces
 
 WAIT_S = 10.0
 """How long a berth may take to be made."""
+AT_ONCE = 2
+"""Berths of one app that are made at once."""
 
 Identity = tuple[int, int]
 """(device, inode) of a namespace."""
@@ -103,6 +106,29 @@ class Mooring:
         self._loop.unwatch(self._report.fileno())
         self._report.close()
         self._made(door, error)
+
+
+class Turns:
+    """Of the berths of one app, `AT_ONCE` are made at once, and the others in turn: more would only slow each other."""
+
+    def __init__(self) -> None:
+        self._free = AT_ONCE
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def take(self, begin: Callable[[], None]) -> None:
+        """Calls `begin` when it is its turn, perhaps at once."""
+        if self._free:
+            self._free -= 1
+            begin()
+        else:
+            self._waiting.append(begin)
+
+    def end(self) -> None:
+        """Ends one turn, and begins the next."""
+        if self._waiting:
+            self._waiting.popleft()()
+        else:
+            self._free += 1
 
 
 def _opened(pid: int, inner: int) -> Door:
