@@ -13,12 +13,10 @@ import inrush, inrush.errors
 app = inrush.App("blame")
 
 def cling(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            time.sleep(0.2)
-        except BaseException:
-            pass
+    try:
+        time.sleep(seconds)
+    except BaseException:
+        time.sleep(seconds)
 """
 
 

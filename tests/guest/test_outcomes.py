@@ -318,12 +318,12 @@ def f():
 SWALLOWS = """
 import asyncio, time
 def f():
-    print("begun", flush=True)
-    while True:
-        try:
+    try:
+        print("begun", flush=True)
+        while True:
             time.sleep(0.01)
-        except BaseException:
-            pass
+    except BaseException:
+        time.sleep(600)
 async def g():
     print("begun", flush=True)
     while True:
