@@ -31,7 +31,7 @@ class Heard:
         self.items: list[tuple[Any, ...]] = []
         self.lines: list[tuple[str, str, str]] = []
         self.links: list[bytes] = []
-        self.failures: list[tuple[str, str, bytes]] = []
+        self.failures: list[tuple[str, bytes, str]] = []
         self.phases: tuple[tuple[str, float], ...] | None = None
         self.broke = ""
         self.defects: list[str] = []
@@ -40,8 +40,8 @@ class Heard:
     def ready(self, phases: tuple[tuple[str, float], ...], why: str) -> None:
         self.phases = phases
 
-    def failed(self, code: str, message: str, payload: bytes) -> None:
-        self.failures.append((code, message, payload))
+    def failed(self, message: str, payload: bytes, traceback: str) -> None:
+        self.failures.append((message, payload, traceback))
 
     def answered(self, *columns: Any) -> None:
         self.answers.append(columns[:4])

@@ -10,7 +10,7 @@ with `#` say what the block is about. Commands (`[…]` may be left out):
                                    nodes no-1, no-2, … (TYPE `cpu`: without GPUs)
     function F [gpu=T[:N]] [slots=N] [target=N] [containers=A..B] [buffer=N] [window=S] [retries=N] [delay=S] [cpu=N]
                [memory=MIB] [app=A] [priority=N] [durable=1] [single_use=1] [nonpreemptible=1]
-               [cluster=N] [label=K:V] [snapshot=1]
+               [cluster=N] [label=K:V] [snapshot=1] [trial=beside]
     calls F N [kind=K] [caller=C]                                  the next call, ca-1, ca-2, …, with N inputs
     ready C…|all [after=S]        container(s) become ready        done C|all [N] [STATUS] [took=S]   N (all) inputs end
     back C N                      gives back all its inputs but N
@@ -127,7 +127,7 @@ class Player:
             cluster_size=int(options.get("cluster", 0)),
             node_labels=_labels(options.get("label", "")),
         )
-        self._step(events.FunctionAdded(name, app, spec, bool(durable)))
+        self._step(events.FunctionAdded(name, app, spec, bool(durable), options.get("trial", "")))
 
     def _calls(self, function: str, count: str, kind: str = "map", caller: str = "") -> None:
         self.calls += 1
@@ -252,6 +252,8 @@ class Player:
                 self.answers.append(events.NodeContainers(effect.node, effect.number, there))
             case effects.ContainerLost():
                 return [f"lost {self._name(effect.container)}    why: {effect.why}"]
+            case effects.Tried():
+                return [f"tried {effect.function}: {effect.outcome}" + (f"    why: {effect.why}" if effect.why else "")]
             case effects.WakeAt():
                 self.wake_at = min(self.wake_at, effect.at)
         return []

@@ -50,6 +50,8 @@ class Agent:
                 out.append(wire.ContainerReady(message.container, "fork", 1.0))
             elif isinstance(message, wire.StopContainer) and self.containers.pop(message.container, None):
                 out.append(wire.ContainerEnded(message.container, Status.OK, message.container))
+            elif isinstance(message, wire.ListContainers):
+                out.append(wire.NodeContainers(message.node, message.number, tuple(self.containers)))
             elif isinstance(message, wire.Run) and self.hold:
                 self.held.append(message)
             elif isinstance(message, wire.Run):

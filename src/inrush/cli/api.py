@@ -74,9 +74,9 @@ def get(path: str, **params: Any) -> Any:
     return _ask("GET", path, params=given(params))
 
 
-def post(path: str, body: Any = None, **params: Any) -> Any:
-    """Posts JSON, and returns the JSON that comes back, or None."""
-    return _ask("POST", path, json=body, params=given(params))
+def post(path: str, body: Any = None, *, patient: bool = False, **params: Any) -> Any:
+    """Posts JSON, and returns the JSON that comes back, or None. A `patient` caller waits as long as it takes."""
+    return _ask("POST", path, None if patient else _TIMEOUT_S, json=body, params=given(params))
 
 
 def delete(path: str, **params: Any) -> Any:
@@ -109,10 +109,10 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _ask(method: str, path: str, **options: Any) -> Any:
+def _ask(method: str, path: str, timeout_s: float | None = _TIMEOUT_S, **options: Any) -> Any:
     import httpx
 
-    with _client(_TIMEOUT_S) as client:
+    with _client(timeout_s) as client:
         try:
             response = client.request(method, path, **options)
         except httpx.TransportError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from inrush import settings
@@ -12,6 +14,7 @@ from inrush.client._dual import Waiter
 from inrush.client._payload import main_name
 from inrush.client._types import Declared
 from inrush.errors import Error
+from inrush.shown import harmless
 from inrush.wire import AppSpec, CheckApp, FollowLogs, FollowStates, FunctionSpec, StartApp, State, StopApp
 
 _STOP_S = 10.0
@@ -95,15 +98,25 @@ async def start(
     """Builds its images, sends its code, and starts it in an environment (empty: the one used by default)."""
     named = name or main_name() or "app"
     output = _output.current()
-    await link.ask(CheckApp(AppSpec(name=named, functions=tuple(_spec.places(thing) for thing in _things(app)))))
+    places = tuple(_spec.places(thing) for thing in _things(app))
+    _warn(await link.ask(CheckApp(AppSpec(name=named, functions=places))))
     functions = await _specs(app, link, named, environment, output)
     spec = AppSpec(name=named, functions=tuple(functions), tags=tuple(sorted(app.tags.items())))
-    running = Running(app, link, await link.ask(StartApp(spec, deploy, detach, strategy, environment)), spec)
+    answer = await link.ask(StartApp(spec, deploy, detach, strategy, environment))
+    if deploy:
+        _warn(answer["warnings"])
+    running = Running(app, link, answer, spec)
     if not deploy:
         running.hold()
         if output is not None:
             running.show(output)
     return running
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    """Says what will not work of an app that runs all the same."""
+    for sentence in sentences:
+        print(harmless(f"inrush: {sentence}"), file=sys.stderr)  # noqa: T201
 
 
 async def _specs(

@@ -209,6 +209,8 @@ class App:
     ) -> App:
         """Deploys the app under its name into an environment, where it replaces an older version, and returns it.
 
+        The new version takes the traffic once a container of each function that it changes is ready. If one does not
+        start, the old version serves on, and this raises `StartupError` with the last lines of the container's log.
         With the strategy `"rolling"` containers of the old version finish what they run; with `"recreate"` they are
         stopped.
         """

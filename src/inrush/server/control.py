@@ -25,6 +25,7 @@ from inrush.pools import file as pools_file
 from inrush.server.apps.apps import Apps
 from inrush.server.apps.endpoints import Endpoints
 from inrush.server.apps.functions import Function, Functions
+from inrush.server.apps.saved import SavedApps
 from inrush.server.calls.durable import Durable
 from inrush.server.calls.table import Calls
 from inrush.server.fleet.containers import Containers
@@ -99,7 +100,12 @@ class ControlPlane:
         self.nodes = Nodes(self.loop, self.functions, self.containers, self.variables, self.environments.key)
         self.pools = Pools(self.loop, self.nodes, pools)
         self.calls = Calls(
-            post, self.functions, self.blobs, self.nodes.to_container, max_queued_inputs=given["max_queued_inputs"]
+            post,
+            self.functions,
+            self.blobs,
+            self.nodes.to_container,
+            max_queued_inputs=given["max_queued_inputs"],
+            can_ever=self._can_ever,
         )
         self.durable = Durable(
             self.store, self.calls, self.functions, given["result_ttl_s"], given["environment_gib"] * 1024 * MIB
@@ -108,7 +114,7 @@ class ControlPlane:
         self.images = Images(self.nodes, self.secrets, given["force_build"], self.environments.key)
         self.execs = Execs(self.nodes, self.containers, self.environments.key)
         self.apps = Apps(
-            self.store,
+            SavedApps(self.store, self.secrets),
             post,
             self.functions,
             self.endpoints,
@@ -118,6 +124,7 @@ class ControlPlane:
             can_ever=self._can_ever,
             prepare=self.nodes.prepare,
             explain=self._explain,
+            core=self.loop.core,
         )
         self._build_links()
 
@@ -180,6 +187,7 @@ class ControlPlane:
             effects.NodesReleased: self.pools.release,
             effects.Waiting: self.watch.waiting,
             effects.Decided: self.watch.decided,
+            effects.Tried: self.apps.tried,
         }
 
     def _apply(self, batch: list[Any]) -> None:

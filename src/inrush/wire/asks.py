@@ -65,7 +65,9 @@ class BuildImage(Message, frozen=True):
 class StartApp(Message, frozen=True):
     """Registers an app in the environment of the ask, or else of its spec. It is ephemeral (it ends with this client,
     unless `detach`) or deployed (it stays; a new version replaces the old one). Result: `{"app": id, "version": id,
-    "functions": {name: id}, "urls": {function or function.method: url}, "pages": {the same: url by host name}}`."""
+    "functions": {name: id}, "urls": {function or function.method: url}, "pages": {the same: url by host name},
+    "warnings": [sentence]}`. A new version of a deployed app takes the traffic once a container of each function that
+    it changes is ready; it is refused if one does not start."""
 
     spec: AppSpec
     deploy: bool = False
@@ -76,8 +78,8 @@ class StartApp(Message, frozen=True):
 
 class CheckApp(Message, frozen=True):
     """Checks whether these functions could ever run here. A client asks before it builds images and uploads code, so
-    the spec needs only names, resources and constraints on nodes. Result: null; it is refused as `StartApp` would
-    be."""
+    the spec needs only names, resources and constraints on nodes. Result: sentences about those that could not; it is
+    refused, as `StartApp` would be, if none could."""
 
     spec: AppSpec
 

@@ -28,7 +28,7 @@ from inrush.agent.containers.guests import Guest
 from inrush.agent.containers.headers import MAX_IMPORTS
 from inrush.agent.containers.held import Held
 from inrush.agent.containers.output import Collected, OutputLimit, PipeReader, read_pipe
-from inrush.agent.containers.processes import Begun, End, Stdio, failure, of_exit, traceback_of
+from inrush.agent.containers.processes import Begun, End, Stdio, failure, of_exit
 from inrush.errors import Error
 from inrush.linux import messages
 from inrush.wire import Status
@@ -213,7 +213,7 @@ class Container:
 
     def _tell(self, end: End) -> None:
         """Writes the end into the app's log, for people who do not wait for a result."""
-        text = f"{traceback_of(end.payload)}{end.why}\n"
+        text = f"{end.traceback.rstrip()}\n{end.why}\n".lstrip("\n")
         self._put(wire.ContainerLog(self.order.container, "", "end", time.time(), text))
 
     def _kill(self) -> None:
@@ -271,11 +271,11 @@ class Container:
             raise frames.FrameError("it reported twice that it is ready")
         self._ready.set_result((phases, why))
 
-    def failed(self, code: str, message: str, payload: bytes) -> None:
+    def failed(self, message: str, payload: bytes, traceback: str) -> None:
         if self._ready.done():
             raise frames.FrameError("it reported a failed start after it was ready")
         if self._end is None:
-            self._end = End(Status.STARTUP, message, payload)
+            self._end = End(Status.STARTUP, message, payload, traceback)
 
     def leaving(self, why: str, stuck: bool) -> None:
         """Its guest ends by itself: after what runs has ended, or at once, since an input holds its slot for ever."""

@@ -45,7 +45,7 @@ class Listener(Protocol):
     """Who hears what the guest says. What the guest may not say raises `FrameError`."""
 
     def ready(self, phases: Sequence[tuple[str, float]], why: str) -> None: ...
-    def failed(self, code: str, message: str, payload: bytes) -> None: ...
+    def failed(self, message: str, payload: bytes, traceback: str) -> None: ...
     def check(self, call: str, indexes: tuple[int, ...]) -> None:
         """Raises `FrameError` unless the guest may speak about these inputs."""
 
@@ -378,4 +378,4 @@ class Guest(asyncio.Protocol):
         if failure and failure[:1] != Codec.PICKLE.value:
             raise frames.FrameError("the payload of a failed start is not a pickled exception")
         told = failure or system_failure(failed.code, failed.message, failed.type, failed.traceback)
-        self._listener.failed(failed.code, failed.message, told)
+        self._listener.failed(failed.message, told, failed.traceback)

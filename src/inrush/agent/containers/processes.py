@@ -13,12 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
-
 from inrush.errors import Error
 from inrush.launcher.client import Launcher
 from inrush.launcher.specs import Exited, Started
-from inrush.wire import Codec, FunctionSpec, Status, SystemFailure, system_failure
+from inrush.wire import FunctionSpec, Status, system_failure
 
 
 class Process(Protocol):
@@ -140,22 +138,13 @@ class End:
     status: Status
     why: str
     payload: bytes = b""
+    traceback: str = ""
+    """That of user code, for its app's log."""
 
 
 def failure(status: Status, why: str) -> End:
     """An end whose failure is the sentence itself."""
     return End(status, why, system_failure(_CODES.get(status, "ExecutionError"), why))
-
-
-def traceback_of(payload: bytes) -> str:
-    """The traceback in a failure that the guest reported, ending with a newline; empty where there is none."""
-    if payload[:1] != Codec.JSON.value:
-        return ""
-    try:
-        text = msgspec.json.decode(payload[1:], type=SystemFailure).traceback
-    except (ValueError, RecursionError):
-        return ""
-    return f"{text.rstrip()}\n" if text else ""
 
 
 def of_exit(exited: Exited, spec: FunctionSpec, ready: bool, printed: str) -> End:

@@ -12,7 +12,7 @@ from inrush.cli.screen import logs, screen
 
 @click.group()
 def command() -> None:
-    """List apps, follow their logs, stop them."""
+    """List apps and their versions, follow their logs, go back to an earlier version, stop them."""
 
 
 @command.command("list")
@@ -35,6 +35,33 @@ def list_(as_json: bool) -> None:
 def show_logs(app: str, **how: Any) -> None:
     """What an app's containers print. APP is its name or id."""
     logs.show(f"/apps/{api.name(app)}/logs", **how)
+
+
+@command.command()
+@flags.environment
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@click.argument("app")
+def history(app: str, as_json: bool) -> None:
+    """List the versions of a deployed app, the latest first.
+
+    APP is its name or id. The last 20 are kept.
+    """
+    versions = api.get(f"/apps/{api.name(app)}/versions")
+    screen.listing(versions, as_json, ("number", "id", "created", "serves"))
+
+
+@command.command()
+@flags.environment
+@click.argument("app")
+@click.argument("version", required=False, type=click.IntRange(min=1))
+def rollback(app: str, version: int | None) -> None:
+    """Deploy an earlier version of an app again.
+
+    VERSION is its number; by default it is the one before the one that serves. It becomes a new version, and takes the
+    traffic once its containers start, as after `inrush deploy`.
+    """
+    now = api.post(f"/apps/{api.name(app)}/rollback", {"version": version}, patient=True)
+    screen.say(f"version {now['version']} of {app} serves")
 
 
 @command.command()

@@ -24,7 +24,9 @@ from inrush.cli import flags
 def command(module: bool, name: str | None, strategy: str, target: str, **given: Any) -> None:
     """Deploy the app of FILE: its functions can be called by name and its endpoints by URL, until it is stopped.
 
-    Deploying again replaces the app as a whole. A function whose code and resources are unchanged keeps its containers.
+    Deploying again replaces the app as a whole, once a container of each function that changed is ready; if one does
+    not start, the old version serves on, and the command fails. A function whose code and resources are unchanged
+    keeps its containers.
     """
     from inrush.cli.programs import programs
     from inrush.cli.screen import output, screen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inrush.core.calls import outcome
 from inrush.core.containers.clusters import disband, members
-from inrush.core.containers.lifecycle import forget_if_gone, remove, stop, turn
+from inrush.core.containers.lifecycle import forget_if_gone, remove, stop, tried, turn
 from inrush.core.model.containers import Container
 from inrush.core.model.events import ContainerEnded, ContainerLeaving, ContainerReady
 from inrush.core.model.functions import Function, Trouble
@@ -37,6 +37,7 @@ def container_ready(state: State, event: ContainerReady) -> None:
     container.ready_at = container.idle_since = state.now
     function.measured.started(state.now - container.started_at, state.now)
     function.ever_ready = True
+    tried(state, function, "ready", container=container.id)
     function.trouble = Trouble()
     function.shelve(container)
     state.touch(function, poke=True)
@@ -84,7 +85,11 @@ def failed_start(state: State, function: Function, container: Container, status:
         wait_s = min(BACKOFF_FIRST_S * 2.0 ** min(trouble.failures - 1, 16), BACKOFF_MAX_S)
         trouble.blocked_until = state.now + wait_s
     hopeless = status == Status.STARTUP and not function.ever_ready
-    if hopeless or trouble.failures > START_RETRIES:
+    if not hopeless and trouble.failures <= START_RETRIES:
+        return
+    if function.trial:  # whoever tries it decides what becomes of what waits
+        tried(state, function, "failed", event.why, container.id)
+    else:
         trouble.given_up = True
         outcome.fail_waiting(state, function, status, event.ref, event.why)
 

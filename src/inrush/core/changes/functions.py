@@ -9,13 +9,13 @@ import msgspec
 
 from inrush.core.calls.intake import call_arrived, cancel_running
 from inrush.core.calls.outcome import fail_waiting, finish_if_done, tell_cancelled
-from inrush.core.containers.lifecycle import drain, forget_if_gone, stop
+from inrush.core.containers.lifecycle import drain, forget_if_gone, stop, tried
 from inrush.core.model.effects import Waiting
 from inrush.core.model.events import FunctionAdded, FunctionRemoved, FunctionReplaced, Restored, ScaleOverridden
 from inrush.core.model.functions import Function, Trouble
 from inrush.core.model.state import State
 from inrush.core.model.wanted import wanted
-from inrush.wire import Status
+from inrush.wire import ScalePolicy, Status
 
 
 def function_added(state: State, event: FunctionAdded) -> None:
@@ -30,8 +30,14 @@ def function_added(state: State, event: FunctionAdded) -> None:
         function.ever_ready, function.trouble, function.refusal = False, Trouble(), ""
     function.spec, function.durable, function.removed = event.spec, event.durable, ""
     function.want, function.freed_read = wanted(function.id, event.spec, function.seats), -1
-    function.adopt(event.spec.scale)
+    function.adopt(_on_trial(event.spec.scale) if event.trial else event.spec.scale)
+    function.trial = event.trial
     state.touch(function, poke=True)
+
+
+def _on_trial(policy: ScalePolicy) -> ScalePolicy:
+    """The policy with at least one container."""
+    return msgspec.structs.replace(policy, min_containers=max(1, policy.min_containers))
 
 
 def function_removed(state: State, event: FunctionRemoved) -> None:
@@ -41,6 +47,7 @@ def function_removed(state: State, event: FunctionRemoved) -> None:
     if function is None:
         return
     function.removed = event.why or "its function was removed"
+    tried(state, function, "failed", function.removed)
     for call in function.calls.values():
         call.turn("cancel")
         call.why = function.removed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inrush.core.model.amounts import Amount, held_by
 from inrush.core.model.containers import WHOLE, Container
-from inrush.core.model.effects import StartContainer, StopContainer
+from inrush.core.model.effects import StartContainer, StopContainer, Tried
 from inrush.core.model.functions import Function
 from inrush.core.model.nodes import Node
 from inrush.core.model.state import State
@@ -194,6 +194,13 @@ def remove(state: State, container: Container) -> None:
         function.occupy(container, -busy)
         container.busy = busy  # what it had, for whoever settles it
     unseat(state, function, container)
+
+
+def tried(state: State, function: Function, outcome: str, why: str = "", container: str = "") -> None:
+    """Tells once what became of a function on trial."""
+    if function.trial:
+        function.trial = ""
+        state.out.append(Tried(function.id, outcome, why, container))
 
 
 def forget_if_gone(state: State, function: Function) -> None:

@@ -114,6 +114,16 @@ class Waiting(Effect, frozen=True):
     why: str
 
 
+class Tried(Effect, frozen=True):
+    """What became of a function on trial: a container of it is `ready`, or it `failed` to start, or there is `no room`
+    for one beside the function that serves. Sent once."""
+
+    function: str
+    outcome: str
+    why: str = ""
+    container: str = ""
+
+
 class Decided(Effect, frozen=True):
     """A decision of scaling, for `why` and for history. Sent only when it changes."""
 

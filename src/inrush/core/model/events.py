@@ -26,6 +26,9 @@ class FunctionAdded(Event, frozen=True):
     spec: FunctionSpec
     durable: bool = False
     """True for a deployed function: a crash loop slows its starts down instead of failing what waits."""
+    trial: str = ""
+    """`beside` or `alone`: one container of it is started, and `effects.Tried` tells how that went. `beside` the
+    function whose place it is to take it may find no room, which is told too; `alone` it waits for room."""
 
 
 class FunctionRemoved(Event, frozen=True):

@@ -99,6 +99,9 @@ class Function:
     trend: Trend | None = None
     """The growth of its queue while it waits for nodes; None while it does not."""
     ever_ready: bool = False
+    trial: str = ""
+    """How its first start is watched: `beside` the function whose place it is to take, or `alone`; empty when it is
+    not."""
     poked: bool = False
     """Whether its scale is reviewed at the end of this step."""
     pressed: bool = False

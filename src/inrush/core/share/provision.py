@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 
 from inrush.core.containers.clusters import form, gather
-from inrush.core.containers.lifecycle import start
+from inrush.core.containers.lifecycle import start, tried
 from inrush.core.model.functions import Function
 from inrush.core.model.quotas import exceeded
 from inrush.core.model.state import State
@@ -113,6 +113,8 @@ def _refuse(state: State, refused: list[Function]) -> None:
         _supply(state, lacking)
     for function in refused:
         tell_waiting(state, function)
+        if function.trial == "beside":
+            tried(state, function, "no room", function.refusal)
 
 
 def look_at_pools(state: State) -> None:

@@ -54,6 +54,23 @@ class Looks:
             ),
             Route(
                 "GET",
+                "/apps/{app}/versions",
+                "read",
+                "Deploys of an app, the latest first",
+                list[schema.Version],
+                self.versions,
+            ),
+            Route(
+                "POST",
+                "/apps/{app}/rollback",
+                "deploy",
+                "Deploy an earlier version again",
+                schema.App,
+                self.roll_back,
+                schema.RollBack,
+            ),
+            Route(
+                "GET",
                 "/containers",
                 "read",
                 "Containers that start or run",
@@ -154,6 +171,18 @@ class Looks:
         self._server.audit.note(who(request), "stop", app.environment, f"{app.name} {app.id}")
         await self._server.apps.stop(app, "it was stopped")
         return schema.Done()
+
+    async def versions(self, request: Request) -> list[schema.Version]:
+        app = self._server.apps.find(request.path_params["app"], self._scope(request))
+        past = await self._server.apps.history(app)
+        return [schema.Version(number=v.number, id=v.id, created=v.created, serves=v.id == app.version) for v in past]
+
+    async def roll_back(self, request: Request, body: schema.RollBack) -> schema.App:
+        app = self._server.apps.find(request.path_params["app"], self._scope(request))
+        await self._server.apps.roll_back(app, body.version)
+        about = f"{app.name} {app.id} version {app.number}"
+        self._server.audit.note(who(request), "rollback", app.environment, about)
+        return self._app(app)
 
     async def why(self, request: Request) -> schema.Why:
         apps = self._server.apps

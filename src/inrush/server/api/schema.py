@@ -70,6 +70,21 @@ class Function(Body):
     input_headroom: int
 
 
+class Version(Body):
+    """One deploy of an app. `serves` is true for the one that takes its traffic."""
+
+    number: int
+    id: str
+    created: float
+    serves: bool
+
+
+class RollBack(Body):
+    """Which version to deploy again; by default the one before the one that serves."""
+
+    version: int | None = None
+
+
 class AppDetail(App):
     """An app with its functions in full."""
 
@@ -311,6 +326,6 @@ class Exit(Body):
 
 ALL: tuple[Any, ...] = (
     Problem, Status, Shown, DictItem, Environment, NewEnvironment, Token, NewToken, CreatedToken, Act,
-    App, AppDetail, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node, Pool,
+    App, AppDetail, Version, RollBack, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node, Pool,
     Dict,    Done, Command, Resize, Exit,
 )  # fmt: skip

@@ -1,9 +1,9 @@
 """Starts, deploys and stops apps.
 
 An ephemeral app ends with the session of the client that started it, unless it is detached. A deployed app stays. Each
-deploy is a new version that replaces the old one as a whole: its rows are committed first, and then the core is told.
-Deploys of one name happen one after the other. A function whose containers can serve the new version keeps its id, and
-so its warm containers.
+deploy is a new version that replaces the old one as a whole, once it has shown that it starts (`trials`): its rows are
+committed first, and then the core is told. Deploys of one name happen one after the other. A function whose containers
+can serve the new version keeps its id, and so its warm containers.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-import sqlalchemy as sa
-
 from inrush import wire
+from inrush.core.cluster import Cluster
 from inrush.core.model import events
 from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
+from inrush.server.apps import trials
 from inrush.server.apps.checks import check_words
 from inrush.server.apps.endpoints import Endpoints
-from inrush.server.apps.functions import Function, Functions, from_row
-from inrush.server.apps.versions import App, Plan, blobs_of, plan_version
+from inrush.server.apps.functions import Function, Functions
+from inrush.server.apps.saved import KEPT_VERSIONS, Past, SavedApps
+from inrush.server.apps.trials import Trials
+from inrush.server.apps.versions import App, Plan, add_late_variants, blobs_of, plan_version
 from inrush.server.logs import Logs
 from inrush.server.payloads.blobs import Blobs
-from inrush.server.rows import tables
-from inrush.server.rows.store import Store
 from inrush.server.things.secrets import Secrets
 from inrush.server.trust.principal import Scope
 
@@ -39,7 +38,6 @@ MAX_APPS = 2000
 """That run or are deployed in one environment."""
 MAX_FUNCTIONS = 1000
 KEPT_ENDED = 100
-KEPT_VERSIONS = 20
 KEPT_WORDS = 50
 """For so many functions of an ended app, the answer of `inrush why` is kept."""
 LOGS_LINGER_S = 60.0
@@ -47,16 +45,13 @@ LOGS_LINGER_S = 60.0
 
 MAX_APP_NAME_CHARACTERS = 128
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode_spec = msgspec.msgpack.Decoder(wire.AppSpec).decode
-
 
 class Apps:
     """All apps. `can_ever` returns why no node could ever run a function, or an empty string."""
 
     def __init__(
         self,
-        store: Store,
+        saved: SavedApps,
         post: Callable[[Any], None],
         functions: Functions,
         endpoints: Endpoints,
@@ -67,15 +62,16 @@ class Apps:
         can_ever: Callable[[wire.FunctionSpec], str],
         prepare: Callable[[Function], None],
         explain: Callable[[Function], list[str]],
+        core: Cluster,
     ) -> None:
-        self._store, self._post, self._functions, self._endpoints = store, post, functions, endpoints
+        self._saved, self._post, self._functions, self._endpoints = saved, post, functions, endpoints
         self._blobs, self._secrets, self._logs = blobs, secrets, logs
         self._can_ever, self._prepare, self._explain = can_ever, prepare, explain
+        self._trials = Trials(post, core, logs)
+        self.tried = self._trials.tried
         self._apps: dict[str, App] = {}
         self._ended: deque[App] = deque(maxlen=KEPT_ENDED)
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
-        self._upsert_function = store.insert_or_replace(tables.functions)
-        self._upsert_app = store.insert_or_replace(tables.apps)
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -174,8 +170,7 @@ class Apps:
             )
             await self._change(app, ask)
             return app
-        lock = self._locks.setdefault((ask.spec.environment, ask.spec.name), asyncio.Lock())
-        async with lock:
+        async with self._lock_of(ask.spec):
             app = self.deployed(ask.spec.name, ask.spec.environment) or App(
                 f"ap-{secrets.token_hex(16)}", ask.spec, deployed=True, detached=False, client="", created=time.time()
             )
@@ -204,62 +199,89 @@ class Apps:
                     f"source {blob} of app {spec.name!r} is not on this server; put it before the app starts"
                 )
 
-    def check_places(self, spec: wire.AppSpec) -> None:
-        """Raises `InvalidError` if no node could ever run one of the functions."""
-        for function in spec.functions:
-            why = self._can_ever(function)
-            if why:
-                raise InvalidError(f"{function.name} of app {spec.name!r} cannot run here: {why}")
+    def check_places(self, spec: wire.AppSpec) -> tuple[str, ...]:
+        """Sentences about functions that no node could ever run; the others run all the same. Raises `InvalidError` if
+        that is all of them."""
+        lacking = {function.name: why for function in spec.functions if (why := self._can_ever(function))}
+        said = tuple(f"{name} of app {spec.name!r} cannot run here: {why}" for name, why in lacking.items())
+        if said and len(said) == len(spec.functions):
+            raise InvalidError("\n".join(said))
+        return said
 
     async def _change(self, app: App, ask: wire.StartApp) -> None:
+        """Makes a version of an app, and has it take the traffic of the one before once it has shown that it starts."""
         self._endpoints.check(app.id, ask.spec, app.deployed, self._name_of)
-        plan = plan_version(app, ask.spec, self._functions)
+        plan, before = plan_version(app, ask.spec, self._functions), app.spec
+        self.check_places(ask.spec)
+        for function in plan.added:
+            function.impossible = self._can_ever(function.spec)
+        crowded = await self._try(app, plan) if app.version else []
+        app.warnings = tuple(f"{f.title} takes the traffic untried, since there is no room beside" for f in crowded)
+        await self._commit(app, ask, plan)
+        if crowded:
+            await self._prove(app, before, crowded)
+
+    async def _try(self, app: App, plan: Plan) -> list[Function]:
+        """Starts a container of each function that is to take another's place. Returns those for which there is no room
+        beside the old ones. Raises `StartupError` if one does not start; nothing has changed then."""
+        chosen = self._trials.choose(plan)
+        try:
+            for function in chosen:
+                self._functions.add(function)
+            known = await self._trials.run(chosen, "beside")
+            if bad := trials.failed(known):
+                raise self._trials.failure(app, *bad, f"version {app.number} serves on")
+            if app.id not in self._apps:
+                raise NotFoundError(f"app {app.name!r} was stopped while it was deployed")
+        except BaseException:
+            for function in chosen:
+                self._functions.remove(function.id)
+                self._post(events.FunctionRemoved(function.id, "it was tried, and did not start"))
+            raise
+        add_late_variants(plan, self._functions)
+        return trials.without_room(known)
+
+    async def _prove(self, app: App, before: wire.AppSpec, crowded: list[Function]) -> None:
+        """Waits for functions that took their place untried. Raises `StartupError` if one does not start, after the
+        version before has come back."""
+        number = app.number
+        known = await self._trials.run(crowded, "alone")
+        for function in crowded:
+            if self._functions.get(function.id) is function:
+                self._post(function.added())
+        bad = trials.failed(known)
+        if bad is not None and app.id in self._apps and app.number == number:
+            back = wire.StartApp(before, deploy=True)
+            await self._commit(app, back, plan_version(app, before, self._functions))
+            raise self._trials.failure(app, *bad, f"the version before serves again, as version {app.number}")
+
+    async def _commit(self, app: App, ask: wire.StartApp, plan: Plan) -> None:
+        """Saves a version, and has it take the traffic."""
         version, number = f"ve-{secrets.token_hex(16)}", app.number + 1
-        await self._store.transact(lambda connection: self._save(connection, app, ask.spec, version, number, plan))
-        before = app.spec if app.version else None
+        await self._saved.put(app, ask.spec, version, number, plan)
         app.spec, app.version, app.number, app.functions = ask.spec, version, number, plan.functions
         self._apps[app.id] = app
-        self._hold(app.spec, before)
+        self._hold(app, number, app.spec)
         app.urls = self._endpoints.bind(app.id, app.spec, app.functions, app.deployed)
         self._announce(plan, recreate=ask.strategy == "recreate")
         log.info("app %s (%s): version %d, %d functions, %s", app.name, app.id, number, len(plan.functions), app.state)
 
-    def _save(
-        self, connection: sa.Connection, app: App, spec: wire.AppSpec, version: str, number: int, plan: Plan
-    ) -> None:
-        f, v = tables.functions.c, tables.versions.c
-        row = {
-            "id": app.id,
-            "name": spec.name,
-            "version": version,
-            "deployed": app.deployed,
-            "detached": app.detached,
-            "client": app.client,
-            "created": app.created,
-            "tags": _encode(spec.tags),
-            "environment": spec.environment,
-        }
-        connection.execute(self._upsert_app, row)
-        values = {
-            "id": version,
-            "app": app.id,
-            "number": number,
-            "created": time.time(),
-            "spec": self._secrets.seal(f"spec of {version}", _encode(spec)),
-        }
-        connection.execute(sa.insert(tables.versions), values)
-        connection.execute(sa.delete(tables.versions).where(v.app == app.id, v.number <= number - KEPT_VERSIONS))
-        if plan.added:
-            connection.execute(self._upsert_function, [self._row(function) for function in plan.added])
-        for old, new in plan.replaced:
-            connection.execute(sa.update(tables.functions).where(f.id == old.id).values(successor=new.id))
-        if plan.removed:
-            connection.execute(sa.delete(tables.functions).where(f.id.in_([function.id for function in plan.removed])))
+    async def history(self, app: App) -> list[Past]:
+        """The versions of an app that are kept, the latest first."""
+        return await self._saved.history(app)
 
-    def _row(self, function: Function) -> dict[str, Any]:
-        """A function's row. Its spec is encrypted like a secret, since it contains the values of `env=`."""
-        row = function.row()
-        return {**row, "spec": self._secrets.seal(f"spec of {function.id}", row["spec"])}
+    async def roll_back(self, app: App, number: int | None) -> None:
+        """Deploys a kept version of an app again, by default the one before the one that serves. It is tried as any
+        other. Raises `NotFoundError`, and what `start` raises."""
+        if not app.deployed:
+            raise InvalidError(f"app {app.name!r} is not deployed: only what is deployed has versions")
+        async with self._lock_of(app.spec):
+            spec = await self._saved.spec(app, app.number - 1 if number is None else number)
+            self._check(spec, deploy=True)
+            await self._change(app, wire.StartApp(spec, deploy=True))
+
+    def _lock_of(self, spec: wire.AppSpec) -> asyncio.Lock:
+        return self._locks.setdefault((spec.environment, spec.name), asyncio.Lock())
 
     def _announce(self, plan: Plan, recreate: bool) -> None:
         for function in plan.added:
@@ -271,7 +293,8 @@ class Apps:
             else:
                 self._functions.add(function)
             self._post(function.added())
-            self._prepare(function)
+            if not function.impossible:
+                self._prepare(function)
         for old, new in plan.replaced:
             self._post(events.FunctionReplaced(old.id, new.id))
             self._functions.remove(old.id)
@@ -282,17 +305,20 @@ class Apps:
             self._functions.remove(function.id)
             self._post(events.FunctionRemoved(function.id, "the new version of its app does not have it", drain=True))
 
-    def _hold(self, new: wire.AppSpec | None, old: wire.AppSpec | None) -> None:
-        for spec, act in ((new, self._blobs.hold), (old, self._blobs.release)):
-            if spec is not None:
-                act(blobs_of(spec))
+    def _hold(self, app: App, number: int, spec: wire.AppSpec) -> None:
+        """Keeps what a version is made of, as long as the version is kept."""
+        app.held[number] = blobs_of(spec)
+        self._blobs.hold(app.held[number])
+        for old in [kept for kept in app.held if kept <= app.number - KEPT_VERSIONS]:
+            self._blobs.release(app.held.pop(old))
 
     async def bind_class(self, base: Function, parameters: bytes) -> str:
         """Returns the id of the variant of a class for one parameter set, which is made if it is new. Raises
         `InvalidError`."""
         variant, new = self._functions.variant(base, parameters)
         if new:
-            self._store.execute(self._upsert_function, [self._row(variant)])
+            variant.impossible = base.impossible
+            self._saved.put_variant(variant)
             self._post(variant.added())
             self._prepare(variant)
         return variant.id
@@ -305,14 +331,7 @@ class Apps:
         if app.id not in self._apps:
             raise NotFoundError(f"app {app.name!r} has ended already")
         self._end(app, why)
-        f, a, v = tables.functions.c, tables.apps.c, tables.versions.c
-
-        def remove(connection: sa.Connection) -> None:
-            connection.execute(sa.delete(tables.functions).where(f.app == app.id))
-            connection.execute(sa.delete(tables.versions).where(v.app == app.id))
-            connection.execute(sa.delete(tables.apps).where(a.id == app.id))
-
-        await self._store.transact(remove)
+        await self._saved.remove(app)
         used = {id for other in self._apps.values() for function in other.spec.functions for id in function.secrets}
         own = {id for function in app.spec.functions for id in function.secrets} - used
         await self._secrets.discard(self._secrets.anonymous(sorted(own)))
@@ -328,7 +347,8 @@ class Apps:
             if function.app == app.id:
                 self._functions.remove(function.id)
                 self._post(events.FunctionRemoved(function.id, why))
-        self._hold(None, app.spec)
+        while app.held:
+            self._blobs.release(app.held.popitem()[1])
         self._logs.system(app.id, f"app {app.name} has ended: {why}\n")
         asyncio.get_running_loop().call_later(LOGS_LINGER_S, self._logs.close_app, app.id)
         log.info("app %s (%s) has ended: %s", app.name, app.id, why)
@@ -351,34 +371,19 @@ class Apps:
     def restore(self) -> tuple[events.FunctionAdded, ...]:
         """Restores apps and functions from their rows. Returns the events about them for `Restored`."""
         added: list[events.FunctionAdded] = []
-        query = sa.select(tables.apps, tables.versions.c.spec, tables.versions.c.number).join(
-            tables.versions, tables.versions.c.id == tables.apps.c.version
-        )
-        for row in self._store.read_now(lambda connection: connection.execute(query).all()):
-            app = App(
-                row.id,
-                _decode_spec(self._secrets.opened(f"spec of {row.version}", row.spec)),
-                deployed=row.deployed,
-                detached=row.detached,
-                client=row.client,
-                created=row.created,
-            )
-            app.version, app.number = row.version, row.number
+        for app, versions in self._saved.apps():
             self._apps[app.id] = app
-        functions = sa.select(tables.functions).order_by(tables.functions.c.created)
-        for row in self._store.read_now(lambda connection: connection.execute(functions).all()):
-            owner = self._apps.get(row.app)
-            if row.successor:
-                self._functions.replaced(row.id, row.successor)
-            elif owner is not None:
-                spec = self._secrets.opened(f"spec of {row.id}", row.spec)
-                function = from_row(row, spec, owner.name, owner.deployed, owner.environment)
+            for number, spec in versions.items():
+                self._hold(app, number, spec)
+        for id, successor, function in self._saved.functions(self._apps):
+            if successor:
+                self._functions.replaced(id, successor)
+            elif function is not None:
                 self._functions.add(function)
                 if not function.base:
-                    owner.functions[function.name] = function.id
+                    self._apps[function.app].functions[function.name] = function.id
                 added.append(function.added())
         for app in self._apps.values():
-            self._hold(app.spec, None)
             app.urls = self._endpoints.bind(app.id, app.spec, app.functions, app.deployed)
         return tuple(added)
 

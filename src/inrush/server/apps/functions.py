@@ -42,6 +42,7 @@ class Function:
         "durable",
         "environment",
         "id",
+        "impossible",
         "name",
         "notes",
         "parameters",
@@ -70,6 +71,8 @@ class Function:
         """The least and most containers, as they were declared or changed since."""
         self.queued = 0
         self.waiting = ""
+        self.impossible = ""
+        """Why no node that is here, or may come, could run it, when it was last looked at."""
         self.decided = ""
         self.notes: list[str] = []
 
@@ -93,14 +96,19 @@ class Function:
         """The key of its app for the core and for nodes."""
         return app_key(self.environment, self.app_name)
 
-    def added(self) -> FunctionAdded:
+    @property
+    def lacks_parameters(self) -> bool:
+        """Whether it is a class that cannot be made without parameters, so that only its variants have containers."""
+        return not self.base and any(parameter.required for parameter in self.spec.parameters)
+
+    def added(self, trial: str = "") -> FunctionAdded:
         """The event that adds it to the core. A class with required parameters gets no containers of its own, since
         only its variants can be made."""
         spec = msgspec.structs.replace(self.spec, env=())  # the core, and so its journal, has no need of values
-        if not self.base and any(parameter.required for parameter in spec.parameters):
+        if self.lacks_parameters:
             scale = msgspec.structs.replace(spec.scale, min_containers=0, buffer_containers=0)
             spec = msgspec.structs.replace(spec, scale=scale)
-        return FunctionAdded(self.id, self.app_key, spec, self.durable)
+        return FunctionAdded(self.id, self.app_key, spec, self.durable, trial)
 
     def row(self) -> dict[str, Any]:
         """Its row in the store."""

@@ -27,11 +27,13 @@ class App:
         "detached",
         "ended",
         "functions",
+        "held",
         "id",
         "number",
         "spec",
         "urls",
         "version",
+        "warnings",
         "words",
     )
 
@@ -44,6 +46,10 @@ class App:
         self.version, self.number = "", 0
         self.functions: dict[str, str] = {}
         self.urls = Urls({}, {})
+        self.held: dict[int, list[str]] = {}
+        """Blobs that kept versions are made of, by the number of the version."""
+        self.warnings: tuple[str, ...] = ()
+        """What was said of the current version when it started."""
         self.words: dict[str, list[str]] = {}
         """For an app that has ended, why each function had the containers it had."""
 
@@ -70,6 +76,7 @@ class App:
             "functions": self.functions,
             "urls": self.urls.paths,
             "pages": self.urls.pages,
+            "warnings": self.warnings,
         }
 
 
@@ -109,6 +116,14 @@ def plan_version(app: App, spec: wire.AppSpec, functions: Functions) -> Plan:
         if name not in plan.functions:
             plan.removed.extend(f for f in (functions.get(id), *functions.variants(id)) if f is not None)
     return plan
+
+
+def add_late_variants(plan: Plan, functions: Functions) -> None:
+    """Plans for the variants of replaced classes that were made after the plan."""
+    planned = {function.id for function in (*(old for old, _ in plan.replaced), *plan.removed)}
+    for old, new in list(plan.replaced):
+        if not old.base:
+            _plan_variants(plan, [v for v in functions.variants(old.id) if v.id not in planned], new)
 
 
 def _plan_variants(plan: Plan, variants: list[Function], new: Function) -> None:

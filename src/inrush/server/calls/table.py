@@ -14,13 +14,13 @@ from typing import Any
 
 from inrush import wire
 from inrush.core.model import effects, events
-from inrush.errors import Error, NotFoundError, PermissionDeniedError, ResourceExhaustedError
-from inrush.server.apps.functions import Functions
+from inrush.errors import Error, InvalidError, NotFoundError, PermissionDeniedError, ResourceExhaustedError
+from inrush.server.apps.functions import Function, Functions
 from inrush.server.calls.call import WINDOW_INPUTS, Begun, Call, Owner, filled, split_results, unknown_ranges
 from inrush.server.payloads.blobs import Blobs, referred_ids
 from inrush.server.shares import Shares
 from inrush.server.trust.principal import Principal
-from inrush.wire import CallRefused
+from inrush.wire import CallRefused, FunctionSpec
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +56,14 @@ class Calls:
         to_container: Callable[[str, Any], None],
         *,
         max_queued_inputs: int,
+        can_ever: Callable[[FunctionSpec], str] = lambda spec: "",
     ) -> None:
         self.post = post
         self.functions = functions
         self.blobs = blobs
         self.max_queued = max_queued_inputs
         self._to_container = to_container
+        self._can_ever = can_ever
         self._calls: dict[str, Call] = {}
         self._finished: dict[str, int] = {}
         self._held = self._finished_held = 0
@@ -111,6 +113,8 @@ class Calls:
 
     def _begin(self, owner: Owner, message: wire.StartCall) -> Call:
         function = self.functions.need(message.function, owner.principal)
+        if function.impossible:
+            self._check_possible(function)
         if self._held > HELD_BYTES:
             raise ResourceExhaustedError(
                 f"the server holds {self._held >> 20} MiB of arguments already; try again later"
@@ -137,6 +141,12 @@ class Calls:
             self._take_in(call, first, message.payloads)
         self.post(events.CallArrived(call.id, function.id, call.kind, call.total, call.durable, caller, first, count))
         return call
+
+    def _check_possible(self, function: Function) -> None:
+        """Raises `InvalidError` while no node, nor any that a pool may bring, could run the function."""
+        function.impossible = self._can_ever(function.spec)
+        if function.impossible:
+            raise InvalidError(f"{function.title} cannot run here: {function.impossible}")
 
     def inputs(self, owner: Owner, id: str, first: int, payloads: Sequence[bytes]) -> Call | None:
         """Takes further inputs of a call. Returns the call if any of them was new."""

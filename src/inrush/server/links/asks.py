@@ -204,8 +204,8 @@ class Asks:
         self._audit.note(session.principal, what, scope.environment, f"{app.name} {app.id} version {app.number}")
         return app.answer()
 
-    async def _check_app(self, session: Session, rid: int, ask: wire.CheckApp) -> None:
-        self._apps.check_places(ask.spec)
+    async def _check_app(self, session: Session, rid: int, ask: wire.CheckApp) -> tuple[str, ...]:
+        return self._apps.check_places(ask.spec)
 
     async def _stop_app(self, session: Session, rid: int, ask: wire.StopApp) -> None:
         app = self._apps.find(ask.app, self._scope(session, ask.environment))
