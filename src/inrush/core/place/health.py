@@ -4,7 +4,8 @@ them.
 A node reports by itself that it is unfit (its disk is full, somebody drains it), and for how long. What it does not
 report shows by failed starts: a start that fails although its function starts well elsewhere is charged to the node.
 After three of them without a success the node is shunned for 10 s, then for twice as long each time, up to 10 min.
-Afterwards one start tells whether the node has recovered.
+Afterwards one start tells whether the node has recovered. Where there are several environments, one of them alone takes
+no node from the others.
 """
 
 from __future__ import annotations
@@ -39,9 +40,19 @@ def blame(state: State, function: Function, node_id: str, why: str) -> bool:
     if node is None:
         return True
     node.blames[function.id] = node.blames.get(function.id, 0) + 1
-    if node.failures >= SHUN_AFTER:
-        _shun(state, node, f"{node.failures} starts in a row failed on it, the last one: {why}")
+    if node.failures < SHUN_AFTER:
+        return True
+    if not _agreed(state, node):
+        return False
+    _shun(state, node, f"{node.failures} starts in a row failed on it, the last one: {why}")
     return True
+
+
+def _agreed(state: State, node: Node) -> bool:
+    """Whether functions of two environments failed on the node, or there is only one environment. User code can start
+    well on one node and fail on another on purpose; so no environment takes a node from the others alone."""
+    blaming = {state.functions[id].environment for id in node.blames if id in state.functions}
+    return len(blaming) > 1 or all(function.environment in blaming for function in state.functions.values())
 
 
 def absolve(node: Node) -> None:
