@@ -1,4 +1,5 @@
-"""How long a test waits for what must come: longer than a busy machine takes, so that only what never comes fails."""
+"""How long a test waits for an event: longer than a busy machine takes, so that only an event that never comes fails
+it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A whole agent in the test's own process: real launcher, images and containers; the test is its server."""
+"""Fixtures for a whole agent in the test's own process, with real launcher, images and containers. The test plays the
+server."""
 
 from __future__ import annotations
 

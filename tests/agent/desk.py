@@ -1,4 +1,4 @@
-"""Where a server would sit: the test gives orders to a whole agent and hears what it says."""
+"""A stand-in for the server, with which a test gives orders to a whole agent and receives its messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ M = TypeVar("M")
 
 
 class Desk:
-    """Where a server would sit: gives orders to the agent and keeps what it says."""
+    """A stand-in for the server: gives orders to the agent and keeps its messages."""
 
     def __init__(self, home: Path, values: dict[str, Any]) -> None:
         self.home = home
@@ -52,7 +52,7 @@ class Desk:
     async def hear(
         self, kind: type[M], where: Callable[[M], bool] = lambda message: True, timeout_s: float = DEADLINE_S
     ) -> M:
-        """The first message of a kind that there is or comes."""
+        """The first message of a kind, among those received or still to come."""
         async with asyncio.timeout(timeout_s):
             while True:
                 for message in self.said:

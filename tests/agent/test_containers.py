@@ -1,4 +1,4 @@
-"""Containers from the order to their end, on a real launcher."""
+"""The life of containers from the order to their end, on a real launcher."""
 
 from __future__ import annotations
 

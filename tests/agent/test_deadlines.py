@@ -1,4 +1,4 @@
-"""The backstop for attempts that ignore their timeout. Times are made up, so nothing here waits."""
+"""The agent ends containers whose attempts ignore their timeout. The clock is simulated, so no test waits."""
 
 from __future__ import annotations
 

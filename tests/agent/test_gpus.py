@@ -1,4 +1,4 @@
-"""The GPUs of a node, from a setting and from samples written in the formats of a driver (no card was asked)."""
+"""The GPUs of a node, read from a setting and from hand-written samples of a driver's formats. No GPU is needed."""
 
 from __future__ import annotations
 

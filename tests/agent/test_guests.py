@@ -1,4 +1,4 @@
-"""The link to a guest, over a real socket, with a peer that speaks frames well or badly."""
+"""The agent's connection to a guest, over a real socket, with a peer that sends valid or invalid frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a node learns of imports: remembered, done ahead by the next zygote, skipped with a reason."""
+"""A node remembers which packages user code imports; the next zygote imports them in advance, or says why it does
+not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zygotes and snapshots: how containers are forked from them, when they go, and what happens without them."""
+"""Zygotes and snapshots: how containers are forked from them, when they end, and how containers start without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uid ranges of apps."""
+"""Each app gets a range of user ids of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How numbers become rows, and how rows are judged, told and drawn."""
+"""`inrush bench`: how measurements become rows, and how rows are judged, printed and drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The command against a real server, with its cheapest rows; and rivals as processes that leave nothing behind."""
+"""`inrush bench` against a real server, with its cheapest rows; and other systems, run as processes that leave nothing
+behind."""
 
 from __future__ import annotations
 

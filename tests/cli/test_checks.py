@@ -1,4 +1,4 @@
-"""What the doctor finds: by trying here, and by recorded settings of machines that cannot be had here."""
+"""What `inrush doctor` finds, by trying on this machine and from recorded settings of other machines."""
 
 from __future__ import annotations
 

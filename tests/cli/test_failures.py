@@ -1,4 +1,4 @@
-"""How errors end a command."""
+"""What a command prints, and its exit status, when an error ends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs that look after a server, against a real one."""
+"""The commands that manage a server, against a real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running program shows beside its own output."""
+"""What `inrush run` shows in addition to the program's own output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From `FILE::name` to what runs."""
+"""How `FILE::name` is resolved to the function that runs."""
 
 from __future__ import annotations
 

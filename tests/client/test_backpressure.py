@@ -1,4 +1,5 @@
-"""Whoever is faster than whoever reads: it waits, or what it loses is said. Nobody's memory grows meanwhile."""
+"""Backpressure: a sender that is faster than its reader waits, or the reader is told what was dropped. Memory stays
+bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One implementation, two faces."""
+"""Each method of the SDK has a blocking and an async form of one implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`environment_name=`: where a program looks for what it names."""
+"""`environment_name=` chooses the environment in which a program looks up names."""
 
 from __future__ import annotations
 

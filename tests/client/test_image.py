@@ -1,4 +1,4 @@
-"""Images as recipes: what the server is told of them."""
+"""Images are recipes: which steps the SDK sends to the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `import inrush` loads: next to nothing."""
+"""`import inrush` loads very few modules."""
 
 from __future__ import annotations
 

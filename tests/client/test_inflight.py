@@ -1,4 +1,4 @@
-"""What a call sends again after the link broke."""
+"""What a call sends again after its link has been interrupted."""
 
 from __future__ import annotations
 

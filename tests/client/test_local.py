@@ -1,4 +1,4 @@
-"""The local server: started when it is needed, once, and told about when it does not come up."""
+"""The local server is started once, when it is needed, and an error explains why it could not start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program that is run by `python program.py`: what it defines is the same thing here and in its containers."""
+"""In a program that is run by `python program.py`, its classes and functions are the same objects in its containers."""
 
 from __future__ import annotations
 

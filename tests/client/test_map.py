@@ -1,4 +1,4 @@
-"""`.map` and its like, in real containers."""
+"""`.map`, `.starmap` and `.for_each`, in real containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From values to payloads and back."""
+"""Values are pickled into payloads and read back."""
 
 from __future__ import annotations
 

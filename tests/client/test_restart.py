@@ -1,4 +1,4 @@
-"""The server dies under a program: nothing is lost, nothing comes twice."""
+"""A server that is killed and restarted under a program loses no result and delivers none twice."""
 
 from __future__ import annotations
 

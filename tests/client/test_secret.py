@@ -1,4 +1,4 @@
-"""Secrets: where their values come from."""
+"""The sources from which a secret's values are taken."""
 
 from __future__ import annotations
 

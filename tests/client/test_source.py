@@ -1,4 +1,4 @@
-"""Which of a program's files a container gets."""
+"""Which of a program's files are sent to its containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exceptions of classes that only the container has."""
+"""Exceptions whose classes can be imported only in the container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server elsewhere: the same over its HTTP port, with a token."""
+"""The SDK with a server on another machine, over its HTTP port and with a token."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Checkpoints of the core: what is in one, what is not, what another version makes of it, and what is refused. That
-decisions go on alike from any state is in `tests/properties/test_checkpoints.py`."""
+"""Checkpoints of the core: what one contains, how another version reads it, and what is refused.
+`tests/properties/test_checkpoints.py` tests that decisions after any checkpoint are the same."""
 
 from __future__ import annotations
 

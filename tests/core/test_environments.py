@@ -1,4 +1,4 @@
-"""What people are told of a function names no function of another environment."""
+"""Messages about a function never name a function of another environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of layers: equal chains are one, and what a step reads decides, nothing else."""
+"""Digests of layers: equal chains of steps have equal digests, which depend only on what the steps read."""
 
 from __future__ import annotations
 

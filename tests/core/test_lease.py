@@ -1,4 +1,4 @@
-"""Leases: what is sent ahead, to whom, and how it comes back. Scripts show the decisions; these the contract."""
+"""The contract of leases: which inputs are sent to containers in advance, and how they come back."""
 
 from __future__ import annotations
 

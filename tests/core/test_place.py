@@ -1,4 +1,4 @@
-"""On which node: what fits, what is better, and what can never be."""
+"""Placing: which nodes fit a container, which of them is better, and what can never be placed."""
 
 from __future__ import annotations
 

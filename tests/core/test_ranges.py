@@ -1,4 +1,4 @@
-"""Ranges are a set of whole numbers, whatever is put in, in whatever order."""
+"""`Ranges` behaves as a set of integers, for all additions in any order."""
 
 from __future__ import annotations
 

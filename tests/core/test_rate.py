@@ -1,4 +1,5 @@
-"""The rate of arrivals: steady where they are, quick where they change, not deceived by what comes together."""
+"""The estimated rate of arrivals is steady for steady arrivals, follows changes quickly, and is not inflated by
+batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Again when, or give up."""
+"""When a failed input is tried again, and when it is given up."""
 
 from __future__ import annotations
 

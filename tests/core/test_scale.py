@@ -1,4 +1,4 @@
-"""How many containers: bounds hold for every load, and the shape of the policy is as documented."""
+"""How many containers a function gets: the bounds hold for every load, and the policy is as documented."""
 
 from __future__ import annotations
 

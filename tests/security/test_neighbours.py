@@ -1,5 +1,5 @@
-"""What a process can do to its neighbours on the network, though it has every right over its own container's network:
-nothing. Each test lets it try while another container talks with a machine outside.
+"""A process cannot disturb other containers on the network, even with every capability over its own container's
+network. Each test lets it try while another container communicates with a machine outside.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Journals: what a server was told, stepped again, gives what it decided; a changed tree is told apart at its first
-other decision."""
+"""Replaying a journal gives the decisions that the server made; for changed code, the replay shows the first decision
+that differs."""
 
 from __future__ import annotations
 

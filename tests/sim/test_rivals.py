@@ -1,4 +1,5 @@
-"""The comparison with the field's policies: each does what its source says, and the page tells what is measured now."""
+"""The comparison with other autoscalers: each policy does what its source says, and the page has the current
+measurements."""
 
 from __future__ import annotations
 

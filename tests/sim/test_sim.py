@@ -1,4 +1,5 @@
-"""The simulator: chance that repeats, traffic with the asked-for rates, and scenarios in which nothing is lost."""
+"""The simulator: reproducible random numbers, traffic at the requested rates, and scenarios in which no call is
+lost."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Clusters: functions whose inputs run in several containers at once, in all of them or in none.
 
 The first container of a cluster, its leader, stands for all: scaling counts it, it is idle or not, and inputs are
-routed to it. The others follow it: they are seated, started and stopped with it, and run each input beside it, but only
-the leader's result counts. Either all are seated in one step, or none is and nothing is held, so that two clusters
-never wait for each other's halves. When one container of a cluster is gone, the others are stopped. An input that fails
-in a follower fails, since the leader would wait for it, and the cluster is stopped.
+routed to it. The others follow it: they are placed, started and stopped with it, and run each input beside it, but only
+the leader's result counts. Either all are placed in one step, or none is and no resources are held, so that two
+clusters never wait for each other's halves. When one container of a cluster is gone, the others are stopped. An input
+that fails in a follower fails, since the leader would wait for it, and the cluster is stopped.
 """
 
 from __future__ import annotations

@@ -254,11 +254,7 @@ class Exchange:
                 try:
                     with contextlib.suppress(OSError):  # the client is gone, which the reader notices
                         await send(message)
-                except (
-                    RuntimeError,
-                    ValueError,
-                    LookupError,
-                ) as error:  # the last: an odd status
+                except (RuntimeError, ValueError, LookupError) as error:  # LookupError: an unknown status
                     message = self._broke(f"the app's message is not valid for a WebSocket: {error}")
                 else:
                     self._answered = True
