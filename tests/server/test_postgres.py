@@ -14,8 +14,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from inrush import wire
+from inrush.errors import AlreadyExistsError
+from inrush.server.rows import copies, tables
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Status
 
@@ -69,6 +72,30 @@ async def test_rows_on_postgresql_outlive_the_server(opened: Opened, url: str) -
         assert await client.ask(wire.DictOp(id, "get", (b"k",))) == b"\x00\xff"
         assert await client.ask(wire.DictOp(id, "pop", (b"k",))) == b"\x00\xff"
         assert (await client.start_app(F, deploy=True))["functions"]["f"] == function
+        await client.close()
+
+
+async def test_a_backup_of_postgresql_is_a_sqlite_file_and_goes_back_into_an_empty_database(
+    opened: Opened, url: str, tmp_path: Path
+) -> None:
+    async with opened(database_url=url) as server:
+        client = await Client(server.home / "run" / "server.sock").connect()
+        id = await client.ask(wire.OpenDict("d", create=True))
+        pairs = tuple((b"%d" % n, b"\x00\xff") for n in range(1200))
+        assert await client.ask(wire.DictOp(id, "put", pairs=pairs)) is True
+        copies.copy_out(server.home, url, tmp_path / "copy.db")
+        await client.close()
+    copies.check(tmp_path / "copy.db")
+    with pytest.raises(AlreadyExistsError, match="name an empty one"):
+        copies.copy_in(tmp_path / "copy.db", url)
+    engine = sa.create_engine(url)
+    tables.metadata.drop_all(engine)
+    engine.dispose()
+    copies.copy_in(tmp_path / "copy.db", url)
+    async with opened(database_url=url) as server:
+        client = await Client(server.home / "run" / "server.sock").connect()
+        assert await client.ask(wire.OpenDict("d")) == id
+        assert await client.ask(wire.DictOp(id, "len")) == 1200
         await client.close()
 
 

@@ -46,8 +46,8 @@ def serve(values: Mapping[str, settings.Value], background: bool = False) -> int
     plain = {name: value.value for name, value in values.items()}
     try:
         _log_to(logging.StreamHandler(sys.stderr), plain["log_level"])
-        uid = _settle(home)
-        with _locked(home):
+        uid = settle(home)
+        with locked(home):
             return run_server(home, plain, uid, foreground=not background)
     except Error as error:
         log.error("%s", error)
@@ -85,12 +85,12 @@ def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool)
     return uvloop.run(_serve(home, plain, handle, inherited, foreground))
 
 
-def _settle(home: Path) -> int:
+def settle(home: Path) -> int:
     """Make the home ready; returns the user id that the server is to have, 0 where it stays who it is."""
     if os.geteuid() == 0:
-        from inrush.launcher.home import settle
+        from inrush.launcher import home as of_root
 
-        return settle(home)
+        return of_root.settle(home)
     shutil.rmtree(home / "tmp", ignore_errors=True)
     for directory in (home, home / "run", home / "node", home / "tmp"):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def _end_on_signals(ask_to_end: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(home: Path) -> Iterator[None]:
+def locked(home: Path) -> Iterator[None]:
     """Locks the home, so that it has one server. Raises `AlreadyExistsError` naming the process that has it."""
     fd = settings.open_in_home("run/lock", os.O_RDWR | os.O_CREAT)
     try:

@@ -24,6 +24,8 @@ VERBS = {
     "audit": "Who did what: deploys, stops, secrets, tokens, commands in containers.",
     "dict": "List dicts, look into them, delete them.",
     "server": "Run the server, ask for its status, stop it, read its log.",
+    "backup": "Back up the server's state to a file, while it runs.",
+    "restore": "Restore a backup into a home that has no state.",
     "doctor": "Check what this machine can do, what it cannot do, and why.",
     "config": "Show all settings, with where each came from.",
     "sim": "Simulate the scheduler in virtual time, with made-up nodes and traffic.",
