@@ -12,15 +12,15 @@ import copyreg
 import functools
 import io
 import pickle
-import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
 from inrush.errors import SerializationError
+from inrush.version import PYTHON
 
-MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
-"""The minor version of this Python, such as "3.13": the part of the version on which code objects depend."""
+MINOR = PYTHON
+"""What code objects carry."""
 
 Keep = Callable[[pickle.PickleBuffer], object]
 

@@ -10,8 +10,8 @@ import pytest
 
 import inrush
 from inrush import errors
-from inrush.client.image import MINOR
 from inrush.core.images import layers
+from inrush.version import PYTHON
 from inrush.wire import Recipe
 
 
@@ -27,7 +27,7 @@ def test_the_host_is_an_empty_recipe() -> None:
 
 
 def test_debian_takes_the_programs_own_python_or_another() -> None:
-    assert inrush.Image.debian_slim().definition().recipe == Recipe(base="debian_slim", python=MINOR)
+    assert inrush.Image.debian_slim().definition().recipe == Recipe(base="debian_slim", python=PYTHON)
     assert inrush.Image.debian_slim("3.13").definition().recipe.python == "3.13"
     assert inrush.Image.debian_slim("3.12.4").definition().recipe.python == "3.12"
     with pytest.raises(errors.InvalidError, match="minor version"):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from inrush.by_value import MINOR
 from inrush.client import _checks, _ignore
 from inrush.client._marks import raw_of
 from inrush.client._steps import (
@@ -30,6 +29,7 @@ from inrush.client._unbuilt import UnbuiltSteps
 from inrush.client.context import is_local
 from inrush.client.secret import Secret
 from inrush.errors import InvalidError, UnimplementedError
+from inrush.version import PYTHON
 
 if TYPE_CHECKING:
     from inrush.client._tar import Blob, Entry
@@ -68,7 +68,7 @@ class Image(UnbuiltSteps):
     def debian_slim(python_version: str | None = None, force_build: bool = False) -> Image:
         """A small Debian with Python of this minor version (`"3.12"`), by default the version of this program. The
         build fails for a version that is not offered, and names those that are."""
-        version = MINOR if python_version is None else python_version
+        version = PYTHON if python_version is None else python_version
         if (
             not isinstance(version, str)
             or not version.startswith("3.")

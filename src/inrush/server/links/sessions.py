@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from inrush import by_value, wire
+from inrush import wire
 from inrush.errors import (
     AuthError,
     Error,
@@ -31,6 +31,7 @@ from inrush.server.trust.audit import Audit
 from inrush.server.trust.environments import Environments
 from inrush.server.trust.principal import OWNER, Principal
 from inrush.server.trust.tokens import Tokens, has_ended
+from inrush.version import PYTHON
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class Sessions:
             session.unfollow_all()
             session.link.close()
         session.link = link
-        session.send(wire.Welcome(self._boot, self._version, by_value.MINOR))
+        session.send(wire.Welcome(self._boot, self._version, PYTHON))
         return session
 
     def _admit(self, link: Link, hello: wire.Hello, known: Session | None) -> Session:
