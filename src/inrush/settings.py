@@ -52,7 +52,7 @@ SETTINGS: tuple[Setting, ...] = (
         "All containers of a node together may ask for so many times its cpu",
     ),
     Setting("quotas", "", 'GPUs that apps may hold at once, such as "chat=A100:4,eval=ANY:16"'),
-    Setting("reserve_disk_mib", 512, "A node with less free disk than this gets no more containers"),
+    Setting("reserve_disk_mib", 512, "A node with less free disk than this gets no containers and builds no images"),
     Setting("host", "127.0.0.1", "Address on which the server listens for HTTP"),
     Setting("port", 0, "Port for HTTP; 0 takes a free one and keeps it for later starts"),
     Setting(

@@ -11,9 +11,11 @@ import pytest
 
 from inrush import wire
 from inrush.core.model import events
+from inrush.linux import descriptors
 from inrush.server.calls import call as call_module
 from inrush.server.calls import table as calls_module
 from inrush.server.journal import Journal
+from inrush.server.links import sockets
 from inrush.server.links.guests import frames_of
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Status
@@ -140,3 +142,21 @@ async def test_finished_calls_are_remembered_up_to_a_number_of_bytes(server: Ser
     await Client(client.path, "cl-other").connect()
     server.calls.left(next(s for s in server.sessions._clients.values() if s.client == client.client))
     assert (server.calls._held, server.calls._finished_held, len(server.calls)) == (0, 0, 0)
+
+
+async def test_connections_to_the_unix_socket_are_bounded_and_silent_ones_make_room(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "DESCRIPTORS_SHARE", descriptors.limit() // 2)
+    async with opened() as server:
+        path = server.home / "run" / "server.sock"
+        first = await Client(path, "cl-1").connect()
+        silent, writer = await asyncio.open_unix_connection(str(path))
+        second = await Client(path, "cl-2").connect()
+        assert await asyncio.wait_for(silent.read(), DEADLINE_S) == b""
+        with pytest.raises(AssertionError, match="too many programs are connected"):
+            await Client(path, "cl-3").connect()
+        await second.close()
+        third = await Client(path, "cl-3").connect()
+        assert await first.ask(wire.HasBlobs(())) == await third.ask(wire.HasBlobs(())) == []
+        writer.close()

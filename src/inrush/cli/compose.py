@@ -64,6 +64,7 @@ def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool)
     from inrush.launcher.home import end_leftovers
     from inrush.launcher.process import Given, start_launcher
     from inrush.launcher.rights import go_first
+    from inrush.linux import descriptors
 
     if uid:
         end_leftovers(uid)
@@ -72,6 +73,7 @@ def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool)
     blocked = tuple(settings.networks(plain["blocked_addresses"]))
     reserves = plain["reserve_memory_mib"], plain["reserve_processes"]
     handle = start_launcher(home, Given(declared(inherited), reserves[0], uid, blocked, reserves[1], preferred))
+    descriptors.raise_limit()  # containers keep the one before: the launcher has it
     if plain["pools"]:
         plain = {**plain, "pools": str(home / Path(plain["pools"]).expanduser())}
     said = _drop_privileges(home, plain, uid)
@@ -80,6 +82,8 @@ def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool)
 
         _log_to(RotatingFileHandler(home / "server.log", maxBytes=LOG_BYTES, backupCount=1), plain["log_level"])
     log.info("%s", said)
+    if low := descriptors.too_low():
+        log.warning("%s", low)
     import uvloop
 
     return uvloop.run(_serve(home, plain, handle, inherited, foreground))

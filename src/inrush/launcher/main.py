@@ -15,7 +15,6 @@ import fcntl
 import gc
 import json
 import os
-import resource
 import signal
 import socket
 import stat
@@ -24,14 +23,14 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from inrush.launcher import features, orders, spawn, usernet, userns
+from inrush.launcher import features, orders, usernet, userns
 from inrush.launcher.loop import Loop
 from inrush.launcher.machine import Machine, tag_of
 from inrush.launcher.places import OWN, STORE
 from inrush.launcher.process import Given
 from inrush.launcher.service import Service
 from inrush.launcher.sweep import begin, sweep, sweep_abandoned
-from inrush.linux import messages, mounts, process
+from inrush.linux import descriptors, messages, mounts, process
 
 _WAIT_FOR_EARLIER_S = 15.0
 
@@ -125,7 +124,7 @@ def _launcher(agent: socket.socket, state: Path, tag: str, rootless: bool, given
     status = 1
     try:
         process.set_title("inrush-launcher")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (spawn.DESCRIPTORS[1], spawn.DESCRIPTORS[1]))
+        descriptors.raise_limit()
         loop = Loop()
         signal.signal(signal.SIGTERM, lambda *_: setattr(loop, "running", False))
         wayout = usernet.enter() if rootless and "nat" not in features.without() else ""

@@ -29,10 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inrush.launcher.overlay import Root
-from inrush.linux import confine, messages, mounts, namespaces, process, roots
-
-DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
-"""The limits of open descriptors that programs get. The launcher raises its own, since it holds some per container."""
+from inrush.linux import confine, descriptors, messages, mounts, namespaces, process, roots
 
 Spent = list[tuple[str, float]]
 """Phases of a start, with the milliseconds that each took."""
@@ -222,7 +219,7 @@ def execute(program: Program, report: socket.socket, phases: Spent) -> None:
     for signum in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(signum, signal.SIG_DFL)
     os.umask(0o022)
-    resource.setrlimit(resource.RLIMIT_NOFILE, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, descriptors.GIVEN)
     confine.confine(program.filter_code, program.keep)
     messages.send(report, {"ready": phases})
     if messages.receive(report).body is None:

@@ -28,7 +28,7 @@ from inrush.agent.containers.guests import Guest
 from inrush.agent.containers.headers import MAX_IMPORTS
 from inrush.agent.containers.held import Held
 from inrush.agent.containers.output import Collected, OutputLimit, PipeReader, read_pipe
-from inrush.agent.containers.processes import Begun, End, Stdio, failure, of_exit
+from inrush.agent.containers.processes import Begun, End, Stdio, failure, of_exit, of_node
 from inrush.errors import Error
 from inrush.linux import messages
 from inrush.wire import Status
@@ -60,8 +60,14 @@ Start = Callable[[wire.StartContainer, Stdio, Callable[[str, str], None]], Await
 class Container:
     """One container. It is the listener of its guest (`guests.Listener`)."""
 
-    def __init__(self, order: wire.StartContainer, put: Put, guest: Callable[[Container], Guest]) -> None:
-        self.order = order
+    def __init__(
+        self,
+        order: wire.StartContainer,
+        put: Put,
+        guest: Callable[[Container], Guest],
+        unable: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.order, self._unable = order, unable
         self.state = "preparing"
         self.deadlines = Deadlines(order.spec.timeout_s, order.spec.scale.max_inputs)
         self.held = Held(self.deadlines)
@@ -122,9 +128,7 @@ class Container:
         try:
             self._begun = await self._starting
         except (Error, OSError) as error:
-            return self._end or failure(
-                Status.STARTUP, f"a container of {self.order.spec.name} could not start: {error}"
-            )
+            return self._end or self._not_started(error)
         except asyncio.CancelledError:
             return self._end or End(Status.OK, "stopped before it began")
         ended = asyncio.ensure_future(self._begun.process.wait())
@@ -140,6 +144,15 @@ class Container:
         end = self._end or of_exit(exited, self.order.spec, self._ready.done(), self._raw.said())
         stillborn = end.status == Status.STARTUP and not self._ready.done()
         return replace(end, status=Status.LOST) if stillborn and self._begun.born(end.why) else end
+
+    def _not_started(self, error: Error | OSError) -> End:
+        """What it means that nothing was started: user code that cannot start fails its inputs, and a node that cannot
+        now has them wait."""
+        name = self.order.spec.name
+        if not of_node(error):
+            return failure(Status.STARTUP, f"a container of {name} could not start: {error}")
+        self._unable()
+        return failure(Status.LOST, f"a container of {name} could not start on its node now: {error}")
 
     async def _begin(self, start: Start) -> Begun:
         """Starts the process, with its socket and pipes on the agent's side."""

@@ -9,10 +9,11 @@ never the oldest. Descriptors are refused instead, once one app has half of them
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import Counter
 from typing import Protocol
+
+from inrush.linux import descriptors
 
 PARTIAL_FREE_BYTES = 64 * 1024
 MAX_PARTIAL_BYTES = 256 * 1024 * 1024
@@ -74,7 +75,7 @@ class Intake:
         self.partial = Ledger(MAX_PARTIAL_BYTES, PARTIAL_FREE_BYTES, "have unfinished frames of")
         self.unread = Ledger(MAX_UNREAD_TOTAL_BYTES, UNREAD_FREE_BYTES, "leave unread")
         self._descriptors: Counter[str] = Counter()
-        self._max_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // SHARE_OF_DESCRIPTORS
+        self._max_descriptors = descriptors.limit() // SHARE_OF_DESCRIPTORS
 
     def arriving(self, sender: Sender, held_bytes: int) -> None:
         """So much of an unfinished frame has arrived from it."""

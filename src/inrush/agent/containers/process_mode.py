@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 import inrush
 from inrush.agent.containers.processes import Stdio
 from inrush.launcher.specs import Exited
+from inrush.linux import descriptors
 
 WARNING = (
     'isolation is "process": functions run without any isolation, as the server\'s own user; '
@@ -62,4 +64,5 @@ async def start(id: str, stdio: Stdio, env: Mapping[str, str], sources: Sequence
         pass_fds=(stdio.guest,),
         start_new_session=True,
     )
+    resource.prlimit(child.pid, resource.RLIMIT_NOFILE, descriptors.GIVEN)
     return LocalProcess(id, child, directory)

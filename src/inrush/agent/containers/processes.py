@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from inrush.errors import Error
-from inrush.launcher.client import Launcher
+from inrush.errors import Error, RequestSizeError, ResourceExhaustedError
+from inrush.launcher.client import Launcher, LaunchError
 from inrush.launcher.specs import Exited, Started
 from inrush.wire import FunctionSpec, Status, system_failure
 
@@ -145,6 +145,14 @@ class End:
 def failure(status: Status, why: str) -> End:
     """An end whose failure is the sentence itself."""
     return End(status, why, system_failure(_CODES.get(status, "ExecutionError"), why))
+
+
+def of_node(error: Error | OSError) -> bool:
+    """Whether a start failed because of its node as it is now: a full disk, no descriptors or uids left, a launcher
+    that is gone or has too much to do. The same start may succeed elsewhere or later."""
+    if isinstance(error, LaunchError):
+        return error.code in ("busy", "gone")
+    return isinstance(error, OSError | ResourceExhaustedError) and not isinstance(error, RequestSizeError)
 
 
 def of_exit(exited: Exited, spec: FunctionSpec, ready: bool, printed: str) -> End:

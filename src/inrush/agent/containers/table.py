@@ -24,12 +24,16 @@ MAX_CONTAINERS = 4096
 
 
 class Containers:
-    """The table. `start` starts a container's process, and `guest` makes the link of a new container's guest."""
+    """The table. `start` starts a container's process, `guest` makes the link of a new container's guest, and `unable`
+    hears of starts that failed because of this node."""
 
-    def __init__(self, start: Start, put: Put, guest: Callable[[Container], Guest]) -> None:
+    def __init__(
+        self, start: Start, put: Put, guest: Callable[[Container], Guest], unable: Callable[[], None] = lambda: None
+    ) -> None:
         self._start = start
         self._put = put
         self._guest = guest
+        self._unable = unable
         self._table: dict[str, Container] = {}
         self._watch: asyncio.TimerHandle | None = None
         self.closing = False
@@ -64,9 +68,17 @@ class Containers:
         elif len(self._table) >= MAX_CONTAINERS:
             self._refuse(order, f"this node runs {MAX_CONTAINERS} containers already, its most")
         else:
-            container = Container(order, self._put, self._guest)
-            self._table[order.container] = container
-            container.life = asyncio.create_task(self._live(container))
+            self._begin(order)
+
+    def _begin(self, order: wire.StartContainer) -> None:
+        try:
+            container = Container(order, self._put, self._guest, self._unable)
+        except OSError as error:  # no descriptors are left
+            self._unable()
+            self._refuse(order, f"its node could not begin to start it: {error}")
+            return
+        self._table[order.container] = container
+        container.life = asyncio.create_task(self._live(container))
 
     def _refuse(self, order: wire.StartContainer, why: str) -> None:
         payload = wire.system_failure("ResourceExhaustedError", why)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Self, cast
 
 from inrush.agent.payloads.blobs import Readable
-from inrush.errors import InvalidError, ResourceExhaustedError
+from inrush.errors import InvalidError
 
 MAX_MEMBERS = 1_000_000
 MAX_BYTES = 64 * 2**30
@@ -59,7 +59,7 @@ def unpack(
     """Unpacks the (possibly compressed) tar `stream` below `into`. Returns the bytes written. Errors call it `name`.
     `lead` says which directory is meant by the path of one.
 
-    Raises `InvalidError` for a tar that is broken or wants out, `ResourceExhaustedError` for one over the limits.
+    Raises `InvalidError` for a tar that is broken, wants out or is over the limits.
     """
     unpacker = _Unpacker(into, name, max_bytes, lead)
     try:
@@ -67,7 +67,7 @@ def unpack(
             count = 0
             while (member := tar.next()) is not None:
                 if (count := count + 1) > max_members:
-                    raise ResourceExhaustedError(f"{name} holds more than {max_members} files")
+                    raise InvalidError(f"{name} holds more than {max_members} files")
                 unpacker.take(tar, member)
                 tar.members.clear()  # type: ignore[attr-defined]  # its index of a million files would take a gigabyte
     except (tarfile.TarError, EOFError, ValueError, OverflowError, zlib.error, lzma.LZMAError) as error:
@@ -162,7 +162,7 @@ class _Unpacker:
     def _file(self, tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         self.written += member.size
         if self.written > self._max_bytes:
-            raise ResourceExhaustedError(f"{self._name} unpacks to more than {self._max_bytes} bytes")
+            raise InvalidError(f"{self._name} unpacks to more than {self._max_bytes} bytes")
         source = tar.extractfile(member)
         if source is None:
             raise InvalidError(f"{self._name}: {member.name!r} cannot be read")

@@ -1,5 +1,9 @@
 """The condition of this node, which the server hears of whenever it changes: which images and snapshots it holds, and
-whether its disk has room for more containers."""
+whether its disk and its open descriptors leave room for more containers.
+
+It is measured regularly, and at once when a start has failed for a reason of the node's own. Only what is measured
+here makes a node unfit: the words of an error may be those of user code.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from pathlib import Path
 from inrush import wire
 from inrush.core.model.wanted import image_key
 from inrush.errors import InvalidError
+from inrush.linux import descriptors
 
 LOOK_S = 10.0
 HOLDS_MAX = 2000
@@ -43,16 +48,22 @@ class Condition:
                 del self._holds[next(iter(self._holds))]
             self._tell()
 
+    def watch(self) -> None:
+        """Measures now and regularly."""
+        self.look()
+        self._timer = asyncio.get_running_loop().call_later(LOOK_S, self.watch)
+
     def look(self) -> None:
-        """Looks at the disk, now and regularly."""
-        free_mib = shutil.disk_usage(self._home).free >> 20
-        unfit = (
-            f"its disk is nearly full: less than {self._reserve_mib} MiB free" if free_mib < self._reserve_mib else ""
-        )
+        """Measures what the node has left."""
+        unfit = self._disk() or descriptors.short()
         if unfit != self._unfit:
             self._unfit = unfit
             self._tell()
-        self._timer = asyncio.get_running_loop().call_later(LOOK_S, self.look)
+
+    def _disk(self) -> str:
+        if shutil.disk_usage(self._home).free >> 20 >= self._reserve_mib:
+            return ""
+        return f"its disk is nearly full: less than {self._reserve_mib} MiB free (setting reserve_disk_mib)"
 
     def close(self) -> None:
         """Ends the regular looks."""

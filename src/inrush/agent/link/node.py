@@ -74,6 +74,7 @@ class Node:
             self._exits,
             lambda environment: uids.first_uid(f"{PLATFORM}/{environment}"),
             budget_gib=float(self._settings["layers_gib"]),
+            free_floor_mib=int(self._settings["reserve_disk_mib"]),
             inherited=self._inherited,
         )
         await images.start()
@@ -99,11 +100,11 @@ class Node:
             memory_mib,
             self._note,
         )
-        containers = Containers(starts.start, self._outbox.put, self._guest)
-        execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
-        self._exits.unexpected = lambda exited: self._ended(exited, templates)
         self._condition = Condition(self.id, self._home, int(self._settings["reserve_disk_mib"]), self._outbox.put)
         starts.prepared = self._condition.prepared
+        containers = Containers(starts.start, self._outbox.put, self._guest, self._condition.look)
+        execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
+        self._exits.unexpected = lambda exited: self._ended(exited, templates)
         inventory = self._inventory(memory_mib, cards)
         hello = wire.NodeHello(self.id, inventory, pool=self._settings["pool"])
         self._agent = Agent(
@@ -133,7 +134,7 @@ class Node:
         """Has the agent say hello, because the link to the server is up."""
         assert self._agent is not None
         self._agent.start(deliver)
-        self._condition.look()
+        self._condition.watch()
 
     def receive(self, batch: list[ToNode]) -> None:
         """Takes the server's orders."""

@@ -19,6 +19,9 @@ BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 60.0
 """The wait after a failed start doubles with each failure, from BACKOFF_FIRST_S up to this."""
 
+UNABLE_S = 0.5
+"""The wait after a start that its node could not carry out. However often that happens, nothing is failed for it."""
+
 
 def container_ready(state: State, event: ContainerReady) -> None:
     """A container's enter hooks have run, so it takes inputs."""
@@ -68,6 +71,9 @@ def container_ended(state: State, event: ContainerEnded) -> None:
     )
     if never_served and status not in (Status.LOST, Status.OK, Status.CANCELLED):
         failed_start(state, function, container, status, event)
+    elif before == "starting" and status == Status.LOST and not asked:
+        function.trouble.why = event.why
+        function.trouble.blocked_until = max(function.trouble.blocked_until, state.now + UNABLE_S)
     state.touch(function, poke=True)
     forget_if_gone(state, function)
 

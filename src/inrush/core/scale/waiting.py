@@ -26,7 +26,8 @@ def waiting_for(state: State, function: Function) -> str:
         return (function.refusal if state.pools else "") or "no node has joined yet"
     trouble, starting, ready = function.trouble, function.counts["starting"], function.counts["ready"]
     if state.now < trouble.blocked_until and not function.live:
-        return f"its container could not start, {times(trouble.failures)} ({trouble.why}); tried again after a while"
+        often = f", {times(trouble.failures)}" if trouble.failures else ""
+        return f"its container could not start{often} ({trouble.why}); tried again after a while"
     if starting and not ready:
         return f"{_count(starting)} starting"
     if function.refusal and not ready:

@@ -3,6 +3,9 @@
 A frame is decoded and handled in the callback that received it. Messages are written once in each turn of the event
 loop (`writes`). A link whose reader is slow is congested, and followers then leave lines out; it is closed when too
 much waits.
+
+Connections are bounded by the descriptors that there are. At the limit, one that has not said `Hello` yet makes room
+for the next; when all have, the next is told so and closed.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from inrush import wire
-from inrush.errors import InvalidError
+from inrush.errors import InvalidError, ResourceExhaustedError
+from inrush.linux import descriptors
 from inrush.server.links.guests import frames_of
 from inrush.server.links.session import Session
 from inrush.server.links.sessions import Sessions
@@ -26,8 +30,41 @@ CONGESTED_BYTES = 16 * 1024 * 1024
 """The unread bytes above which a link is congested. It is more than a container may print at once."""
 LIMIT_BYTES = 512 * 1024 * 1024
 """The unread bytes above which a client is disconnected; it can connect again and resume."""
+DESCRIPTORS_SHARE = 4
+"""Connections may take one part in so many of the descriptors that this process may have open."""
 MAX_PATH_BYTES = 107
 _HEAD = wire.FRAME.size
+
+
+class Open:
+    """The connections that are open."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._all: set[SocketLink] = set()
+        self._strangers: dict[SocketLink, None] = {}
+        """Those that have not said `Hello`, the oldest first."""
+
+    def enter(self, link: SocketLink) -> bool:
+        """Adds a connection. Returns False if there is no room for it."""
+        if len(self._all) >= self._most:
+            oldest = next(iter(self._strangers), None)
+            if oldest is None:
+                return False
+            self.leave(oldest)
+            oldest.close()
+        self._all.add(link)
+        self._strangers[link] = None
+        return True
+
+    def greeted(self, link: SocketLink) -> None:
+        """The connection has said `Hello`."""
+        self._strangers.pop(link, None)
+
+    def leave(self, link: SocketLink) -> None:
+        """Removes a connection that has ended."""
+        self._all.discard(link)
+        self._strangers.pop(link, None)
 
 
 class SocketLink(asyncio.Protocol):
@@ -35,8 +72,8 @@ class SocketLink(asyncio.Protocol):
 
     trusted = True
 
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+    def __init__(self, sessions: Sessions, open: Open) -> None:
+        self._sessions, self._open = sessions, open
         self._session: Session | None = None
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
@@ -47,6 +84,10 @@ class SocketLink(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transport has the methods, but is no subclass
         self._transport.set_write_buffer_limits(CONGESTED_BYTES)
         self._room.set()
+        if not self._open.enter(self):
+            why = "too many programs are connected to the server; end some, or try again later"
+            self.send(wire.Rejected(ResourceExhaustedError.__name__, why))
+            self.close()
 
     def pause_writing(self) -> None:
         self._room.clear()
@@ -57,6 +98,7 @@ class SocketLink(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._room.set()
+        self._open.leave(self)
         if self._session is not None:
             self._sessions.lost(self._session, self)
 
@@ -91,6 +133,7 @@ class SocketLink(asyncio.Protocol):
             if not isinstance(hello, wire.Hello):
                 self._break("no Hello")
                 return
+            self._open.greeted(self)
             self._session = self._sessions.hello(self, hello)
         if self._session is not None and batch:
             self._sessions.receive(self._session, batch)
@@ -147,6 +190,7 @@ async def listen(path: Path, sessions: Sessions) -> asyncio.Server:
         listener.bind(str(path))
     finally:
         os.umask(before)
+    open = Open(max(1, descriptors.limit() // DESCRIPTORS_SHARE))
     return await asyncio.get_running_loop().create_unix_server(
-        lambda: SocketLink(sessions), sock=listener, backlog=1024
+        lambda: SocketLink(sessions, open), sock=listener, backlog=1024
     )

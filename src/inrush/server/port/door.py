@@ -10,8 +10,9 @@ that a request needs no timer.
 from __future__ import annotations
 
 import asyncio
-import resource
 from typing import Protocol
+
+from inrush.linux import descriptors
 
 TICK_S = 1.0
 DESCRIPTORS_SHARE = 2
@@ -44,7 +45,7 @@ class Door:
     """The connections of a server."""
 
     def __init__(self, most: int, most_of_peer: int) -> None:
-        self.most = max(1, min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_SHARE))
+        self.most = max(1, min(most, descriptors.limit() // DESCRIPTORS_SHARE))
         self.most_of_peer = max(1, most_of_peer)
         self._connections: dict[Connection, Peer] = {}
         self._idle: dict[Connection, None] = {}
