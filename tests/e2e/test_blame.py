@@ -134,6 +134,43 @@ def main():
     assert "free True" in said
 
 
+def test_a_request_whose_client_has_left_costs_nobody_beside_it_anything(server: RunningServer) -> None:
+    program = """
+import urllib.request
+
+@app.function(max_containers=1)
+@inrush.concurrent(max_inputs=4)
+@inrush.asgi_app()
+def web():
+    async def serve(scope, receive, send):
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            try:
+                await asyncio.sleep(0.2)
+            except asyncio.CancelledError:
+                pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": os.environ["INRUSH_CONTAINER_ID"].encode()})
+    return serve
+
+def asked(timeout):
+    try:
+        with urllib.request.urlopen(web.get_web_url(), timeout=timeout) as response:
+            return response.read()
+    except TimeoutError:
+        return b"left"
+
+@app.local_entrypoint()
+def main():
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor() as pool:
+        left, stays = pool.submit(asked, 3), pool.submit(asked, 60)
+        print("LEFT", left.result(), "STAYED", stays.result()[:3])
+"""
+    said = server.run(SHARED.replace("import ctypes", "import asyncio, ctypes") + program).stdout
+    assert "LEFT b'left' STAYED b'co-'" in said
+
+
 @pytest.mark.parametrize("dies", ["ctypes.string_at(0)", "raise RuntimeError('not restored')", "os._exit(0)"])
 def test_a_snapshot_whose_containers_die_is_set_aside_and_they_start_plainly(server: RunningServer, dies: str) -> None:
     program = f"""

@@ -2,8 +2,9 @@
 
 All methods called `on_…`, and `tick`, run on the pump's thread and never block. An attempt that is cancelled or out of
 time is *forced*: user code is interrupted, and the forced status is the answer whatever user code does then. It has
-`LET_GO_S` to end. If it does not, the runner answers for it, and the guest exits, so that its slot is really free. What
-has not begun then is given back, and what runs beside it is tried elsewhere.
+`LET_GO_S` to end. If it does not, the runner answers for it, and the guest exits, so that its slot is really free: what
+has not begun is given back, and what runs beside it has `BESIDE_S` to end, or is tried elsewhere. A web request whose
+client has left is not held to that, since its handler may rightly finish.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from inrush.guest.site import Request, Site
 
 LET_GO_S = 2.0
+BESIDE_S = 10.0
 EXIT_HOOKS_S = 30.0
 INSIST_S = 0.05
 
@@ -53,6 +55,8 @@ class Runner:
         self.loaded: Loaded
         self.leave_by = math.inf
         self.stuck = ""
+        self._clings = ""
+        """What an input did that has been answered and does not let go of its slot."""
         self._timeout_s = timeout_s
         self._look_at = 0.0
         self._forced: list[tuple[float, Attempt]] = []
@@ -127,7 +131,8 @@ class Runner:
             self.outbox.dropped(call, attempt.index, *results.forced(CANCELLED, 0))
         for attempt in self.inputs.active.copy():
             if attempt.call == call and attempt.index in indexes:
-                self._force(attempt, CANCELLED, time.monotonic() + LET_GO_S)
+                due = math.inf if attempt.target.site else time.monotonic() + LET_GO_S
+                self._force(attempt, CANCELLED, due)
 
     def on_recall(self, header: dict[str, Any], payloads: list[bytes]) -> None:
         self._give_back()
@@ -216,6 +221,8 @@ class Runner:
             self._look_at = self._expire(now)
         if self._stopping:
             self._hurry(now)
+        if self._clings:
+            self._leave_if_alone()
         if self.outbox.overdue:
             self.outbox.flush(wait=False)
         return self._next(now)
@@ -255,9 +262,17 @@ class Runner:
         attempt.answered = True
         name = attempt.target.name or self.loaded.name
         after = f"its timeout of {self._timeout_s:g} s" if attempt.forced == TIMEOUT else "it was cancelled"
-        self.leave_stuck(f"{name} ran on {LET_GO_S:g} s after {after}")
-        self.outbox.log(attempt.call, "stderr", f"inrush: {self.stuck}: the container ends\n")
+        self._clings = f"{name} ran on {LET_GO_S:g} s after {after}"
+        if not self._leave_if_alone() and self.stop(BESIDE_S):
+            self.outbox.say({"t": "leaving", "why": self._clings, "stuck": False}, wait=False)
+        self.outbox.log(attempt.call, "stderr", f"inrush: {self._clings}: the container ends\n")
         self.outbox.dropped(attempt.call, attempt.index, *results.forced(attempt.forced, self._timeout_s))
+
+    def _leave_if_alone(self) -> bool:
+        """Has the guest exit if nothing runs that has no answer. Returns whether it does."""
+        if not self.stuck and all(attempt.answered for attempt in self.inputs.active.copy()):
+            self.leave_stuck(self._clings)
+        return bool(self.stuck)
 
     def leave_stuck(self, why: str) -> None:
         """Has the guest exit. The agent hears of it before a slot is free, so that nothing more is sent here."""

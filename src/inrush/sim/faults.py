@@ -51,7 +51,7 @@ def plan(world: Struck, fault: Fault) -> None:
 
 def _strike(world: Struck, fault: Fault, number: int) -> None:
     """Strikes nodes that are well, chosen by hashing."""
-    strike = {"loss": _lose, "silence": _silence, "slow": _slow}[fault.kind]
+    strike = {"loss": _lose, "silence": _silence, "slow": _slow, "forgetful": _forget}[fault.kind]
     for machine in chosen(world, fault, number):
         strike(world, fault, machine)
 
@@ -121,6 +121,16 @@ def _slow(world: Struck, fault: Fault, machine: Machine) -> None:
     machine.slowness *= fault.factor
     if fault.for_s is not None:
         world.after(fault.for_s, _recover, machine, fault.factor)
+
+
+def _forget(world: Struck, fault: Fault, machine: Machine) -> None:
+    machine.forgetful = True
+    if fault.for_s is not None:
+        world.after(fault.for_s, _remember, machine)
+
+
+def _remember(machine: Machine) -> None:
+    machine.forgetful = False
 
 
 def _recover(machine: Machine, factor: float) -> None:

@@ -2,8 +2,8 @@
 everything ends.
 
 A world may have pools that are static, elastic or out of stock; functions with and without GPUs, with parts of them,
-priorities, bounds and retries; starts and inputs that crash; nodes that die, fall silent, flap or are slow. Nodes
-always come back, so every call must end.
+priorities, bounds and retries; starts and inputs that crash; nodes that die, fall silent, flap, are slow or lose orders
+and reports. Nodes always come back, so every call must end.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _scale(dice: Dice, may_stay: bool) -> ScalePolicy:
 def _fault(seed: int, number: int) -> Fault:
     dice = Dice(seed, "fault", number)
     return Fault(
-        kind=dice.among("kind", ("loss", "silence", "slow")),
+        kind=dice.among("kind", ("loss", "silence", "slow", "forgetful")),
         at_s=dice.between("at", 0, 20),
         nodes=dice.whole("nodes", 1, 3),
         for_s=dice.between("for", 0.1, 20),

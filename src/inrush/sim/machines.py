@@ -21,6 +21,8 @@ class Machine:
     dead: bool = False
     silent: bool = False
     given_up: bool = False
+    forgetful: bool = False
+    """Whether orders to start and reports of ends are lost."""
     slowness: float = 1.0
     containers: dict[str, Running] = field(default_factory=dict)
     unsaid: list[events.Event] = field(default_factory=list)

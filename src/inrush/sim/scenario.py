@@ -57,11 +57,12 @@ class Fault(Section, frozen=True):
     - `loss`: they die with all they run; when they come back they are empty.
     - `silence`: their link is cut while they run on; when it is there again they say what still runs.
     - `slow`: starts and inputs that begin meanwhile take `factor` times as long.
+    - `forgetful`: starts that are ordered of them meanwhile are lost, and so is every report of a container's end.
 
     The server learns of a loss or a silence after `noticed_s`; a silence shorter than that only delays what is said.
     """
 
-    kind: Literal["loss", "silence", "slow"]
+    kind: Literal["loss", "silence", "slow", "forgetful"]
     at_s: float
     nodes: int = 1
     pool: str = ""

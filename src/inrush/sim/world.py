@@ -248,7 +248,7 @@ class World:
         workload = self.workloads[effect.function]
         self.tally.cold_starts += 1
         machine = self.machines[effect.node]
-        if machine.dead:
+        if machine.dead or machine.forgetful:
             return
         if machine.silent:
             machine.unheard.append((self._start, effect))
@@ -386,6 +386,8 @@ class World:
             running.machine.unheard.append((self._end, container_id, status, why))
             return
         self.gone(running)
+        if running.machine.forgetful:
+            return
         self.tell(running.machine, events.ContainerEnded(container_id, int(status), why))
 
     # ── keeping the books ────────────────────────────────────────────────────────────────────────────────────────────

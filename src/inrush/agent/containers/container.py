@@ -253,7 +253,8 @@ class Container:
         self.guest.run(run)
 
     def cancel(self, order: wire.CancelRun) -> None:
-        self.deadlines.cancel(order.call, order.indexes, time.monotonic())
+        held = tuple([index for index in order.indexes if not self.held.is_web(order.call, index)])
+        self.deadlines.cancel(order.call, held, time.monotonic())
         self.guest.cancel(order.call, order.indexes)
 
     def grant(self, order: wire.GrantRun) -> None:

@@ -22,10 +22,10 @@ MAX_SETTLED = 4096
 class _Stream:
     """An input that yields: items that have come, and those that may."""
 
-    __slots__ = ("allowed", "came")
+    __slots__ = ("allowed", "came", "web")
 
-    def __init__(self, allowed: int) -> None:
-        self.came, self.allowed = 0, allowed
+    def __init__(self, allowed: int, web: bool) -> None:
+        self.came, self.allowed, self.web = 0, allowed, web
 
 
 class Held:
@@ -47,7 +47,7 @@ class Held:
         if kind in ("gen", "web"):
             ahead = frames.AHEAD_PIECES if kind == "web" else 0
             for index in indexes:
-                self._streams[call, index] = _Stream(ahead)
+                self._streams[call, index] = _Stream(ahead, kind == "web")
         if self._settled:
             for index in indexes:
                 self._settled.pop((call, index), None)
@@ -57,6 +57,11 @@ class Held:
         stream = self._streams.get((call, index))
         if stream is not None:
             stream.allowed += credit
+
+    def is_web(self, call: str, index: int) -> bool:
+        """Whether an input is a web request."""
+        stream = self._streams.get((call, index))
+        return stream is not None and stream.web
 
     def settle(self, call: str, indexes: tuple[int, ...], now: float) -> None:
         """The agent answers for the guest."""

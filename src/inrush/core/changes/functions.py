@@ -32,6 +32,8 @@ def function_added(state: State, event: FunctionAdded) -> None:
     function.want, function.freed_read = wanted(function.id, event.spec, function.seats), -1
     function.adopt(_on_trial(event.spec.scale) if event.trial else event.spec.scale)
     function.trial = event.trial
+    if function.ever_ready:
+        tried(state, function, "ready")
     state.touch(function, poke=True)
 
 

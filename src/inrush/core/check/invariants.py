@@ -113,7 +113,7 @@ def _function(state: State, function: Function) -> Iterator[str]:
     ahead = {c.id: c.busy - function.slots for c in containers if c.busy > function.slots}
     if function.leased != sum(ahead.values()) or sorted(function.leasing) != sorted(ahead):
         yield f"counts {function.leased} leased inputs in {sorted(function.leasing)}, its containers have {ahead}"
-    if ahead and not function.watched and any(state.now - function.leasing[id].progress_at < STALE_S for id in ahead):
+    if ahead and not function.watched and any(function.leasing[id].progress_at > state.now - STALE_S for id in ahead):
         yield "nobody looks after its leased inputs"
     if function.queued != sum(c.queued for c in calls):
         yield f"counts {function.queued} queued inputs, its calls {sum(c.queued for c in calls)}"

@@ -276,6 +276,8 @@ class Apps:
         if not app.deployed:
             raise InvalidError(f"app {app.name!r} is not deployed: only what is deployed has versions")
         async with self._lock_of(app.spec):
+            if number is None and app.number == 1:
+                raise InvalidError(f"app {app.name!r} has one version only: there is none to go back to")
             spec = await self._saved.spec(app, app.number - 1 if number is None else number)
             self._check(spec, deploy=True)
             await self._change(app, wire.StartApp(spec, deploy=True))

@@ -139,6 +139,8 @@ class Nodes:
             handler(message)
         except Exception:
             log.exception("a defect: %s of node %s could not be taken", type(message).__name__, node.id)
+            if isinstance(message, wire.ContainerReady | wire.Ran | wire.Returned):
+                self.give_up(message.container)
 
     def _ready(self, message: wire.ContainerReady) -> None:
         container = self._containers.live(message.container)
@@ -267,9 +269,10 @@ class Nodes:
         self.to_container(container.id, wire.StopContainer(container.id, grace_s))
 
     def give_up(self, id: str) -> None:
-        """Kills a container because a defect kept inputs from it. What it ran is tried elsewhere."""
+        """Kills a container because a defect lost what was sent to it or came from it. What it ran is tried
+        elsewhere."""
         if (container := self._containers.live(id)) is not None:
-            self.stop_by_hand(container, 0.0, "inputs could not be sent to it, by a defect of the server")
+            self.stop_by_hand(container, 0.0, "a message to it or from it was lost by a defect of the server")
 
     def cancel_run(self, effect: effects.CancelRun) -> None:
         """Carries out `CancelRun`."""
