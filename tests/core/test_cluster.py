@@ -290,3 +290,11 @@ def test_who_ran_in_a_container_that_was_killed_for_another_is_not_charged() -> 
     out = cluster.step(events.ContainerEnded(container, int(Status.CRASHED), "killed"), 0.3)
     assert "Resolve" not in kinds(out)
     assert cluster.stats("fn-1")["backlog"] == 1
+
+
+def test_which_inputs_are_tried_again_is_told_with_when():
+    cluster, (container,) = warm(retries=2)
+    call(cluster, "ca-1", 4)
+    failed = events.AttemptsEnded(container, "ca-1", (1, 3), (int(Status.ERROR),) * 2, (None, None))
+    retried = [effect for effect in cluster.step(failed, 1.0) if isinstance(effect, effects.Retried)]
+    assert retried == [effects.Retried("ca-1", "fn-1", (1, 3), "retry 1 of 2 in 0 s")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from inrush.client import context
 from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan, One, Result, Spawn, Stream
 from inrush.client._link import current, new_call
-from inrush.client._map import outputs
+from inrush.client._map import Rows, outputs
 from inrush.client._payload import dump_input, pack, value_of
 from inrush.client.call import FunctionCall
 from inrush.errors import InvalidError
@@ -66,7 +66,7 @@ async def stream(function: Called, args: Args, kwargs: Kwargs) -> AsyncGenerator
 
 
 async def fan(
-    function: Called, rows: Any, kwargs: Kwargs | None, ordered: bool, keep_errors: bool
+    function: Called, rows: Rows, kwargs: Kwargs | None, ordered: bool, keep_errors: bool
 ) -> AsyncGenerator[Any, None]:
     """Sends many inputs, each a row of arguments, and yields their results."""
     link = await current()

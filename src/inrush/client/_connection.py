@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from inrush import settings, wire
 from inrush.client._dual import Waiter
 from inrush.client._inflight import InFlight
+from inrush.client._output import tell_of_link
 from inrush.errors import AuthError, ConnectionError, Error, InvalidError, VersionError, from_code
 from inrush.version import __version__
 
@@ -256,7 +257,9 @@ class Link:
                 self._read(transport)
                 if not self._wanted():
                     return
+                tell_of_link(f"the link to the inrush server is lost; trying again for {_RECONNECT_S:.0f} s")
                 transport = self._greet_again()
+                tell_of_link("the link to the inrush server is there again")
         except Error as error:
             self._end(error)
         except BaseException as error:

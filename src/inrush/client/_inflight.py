@@ -31,6 +31,9 @@ AHEAD_INPUTS = 100_000
 RESULT_BYTES = 256 * 1024 * 1024
 """Results of one map that its caller has not taken, at most; beyond that no more inputs are sent."""
 
+FAILURES_KEPT = 20
+"""Inputs of one map whose failure is told by their index; further ones are counted."""
+
 WINDOW_BYTES = 64 * 1024 * 1024
 """Payloads of one map without a result, at most."""
 
@@ -165,6 +168,10 @@ class Fan(InFlight):
         self._bytes_results = 0
         self._bytes_taken = 0
         self._taken = 0
+        self.failures = 0
+        """Inputs that failed for good."""
+        self.failed: list[tuple[int, int]] = []
+        """The first of them, each with its status."""
         self.total = -1
         self.closed = False
         self.read: Mailbox[bytes | Parts | BaseException | None] = Mailbox()
@@ -178,6 +185,16 @@ class Fan(InFlight):
         return []  # the first inputs begin it
 
     # -- the side that feeds --
+
+    @property
+    def sent(self) -> int:
+        """Inputs that were sent."""
+        return self._sent
+
+    @property
+    def answered(self) -> int:
+        """Inputs that have a result."""
+        return self._sent - len(self._unanswered)
 
     def free(self) -> int:
         """Inputs that may be read now."""
@@ -250,11 +267,18 @@ class Fan(InFlight):
         if self.shared is not None:
             self.shared.release([payload for payload in known if payload is not None])
         self._bytes_answered += sum(len(payload) for payload in known if payload is not None)
+        if any(statuses):
+            self._note_failures(indexes, statuses)
         if indexes:
             self._bytes_results += sum(map(len, payloads))
             self.out.put(Chunk(indexes, statuses, payloads))
         if self._room is not None and self.free() >= min(CHUNK_INPUTS, self._window // 2):
             self._wake()
+
+    def _note_failures(self, indexes: Sequence[int], statuses: Sequence[int]) -> None:
+        failed = [(index, status) for index, status in zip(indexes, statuses, strict=True) if status]
+        self.failures += len(failed)
+        self.failed += failed[: FAILURES_KEPT - len(self.failed)]
 
     def payloads(self) -> Sequence[bytes]:
         return list(self._unanswered.values())

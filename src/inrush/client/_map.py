@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from inrush.client import _output
 from inrush.client._connection import Link
 from inrush.client._dual import block, drive
 from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan
@@ -18,19 +19,30 @@ from inrush.client._payload import dump_input, load, pack, value_of
 from inrush.errors import InvalidError
 from inrush.parts import Parts
 
+
+class Rows(NamedTuple):
+    """The inputs of a map: `each` gives their arguments, and `size` says how many there are, or -1 where nobody knows
+    before they have been read."""
+
+    each: Any
+    size: int
+
+
 Encode = Callable[[Sequence[Any]], bytes | Parts]
 
 
 async def outputs(
-    link: Link, fan: Fan, name: str, rows: Any, kwargs: Mapping[str, Any], ordered: bool, keep_errors: bool
+    link: Link, fan: Fan, name: str, rows: Rows, kwargs: Mapping[str, Any], ordered: bool, keep_errors: bool
 ) -> AsyncGenerator[Any, None]:
     """Runs the map; yields values, or raises the first exception, unless they are kept as values. Leaving early
     cancels the rest."""
     fan.shared = link.shared
     link.open(fan)
-    finished = False
+    finished, output = False, _output.current()
+    if output is not None:
+        output.maps.begin(fan, name, rows.size)
     try:
-        await _feed(link, fan, rows, lambda row: dump_input(name, row, kwargs))
+        await _feed(link, fan, rows.each, lambda row: dump_input(name, row, kwargs))
         async for status, payload in _rows(fan, ordered):
             try:
                 value = load(payload) if status == 0 and payload[:1] == b"P" else await value_of(link, status, payload)
@@ -43,6 +55,8 @@ async def outputs(
     finally:
         fan.close()
         link.close(fan, at_once=not finished)
+        if output is not None:
+            output.maps.end(fan)
 
 
 async def _rows(fan: Fan, ordered: bool) -> AsyncGenerator[tuple[int, bytes], None]:
@@ -128,8 +142,24 @@ async def _pull_async(fan: Fan, rows: AsyncIterator[Sequence[Any]], encode: Enco
         raise
 
 
-def zipped(iterables: Sequence[Any]) -> Any:
+def zipped(iterables: Sequence[Any]) -> Rows:
     """Rows of arguments, from one iterable a parameter; async where one of them is."""
+    return Rows(_zipped(iterables), min(map(_size, iterables), default=-1))
+
+
+def listed(rows: Any) -> Rows:
+    """Rows of arguments as they were given."""
+    return Rows(rows, _size(rows))
+
+
+def _size(iterable: Any) -> int:
+    try:
+        return len(iterable)
+    except Exception:  # an iterator has no length, and some types only pretend to have one
+        return -1
+
+
+def _zipped(iterables: Sequence[Any]) -> Any:
     if any(hasattr(iterable, "__aiter__") for iterable in iterables):
         return _zip_async(iterables)
     if all(isinstance(iterable, Sequence) for iterable in iterables):

@@ -188,7 +188,9 @@ class Function(Generic[P, R, O]):
         """Like `map`, over one iterator of argument tuples."""
         if wrap_returned_exceptions:
             raise UnimplementedError("starmap(wrap_returned_exceptions=True) is not built: exceptions come as they are")
-        async with aclosing(self._fan(input_iterator, kwargs, order_outputs, return_exceptions)) as results:
+        from inrush.client._map import listed
+
+        async with aclosing(self._fan(listed(input_iterator), kwargs, order_outputs, return_exceptions)) as results:
             async for value in results:
                 yield value
 

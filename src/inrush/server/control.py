@@ -186,6 +186,7 @@ class ControlPlane:
             effects.NodesWanted: self.pools.order,
             effects.NodesReleased: self.pools.release,
             effects.Waiting: self.watch.waiting,
+            effects.Retried: self.watch.retried,
             effects.Decided: self.watch.decided,
             effects.Tried: self.apps.tried,
         }

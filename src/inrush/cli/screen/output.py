@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from inrush.cli.screen import screen
 from inrush.client._output import use
+from inrush.client._progress import Maps, paced
 from inrush.lines import is_drawing
 from inrush.shown import visible, visible_lines
 from inrush.wire import Log, Progress, State
@@ -29,13 +30,14 @@ _COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright
 _TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _WAITS_SHOWN = 5
 _BARS_SHOWN = 5
+_MAPS_SHOWN = 5
 _LINE_CHARACTERS = 200
 
 
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
     """Apps that are started in the block show what they do, as it fits where we are."""
-    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+    if not sys.stderr.isatty():
         with use(Plain()):
             yield
         return
@@ -61,6 +63,7 @@ class Plain:
         self._waiting: dict[str, str] = {}
         self._told: dict[str, str] = {}
         self._pending: set[str] = set()
+        self.maps = Maps(self.link, paced(self.link))
 
     def log(self, line: Log) -> None:
         if _is_programs(line) and not is_drawing(line.text):
@@ -73,7 +76,12 @@ class Plain:
         elif told.kind == "line":
             screen.say(f"  {visible(told.text)}", err=True)
 
+    def link(self, text: str) -> None:
+        screen.say(text, err=True)
+
     def state(self, told: State) -> None:
+        if told.kind == "retry":
+            self.maps.retry(told)
         if told.kind != "waiting":
             return
         self._waiting[told.subject] = told.why
@@ -98,7 +106,7 @@ class Live:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._lock = threading.RLock()
         self._steps: dict[int, str] = {}
         self._lines: dict[int, str] = {}
@@ -106,7 +114,15 @@ class Live:
         """Progress bars that containers draw."""
         self._containers: dict[str, str] = {}
         self._waiting: dict[str, str] = {}
-        self._live = RichLive(console=self._console, get_renderable=self._draw, transient=True, refresh_per_second=10)
+        self._maps: list[str] = []
+        self.maps = Maps(self.link, self._draw_maps)
+        self._live = RichLive(
+            console=self._console,
+            get_renderable=self._draw,
+            transient=True,
+            refresh_per_second=10,
+            redirect_stdout=screen.is_terminal(),  # else results go where they are piped to
+        )
 
     def log(self, line: Log) -> None:
         from rich.text import Text
@@ -120,6 +136,10 @@ class Live:
             self._refresh()
         if not is_drawing(line.text):
             colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
+            if line.stream == "stdout" and not screen.is_terminal():
+                for text in visible_lines(line.text):
+                    screen.say(f"{line.container} {text}")
+                return
             for shown in map(screen.drawn, visible_lines(line.text)):
                 shown.stylize_before("dim" if line.stream != "stdout" else "")
                 self._console.print(Text(line.container, style=colour), shown)
@@ -142,10 +162,20 @@ class Live:
                     self._bars.pop(told.subject, None)
                 if told.state != "ended":
                     self._containers[told.subject] = told.state
+            elif told.kind == "retry":
+                self.maps.retry(told)
             else:
                 self._waiting.pop(told.subject, None)
                 if told.why:
                     self._waiting[told.subject] = told.why
+            self._refresh()
+
+    def link(self, text: str) -> None:
+        self._console.print(screen.drawn(text))
+
+    def _draw_maps(self, lines: list[str]) -> None:
+        with self._lock:
+            self._maps = lines
             self._refresh()
 
     def close(self) -> None:
@@ -165,6 +195,7 @@ class Live:
         busy = bool(
             self._steps
             or self._waiting
+            or self._maps
             or self._bars
             or any(state == "starting" for state in self._containers.values())
         )
@@ -191,7 +222,8 @@ class Live:
         told = (
             [Text("containers: " + ", ".join(f"{n} {state}" for state, n in sorted(counts.items())))] if counts else []
         )
-        return Group(*steps, *lines, *waits, *told)
+        maps = [_one_line(text) for text in self._maps[:_MAPS_SHOWN]]
+        return Group(*steps, *lines, *waits, *maps, *told)
 
 
 def _one_line(text: str) -> Text:

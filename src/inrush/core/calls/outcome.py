@@ -9,7 +9,7 @@ from inrush.core.calls.retry import SUSPECT_AFTER, End, next_try
 from inrush.core.containers.lifecycle import forget_if_gone, released, stop, waits
 from inrush.core.model.calls import Call, Tries
 from inrush.core.model.containers import Container
-from inrush.core.model.effects import Resolve
+from inrush.core.model.effects import Resolve, Retried
 from inrush.core.model.events import AttemptsEnded, InputsReturned
 from inrush.core.model.functions import Function
 from inrush.core.model.ranges import runs
@@ -234,8 +234,9 @@ def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], like: En
     function = state.functions.get(call.function)
     final: dict[str, _Columns] = {}
     again: list[int] = []
+    retried: dict[str, list[int]] = {}
     for index, status, ref in ends:
-        verdict_why = _again(state, call, function, index, like._replace(status=status), again)
+        verdict_why = _again(state, call, function, index, like._replace(status=status), again, retried)
         if verdict_why is None:
             continue
         if status != Status.OK and call.state == "cancelled":
@@ -249,11 +250,21 @@ def _settle(state: State, call: Call, ends: list[tuple[int, int, Any]], like: En
     if function is not None and again:
         _come_back(function, call, again)
         state.touch(function, poke=True)
+    state.out.extend(Retried(call.id, call.function, tuple(indexes), why) for why, indexes in retried.items())
     _tell(state, call, final)
 
 
-def _again(state: State, call: Call, function: Function | None, index: int, end: End, again: list[int]) -> str | None:
-    """None when the input is tried again, now (it is added to `again`) or later; else the reason why it is not."""
+def _again(
+    state: State,
+    call: Call,
+    function: Function | None,
+    index: int,
+    end: End,
+    again: list[int],
+    retried: dict[str, list[int]],
+) -> str | None:
+    """None when the input is tried again, now (it is added to `again`) or later; else the reason why it is not.
+    `retried` has the inputs of either kind by their reason."""
     if end.status == Status.OK or call.state in ("cancelled", "forgotten"):
         return ""
     if function is None or function.removed:
@@ -262,6 +273,7 @@ def _again(state: State, call: Call, function: Function | None, index: int, end:
     if verdict.delay_s is None:
         return verdict.why
     call.tries[index] = verdict.tries
+    retried.setdefault(verdict.why, []).append(index)
     if verdict.delay_s <= 0:
         again.append(index)
         return None

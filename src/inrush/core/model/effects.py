@@ -101,6 +101,15 @@ class Resolve(Effect, frozen=True):
     why: str = ""
 
 
+class Retried(Effect, frozen=True):
+    """These inputs ended badly and are tried again, for people who watch. `why` says which retry it is, and when."""
+
+    call: str
+    function: str
+    indexes: tuple[int, ...]
+    why: str
+
+
 class WakeAt(Effect, frozen=True):
     """Send a `Tick` at this time, in seconds. It replaces an earlier `WakeAt`, and is sent again after each `Tick`."""
 

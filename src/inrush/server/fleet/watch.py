@@ -8,8 +8,11 @@ from inrush.core.model import effects
 from inrush.server.apps.functions import Function, Functions
 from inrush.server.fleet.containers import Container, Containers
 
+RETRIES_TOLD = 100
+"""Inputs that are tried again and named in one message, at most."""
+
 Watcher = Callable[[str, str, str, str], None]
-"""Takes kind (`container`, `waiting`), subject, state and reason."""
+"""Takes kind (`container`, `waiting`, `retry`), subject, state and reason."""
 
 
 class Watch:
@@ -44,6 +47,13 @@ class Watch:
         if function is not None:
             function.waiting = effect.why
             self._tell(function, "waiting", function.title, "waiting" if effect.why else "", effect.why)
+
+    def retried(self, effect: effects.Retried) -> None:
+        """Carries out `Retried`."""
+        function = self._functions.get(effect.function)
+        if function is not None and function.app in self._watchers:
+            inputs = " ".join(map(str, effect.indexes[:RETRIES_TOLD]))
+            self._tell(function, "retry", function.title, f"{effect.call} {inputs}", effect.why)
 
     def decided(self, effect: effects.Decided) -> None:
         """Carries out `Decided`."""
