@@ -151,6 +151,7 @@ class Request:
         if "headers" in head:
             head["headers"] = [[_text(name), _text(value)] for name, value in head["headers"]]
         if not self._is_socket:
+            body = memoryview(body)  # to slice bytes is to copy them, and of a large body that is done a thousand times
             while len(body) > PIECE_BYTES:
                 await self._put({**head, "more_body": True}, body[:PIECE_BYTES])
                 body = body[PIECE_BYTES:]
@@ -160,7 +161,7 @@ class Request:
             self._arrived.set()
         await asyncio.sleep(0)
 
-    async def _put(self, head: Message, body: bytes) -> None:
+    async def _put(self, head: Message, body: bytes | memoryview) -> None:
         while not self._spend():
             self._granted.clear()
             if self._credit == 0:
