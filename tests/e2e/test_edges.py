@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 
-from running_server import RunningServer
+from running_server import RunningServer, poll
 
 HANDLES = """
 import inrush
@@ -239,3 +241,42 @@ def test_code_of_a_client_of_another_python_is_refused_with_both_versions(server
     assert f"Python {other}" in done.stdout, done.stdout + done.stderr
     assert f"Python {here}" in done.stdout
     assert done.stdout.count("SerializationError") == 2
+
+
+BROKEN_START = """
+import inrush
+app = inrush.App("broken-start")
+class Odd(Exception):
+    def __init__(self, code, why):
+        super().__init__(f"{code}: {why}")
+@app.cls()
+class Model:
+    @inrush.enter()
+    def load(self):
+        raise Odd(7, "no weights")
+    @inrush.method()
+    def f(self):
+        return 1
+@app.function()
+@inrush.asgi_app()
+def web():
+    return undefined_name
+"""
+
+
+def test_the_traceback_of_an_app_that_does_not_start_is_in_its_log(server: RunningServer) -> None:
+    deployed = server.inrush("deploy", str(server.write(BROKEN_START)))
+    assert deployed.returncode == 0, deployed.stderr
+    try:
+        url = next(line.split()[-1] for line in deployed.stdout.splitlines() if "/w/" in line)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url, timeout=60)
+        assert "undefined_name" not in refused.value.read().decode()
+        spawn = "import inrush; inrush.Cls.from_name('broken-start', 'Model')().f.spawn()"
+        assert subprocess.run([sys.executable, "-c", spawn], env=server.env, timeout=60).returncode == 0
+        poll(lambda: "no weights" in server.inrush("app", "logs", "broken-start").stdout, 60)
+        log = server.inrush("app", "logs", "broken-start").stdout
+    finally:
+        server.inrush("app", "stop", "broken-start", "-y")
+    assert "return undefined_name" in log
+    assert 'raise Odd(7, "no weights")' in log

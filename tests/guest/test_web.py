@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from guest.guest_process import CANCELLED, ERROR, OK, GuestProcess, arguments, failure
@@ -340,3 +343,67 @@ def test_who_calls_it_as_a_function_is_refused_and_requests_go_on(guest: GuestPr
         assert b"served over HTTP" in why
     ask(guest, "ca-web", scope("/"))
     assert guest.result("ca-web")[0] == OK
+
+
+LEAVING = """
+import sys
+live = []
+async def endless():
+    live.append(1)
+    try:
+        while True:
+            yield b"x"
+    finally:
+        live.pop()
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] == "/live":
+        await send({"type": "http.response.body", "body": str(len(live)).encode()})
+        return
+    if scope["path"] == "/large":
+        await send({"type": "http.response.body", "body": bytes(64 << 20)})
+        return
+    pieces = endless()
+    kept = []
+    try:
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except BaseException as error:
+        kept += [error, sys._getframe()]  # a circle of garbage, such as task groups leave behind
+        raise
+def f():
+    return app
+"""
+
+
+def test_generators_of_a_client_that_left_are_finished(guest: GuestProcess) -> None:
+    guest.load(LEAVING, web=WEB, max_inputs=4)
+    ask(guest, "ca-1", scope("/endless"))
+    until_messages(guest, "ca-1", 3)
+    guest.send({"t": "cancel", "c": "ca-1", "i": [0]})
+    assert guest.result("ca-1")[0] == CANCELLED
+    asked = itertools.count(1)
+
+    def none_is_live() -> bool | None:
+        call = f"ca-live-{next(asked)}"
+        ask(guest, call, scope("/live"))
+        return True if until_messages(guest, call, 2)[1][1] == b"0" else None
+
+    guest.until(none_is_live, "the generator's end")
+
+
+def test_a_large_body_in_one_piece_is_cut_without_being_copied_for_each_piece(guest: GuestProcess) -> None:
+    guest.load(LEAVING, web=WEB)
+    before = cpu_s(guest)
+    ask(guest, "ca-1", scope("/large"))
+    guest.send({"t": "grant", "c": "ca-1", "i": 0, "x": 1000})
+    assert guest.result("ca-1")[0] == OK
+    assert sum(len(payload.partition(b"\n")[2]) for payload in guest.items("ca-1")) == 64 << 20
+    assert cpu_s(guest) - before < 2.0  # copying the rest for each piece took more than 6 s
+
+
+def cpu_s(guest: GuestProcess) -> float:
+    fields = Path(f"/proc/{guest.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -77,6 +78,12 @@ def spec(gathered: Gathered, built: Built) -> FunctionSpec:
     options = thing.options
     if code.pickled is not None and built.python:
         by_value.need_same(f"{thing.name} is sent by value", by_value.MINOR, built.python)
+    if built.recipe == Recipe() and built.python not in ("", by_value.MINOR):
+        warnings.warn(
+            f"{thing.name} runs in Image.host(), whose Python is {built.python}, and this program under "
+            f'{by_value.MINOR}; Image.debian_slim("{by_value.MINOR}") has the same',
+            stacklevel=2,
+        )
     return FunctionSpec(
         name=thing.name,
         module=code.module,

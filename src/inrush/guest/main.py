@@ -8,6 +8,7 @@ container waits for every import of this file, so what only templates or failure
 from __future__ import annotations
 
 import atexit
+import gc
 import math
 import os
 import socket
@@ -106,6 +107,8 @@ class Guest:
         loaded.enter(False, runner.tasks.run)
         loaded.open(runner.tasks.run)
         runner.loaded = loaded
+        if spec.get("web"):
+            gc.freeze()  # clients that leave have garbage collected (`Tasks`), and this need not look at all modules
         self._start_by = math.inf
         self._pump.handlers.update(runner.handlers())
         self._runner = runner

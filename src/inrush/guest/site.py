@@ -93,6 +93,8 @@ class Request:
         self._took = took
         self._taken = 0
         self._sent = 0
+        self.left = False
+        """Whether the client has gone."""
         self._events: deque[tuple[Message, int]] = deque()
         """Events for the app, each with the bytes that it counts in the request's window."""
         self._arrived: asyncio.Event = asyncio.Event()
@@ -109,6 +111,7 @@ class Request:
     def feed(self, data: bytes, last: bool, gone: bool) -> None:
         """Takes more of the body, a message of a WebSocket, or the client's leaving; on the pump's thread."""
         if gone:
+            self.left = True
             event: Message = (
                 {"type": "websocket.disconnect", "code": 1006} if self._is_socket else {"type": "http.disconnect"}
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections import deque
@@ -23,6 +24,9 @@ from inrush.guest.tracebacks import traceback_text
 if TYPE_CHECKING:
     import asyncio
 
+COLLECT_S = 0.25
+"""How long garbage of clients that left is gathered before it is collected."""
+
 
 class Tasks:
     """The event loop and the attempts that run on it."""
@@ -32,6 +36,7 @@ class Tasks:
         self._starting: deque[Attempt] = deque()
         self._crossing = False
         self._flushing = False
+        self._collecting = False
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -143,6 +148,24 @@ class Tasks:
         return results.succeeded(value, like)
 
     async def _serve_web(self, attempt: Attempt) -> Result:
+        try:
+            return await self._answer_web(attempt)
+        finally:
+            if attempt.mailbox.left or attempt.forced:
+                self._collect_soon()
+
+    def _collect_soon(self) -> None:
+        """What a client that left was being sent is often part of a circle of garbage (of an exception, its traceback
+        and their frames), and the `finally` of a generator in it runs when that is collected."""
+        if not self._collecting:
+            self._collecting = True
+            self.loop.call_later(COLLECT_S, self._collect)
+
+    def _collect(self) -> None:
+        self._collecting = False
+        gc.collect()
+
+    async def _answer_web(self, attempt: Attempt) -> Result:
         try:
             with ChildrenEndHere():
                 await attempt.mailbox.serve()
