@@ -61,6 +61,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Addresses and networks that containers may not reach; by default link-local ones and clouds' metadata",
     ),
     Setting(
+        "public_url",
+        "",
+        "URL at which users reach the server, such as https://inrush.example.org; URLs of endpoints begin with it; "
+        "when empty, its own address",
+    ),
+    Setting(
         "apps_domain",
         "",
         "Name below which each endpoint has its own for browsers: apps.example.org, or https://apps.example.org behind "

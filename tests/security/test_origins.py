@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect as connect_socket
 from inrush import wire
 from inrush.errors import InvalidError
 from inrush.server.gateway import apart, asgi
-from inrush.server.port.names import Domain, domain
+from inrush.server.port.names import Domain, domain, public
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Web
 from server.conftest import client, home, opened, server
@@ -104,6 +104,28 @@ async def test_apps_have_names_below_the_domain_that_is_set(opened: Any, home: A
         assert (parent.status_code, nested.status_code) == (403, 404)
         assert led.headers["location"] == "https://app-f.apps.example.org/a%20b?c=1"
         await client.close()
+
+
+async def test_urls_begin_with_the_public_url_and_its_name_is_answered(opened: Any, home: Any) -> None:
+    async with opened(public_url="https://Box.example.org/") as server:
+        client = await Client(home / "run" / "server.sock").connect()
+        assert (await client.start_app(F, deploy=True))["urls"] == {"f": "https://box.example.org/w/app-f"}
+        assert server.url.startswith("http://127.0.0.1:")
+        async with httpx.AsyncClient(trust_env=False) as http:
+            statuses = [
+                (await http.get(server.url + "/", headers={"host": host})).status_code
+                for host in ("box.example.org", "box.example.org:443", "x.box.example.org", "example.org")
+            ]
+        assert statuses == [200, 200, 403, 403]
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    "given", ["box.example.org", "https://", "https://x/y", "https://u@x", "ftp://x", "https://x?a"]
+)
+def test_a_public_url_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(InvalidError, match="public_url must be"):
+        public(given)
 
 
 async def test_the_api_is_not_served_at_an_apps_name_nor_the_link(server: Server, pages: Pages) -> None:

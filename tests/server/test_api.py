@@ -58,6 +58,20 @@ async def test_only_who_has_the_token_may(server: Server, api: httpx.AsyncClient
     assert (server.home / "token").stat().st_mode & 0o777 == 0o600
 
 
+async def test_who_has_no_token_hears_only_whether_the_server_takes_work(
+    server: Server, api: httpx.AsyncClient
+) -> None:
+    address = f"{server.url}/healthz"
+    for method in ("GET", "HEAD"):
+        healthy = await api.request(method, address, headers={"authorization": ""})
+        assert (healthy.status_code, healthy.text) == (200, "ok\n" if method == "GET" else "")
+    assert (await api.get(address, headers={"host": "evil.example"})).status_code == 403
+    assert (await api.post(address)).status_code == 405
+    server.ask_to_end("a test")
+    ending = await api.get(address, headers={"authorization": ""})
+    assert (ending.status_code, ending.text) == (503, "ending\n")
+
+
 async def test_pages_of_other_origins_may_not_even_with_the_token(api: httpx.AsyncClient) -> None:
     assert (await api.get("/status", headers={"origin": "http://evil.example"})).status_code == 403
     assert (await api.get("/status", headers={"host": "evil.example"})).status_code == 403

@@ -46,7 +46,7 @@ class Reference:
             answer = await self._ask(link)
             self.id = answer["function"]
             self.spec = msgspec.convert(answer["spec"], FunctionSpec)
-            self.urls, self.pages = _urls.by_path(answer), dict(answer["pages"])
+            self.urls, self.pages = _urls.by_path(answer), _urls.by_host(answer)
         return self.id
 
     async def _ask(self, link: Link) -> Any:

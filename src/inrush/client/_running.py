@@ -31,7 +31,7 @@ class Running:
         self.id = str(answer["app"])
         self.functions: dict[str, str] = dict(answer["functions"])
         self.urls = _urls.by_path(answer)
-        self.pages: dict[str, str] = dict(answer["pages"])
+        self.pages = _urls.by_host(answer)
         self._link = link
         self._follows: list[int] = []
         self._alive: set[str] = set()

@@ -256,7 +256,7 @@ class Function(Generic[P, R, O]):
         method = self.name.partition(".")[2]
         if method not in self.reference.urls:
             return None
-        return await _urls.resolved(self.reference.urls[method], self.reference.pages[method])
+        return await _urls.resolved(self.reference.urls[method], self.reference.pages.get(method, ""))
 
     @dual
     async def get_current_stats(self) -> Stats:

@@ -67,6 +67,7 @@ class Site:
         ])  # fmt: skip
         self._open = Router([
             Route("/", self._hello),
+            Route("/healthz", self._health),
             Route("/api/openapi.json", self._openapi),
             Route("/api/docs", self._docs),
         ])  # fmt: skip
@@ -125,6 +126,10 @@ class Site:
 
     async def _hello(self, request: Request) -> Response:
         return PlainTextResponse("inrush. The API is described at /api/docs.\n")
+
+    async def _health(self, request: Request) -> Response:
+        """For load balancers and supervisors, which have no token: whether it takes work, and nothing else."""
+        return PlainTextResponse("ending\n", 503) if self._server.ending else PlainTextResponse("ok\n")
 
     async def _openapi(self, request: Request) -> Response:
         return Response(self._described[0], media_type="application/json")

@@ -54,8 +54,9 @@ class Server(ControlPlane):
         port = listener.getsockname()[1]
         self._keep_port(port)
         shown = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host  # noqa: S104
-        self.url = self.endpoints.base = f"http://{shown}:{port}"
-        self.endpoints.port = port
+        self.url = f"http://{shown}:{port}"
+        public_url = names_of.public(self.settings["public_url"])
+        self.endpoints.base, self.endpoints.port = public_url or self.url, port
         added = self.apps.restore()
         self.loop.post(events.Restored(added, tuple(self.durable.restore())))
         for app in self.apps.running():
@@ -63,7 +64,7 @@ class Server(ControlPlane):
                 self.sessions.expect(app.client, app.environment)
         self.loop.start()
         self.durable.start()
-        names = Names(host, names_of.domain(self.settings["apps_domain"]), self.settings["allowed_hosts"])
+        names = Names(host, names_of.domain(self.settings["apps_domain"]), self.settings["allowed_hosts"], public_url)
         door = Door(self.settings["max_connections"], self.settings["max_peer_connections"])
         self._http = Http(Site(self, self.gateway, Guard(self.tokens), names), door, self.settings["trusted_proxies"])
         self._http_task = asyncio.create_task(self._http.serve([listener]))

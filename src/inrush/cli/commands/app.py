@@ -8,6 +8,7 @@ import click
 
 from inrush.cli import api, flags
 from inrush.cli.screen import logs, screen
+from inrush.client import _urls
 
 
 @click.group()
@@ -24,7 +25,7 @@ def list_(as_json: bool) -> None:
     screen.listing(apps, as_json, ("name", "id", "state", "version", "functions", "containers", "created"))
     if not as_json:
         for app in apps:
-            for line in screen.located(app["urls"], app["pages"]):
+            for line in screen.located(_urls.by_path(app), _urls.by_host(app)):
                 screen.say(f"{app['name']}: {line}")
 
 

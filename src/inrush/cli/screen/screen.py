@@ -76,10 +76,11 @@ def endpoints(app: App) -> Iterator[str]:
 
 
 def located(urls: Mapping[str, str], pages: Mapping[str, str]) -> Iterator[str]:
-    """Where endpoints are: by path, for programs, and by host name, for browsers."""
+    """Where endpoints are: by path, for programs, and by host name, for browsers (where that leads to the server)."""
     for name, url in urls.items():
         yield f"{name} is at {url}"
-        yield f"{name} is in browsers at {pages[name]}"
+        if name in pages:
+            yield f"{name} is in browsers at {pages[name]}"
 
 
 def warn(text: str) -> None:

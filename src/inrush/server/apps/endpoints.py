@@ -35,8 +35,8 @@ class Urls(NamedTuple):
 
 
 class Endpoints:
-    """All endpoints by label. `base` is the server's URL and `port` its port, which are set once it listens. Each
-    endpoint has a host name below `domain`."""
+    """All endpoints by label. `base` is the URL at which users reach the server and `port` the port on which it
+    listens; both are set once it listens. Each endpoint has a host name below `domain`."""
 
     def __init__(self, domain: Domain) -> None:
         self.base, self.port = "", 0

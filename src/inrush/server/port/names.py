@@ -2,8 +2,8 @@
 
 A page in a browser can make requests to loopback, and by DNS rebinding even under the page's own name. So the `Host` of
 a request must be a name of loopback, this machine's name, an IP address (to which rebinding does not apply), or a name
-of the setting `allowed_hosts`; or, for an endpoint, `LABEL.localhost` or `LABEL.` and the setting `apps_domain`. A
-server that listens only on loopback does not accept other addresses or this machine's name.
+of the settings `public_url` and `allowed_hosts`; or, for an endpoint, `LABEL.localhost` or `LABEL.` and the setting
+`apps_domain`. A server that listens only on loopback does not accept other addresses or this machine's name.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::([0-9]{1,5}))?", re.ASCII)
 _DOMAIN = re.compile(r"(?:(https?)://)?([a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([0-9]{1,5}))?/?", re.ASCII)
 _PORTS = {"http": "80", "https": "443"}
+_PUBLIC = re.compile(rf"https?://{_HOST.pattern}/?", re.ASCII)
 
 
 class Domain(NamedTuple):
@@ -53,13 +54,23 @@ def domain(text: str) -> Domain:
     return Domain(found[2], found[1] or "", found[3] or "")
 
 
-class Names:
-    """The host names of one server."""
+def public(text: str) -> str:
+    """Parses the setting `public_url`: the URL without a slash at its end; empty for none. Raises `InvalidError`."""
+    url = text.strip().lower()
+    if url and not _PUBLIC.fullmatch(url):
+        raise InvalidError(f"public_url must be http(s)://NAME[:PORT], without a path, not {text!r}")
+    return url.rstrip("/")
 
-    def __init__(self, host: str, apps: Domain, allowed: str = "") -> None:
+
+class Names:
+    """The host names of one server. `public_url` has one more, beside those that are `allowed`."""
+
+    def __init__(self, host: str, apps: Domain, allowed: str = "", public_url: str = "") -> None:
         self._loopback_only = host in LOOPBACK
         self._suffixes = tuple({".localhost", f".{apps.name}"})
         self._own = {*LOOPBACK, *(name.strip().lower() for name in allowed.split(",") if name.strip())}
+        if public_url:
+            self._own.add(urlsplit(public_url).hostname or "")
         if not self._loopback_only:
             self._own |= {name.lower() for name in (host, socket.gethostname()) if name and not _is_number(name)}
 
@@ -74,7 +85,8 @@ class Names:
             if label and label != name:
                 return label
         raise PermissionDeniedError(
-            "this server does not answer to that name; use its address, or add the name to the setting allowed_hosts"
+            "this server does not answer to that name; use its address, or add the name to the server's setting "
+            "allowed_hosts"
         )
 
 
