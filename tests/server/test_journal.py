@@ -69,7 +69,7 @@ def assert_replays(file: bytes, path: Path, decided: list[list[Any]], steps_leas
     assert [again.get(number, []) for number in range(count)] == decided[-count:]
 
 
-@pytest.mark.parametrize(("seed", "ring_bytes"), [(1, 120_000), (10, 60_000), (14, 120_000), (17, 100_000)])
+@pytest.mark.parametrize(("seed", "ring_bytes"), [(1, 120_000), (10, 64_000), (14, 120_000), (17, 100_000)])
 def test_a_ring_that_overflowed_replays_what_was_decided(seed: int, ring_bytes: int, tmp_path: Path) -> None:
     world = World(scenario(seed), seed)
     journal = Journal(ring_bytes, core=world.cluster)

@@ -172,7 +172,7 @@ def test_what_is_no_journal_and_what_is_no_tree_is_refused_in_words(
     recorded: tuple[Path, list[Effect]], tmp_path: Path
 ) -> None:
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(InvalidError, match="no journal"):
+    with pytest.raises(InvalidError, match="not a journal"):
         list(decisions(tmp_path / "text"))
     with pytest.raises(InvalidError, match="source tree"):
         list(elsewhere(recorded[0], tmp_path))

@@ -145,6 +145,7 @@ async def _serve(
         server.pools.start(node.id, node.receive)
         _settle_memory()
         await server.wait_closed()
+        failures += filter(None, [server.failed])
     finally:
         await node.stop(GRACE_S)
         server.nodes.detach(node.id, "the server is ending")

@@ -110,6 +110,10 @@ class Cluster:
         cluster._hold(checkpoint.restore(plain, tuning))
         return cluster
 
+    def become(self, other: Cluster) -> None:
+        """Takes over the state of another one, which must not be used any more."""
+        self._hold(other._state)
+
     def _hold(self, state: State) -> None:
         self._state = state
         self.seed, self.quotas = state.seed, state.quotas

@@ -19,7 +19,7 @@ from typing import Any
 
 from inrush import settings, wire
 from inrush.core.cluster import Cluster
-from inrush.core.model import effects, quotas
+from inrush.core.model import effects, events, quotas
 from inrush.core.place.never import servable
 from inrush.pools import file as pools_file
 from inrush.server.apps.apps import Apps
@@ -70,6 +70,8 @@ class ControlPlane:
         self.started = time.time()
         self.url = ""
         """The address at which HTTP is served, from `Server.start` on."""
+        self.failed = ""
+        """Why the server ends by a defect of its own; empty otherwise."""
         self._end = asyncio.Event()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
@@ -95,7 +97,8 @@ class ControlPlane:
             Containers(),
             Endpoints(domain(given["apps_domain"])),
         )
-        self.loop = Loop(Cluster(secrets.token_hex(16), quotas=quotas.parse(given["quotas"])), self._apply)
+        core = Cluster(secrets.token_hex(16), quotas=quotas.parse(given["quotas"]))
+        self.loop = Loop(core, self._apply, passed=self._passed_over, broke=self._broke)
         post = self.loop.post
         self.nodes = Nodes(self.loop, self.functions, self.containers, self.variables, self.environments.key)
         self.pools = Pools(self.loop, self.nodes, pools)
@@ -203,6 +206,18 @@ class ControlPlane:
                 log.exception("a defect: %s could not be carried out", type(effect).__name__)
                 if type(effect) is effects.Dispatch:
                     self.nodes.give_up(effect.container)
+
+    def _passed_over(self, event: events.AnyEvent) -> None:
+        """Ends what an event was about that the core could not take, so that nobody waits for it: a call is refused,
+        and what a container ran is tried elsewhere."""
+        if isinstance(event, events.CallArrived | events.InputsArrived | events.CallEnded):
+            self.calls.give_up(event.call)
+        elif container := getattr(event, "container", ""):
+            self.nodes.give_up(container)
+
+    def _broke(self, why: str) -> None:
+        self.failed = why
+        self.ask_to_end(why)
 
     def variables(self, function: Function) -> tuple[tuple[str, str], ...]:
         """A function's variables, with the values of its secrets. Raises `NotFoundError` if a secret was deleted."""

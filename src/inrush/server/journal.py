@@ -11,13 +11,16 @@ the latest part grows, at first at the cost of the older one, then of its own be
 is no longer `complete`, until a checkpoint can be taken again, with which it begins then.
 
 It holds references, never payloads: an event's `refs` are left out, and the state has none.
+
+It is also the way back. When a step fails in the middle, the state is a half-changed one; `rewound` makes the core as
+it stood before that step, by the same replay.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -43,6 +46,15 @@ class _Part:
         self.checkpoint, self.complete = checkpoint, True
         self.entries: deque[tuple[float, bytes]] = deque()
         self.size_bytes = len(checkpoint)
+
+    def read(self) -> Iterator[tuple[float, AnyEvent]]:
+        """The events with their times. In place of payloads there is nothing."""
+        decode = msgspec.msgpack.Decoder(AnyEvent).decode
+        for now, entry in self.entries:
+            event = decode(entry)
+            if type(event) is AttemptsEnded:
+                event = msgspec.structs.replace(event, refs=(None,) * len(event.indexes))
+            yield now, event
 
     def lose(self, size: int) -> None:
         """Drops the oldest events until so many bytes are free or none are left."""
@@ -92,8 +104,21 @@ class Journal:
 
     def read(self) -> Iterable[tuple[float, AnyEvent]]:
         """The events with their times, oldest first."""
-        decoder = msgspec.msgpack.Decoder(AnyEvent)
-        return [(now, decoder.decode(entry)) for part in self._parts for now, entry in part.entries]
+        return [entry for part in self._parts for entry in part.read()]
+
+    def rewound(self) -> Cluster | None:
+        """Drops the last event, and returns a core that has stepped all others; None where the beginning is missing."""
+        part, core = self._part, self._core
+        part.size_bytes -= len(part.entries.pop()[1])
+        if core is None or not part.complete:
+            return None
+        if part.checkpoint:
+            again = Cluster.restored(msgspec.msgpack.decode(part.checkpoint))
+        else:
+            again = Cluster(core.seed, quotas=core.quotas)
+        for now, event in part.read():
+            again.step(event, now)
+        return again
 
     @property
     def size_bytes(self) -> int:

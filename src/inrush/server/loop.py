@@ -6,6 +6,10 @@ go to the writer thread). So a warm call crosses the server within one turn, wit
 
 A caller that posts a batch calls `hold` before it and `turn` after it; events posted otherwise are stepped in the next
 turn of the event loop. Every event is written to the journal before it is stepped.
+
+A step that fails has changed half of what it should have. So the core is made again as it stood before it, by the
+journal, and goes on without that event. Where the journal cannot, or defects follow one another, the loop *breaks*: it
+steps nothing more, and the server ends, so that the next one begins with what is saved.
 """
 
 from __future__ import annotations
@@ -28,22 +32,34 @@ BATCH_EVENTS = 512
 """Events of one turn. The rest waits for the next turn, so that links are served in between."""
 TICK_S = 1.0
 CHECK_TICKS = 60
+MAX_DEFECTS = 3
+"""Failed steps within `DEFECTS_S` after which the core goes on; at one more the server ends."""
+DEFECTS_S = 60.0
 CHECK_LIMIT = 5000
 """The whole state is checked regularly only up to so many calls and containers; a check of more would hold up the
 loop."""
 
 
 class Loop:
-    """The only caller of `Cluster.step`. `apply` gets all effects except `WakeAt`, which the loop serves itself."""
+    """The only caller of `Cluster.step`. `apply` gets all effects except `WakeAt`, which the loop serves itself;
+    `passed` hears of events that the core could not take, and `broke` why nothing more is stepped."""
 
     def __init__(
-        self, core: Cluster, apply: Callable[[list[Effect]], None], clock: Callable[[], float] = time.monotonic
+        self,
+        core: Cluster,
+        apply: Callable[[list[Effect]], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        passed: Callable[[AnyEvent], None] = lambda event: None,
+        broke: Callable[[str], None] = lambda why: None,
     ) -> None:
         self.core = core
         self.writes = Writes()
         self.journal = Journal(core=core)
         self._ticks = 0
-        self._apply = apply
+        self._apply, self._passed, self._broke = apply, passed, broke
+        self._defects: deque[float] = deque(maxlen=MAX_DEFECTS)
+        self._broken = False
         self._clock = clock
         self._inbox: deque[AnyEvent] = deque()
         self._turning = self._held = False
@@ -66,6 +82,8 @@ class Loop:
 
     def post(self, event: AnyEvent) -> None:
         """Puts an event into the inbox, to be stepped in this turn or the next."""
+        if self._broken:
+            return
         self._inbox.append(event)
         if self._scheduled is None and not (self._turning or self._held):
             self._scheduled = asyncio.get_running_loop().call_soon(self.turn)
@@ -103,10 +121,33 @@ class Loop:
             self.journal.add(now, event)
             try:
                 effects = self.core.step(event, now)
-                if effects:
-                    self._act(effects)
-            except Exception:
-                log.exception("a defect: the core could not take %s; it was passed over", type(event).__name__)
+            except Exception as error:
+                log.exception("a defect: the core could not take %s", type(event).__name__)
+                self._rewind(event, now, f"{type(event).__name__}: {error!r}")
+                continue
+            if effects:
+                self._act(effects)
+
+    def _rewind(self, event: AnyEvent, now: float, defect: str) -> None:
+        """Goes on as if the event had not come, or breaks."""
+        often = len(self._defects) == MAX_DEFECTS and now - self._defects[0] < DEFECTS_S
+        self._defects.append(now)
+        before = None if often else self._before()
+        if before is None:
+            self._broken = True
+            self._inbox.clear()
+            self._broke(f"the scheduler failed by a defect of inrush, and cannot go on from before it ({defect})")
+            return
+        self.core.become(before)
+        log.error("the core goes on from where it stood before, without that event")
+        self._passed(event)
+
+    def _before(self) -> Cluster | None:
+        try:
+            return self.journal.rewound()
+        except Exception:
+            log.exception("a defect: the journal could not be replayed")
+            return None
 
     def _act(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -44,8 +44,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[tuple[float, Any]]]:
 
 
 def decisions(path: Path) -> Iterator[dict[str, Any]]:
-    """What the core of this tree decides, step by step. A step that fails is reported as `failed` and passed over,
-    as a server does. Raises `InvalidError` for a file that is no journal, and for a checkpoint that this core
+    """What the core of this tree decides, step by step. A step that fails is reported as `failed` and passed over.
+    Raises `InvalidError` for a file that is no journal, and for a checkpoint that this core
     cannot read."""
     told, entries = read(path)
     cluster = beginning(path, told)

@@ -203,11 +203,20 @@ class Calls:
             return self._held_for, self._made_by
         return self._held_for_tokens, self._made_by_tokens
 
-    def _refuse(self, call: Call, why: str) -> None:
+    def give_up(self, id: str) -> None:
+        """Refuses a call because a defect kept the core from taking it. A durable call stays in its rows, and is taken
+        up after a restart."""
+        call = self._calls.get(id)
+        if call is not None and not call.durable:
+            self._refuse(
+                call, "the scheduler could not take this call, by a defect of inrush; see server.log", "InternalError"
+            )
+
+    def _refuse(self, call: Call, why: str, code: str = "ResourceExhaustedError") -> None:
         owner = call.owner
         self.forget(call)
         if owner is not None:
-            owner.send(CallRefused(call.id, "ResourceExhaustedError", why))
+            owner.send(CallRefused(call.id, code, why))
 
     def end_inputs(self, owner: Owner, message: wire.EndInputs) -> None:
         """Notes the total number of a map's inputs."""
