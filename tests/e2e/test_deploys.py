@@ -106,6 +106,14 @@ def test_where_there_is_no_room_to_try_it_the_version_before_comes_back(server: 
     server.inrush("app", "stop", "whole")
 
 
+def test_a_version_that_could_never_run_here_leaves_the_one_before_serving(server: RunningServer) -> None:
+    assert deploy(server, "typo", "first").returncode == 0
+    failed = deploy(server, "typo", "second", options='gpu="H200"')
+    assert failed.returncode != 0
+    assert "K cannot run here, and version 1 serves on: no node has H200" in failed.stderr
+    assert "GOT first" in called(server, "typo")
+
+
 def test_a_version_can_be_rolled_back(server: RunningServer, tmp_path: Path) -> None:
     for answer in ("one", "two", "three"):
         deploy(server, "back", answer)

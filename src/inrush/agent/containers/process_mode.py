@@ -53,16 +53,20 @@ async def start(id: str, stdio: Stdio, env: Mapping[str, str], sources: Sequence
     directory = Path(tempfile.mkdtemp(prefix="inrush-"))
     library = str(Path(inrush.__file__).parent.parent)
     path = [*(str(source / "root") for source in sources), library, env.get("PYTHONPATH", "")]
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "inrush.guest", str(stdio.guest)),
-        env={**env, "PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, path))},
-        cwd=directory,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=stdio.stdout,
-        stderr=stdio.stderr,
-        pass_fds=(stdio.guest,),
-        start_new_session=True,
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "inrush.guest", str(stdio.guest)),
+            env={**env, "PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.pathsep.join(filter(None, path))},
+            cwd=directory,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stdio.stdout,
+            stderr=stdio.stderr,
+            pass_fds=(stdio.guest,),
+            start_new_session=True,
+        )
+    except BaseException:  # also where the start is cancelled
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
     resource.prlimit(child.pid, resource.RLIMIT_NOFILE, descriptors.GIVEN)
     return LocalProcess(id, child, directory)

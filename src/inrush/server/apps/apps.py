@@ -21,7 +21,7 @@ from inrush.core.cluster import Cluster
 from inrush.core.model import events
 from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.server.apps import trials
-from inrush.server.apps.checks import check_words
+from inrush.server.apps.checks import check_app_name, check_words
 from inrush.server.apps.endpoints import Endpoints
 from inrush.server.apps.functions import Function, Functions
 from inrush.server.apps.saved import KEPT_VERSIONS, Past, SavedApps
@@ -42,8 +42,6 @@ KEPT_WORDS = 50
 """For so many functions of an ended app, the answer of `inrush why` is kept."""
 LOGS_LINGER_S = 60.0
 """How long the log of an ended app stays open for its containers' exit hooks."""
-
-MAX_APP_NAME_CHARACTERS = 128
 
 
 class Apps:
@@ -224,6 +222,9 @@ class Apps:
     async def _try(self, app: App, plan: Plan) -> list[Function]:
         """Starts a container of each function that is to take another's place. Returns those for which there is no room
         beside the old ones. Raises `StartupError` if one does not start; nothing has changed then."""
+        for old, new in plan.replaced:
+            if new.impossible and not self._can_ever(old.spec):
+                raise InvalidError(f"{new.title} cannot run here, and version {app.number} serves on: {new.impossible}")
         chosen = self._trials.choose(plan)
         try:
             for function in chosen:
@@ -388,12 +389,3 @@ class Apps:
         for app in self._apps.values():
             app.urls = self._endpoints.bind(app.id, app.spec, app.functions, app.deployed)
         return tuple(added)
-
-
-def check_app_name(name: str) -> None:
-    """Raises `InvalidError` for a name that an app cannot have, since keys on nodes contain it."""
-    if not 0 < len(name) <= MAX_APP_NAME_CHARACTERS or "/" in name or not name.isprintable():
-        raise InvalidError(
-            f"an app has a name of 1 to {MAX_APP_NAME_CHARACTERS} printable characters without a slash, "
-            f"not {name[:MAX_APP_NAME_CHARACTERS]!r}"
-        )

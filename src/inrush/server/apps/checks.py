@@ -1,4 +1,4 @@
-"""What a function may be called, and which variables it may have, whatever program declares it.
+"""What apps and functions may be called, and which variables they may have, whatever program declares it.
 
 Numbers of a spec are bounded by the schema (`wire/structs.py`).
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from inrush import wire
 from inrush.errors import InvalidError
+
+MAX_APP_NAME_CHARACTERS = 128
 
 
 def check_words(app: str, function: wire.FunctionSpec) -> None:
@@ -17,3 +19,12 @@ def check_words(app: str, function: wire.FunctionSpec) -> None:
     for key, value in function.env:
         if not key or "=" in key or "\0" in key + value:
             raise InvalidError(f"{function.name} of app {app!r}: {key[:80]!r} cannot be a variable of a process")
+
+
+def check_app_name(name: str) -> None:
+    """Raises `InvalidError` for a name that an app cannot have, since keys on nodes contain it."""
+    if not 0 < len(name) <= MAX_APP_NAME_CHARACTERS or "/" in name or not name.isprintable():
+        raise InvalidError(
+            f"an app has a name of 1 to {MAX_APP_NAME_CHARACTERS} printable characters without a slash, "
+            f"not {name[:MAX_APP_NAME_CHARACTERS]!r}"
+        )

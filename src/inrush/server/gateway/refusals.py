@@ -23,6 +23,7 @@ _REFUSED = {
     "ResourceExhaustedError": 429,
     "NotFoundError": 404,
     "ExecutionError": 502,
+    "InvalidError": 502,
     "RequestSizeError": 413,
     ENDING: 503,
 }

@@ -13,7 +13,8 @@ import msgspec
 from inrush import wire
 from inrush.core.model.events import ScaleOverridden
 from inrush.errors import Error, InvalidError, NotFoundError, PermissionDeniedError
-from inrush.server.apps.apps import Apps, check_app_name
+from inrush.server.apps.apps import Apps
+from inrush.server.apps.checks import check_app_name
 from inrush.server.apps.functions import Functions
 from inrush.server.apps.versions import blobs_of
 from inrush.server.calls.durable import Durable
