@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from inrush import intact
 from inrush.errors import InvalidError
 
 
@@ -209,11 +210,13 @@ def _read(path: Path) -> dict[str, Any]:
             owner = os.fstat(file.fileno()).st_uid
             if owner and hasattr(os, "geteuid") and os.geteuid() == 0:
                 raise InvalidError(f"{path} belongs to user {owner}: root takes no settings from others; chown it")
-            return tomllib.load(file)
+            data = file.read()
     except FileNotFoundError:
         return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
         raise InvalidError(f"{path} cannot be read: {error}") from None
+    remedy = "mend it: each line is NAME = VALUE, as TOML has it, such as port = 8765"
+    return intact.checked(path, data, lambda data: tomllib.loads(data.decode()), remedy)
 
 
 def _convert(name: str, raw: Any, where: str) -> Any:

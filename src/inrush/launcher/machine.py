@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import string
 import sys
@@ -39,17 +40,22 @@ container has its own share once it is ready."""
 _SIGNS = string.digits + string.ascii_letters
 
 
+_MARK = re.compile(rb"[0-9a-f]{32}")
+
+
 def tag_of(state: Path) -> str:
     """The tag in the names of all groups, links and tables that belong to one state directory.
 
     It is a hash of the path and of a random mark in the directory, so a copy of a directory has another tag, and so has
     one that was removed and made again while its launcher still ran. Link names have room for four characters.
     """
-    mark = state / OWN / "mark"
-    if not mark.exists():
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(secrets.token_hex(16))
-    number = int.from_bytes(hashlib.sha256(f"{state.resolve()} {mark.read_text()}".encode()).digest())
+    path = state / OWN / "mark"
+    mark = path.read_bytes() if path.exists() else b""
+    if not _MARK.fullmatch(mark):  # missing, or damaged: what bears the tag of an earlier one is swept by its janitors
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mark = secrets.token_hex(16).encode()
+        path.write_bytes(mark)
+    number = int.from_bytes(hashlib.sha256(f"{state.resolve()} {mark.decode()}".encode()).digest())
     return "".join(_SIGNS[number // len(_SIGNS) ** place % len(_SIGNS)] for place in range(4))
 
 

@@ -17,7 +17,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from inrush import settings, wire
+from inrush import intact, settings, wire
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events, quotas
 from inrush.core.place.never import servable
@@ -300,13 +300,18 @@ def _token(path: Path, given: str) -> str:
     if given:
         write_private(path, given)
         return given
-    try:
-        token = path.read_text().strip()
-    except FileNotFoundError:
-        token = ""
-    if not token:
+    remedy = "write the token into it that programs use, or remove it: then a new one is made, and the old one is void"
+    token = intact.read(path, _plain_token, remedy)
+    if token is None:
         token = secrets.token_urlsafe(24)
         write_private(path, token)
+    return token
+
+
+def _plain_token(data: bytes) -> str:
+    token = data.decode("ascii").strip()
+    if not token or not token.isprintable() or " " in token:
+        raise ValueError("a token is one word")
     return token
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Container
 from pathlib import Path
 
+from inrush import intact
 from inrush.errors import ResourceExhaustedError
 from inrush.launcher.specs import FIRST_UID, MAX_RANGES, UID_RANGE
 
@@ -69,8 +70,16 @@ class UidRanges:
 
 
 def _read(path: Path) -> dict[str, list[float]]:
-    try:
-        table = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    return {str(name): [int(slot), float(used)] for name, (slot, used) in table.items()}
+    remedy = "restore it, or remove it while no server runs: apps get their ranges of user ids anew then"
+    return intact.read(path, _slots, remedy) or {}
+
+
+def _slots(data: bytes) -> dict[str, list[float]]:
+    table = json.loads(data)
+    if not isinstance(table, dict):
+        raise ValueError("it is no table of apps")
+    slots: dict[str, list[float]] = {name: [int(slot), float(used)] for name, (slot, used) in table.items()}
+    numbers = {slot for slot, _ in slots.values()}
+    if len(numbers) < len(slots) or not all(0 <= slot < MAX_RANGES for slot in numbers):
+        raise ValueError("two apps have one range, or one has a range that there is not")
+    return slots

@@ -12,17 +12,19 @@ operation at a time, so that only the faulty one fails.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from inrush import intact
 from inrush.errors import Error, InternalError, PermissionDeniedError, ResourceExhaustedError
 from inrush.server.rows import tables
 from inrush.server.rows.inserts import Insert, upsert
@@ -38,6 +40,7 @@ Done = Callable[[Any, Error | None], None]
 
 GROUP_OPERATIONS = 4096
 """The most operations of one transaction."""
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 QUEUE_OPERATIONS = 262_144
 """The most queued writes; more are refused."""
 
@@ -68,8 +71,10 @@ class Store:
         self._engine = sa.create_engine(where, pool_size=2, max_overflow=0, hide_parameters=True)
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _tune_sqlite)
-        tables.metadata.create_all(self._engine)
-        migrate(self._engine)
+        self._file = home / "store.db" if not url else None
+        with self._undamaged():
+            tables.metadata.create_all(self._engine)
+            migrate(self._engine)
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Operation] = []
         self._writing = self._scheduled = False
@@ -127,8 +132,22 @@ class Store:
 
     def read_now(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs `work` on the calling thread; only for the start, before anybody is served."""
-        with self._engine.connect() as connection:
+        with self._undamaged(), self._engine.connect() as connection:
             return work(connection)
+
+    @contextlib.contextmanager
+    def _undamaged(self) -> Iterator[None]:
+        """Raises `InvalidError` with a remedy where the database's file is found to be damaged."""
+        try:
+            yield
+        except sa.exc.DatabaseError as error:
+            if self._file is None or getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                raise
+            remedy = (
+                "restore a backup into the home (`inrush restore`), or move the file away: then the server begins "
+                "without the apps, calls, Dicts, secrets and tokens that it holds"
+            )
+            raise intact.damaged(self._file, str(error.orig), remedy) from None
 
     async def close(self) -> None:
         """Commits the queued writes, and ends the threads."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets as random
 import time
@@ -19,16 +20,22 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from inrush import intact
 from inrush.errors import AlreadyExistsError, InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
 from inrush.wire import MAIN
 
+log = logging.getLogger(__name__)
+
 MAX_BYTES = 64 * 1024
 """The most bytes of all keys and values of one secret."""
 MAX_SECRETS = 10_000
 """The most secrets of one environment, with those that have no name."""
+SHOWN_NAMES = 20
+"""The most names of secrets that the log tells of when their key is lost."""
 
+_KEY_BYTES = 32
 _SEALED = b"\0"  # the msgpack of a struct never begins with this byte
 _Values = tuple[tuple[str, str], ...]
 _encode = msgspec.msgpack.Encoder().encode
@@ -78,6 +85,28 @@ class Secrets:
             keys = _decode_keys(row.keys)
             secret = Secret(row.id, row.environment, row.name, keys, row.sealed, row.created, row.updated)
             self._by_id[row.id] = secret
+        self._tell_unreadable(home / "key")
+
+    def _tell_unreadable(self, key: Path) -> None:
+        """Says which secrets are lost because the key that encrypted them is: all of them, or none, so one is tried."""
+        one = next(iter(self._by_id.values()), None)
+        if one is None or self._is_readable(one):
+            return
+        names = sorted(secret.name for secret in self._by_id.values() if secret.name)
+        log.error(
+            "%s is not the key that encrypted the secrets of this server (it was lost and made anew, or replaced): "
+            "restore it from a backup, or create them again with `inrush secret create --force`: %s%s",
+            key,
+            ", ".join(names[:SHOWN_NAMES]) or "those that programs made without a name, by deploying again",
+            f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "",
+        )
+
+    def _is_readable(self, secret: Secret) -> bool:
+        try:
+            self._open(secret)
+        except InvalidError:
+            return False
+        return True
 
     async def put(self, values: _Values, environment: str, name: str = "", overwrite: bool = True) -> str:
         """Creates a secret, or replaces its values. Returns its id. Raises `AlreadyExistsError` without `overwrite`,
@@ -220,16 +249,17 @@ def _check(values: _Values) -> None:
 
 
 def _load_key(path: Path) -> bytes:
-    try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        key = random.token_bytes(32)
+    key = intact.read(path, _whole_key, "restore it, or remove it and create the secrets again")
+    if key is None:
+        key = random.token_bytes(_KEY_BYTES)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(key)
             file.flush()
             os.fsync(file.fileno())
-    if len(key) != 32:
-        raise InvalidError(
-            f"{path} is damaged: it must have 32 bytes; restore it, or remove it and create the secrets again"
-        )
     return key
+
+
+def _whole_key(data: bytes) -> bytes:
+    if len(data) != _KEY_BYTES:
+        raise ValueError(f"it must have {_KEY_BYTES} bytes")
+    return data
