@@ -162,7 +162,9 @@ def __getattr__(name: str) -> Any:
     elif name == "Error":
         value = importlib.import_module("inrush.errors").Error
     else:
-        raise AttributeError(f"inrush has no {name}")
+        from inrush.client._missing import hint
+
+        raise AttributeError(f"inrush has no {name}" + ("" if name.startswith("_") else hint(name, __all__)))
     globals()[name] = value
     return value
 

@@ -116,5 +116,6 @@ def error_anew(
         else:
             error.__dict__[name] = value
     for name, its_type in left.items():
-        error.add_note(f"its attribute {name} stayed in the container: a {its_type} cannot be pickled")
+        notes = error.__dict__.setdefault("__notes__", [])  # `add_note` fails where the class is a frozen dataclass
+        notes.append(f"its attribute {name} stayed in the container: a {its_type} cannot be pickled")
     return error

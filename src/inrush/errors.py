@@ -18,6 +18,10 @@ class InvalidError(Error):
     """The program asked for something that cannot be: a wrong parameter, an unknown GPU type, a bad combination."""
 
 
+class ArgumentsError(InvalidError, TypeError):
+    """A call has other arguments than its function takes."""
+
+
 class NotFoundError(Error):
     """The named app, function, call, secret, dict or container does not exist."""
 

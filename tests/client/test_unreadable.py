@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import sys
 from types import ModuleType
 
 import pytest
 
+from inrush import by_value
 from inrush.client._payload import error_of, load
 from inrush.client._traceback import RemoteTraceback
 from inrush.errors import DeserializationError, RemoteError
@@ -56,3 +58,14 @@ def test_an_exception_whose_class_is_not_here_still_says_what_and_where(
 
 def test_what_is_no_pickle_at_all_is_an_error_in_words() -> None:
     assert "cannot be unpickled here" in str(error_of(1, b"Pnonsense"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+
+
+def test_an_exception_whose_class_forbids_assignments_has_its_traceback_too() -> None:
+    raised = error_of(1, b"P" + by_value.dumps((Frozen(3), TRACEBACK), errors_anew=True))
+    assert isinstance(raised, Frozen)
+    assert isinstance(raised.__cause__, RemoteTraceback)

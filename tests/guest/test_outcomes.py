@@ -59,7 +59,10 @@ def test_an_exception_whose_constructor_takes_other_arguments_comes_back_as_itse
 
 
 MORE_CLASSES = """
-import threading, urllib.error
+import dataclasses, threading
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    number: int
 class Doubled(Exception):
     def __init__(self, what):
         super().__init__(f"no {what}")
@@ -83,6 +86,7 @@ CASES = {
     "keyword": lambda: Keyword(path="/x"),
     "slotted": lambda: Slotted(4),
     "locked": lambda: Locked(threading.Lock(), 3),
+    "frozen": lambda: Frozen(5),
     "group": lambda: Group(Doubled("milk")),
 }
 def f(case):
@@ -92,12 +96,13 @@ def f(case):
 
 def test_exceptions_are_what_they_were_whatever_their_constructors_do(program: GuestProcess) -> None:
     program.load(MORE_CLASSES)
-    told = {case: program.call(case)[0] for case in ("doubled", "keyword", "slotted", "locked", "group")}
+    told = {case: program.call(case)[0] for case in ("doubled", "keyword", "slotted", "locked", "frozen", "group")}
     assert (str(told["doubled"]), told["doubled"].what) == ("no bread", "bread")
     assert (told["keyword"].errno, told["keyword"].filename) == (2, "/x")
     assert told["slotted"].left == 4
     assert (str(told["locked"]), told["locked"].number) == ("locked", 3)
     assert told["locked"].__notes__ == ["its attribute lock stayed in the container: a lock cannot be pickled"]
+    assert told["frozen"].number == 5
     assert [str(one) for one in told["group"].exceptions] == ["no milk"]
 
 

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from inrush.client import context
+from inrush.client._arguments import check
 from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan, One, Result, Spawn, Stream
 from inrush.client._link import current, new_call
 from inrush.client._map import Rows, outputs
@@ -106,6 +107,7 @@ async def spawn_many(function: Called, iterators: Sequence[Iterable[Any]], kwarg
 
 
 async def _start(link: Link, function: Called, kind: str, args: Args, kwargs: Kwargs) -> StartCall:
+    check(function.name, function.takes, args, kwargs)
     target = await function.target(link)
     payload = await pack(link, dump_input(function.name, args, kwargs), lasting=kind == "spawn")
     return StartCall(new_call(), target.function, kind, target.method, (payload,), 0, 1, _parent())

@@ -228,7 +228,7 @@ def error_of(status: int, payload: bytes | memoryview) -> BaseException:
         except (errors.DeserializationError, errors.SerializationError) as unreadable:
             return _unreadable(payload, unreadable)
         if isinstance(error, BaseException):
-            error.__cause__ = RemoteTraceback(traceback)
+            object.__setattr__(error, "__cause__", RemoteTraceback(traceback))  # its class may forbid the short way
             return error
     failure = load(payload) if payload else {}
     if not isinstance(failure, dict):

@@ -5,7 +5,7 @@ App, Function, Cls and their calls lead to one another for their users. Here sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ class Called(Protocol):
     """A function or method that can be called: its name for people, and how its target is found."""
 
     name: str
+
+    @property
+    def takes(self) -> Callable[..., Any] | None:
+        """What its arguments are checked against; None where its code is not here."""
 
     @property
     def target(self) -> Find:

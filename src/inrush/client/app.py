@@ -13,6 +13,7 @@ from inrush.client._dual import dual, dual_scope
 from inrush.client._link import current
 from inrush.client._marks import Mark, mark_of, raw_of
 from inrush.client._methods import FunctionDecorator
+from inrush.client._missing import Suggests
 from inrush.client._parameter import parameter
 from inrush.client._unbuilt import refuse
 from inrush.client.image import Image
@@ -33,7 +34,7 @@ C = TypeVar("C", bound=type)
 STRATEGIES = ("rolling", "recreate")
 
 
-class App:
+class App(Suggests):
     """A named bundle of functions and classes: `app = inrush.App("name")`, then `@app.function()` and `@app.cls()`.
 
     `tags` are labels for people. `image` is used by functions that name none, and `secrets` are given to all functions,

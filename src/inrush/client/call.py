@@ -11,6 +11,7 @@ from inrush.client._connection import Link
 from inrush.client._dual import Dual, Mailbox, dual, dual_iter
 from inrush.client._inflight import Awaited, Chunk, Result
 from inrush.client._link import current
+from inrush.client._missing import Suggests
 from inrush.client._payload import value_of
 from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, TimeoutError, UnimplementedError
@@ -26,7 +27,7 @@ KEPT_RESULTS = 1024
 """Results that one `FunctionCall` remembers, so that asking twice does not fetch twice."""
 
 
-class FunctionCall(Generic[R]):
+class FunctionCall(Suggests, Generic[R]):
     """A spawned call, returned by `Function.spawn`. Its results are kept on the server for 7 days (setting
     `result_ttl_s`)."""
 

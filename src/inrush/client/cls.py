@@ -17,6 +17,7 @@ from inrush.client import _checks
 from inrush.client._dual import dual
 from inrush.client._link import current
 from inrush.client._marks import Mark, Marked, mark_of, raw_of
+from inrush.client._missing import hint
 from inrush.client._parameter import NOTHING, Parameter, parameters_of
 from inrush.client._reference import Reference
 from inrush.client._types import Declared, Target
@@ -114,6 +115,16 @@ class Cls:
     def __reduce__(self) -> tuple[Any, ...]:
         find = functools.partial(Cls.from_name, environment_name=self.reference.environment or None)
         return find, (self.reference.app, self.reference.name)
+
+    def __getattr__(self, name: str) -> Any:
+        known = self.__dict__.get("methods", {})
+        if name in known:
+            raise AttributeError(f"{name} is a method of instances of {self.name}: write {self.name}().{name}")
+        if not name.startswith("_") and hasattr(self.__dict__.get("raw"), name):
+            return getattr(self.raw, name)  # a constant of the class, say
+        public = (*known, *(one for one in dir(type(self)) if not one.startswith("_")))
+        what = f"{self.__dict__.get('name', 'a Cls')} has no attribute {name!r}"
+        raise AttributeError(what + ("" if name.startswith("_") else hint(name, public)))
 
     @staticmethod
     def from_name(
@@ -224,9 +235,14 @@ class Obj:
             return self._values[name]
         has = ", ".join(cls.methods) or "none"
         raise AttributeError(
-            f"{cls.name} has no method {name!r} that can be called from here: its methods are {has}. "
+            f"{cls.name} has no method {name!r} that can be called from here{hint(name, cls.methods) or '.'} "
+            f"Its methods are {has}. "
             "Mark others with @inrush.method(); other attributes exist in containers only"
         )
+
+    def _takes(self, method: str) -> Callable[..., Any] | None:
+        found = getattr(self._cls.raw, method, None)
+        return functools.partial(found.raw, self) if isinstance(found, Marked) else None
 
     async def _find(self, method: str, link: Link) -> Target:
         base = await self._cls.reference.find(link)

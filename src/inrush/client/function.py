@@ -11,6 +11,7 @@ from inrush.client import _checks, _urls
 from inrush.client._dual import dual, dual_iter
 from inrush.client._link import current
 from inrush.client._marks import Mark, is_generator
+from inrush.client._missing import Suggests
 from inrush.client._reference import Reference
 from inrush.client._types import Declared, Target
 from inrush.client._unbuilt import refuse
@@ -39,7 +40,7 @@ class Stats(NamedTuple):
     """Inputs that could start at once."""
 
 
-class Function(Generic[P, R, O]):
+class Function(Suggests, Generic[P, R, O]):
     """A function of an app, or a method of one of its classes. `@app.function`, `Function.from_name` and `obj.method`
     make it.
 
@@ -310,6 +311,11 @@ class Function(Generic[P, R, O]):
         raise UnimplementedError("Function.with_batching is not built yet: pass lists of inputs")
 
     # -- inside --
+
+    @property
+    def takes(self) -> Callable[..., Any] | None:
+        """What its arguments are checked against; None where its code is not here."""
+        return self.raw if self._of is None else self._of[0]._takes(self._of[1])
 
     async def _plain(self, link: Link) -> Target:
         return Target(self.reference.id or await self.reference.find(link))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from inrush.client import _checks, _ignore
 from inrush.client._marks import raw_of
+from inrush.client._missing import Suggests
 from inrush.client._steps import (
     BuildStep,
     Definition,
@@ -40,7 +41,7 @@ T = TypeVar("T")
 Env = Mapping[str, str | None]
 
 
-class Image(UnbuiltSteps):
+class Image(UnbuiltSteps, Suggests):
     """What a function runs in, given to `@app.function(image=…)` or `App(image=…)`. Begin with `Image.debian_slim()` or
     `Image.host()`.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from inrush.client import _checks, _dotenv
 from inrush.client._dual import dual
 from inrush.client._link import current
+from inrush.client._missing import Suggests
 from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, NotFoundError, UnimplementedError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from inrush.client._connection import Link
 
 
-class Secret:
+class Secret(Suggests):
     """Environment variables for `@app.function(secrets=[…])`, made by one of the `from_…` methods. Where several set a
     variable, the last one wins."""
 
