@@ -20,7 +20,7 @@ def server_home() -> Iterator[Path]:
     """A home with a short path, for sockets; the server that its clients started is stopped at the end."""
     home = Path(tempfile.mkdtemp(prefix="ih-"))
     yield home
-    run_in(home, "server", "stop")
+    run_in(home, "server", "stop", "-y")
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -103,7 +103,7 @@ def made() -> Iterator[Path]:
     server = RunningServer(folder / "home", {**os.environ, "INRUSH_HOME": str(folder / "home")})
     assert server.inrush("secret", "create", "mine", "A=1").returncode == 0
     assert server.inrush("backup", str(folder / "b.tar")).returncode == 0
-    server.inrush("server", "stop")
+    server.inrush("server", "stop", "-y")
     yield folder / "b.tar"
     shutil.rmtree(folder)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from .conftest import run_in
 
@@ -127,6 +131,42 @@ def test_stopping_a_server_waits_for_its_end(inrush, server_home):
     again = inrush("server", "stop")
     assert again.returncode == 0
     assert "nothing to stop" in again.stdout
+
+
+def test_a_server_on_which_apps_run_is_stopped_after_a_question(own_server, tmp_path):
+    own_server.start()
+    program = tmp_path / "kept.py"
+    program.write_text("import inrush\napp = inrush.App('kept')\n@app.function()\ndef f():\n    return 7\n")
+    assert own_server.inrush("deploy", str(program)).returncode == 0
+    for answer in ("", "n\n"):
+        kept = run_in(own_server.home, "server", "stop", input=answer)
+        assert kept.returncode != 0
+        assert "is in use: apps 1, " in kept.stdout + kept.stderr
+        assert "Traceback" not in kept.stderr
+    assert run_in(own_server.home, "server", "status").returncode == 0
+    assert run_in(own_server.home, "server", "stop", input="y\n").stdout.endswith("stopped\n")
+
+
+def test_the_unit_that_is_printed_can_be_enabled_and_runs_this_home(tmp_path):
+    home = tmp_path / "a home 100%"
+    text = run_in(home, "server", "unit").stdout
+    parsed = configparser.RawConfigParser()
+    parsed.optionxform = str
+    parsed.read_string(text)
+    assert parsed.sections() == ["Unit", "Service", "Install"]
+    service = dict(parsed["Service"])
+    assert service["ExecStart"] == f"{sys.executable} -m inrush server"
+    assert service["Environment"] == f'"INRUSH_HOME={home}"'.replace("%", "%%")
+    assert (service["Delegate"], service["OOMPolicy"], service["KillMode"]) == ("yes", "continue", "mixed")
+    assert parsed["Install"]["WantedBy"] == "multi-user.target"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd's own reader of units")
+def test_systemd_finds_no_fault_in_the_unit(tmp_path):
+    path = tmp_path / "inrush.service"
+    path.write_text(run_in(tmp_path / "a home 100%", "server", "unit").stdout)
+    done = subprocess.run(["systemd-analyze", "verify", str(path)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, path.name in done.stdout + done.stderr) == (0, False), done.stderr
 
 
 def test_a_setting_of_the_server_that_comes_too_late_is_told(inrush, tmp_path):

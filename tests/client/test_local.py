@@ -41,7 +41,7 @@ def end_server(home: Path) -> None:
     described = home / "run" / "server.json"
     if described.exists():
         env = {**os.environ, "INRUSH_HOME": str(home)}
-        subprocess.run([sys.executable, "-m", "inrush", "server", "stop"], env=env, check=True, timeout=120)
+        subprocess.run([sys.executable, "-m", "inrush", "server", "stop", "-y"], env=env, check=True, timeout=120)
 
 
 def begin(program: Path) -> subprocess.Popen[str]:

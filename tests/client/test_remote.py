@@ -11,6 +11,7 @@ import pytest
 
 import inrush
 from inrush import errors
+from inrush.version import __version__, minor
 
 
 def test_a_call_returns_what_the_function_returned(calling: ModuleType) -> None:
@@ -55,9 +56,20 @@ def test_its_traceback_here_has_no_frames_of_the_sdk_but_one(calling: ModuleType
     assert [entry.name for entry in raised.traceback][1:] == ["__call__"]
 
 
-def test_a_server_of_another_version_is_told(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_of_another_minor_version_is_told_with_what_to_install_where(
+    connected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("inrush.client._connection.__version__", "99.0.0")
-    with pytest.raises(errors.VersionError, match=r"this program 99\.0\.0; end it by `inrush server stop`"):
+    with pytest.raises(
+        errors.VersionError, match=r"inrush==0\.1\.\*'\), or have inrush 99\.0\.0 installed where"
+    ) as raised:
+        inrush.Function.from_name("a", "f").hydrate()
+    assert "server stop" not in str(raised.value)
+
+
+def test_versions_work_together_within_a_minor_version(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inrush.client._connection.__version__", f"{minor(__version__)}.99")
+    with pytest.raises(errors.NotFoundError):
         inrush.Function.from_name("a", "f").hydrate()
 
 

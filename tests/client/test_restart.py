@@ -122,7 +122,9 @@ def test_a_waiting_program_starts_the_local_server_again_itself(own_server: Any,
     assert process.stdout.readline() == "half\n"
     own_server.kill()
     out, err = process.communicate("go\n", timeout=240)
-    subprocess.run([sys.executable, "-m", "inrush", "server", "stop"], env=own_server.env, check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-m", "inrush", "server", "stop", "-y"], env=own_server.env, check=True, timeout=120
+    )
     assert out == "True 1500 7\n", err
 
 

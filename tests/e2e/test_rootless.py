@@ -55,7 +55,7 @@ def run(*words):
     return subprocess.run([*become, *command, *words], env=environ, cwd="/", timeout=120)
 
 done = run("run", os.path.join(environ["HOME"], "program.py"))
-run("server", "stop")
+run("server", "stop", "-y")
 sys.exit(done.returncode)
 """
 

@@ -175,7 +175,7 @@ def test_the_running_server_and_nobody_but_the_launcher_has_rights(own_server: R
         if file.name not in ("launcher", "test.log", "lock") and "launcher" not in file.parts:
             assert file.lstat().st_uid == uid, file
     assert own_server.run(_PROGRAM).stdout == "1\n"
-    assert own_server.inrush("server", "stop").returncode == 0
+    assert own_server.inrush("server", "stop", "-y").returncode == 0
     assert own_server.process is not None
     assert own_server.process.wait(60) == 0
     own_server.start()

@@ -21,7 +21,7 @@ from inrush.client._dual import Waiter
 from inrush.client._inflight import InFlight
 from inrush.client._output import tell_of_link
 from inrush.errors import AuthError, ConnectionError, Error, InvalidError, VersionError, from_code
-from inrush.version import __version__
+from inrush.version import __version__, minor, remedy
 
 _BATCH = 12
 """Messages in one frame. Each is at most about `CHUNK_BYTES`, and a frame has a limit."""
@@ -307,11 +307,8 @@ class Link:
             raise VersionError(
                 "the server answered in another protocol; client and server should have the same version of inrush"
             )
-        if first.version.split(".")[:2] != __version__.split(".")[:2]:
-            raise VersionError(
-                f"the server runs inrush {first.version} and this program {__version__}; "
-                "end it by `inrush server stop`, and the next call starts one of this version"
-            )
+        if minor(first.version) != minor(__version__):
+            raise VersionError(remedy(first.version, __version__))
         self.python = first.python
 
     def _resume(self, transport: Transport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -50,13 +51,16 @@ def status(as_json: bool) -> None:
 
 
 @command.command()
-def stop() -> None:
+@click.option("--yes", "-y", is_flag=True, help="Stop it without asking, even where apps run.")
+def stop(yes: bool) -> None:
     """Stop the server.
 
     Its containers may finish within their grace. Deployed apps are there again when it starts.
     """
     local = api.local_server()
     try:
+        if not yes:
+            _ask_if_used()
         api.post("/shutdown")
     except ConnectionError as error:
         screen.say(f"nothing to stop: {error}")
@@ -95,6 +99,31 @@ def journal(file: Path) -> None:
     saved = base64.b64decode(api.get("/journal")["file"])
     file.write_bytes(saved)
     screen.say(f"{len(saved)} bytes in {file}")
+
+
+@command.command()
+def unit() -> None:
+    """Print a unit for systemd.
+
+    It runs a server with this Python and this home. For root it is one of the system
+    (/etc/systemd/system/inrush.service), for others one of theirs (~/.config/systemd/user/inrush.service). Settings
+    belong into the home's config.toml.
+    """
+    from inrush.cli import unit
+
+    program = [sys.executable, "-m", "inrush", "server"]
+    screen.say(unit.unit(program, settings.home(), of_system=os.geteuid() == 0), nl=False)
+
+
+def _ask_if_used() -> None:
+    """Asks before apps are interrupted, which may be somebody else's."""
+    told = api.get("/status")
+    if told["apps"]:
+        click.confirm(
+            f"The server at {told['url']} is in use: apps {told['apps']}, clients {told['clients']}, "
+            f"calls {told['calls']}. Stop it?",
+            abort=True,
+        )
 
 
 def _wait_for_end(pid: int) -> None:

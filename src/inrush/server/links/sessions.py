@@ -31,7 +31,7 @@ from inrush.server.trust.audit import Audit
 from inrush.server.trust.environments import Environments
 from inrush.server.trust.principal import OWNER, Principal
 from inrush.server.trust.tokens import Tokens, has_ended
-from inrush.version import PYTHON
+from inrush.version import PYTHON, remedy
 
 log = logging.getLogger(__name__)
 
@@ -131,10 +131,7 @@ class Sessions:
     def _admit(self, link: Link, hello: wire.Hello, known: Session | None) -> Session:
         principal = OWNER if link.trusted else self._principal(hello.token)
         if hello.protocol != wire.PROTOCOL:
-            raise VersionError(
-                f"this server speaks protocol {wire.PROTOCOL} (inrush {self._version}), the client {hello.protocol} "
-                f"(inrush {hello.version}); install the same version on both"
-            )
+            raise VersionError(remedy(self._version, hello.version))
         if self.closing:
             raise ResourceExhaustedError(self.closing)
         return known or self._session(hello, principal)
