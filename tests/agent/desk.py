@@ -17,7 +17,7 @@ from inrush import settings, wire
 from inrush.agent.declared import declared
 from inrush.agent.images.inherited import Inherited
 from inrush.agent.link.node import Node
-from inrush.launcher.process import Given, start_launcher
+from inrush.launcher.boot import Given, start_launcher
 from inrush.server.payloads.blobs import Blobs
 
 M = TypeVar("M")

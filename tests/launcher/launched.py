@@ -19,10 +19,10 @@ import pytest
 
 import inrush
 from deadline import DEADLINE_S
+from inrush.launcher.boot import Given, LauncherHandle, start_launcher
 from inrush.launcher.client import Launcher
 from inrush.launcher.machine import tag_of
 from inrush.launcher.places import Declared
-from inrush.launcher.process import Given, LauncherHandle, start_launcher
 from inrush.launcher.specs import (
     FIRST_UID,
     GUEST_LIB,

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from deadline import DEADLINE_S
+from inrush.launcher.boot import start_launcher
 from inrush.launcher.client import LaunchError
 from inrush.launcher.machine import tag_of
-from inrush.launcher.process import start_launcher
 from inrush.launcher.sweep import CLAIMS
 from launcher.launched import GIVEN, Forked, Node, needs_root, start_node, tagged, traces
 
@@ -29,7 +29,7 @@ sys.path[:0] = sys.argv[2:]
 from pathlib import Path
 from launcher.launched import GIVEN, Forked, Node, make_layer
 from inrush.launcher.client import Launcher
-from inrush.launcher.process import start_launcher
+from inrush.launcher.boot import start_launcher
 
 async def main():
     state = Path(sys.argv[1])

@@ -16,7 +16,7 @@ sys.path[:0] = sys.argv[2:]
 from pathlib import Path
 from launcher.launched import GIVEN, HOST, OUTSIDE, PORT, Node, make_layer, outside_machine, traces
 from inrush.launcher.client import Launcher
-from inrush.launcher.process import start_launcher
+from inrush.launcher.boot import start_launcher
 
 file = Path("/proc/sys/net/ipv4/ip_forward")
 state = Path(sys.argv[1])

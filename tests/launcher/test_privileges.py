@@ -17,7 +17,7 @@ _TRY = """
 import ctypes, os, sys, threading
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from inrush.launcher.process import drop_privileges
+from inrush.launcher.boot import drop_privileges
 home, outside = Path(sys.argv[2]), Path(sys.argv[3])
 print(drop_privileges(home))
 def can(act):
@@ -77,7 +77,7 @@ _FIRST = """
 import os, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from inrush.launcher.process import Given, start_launcher
+from inrush.launcher.boot import Given, start_launcher
 from inrush.launcher.rights import go_first
 print(go_first())
 handle = start_launcher(Path(sys.argv[2]), Given())

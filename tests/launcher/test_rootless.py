@@ -23,7 +23,7 @@ package, state, rig = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 sys.path.insert(0, package)
 from inrush.launcher.client import LaunchError, Launcher
 from inrush.launcher.places import Declared
-from inrush.launcher.process import Given, start_launcher
+from inrush.launcher.boot import Given, start_launcher
 from inrush.launcher.specs import *
 
 handle = start_launcher(state, Given(Declared(("/usr", package))))
@@ -177,7 +177,7 @@ import asyncio, sys
 sys.path.insert(0, {package!r})
 from pathlib import Path
 from inrush.launcher.client import LaunchError, Launcher
-from inrush.launcher.process import start_launcher
+from inrush.launcher.boot import start_launcher
 async def main():
     launcher = Launcher(start_launcher(Path({str(state)!r}), rootless=True), print)
     try:

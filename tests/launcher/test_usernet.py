@@ -65,7 +65,7 @@ package, state, targets, later, ended = sys.argv[1], Path(sys.argv[2]), json.loa
 sys.path.insert(0, package)
 from inrush.launcher.client import Launcher
 from inrush.launcher.places import Declared
-from inrush.launcher.process import Given, start_launcher
+from inrush.launcher.boot import Given, start_launcher
 from inrush.launcher.specs import *
 
 if ended == "program":  # what the launcher says is looked for

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from deadline import DEADLINE_S
+from inrush.launcher.boot import Given, start_launcher
 from inrush.launcher.client import Launcher
 from inrush.launcher.machine import tag_of
-from inrush.launcher.process import Given, start_launcher
 from inrush.launcher.specs import Limits
 from launcher.launched import GIVEN, PYTHON, Node, make_layer, needs_root, traces
 from running_server import RunningServer, poll

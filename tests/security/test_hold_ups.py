@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inrush.launcher import moorings
+from inrush.launcher import openings
 from inrush.launcher.client import LaunchError
 from inrush.launcher.machine import tag_of
 from inrush.launcher.specs import UID_RANGE, Limits
@@ -42,7 +42,7 @@ async def test_who_stops_what_makes_its_berths_waits_alone(node: Node, name: str
     for number in range(3):  # of a kind of which no berth was made ahead
         began = time.monotonic()
         await node.fork("neighbour", limits=Limits(pids=100 + number))
-        assert time.monotonic() - began < moorings.WAIT_S / 2
+        assert time.monotonic() - began < openings.WAIT_S / 2
     for start in starts:
         with pytest.raises(LaunchError):
             await start
@@ -52,7 +52,7 @@ async def test_who_stops_what_makes_its_berths_waits_alone(node: Node, name: str
 
 async def _none_left(base: int) -> None:
     """Until no process of an app's users is there."""
-    async with asyncio.timeout(moorings.WAIT_S):
+    async with asyncio.timeout(openings.WAIT_S):
         while any(base <= uid < base + UID_RANGE for uid in _users()):  # noqa: ASYNC110 (nobody tells of it)
             await asyncio.sleep(0.05)
 
@@ -110,6 +110,6 @@ async def test_who_moves_into_the_group_of_a_container_that_has_ended_is_ended_t
     await node.launcher.kill(forked.id)
     await node.ended(forked.id)
     groups = f"*/inrush-{tag_of(node.state)}/{forked.id}"
-    async with asyncio.timeout(moorings.WAIT_S):
+    async with asyncio.timeout(openings.WAIT_S):
         while [*Path("/sys/fs/cgroup").glob(groups)]:  # noqa: ASYNC110 (nobody tells of it)
             await asyncio.sleep(0.05)

@@ -24,7 +24,7 @@ state, blocked = Path(sys.argv[1]), json.loads(sys.argv[2])
 sys.path[:0] = sys.argv[3:]
 from launcher.launched import GIVEN, Node, make_layer
 from inrush.launcher.client import Launcher
-from inrush.launcher.process import start_launcher
+from inrush.launcher.boot import start_launcher
 
 OUTSIDE, HOST, DOCKERS = "198.18.90.2", "198.18.90.1", "172.31.0.2"
 METADATA = ["169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192"]

@@ -172,8 +172,8 @@ def _told() -> Told:
 
 
 async def _ask_launcher() -> dict[str, Any]:
+    from inrush.launcher.boot import start_launcher
     from inrush.launcher.client import Launcher
-    from inrush.launcher.process import start_launcher
 
     with tempfile.TemporaryDirectory(prefix="inrush-") as state:
         launcher = Launcher(start_launcher(Path(state)), lambda exited: None)

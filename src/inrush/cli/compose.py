@@ -29,7 +29,7 @@ from inrush.errors import AlreadyExistsError, Error, InvalidError
 
 if TYPE_CHECKING:
     from inrush.agent.images.inherited import Inherited
-    from inrush.launcher.process import LauncherHandle
+    from inrush.launcher.boot import LauncherHandle
 
 log = logging.getLogger("inrush")
 
@@ -61,8 +61,8 @@ def run_server(home: Path, plain: Mapping[str, Any], uid: int, foreground: bool)
     """Everything between lock and unlock. `uid` is the user that the server becomes, 0 where it stays who it is."""
     from inrush.agent.declared import declared
     from inrush.agent.images.inherited import Inherited
+    from inrush.launcher.boot import Given, start_launcher
     from inrush.launcher.home import end_leftovers
-    from inrush.launcher.process import Given, start_launcher
     from inrush.launcher.rights import go_first
     from inrush.linux import descriptors
 

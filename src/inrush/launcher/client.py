@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from inrush.errors import InternalError
-from inrush.launcher.launch import Failure
-from inrush.launcher.process import LauncherHandle
+from inrush.launcher.boot import LauncherHandle
+from inrush.launcher.launch import Code, Failure
 from inrush.launcher.specs import (
     EnterSpec,
     Exited,
@@ -35,10 +35,9 @@ _TOO_LONG = Failure(
 
 
 class LaunchError(InternalError):
-    """The launcher failed to carry out a request. `code` is one of `exec`, `root`, `unconfined`, `template`, `unknown`,
-    `busy`, `refused`, `system`, `gone`; `detail` may hold a traceback."""
+    """The launcher failed to carry out a request, as a `launch.Failure` says."""
 
-    def __init__(self, code: str, message: str, detail: str = "") -> None:
+    def __init__(self, code: Code, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message

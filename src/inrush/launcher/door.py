@@ -1,13 +1,13 @@
 """The door of a berth: the first process of its namespaces. Trusted code makes it, and a forked container joins the
 namespaces by its pidfd.
 
-    maker ── fork ──▶ shore: with the launcher's rights, in the pid namespace of the template; makes the root, enters
+    maker ── fork ──▶ setup: with the launcher's rights, in the pid namespace of the template; makes the root, enters
                              the user namespace that owns the app's berths, and unshares all other namespaces
              ── clone(PARENT) ──▶ door: pid 1 of the berth, but a child of the maker; locks the mounts, drops all
                                   capabilities, and executes a program that does nothing
 
-A process can join a pid namespace only from one above it, so the shore is in that of the template. The template cannot
-read the shore's memory, since that is not dumpable. The door must be dumpable, or no process could join its namespaces;
+A process can join a pid namespace only from one above it, so the setup is in that of the template. The template cannot
+read the setup's memory, since that is not dumpable. The door must be dumpable, or no process could join its namespaces;
 so it executes a program of nine bytes before it becomes so, and the template finds nothing else in its memory.
 """
 
@@ -36,9 +36,11 @@ _HEADERS = 64 + 56
 
 
 @dataclass(frozen=True, slots=True)
-class Berth:
-    """The parts of a berth, as descriptors. `owner` and `inner` are user namespaces, `user` is user 0 of the app,
-    `pids` is the pid namespace of the template, and `net` is -1 for a network with only loopback."""
+class Parts:
+    """The parts of a berth. `pids`, `root` and `net` are descriptors of the template's pid namespace, of the root, and
+    of the network (-1 for loopback alone); `owner` and `inner` are user namespaces. `binds` are (mount, path, is a
+    directory), `joins` are for joining its control groups, and `devices` are mounts of nodes by their names below /dev.
+    `user` is user 0 of the app as the launcher sees it."""
 
     pids: int
     owner: int
@@ -46,7 +48,7 @@ class Berth:
     root: int
     net: int
     binds: list[tuple[int, str, bool]]
-    nodes: dict[str, int]
+    devices: dict[str, int]
     joins: list[int]
     tmp_mib: int | None
     user: int
@@ -66,13 +68,13 @@ def program() -> int:
     return fd
 
 
-def make(berth: Berth, beneath: roots.Beneath, nothing: int, report: socket.socket) -> NoReturn:
-    """Becomes the shore, in a fork of the maker, and forks the door. The door reports on `report` right before it
-    executes its program; the exec closes `report`, which means success."""
+def make(berth: Parts, beneath: roots.Beneath, nothing: int, report: socket.socket) -> NoReturn:
+    """Becomes the setup process, in a fork of the maker, and forks the door. The door reports on `report` right before
+    it executes its program; the exec closes `report`, which means success."""
     process.hide_memory()
     namespaces.unshare(namespaces.NEWNS)
     mounts.make_private()
-    nodes = {**roots.take_nodes(), **berth.nodes} if berth.nodes else None
+    nodes = {**roots.take_nodes(), **berth.devices} if berth.devices else None
     roots.enter(berth.root, berth.binds, nodes, berth.tmp_mib, berth.user, beneath)
     for fd in berth.joins:
         os.write(fd, b"0")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inrush.launcher import statements, verify
-from inrush.launcher.launch import Failure, Phases
+from inrush.launcher.launch import KILLED, Failure, Phases
 from inrush.launcher.machine import Held, Machine
 from inrush.launcher.programs import Container
 from inrush.launcher.specs import Started, TemplateUp
@@ -23,8 +23,6 @@ from inrush.linux import messages
 
 _READY_S = 10.0
 _STATUS_S = 2.0
-
-KILLED = Failure("system", "the container was killed while it was set up")
 
 
 @dataclass(slots=True)

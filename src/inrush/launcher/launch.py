@@ -9,25 +9,28 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from inrush.launcher.loop import Loop
 from inrush.launcher.verify import Unconfined
 from inrush.linux import messages
 
 Phases = tuple[tuple[str, float], ...]
+Code = Literal["exec", "root", "unconfined", "template", "unknown", "busy", "refused", "system", "gone"]
+"""What failed: the program, the root and its namespaces, the check from outside, or the template; the id is not known,
+or in use; the order breaks a rule; the machine lacks something; the launcher is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something did not start. `code` is one of those of `client.LaunchError`; `detail` may hold a traceback."""
+    """Why the launcher did not do what it was asked; `detail` may hold a traceback."""
 
-    code: str
+    code: Code
     message: str
     detail: str = ""
 
 
-_KILLED = Failure("system", "the container was killed while it was set up")
+KILLED = Failure("system", "the container was killed while it was set up")
 
 
 class Launch:
@@ -139,7 +142,7 @@ class Launch:
         self._hang_up()
         if not self._settled:
             self._settled = True
-            self.failed(_KILLED if self._doomed else failure)
+            self.failed(KILLED if self._doomed else failure)
         self.kill()
 
     def _hang_up(self) -> None:
@@ -168,7 +171,7 @@ class Launch:
         if not self._settled and not self._doomed:
             self._heard_all()  # the setup may still run for a moment and keep the report open
         elif not self._settled:
-            self._fail(_KILLED)
+            self._fail(KILLED)
         if self._started:
             self.ended(self._program_status(status))
         self._close()

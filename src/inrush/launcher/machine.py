@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from inrush.launcher import features, overlay, workers
+from inrush.launcher.boot import Given
 from inrush.launcher.cgroups import Cgroups, Group, layout
+from inrush.launcher.door import Parts
 from inrush.launcher.loop import Loop
-from inrush.launcher.maker import BerthSpec, Maker, empty
-from inrush.launcher.moorings import Door, Mooring, Turns
+from inrush.launcher.maker import Maker, empty
 from inrush.launcher.network import Net, Network
+from inrush.launcher.openings import Door, Opening, Turns
 from inrush.launcher.overlay import Overlays, Root
 from inrush.launcher.places import OWN, Places
-from inrush.launcher.process import Given
 from inrush.launcher.seals import Seals
 from inrush.launcher.specs import FIRST_UID, Limits, RootSpec
 from inrush.launcher.usernet import UserNetwork
@@ -193,7 +194,7 @@ class Machine:
             raise OSError(held.why)
         return held
 
-    def moor(
+    def open_berth(
         self,
         held: Held,
         pids: int,
@@ -221,7 +222,7 @@ class Machine:
             if error:
                 over(error)
             else:
-                Mooring(self.loop, report, users.inner, made)
+                Opening(self.loop, report, users.inner, made)
 
         def made(door: Door | None, error: str) -> None:
             if door and held.released:
@@ -248,11 +249,21 @@ class Machine:
     ) -> None:
         nodes = roots.take_nodes(roots.relative(devices))
         joins = held.joins()
-        net = held.net.fd if held.net else -1
-        users, user = self.users.get(uid_base), self.users.base(uid_base)
-        spec = BerthSpec(pids, users, user, held.root.fd, held.root.binds, net, joins, nodes, tmp_mib)
+        users = self.users.get(uid_base)
+        parts = Parts(
+            pids=pids,
+            owner=users.owner,
+            inner=users.inner,
+            root=held.root.fd,
+            net=held.net.fd if held.net else -1,
+            binds=held.root.binds,
+            devices=nodes,
+            joins=joins,
+            tmp_mib=tmp_mib,
+            user=self.users.base(uid_base),
+        )
         try:
-            self._berth_maker().berth(spec, begun)
+            self._berth_maker().berth(parts, begun)
         finally:
             messages.close_all([*joins, *nodes.values()])
             held.root.entered()

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from inrush.launcher import features, orders, usernet, userns
+from inrush.launcher.boot import Given
 from inrush.launcher.loop import Loop
 from inrush.launcher.machine import Machine, tag_of
 from inrush.launcher.places import OWN, STORE
-from inrush.launcher.process import Given
 from inrush.launcher.service import Service
 from inrush.launcher.sweep import begin, sweep, sweep_abandoned
 from inrush.linux import descriptors, messages, mounts, process

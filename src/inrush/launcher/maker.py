@@ -7,7 +7,7 @@ network namespaces, and whole berths (`launcher.door`).
 The launcher forks it before it receives any order. It runs no user code, and no container can see it. What has to be
 made in another user namespace is made by a child that joins that namespace and then ends. Answers come in the order of
 the requests. The maker waits only for what no user code can see. A door is made among the processes of a template, so
-the launcher follows it (`moorings`).
+the launcher follows it (`openings`).
 """
 
 from __future__ import annotations
@@ -19,32 +19,11 @@ import socket
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from inrush.launcher import door
 from inrush.launcher.loop import Loop
-from inrush.launcher.userns import Users
 from inrush.linux import links, messages, mounts, namespaces, process, roots
-
-
-@dataclass(frozen=True, slots=True)
-class BerthSpec:
-    """The parts of a berth. `pids`, `root` and `net` are descriptors of the template's pid namespace, of the root, and
-    of the network (-1 for loopback alone). `binds` are (mount, path, is a directory), `joins` are for joining its
-    control groups, and `devices` are mounts of nodes by their names below /dev. `user` is user 0 of the app as the
-    launcher sees it."""
-
-    pids: int
-    users: Users
-    user: int
-    root: int
-    binds: list[tuple[int, str, bool]]
-    net: int
-    joins: list[int]
-    devices: dict[str, int]
-    tmp_mib: int | None
-
 
 Made = Callable[[int, str], None]
 """Called with a descriptor and "", or with -1 and what went wrong."""
@@ -68,18 +47,18 @@ class Maker:
         """Makes `count` network namespaces that the user namespace `owner` owns, and calls `done` for each."""
         self._ask({"nets": count}, [owner], [done] * count)
 
-    def berth(self, spec: BerthSpec, done: Made) -> None:
+    def berth(self, berth: door.Parts, done: Made) -> None:
         """Begins a berth, and calls `done` with the socket on which its door reports."""
         body = {
-            "berth": [(path, is_directory) for _, path, is_directory in spec.binds],
-            "net": spec.net >= 0,
-            "joins": len(spec.joins),
-            "devices": list(spec.devices),
-            "tmp_mib": spec.tmp_mib,
-            "user": spec.user,
+            "berth": [(path, is_directory) for _, path, is_directory in berth.binds],
+            "net": berth.net >= 0,
+            "joins": len(berth.joins),
+            "devices": list(berth.devices),
+            "tmp_mib": berth.tmp_mib,
+            "user": berth.user,
         }
-        first = [spec.pids, spec.users.owner, spec.users.inner, spec.root, *([spec.net] if spec.net >= 0 else [])]
-        self._ask(body, [*first, *spec.joins, *(fd for fd, _, _ in spec.binds), *spec.devices.values()], [done])
+        first = [berth.pids, berth.owner, berth.inner, berth.root, *([berth.net] if berth.net >= 0 else [])]
+        self._ask(body, [*first, *berth.joins, *(fd for fd, _, _ in berth.binds), *berth.devices.values()], [done])
 
     def wait(self) -> None:
         """Blocks until the next answer has been passed on."""
@@ -182,7 +161,7 @@ class _Making:
         except OSError as wrong:
             messages.send(self._end, {"error": f"{wrong.strerror or wrong} {wrong.filename or ''}".strip()})
 
-    def _sorted(self, body: dict[str, Any], fds: list[int]) -> door.Berth:
+    def _sorted(self, body: dict[str, Any], fds: list[int]) -> door.Parts:
         pids, owner, inner, root, *rest = fds
         net = rest.pop(0) if body["net"] else -1
         joins, rest = rest[: body["joins"]], rest[body["joins"] :]
@@ -190,7 +169,7 @@ class _Making:
         shown = zip(rest[:count], body["berth"], strict=True)
         binds = [(fd, path, is_directory) for fd, (path, is_directory) in shown]
         nodes = dict(zip(body["devices"], rest[count:], strict=True))
-        return door.Berth(pids, owner, inner, root, net, binds, nodes, joins, body["tmp_mib"], body["user"])
+        return door.Parts(pids, owner, inner, root, net, binds, nodes, joins, body["tmp_mib"], body["user"])
 
 
 def _child(act: Callable[[socket.socket], None]) -> socket.socket:

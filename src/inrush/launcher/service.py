@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from inrush.launcher import fingerprint, orders, programs, specs, trees, workers
-from inrush.launcher.launch import Failure
+from inrush.launcher.launch import Code, Failure
 from inrush.launcher.machine import Machine
 from inrush.launcher.places import Refused
 from inrush.launcher.programs import Container
@@ -41,7 +41,7 @@ Fds = list[int]
 class Refusal(Exception):
     """A request that the launcher cannot carry out."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
         self.failure = Failure(code, message)
 

@@ -23,8 +23,8 @@ from dataclasses import replace
 from inrush.launcher import spawn, statements, verify
 from inrush.launcher.berths import CHILD_MIB, MAX_READY, Berth, Berths, Done
 from inrush.launcher.children import Child
-from inrush.launcher.forks import KILLED, Fork, Job, order_fork
-from inrush.launcher.launch import Failure, Launch
+from inrush.launcher.forks import Fork, Job, order_fork
+from inrush.launcher.launch import KILLED, Failure, Launch
 from inrush.launcher.machine import STARTING_CPU, Held, Machine
 from inrush.launcher.places import Refused
 from inrush.launcher.programs import Container
@@ -165,7 +165,7 @@ class Template:
             self._ask(made, made.go)
             return
         try:
-            self._moor(held, spec.root, spec.devices, lambda wrong: self._moored(made, wrong))
+            self._open_berth(held, spec.root, spec.devices, lambda wrong: self._opened(made, wrong))
         except OSError:
             self._starting -= 1
             made.forgotten()
@@ -175,7 +175,7 @@ class Template:
         self._unsent.append((made, act))
         self._send()
 
-    def _moored(self, made: Fork, wrong: str) -> None:
+    def _opened(self, made: Fork, wrong: str) -> None:
         """Goes on with a fork after its berth has been made, or has failed."""
         if made.over:
             return
@@ -189,8 +189,8 @@ class Template:
         made.ask(self._control)
         self._owed.add(made.number)
 
-    def _moor(self, held: Held, root: RootSpec, devices: tuple[str, ...], done: Callable[[str], None]) -> None:
-        self._machine.moor(held, self._pids, self.uid_base, root.disk_mib, devices, done)
+    def _open_berth(self, held: Held, root: RootSpec, devices: tuple[str, ...], done: Callable[[str], None]) -> None:
+        self._machine.open_berth(held, self._pids, self.uid_base, root.disk_mib, devices, done)
 
     @property
     def busy(self) -> bool:
@@ -204,7 +204,7 @@ class Template:
     def _prepare(self, root: RootSpec, limits: Limits, network: str, done: Done) -> None:
         held = self._machine.ahead(root, limits, network, self.uid_base, self._below())
 
-        def moored(wrong: str) -> None:
+        def opened(wrong: str) -> None:
             if wrong:
                 sys.stderr.write(f"inrush: no berth could be made ahead: {wrong}\n")
             if wrong or self._closing:
@@ -214,7 +214,7 @@ class Template:
                 self._fork_ahead(held, done)
 
         try:
-            self._moor(held, root, (), moored)
+            self._open_berth(held, root, (), opened)
         except OSError:
             self._machine.release(held)
             raise

@@ -21,8 +21,8 @@ from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.store import BuiltImage, ImageStore
 from inrush.core.images import layers
 from inrush.errors import NotFoundError
+from inrush.launcher.boot import Given, start_launcher
 from inrush.launcher.client import Launcher
-from inrush.launcher.process import Given, start_launcher
 from inrush.launcher.specs import RootSpec, RunSpec
 from inrush.wire import MAIN, Recipe, Step
 

@@ -28,8 +28,8 @@ from inrush.agent.payloads.blobs import Blobs
 from inrush.agent.templates.starts import Starts
 from inrush.agent.templates.table import Templates
 from inrush.agent.templates.zygotes import Learned, Zygotes
+from inrush.launcher.boot import LauncherHandle
 from inrush.launcher.client import Launcher
-from inrush.launcher.process import LauncherHandle
 from inrush.launcher.specs import Exited
 from inrush.wire import ToNode
 

@@ -68,7 +68,7 @@ Made = Callable[[Door | None, str], None]
 """Called with the door and "", or with None and what went wrong."""
 
 
-class Mooring:
+class Opening:
     """Follows one berth, and calls `made` exactly once. It closes the socket `report`; `inner` is the user namespace in
     which the door has to be."""
 
