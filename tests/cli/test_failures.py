@@ -28,6 +28,20 @@ def test_what_we_raise_on_purpose_is_shown_without_a_traceback(capsys):
     assert shown == "error: no GPU is called A11G; A10G is\n"
 
 
+def test_what_we_raise_about_a_line_of_the_program_names_the_line(capsys):
+    error = ProgramError("main")
+    try:
+        raise InvalidError("no GPU is called A11G")
+    except InvalidError as cause:
+        error.__cause__ = cause
+    assert ends_with(error) == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == "error: no GPU is called A11G"
+    assert shown[1].startswith(f"  {__file__}:")
+    assert shown[1].endswith('raise InvalidError("no GPU is called A11G")')
+    assert len(shown) == 2
+
+
 def test_an_exception_of_the_program_is_shown_with_its_traceback(capsys):
     error = ProgramError("main")
     try:

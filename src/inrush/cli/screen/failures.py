@@ -1,6 +1,6 @@
 """How errors end a command: a message for mistakes, a traceback for code that is not ours, and the process's status.
 
-- what inrush raises on purpose: its message, status 1
+- what inrush raises on purpose: its message, and the line of the user's program that led to it, status 1
 - a wrong flag or argument: click's message and usage, status 2
 - an exception of the user's program, here or in a container: its traceback without the frames of inrush, status 1
 - Ctrl-C: status 130; a reader of our output that has gone: 1, without a word (click sees to it)
@@ -37,14 +37,15 @@ def status_of(command: click.Command, args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except ProgramError as error:
-        return report(error.__cause__ or error)
+        return report(error.__cause__ or error, of_program=True)
     except Error as error:
         return report(error)
     return status if isinstance(status, int) else 0
 
 
-def report(error: BaseException) -> int:
-    """Shows an error to people on stderr, and returns the exit status."""
+def report(error: BaseException, of_program: bool = False) -> int:
+    """Shows an error to people on stderr, and returns the exit status. Of one `of_program` is told which line of the
+    program led to it."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, SystemExit):
@@ -53,6 +54,8 @@ def report(error: BaseException) -> int:
         if remote := _remote_traceback(error):
             screen.say(remote, err=True)
         screen.say(f"{click.style('error:', fg='red')} {str(error) or type(error).__name__}", err=True)
+        if of_program and (place := _place(error)):
+            screen.say(place, err=True)
         for note in getattr(error, "__notes__", ()):
             screen.say(note, err=True)
         return 1
@@ -64,6 +67,15 @@ def report(error: BaseException) -> int:
             err=True,
         )
     return 1
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the user's program on the way to an error; empty where there is none."""
+    users = _users_frames(traceback.extract_tb(error.__traceback__))
+    if not users:
+        return ""
+    last = users[-1]
+    return f"  {last.filename}:{last.lineno}, in {last.name}" + (f": {last.line}" if last.line else "")
 
 
 def readable(error: BaseException) -> str:
