@@ -168,7 +168,7 @@ async def test_of_a_burst_nothing_is_left_when_its_template_has_gone(
 
 
 def test_as_many_are_wanted_as_were_started_since_there_were_enough_within_bounds() -> None:
-    stock = Stock()
+    stock = Stock(lambda: None)
     child = Child(Loop(), 1, False, lambda: None, lambda: None)
     made = Berth(Held(Root(-1, []), -1), child)
 

@@ -234,7 +234,7 @@ async def test_a_socket_of_a_berth_gives_a_template_no_right_over_its_network(no
     before = """
 import fcntl, struct, threading
 import inrush.guest.isolate as i
-ours, theirs = socket.socketpair()
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # one reply per fork, those ahead too
 settle, fork_into = i.settle, i.fork_into
 def settled(*arguments):
     with socket.socket() as inside:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from inrush.launcher import kept
 from inrush.launcher.children import Child
 from inrush.launcher.machine import Held
 from inrush.launcher.overlay import resolver_stamp
@@ -47,8 +48,9 @@ Kind = tuple[RootSpec, Limits, str, tuple[int, ...]]
 
 @dataclass(slots=True)
 class Stock:
-    """The berths of one kind, and how many of them to keep."""
+    """The berths of one kind, and how many of them to keep. `forget` ends that the kind counts as an order kept."""
 
+    forget: Callable[[], None]
     ready: deque[Berth] = field(default_factory=deque)
     making: int = 0
     wanted: int = _FEWEST
@@ -74,14 +76,17 @@ class Stock:
 
 
 class Berths:
-    """The pool. `make(root spec, limits, network, done)` begins to make a berth; `let_go` frees one."""
+    """The pool. `make(root spec, limits, network, done)` begins to make a berth; `let_go` frees one. `orders` counts
+    the kinds, which outlive the orders that they come from."""
 
     def __init__(
         self,
         make: Callable[[RootSpec, Limits, str, Done], None],
         let_go: Callable[[Berth], None],
+        orders: kept.Kept,
     ) -> None:
         self._make = make
+        self._orders = orders
         self._let_go = let_go
         self._stocks: OrderedDict[Kind, Stock] = OrderedDict()
         self._open = True
@@ -91,7 +96,9 @@ class Berths:
         if spec.root.upper or spec.devices or not self._open:
             return None
         kind = (replace(spec.root, hostname=""), spec.limits, spec.network, resolver_stamp())
-        stock = self._stocks.setdefault(kind, Stock())
+        stock = self._stock(kind)
+        if stock is None:
+            return None
         self._stocks.move_to_end(kind)
         if len(self._stocks) > _KINDS:
             self._drop(next(iter(self._stocks)))
@@ -101,6 +108,15 @@ class Berths:
             if not berth.child.ended:  # one that has ended is freed when its end is reported
                 return berth
         return None
+
+    def _stock(self, kind: Kind) -> Stock | None:
+        """The berths of a kind; None for a new kind if the launcher can keep no more of them."""
+        if (stock := self._stocks.get(kind)) is None:
+            root = kind[0]
+            texts = [*root.layers, *(text for bind in root.binds for text in (bind.src, bind.dst))]
+            with contextlib.suppress(kept.Full):
+                self._stocks[kind] = stock = Stock(self._orders.take(kept.of_texts(texts)))
+        return stock
 
     @property
     def made(self) -> int:
@@ -145,7 +161,7 @@ class Berths:
                 self._let_go(stock.ready.pop())
                 return True
             if not stock.wanted and not stock.making:
-                del self._stocks[kind]
+                self._drop(kind)
         return False
 
     def lost(self, berth: Berth) -> None:
@@ -168,6 +184,8 @@ class Berths:
             self._drop(kind)
 
     def _drop(self, kind: Kind) -> None:
-        for berth in self._stocks.pop(kind).ready:
+        stock = self._stocks.pop(kind)
+        stock.forget()
+        for berth in stock.ready:
             with contextlib.suppress(OSError):
                 self._let_go(berth)

@@ -20,6 +20,7 @@ from inrush.launcher import features, overlay, workers
 from inrush.launcher.boot import Given
 from inrush.launcher.cgroups import Cgroups, Group, layout
 from inrush.launcher.door import Parts
+from inrush.launcher.kept import Kept
 from inrush.launcher.loop import Loop
 from inrush.launcher.maker import Maker, empty
 from inrush.launcher.network import Net, Network
@@ -93,6 +94,7 @@ class Machine:
         self.tag = tag
         self.users = UserNamespaces(rootless)
         self.memory_mib = max(_LEAST_MIB, _memory_mib() - given.reserve_mib)
+        self.kept = Kept(self.memory_mib)
         self.pids = max(_LEAST_PIDS, _processes() - given.reserve_processes)
         self.preferred = given.preferred
         self.filter_code = seccomp.program()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from inrush.launcher import fingerprint, orders, programs, specs, trees, workers
+from inrush.launcher import fingerprint, kept, orders, programs, specs, trees, workers
 from inrush.launcher.launch import Code, Failure
 from inrush.launcher.machine import Machine
 from inrush.launcher.places import Refused
@@ -69,18 +69,21 @@ class Service:
             "probe": lambda rid, data, fds: self._answer(rid, self._machine.report()),
         }
         self._working = 0
+        self._weight = 0
+        """The weight of the order that is carried out now."""
         machine.loop.watch(agent.fileno(), self._hear)
         machine.loop.idle = machine.idle
 
     def _hear(self) -> None:
         try:
-            body, fds, _ = messages.receive(self._agent)
+            (body, fds, _), data = messages.receive_whole(self._agent)
         except (OSError, ValueError, RecursionError):
-            body, fds = None, []
+            body, fds, data = None, [], b""
         if not isinstance(body, dict) or type(rid := body.get("rid")) is not int or abs(rid) >> 63:
             messages.close_all(fds)
             self._machine.loop.running = False  # it has hung up, or breaks the protocol
             return
+        self._weight = kept.of_message(data)
         try:
             self._carry_out(rid, str(body.get("do")), body.get("spec", {}), fds)
         finally:
@@ -98,6 +101,8 @@ class Service:
             act()
         except Refusal as refusal:
             self._refuse(rid, refusal.failure)
+        except kept.Full as full:
+            self._refuse(rid, Failure("busy", str(full)))
         except Refused as error:
             self._refuse(rid, Failure("refused", f"{do}: {error}"))
         except OSError as error:
@@ -138,12 +143,14 @@ class Service:
             raise Refusal("busy", f"container id {name!r} is in use")
         if len(self._containers) >= MAX_CONTAINERS:
             raise Refusal("busy", f"{MAX_CONTAINERS} containers run on this node already")
-        container = Container(name, lambda: None, self._ended, lambda: self._forget(name))
+        give = self._machine.kept.take(self._weight)
+        container = Container(name, lambda: None, self._ended, lambda: self._forget(name, give))
         self._containers[name] = container
         return container
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, give: Callable[[], None]) -> None:
         self._containers.pop(name, None)
+        give()
 
     def _known(self, name: object) -> Container:
         container = self._containers.get(orders.name(name, "the container id"))
@@ -157,9 +164,15 @@ class Service:
             raise Refusal("template", f"templates are {self._machine.why['templates']}")
         self._check_root(spec.root)
         _check_streams(fds, 2)
+        give = self._machine.kept.take(self._weight)
         stdio = (os.dup(fds[0]), os.dup(fds[1]))
         self._with_layers(
-            rid, spec.root, spec.uid_base, list(stdio), lambda: self._templates.open(spec, stdio, self._answerer(rid))
+            rid,
+            spec.root,
+            spec.uid_base,
+            list(stdio),
+            lambda: self._templates.open(spec, stdio, self._answerer(rid), give),
+            give,
         )
 
     def _close_template(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
@@ -182,6 +195,7 @@ class Service:
             template.uid_base,
             kept,
             lambda: template.fork(spec, kept, container, self._answerer(rid)),
+            container.forget,
             container,
         )
 
@@ -199,6 +213,7 @@ class Service:
             spec.uid_base,
             kept,
             lambda: programs.run(self._machine, spec, stdio, container, self._answerer(rid)),
+            container.forget,
             container,
         )
 
@@ -220,10 +235,11 @@ class Service:
         uid_base: int,
         kept: Fds,
         act: Callable[[], None],
+        forget: Callable[[], None],
         container: Container | None = None,
     ) -> None:
-        """Calls `act` once the copies of layers that this kernel needs exist, and then closes the descriptors
-        `kept`."""
+        """Calls `act` once the copies of layers that this kernel needs exist, and then closes the descriptors `kept`.
+        If either fails, calls `forget`."""
 
         def go(failed: str, _: str = "") -> None:
             try:
@@ -233,8 +249,7 @@ class Service:
                     raise Refusal("system", "the container was killed while its layers were copied")
                 act()
             except (Refusal, OSError) as error:
-                if container:
-                    container.forget()
+                forget()
                 self._refuse(rid, _failure(error))
             finally:
                 messages.close_all(kept)
@@ -271,7 +286,10 @@ class Service:
         for path in (upper, layer):  # checked now, and opened for work once nobody can write there any more
             os.close(self._machine.places.parent(path)[0])
 
+        give = self._machine.kept.take(self._weight)
+
         def sealed(wrong: str) -> None:
+            give()
             if wrong:
                 self._refuse(rid, Failure("busy", wrong))
             else:

@@ -85,7 +85,7 @@ class Template:
         self._control.setblocking(False)
         messages.refuse_descriptors(self._control)
         self._held: Held | None = None
-        self.berths = Berths(self._prepare, self._let_go)
+        self.berths = Berths(self._prepare, self._let_go, machine.kept)
         self._launch = Launch(machine.loop, self._check, alone=True)
 
     def begin(self, stdio: tuple[int, int]) -> None:

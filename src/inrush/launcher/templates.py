@@ -34,17 +34,22 @@ class Templates:
         """The open template of this key; None if there is none."""
         return self._open.get(key)
 
-    def open(self, spec: TemplateSpec, stdio: tuple[int, int], answer: Answer) -> None:
-        """Starts a template. Raises `OSError` if it cannot begin."""
-        if spec.key in self._open:
-            answer(Failure("busy", f"template {spec.key!r} is open already"))
-            return
-        if len(self._open) >= MAX_OPEN:
-            answer(Failure("busy", f"{MAX_OPEN} templates are open already"))
+    def open(self, spec: TemplateSpec, stdio: tuple[int, int], answer: Answer, forget: Callable[[], None]) -> None:
+        """Starts a template, and calls `forget` when it has ended. Raises `OSError` if it cannot begin."""
+        if spec.key in self._open or len(self._open) >= MAX_OPEN:
+            forget()
+            is_open = spec.key in self._open
+            wrong = f"template {spec.key!r} is open already" if is_open else f"{MAX_OPEN} templates are open already"
+            answer(Failure("busy", wrong))
             return
         self._numbers += 1
         group = f"template-{spec.key}-{self._numbers}"  # an earlier template of the key may still be ending
-        self._open[spec.key] = template = Template(self._machine, spec, group, answer, self._forget, self._gone)
+
+        def gone(template: Template, status: int) -> None:
+            forget()
+            self._gone(template, status)
+
+        self._open[spec.key] = template = Template(self._machine, spec, group, answer, self._forget, gone)
         try:
             template.begin(stdio)
         except OSError:

@@ -86,6 +86,11 @@ def receive(end: socket.socket, wait: bool = True, descriptors: int = MAX_DESCRI
     Raises `ValueError` for a message that was truncated, is no JSON object, or has too many descriptors, and closes the
     descriptors. Raises `BlockingIOError` when there is no message yet and the end is non-blocking or `wait` is False.
     """
+    return receive_whole(end, wait, descriptors)[0]
+
+
+def receive_whole(end: socket.socket, wait: bool = True, descriptors: int = MAX_DESCRIPTORS) -> tuple[Received, bytes]:
+    """The same, with the message as it was sent."""
     how = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
     data, controls, flags, _ = end.recvmsg(LIMIT_BYTES, _SPACE, how)
     fds, pid = array.array("i"), 0
@@ -101,7 +106,7 @@ def receive(end: socket.socket, wait: bool = True, descriptors: int = MAX_DESCRI
     except BaseException:
         discard(fds)
         raise
-    return Received(body, list(fds), pid)
+    return Received(body, list(fds), pid), data
 
 
 def _body(data: bytes, flags: int) -> dict[str, Any] | None:
