@@ -123,7 +123,7 @@ def test_the_journal_keeps_the_latest_events_without_their_payloads() -> None:
     kept = list(journal.read())
     assert 100 < len(kept) < 2000
     last_at, last = kept[-1]
-    assert (last_at, last) == (1999.0, events.AttemptsEnded("co-1", "ca-1999", (0,), (0,), ()))
+    assert (last_at, last) == (1999.0, events.AttemptsEnded("co-1", "ca-1999", (0,), (0,), (None,)))
     assert b"secret" not in msgspec.msgpack.encode([event for _, event in kept])
 
 

@@ -129,14 +129,8 @@ async def _serve(
     from inrush.server.serve import Server
 
     gc.disable()  # what is made before `_settle_memory` stays, and may be hundreds of thousands of calls
-    server = Server(home, {**plain, "idle_exit_s": 0} if foreground else plain)
-    failures: list[str] = []
-
-    def launcher_lost(why: str) -> None:
-        failures.append(why)
-        server.ask_to_end(why)
-
-    node = Node(home, handle, server.blobs, plain, launcher_lost, inherited)
+    server = Server(home, {**plain, "idle_exit_s": 0} if foreground else plain, background=not foreground)
+    node = Node(home, handle, server.blobs, plain, server.fail, inherited)
     _end_on_signals(server.ask_to_end)
     try:
         await node.start()
@@ -145,14 +139,13 @@ async def _serve(
         server.pools.start(node.id, node.receive)
         _settle_memory()
         await server.wait_closed()
-        failures += filter(None, [server.failed])
     finally:
         await node.stop(GRACE_S)
         server.nodes.detach(node.id, "the server is ending")
         await server.stop()
-    for why in failures:
-        log.error("%s", why)
-    return 1 if failures else 0
+    if server.failed:
+        log.error("%s", server.failed)
+    return 1 if server.failed else 0
 
 
 def _settle_memory() -> None:

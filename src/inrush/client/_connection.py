@@ -32,7 +32,8 @@ _ASKS = 512
 _RECONNECT_S = 60.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 0.5
 _PATIENCE_S = 3.0
-"""After a crash, a supervisor has this long to start the server again before the SDK does."""
+"""After a crash, whoever supervises the server has this long to start it again before the SDK does. One that the SDK
+started is supervised by nobody."""
 
 if TYPE_CHECKING:
     from inrush.client._shared import Shared
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 Callback = Callable[[Any], None]
 Connect = Callable[[bool], "tuple[Transport, str]"]
 """Opens a connection, and tells the token for it; told whether it may start a server where none answers."""
+
+
+class _EndingError(ConnectionError):
+    """The server is ending, and takes nobody any more."""
 
 
 class _Ask:
@@ -73,6 +78,7 @@ class Link:
         self.shared: Shared | None = None
         """What passes large payloads by descriptor, where the server is on this machine."""
         self._connect = connect
+        self._patience_s = _PATIENCE_S
         self._transport: Transport | None = None
         self._online = False
         self._asks: dict[int, _Ask] = {}
@@ -252,13 +258,13 @@ class Link:
 
     def _run(self) -> None:
         try:
-            transport = self._greet(start=True)
+            transport = self._greet_patiently(again=False)
             while True:
                 self._read(transport)
                 if not self._wanted():
                     return
                 tell_of_link(f"the link to the inrush server is lost; trying again for {_RECONNECT_S:.0f} s")
-                transport = self._greet_again()
+                transport = self._greet_patiently(again=True)
                 tell_of_link("the link to the inrush server is there again")
         except Error as error:
             self._end(error)
@@ -298,9 +304,11 @@ class Link:
         """Checks that the server takes this client and speaks its version."""
         frame = transport.receive()
         if frame is None:
-            raise ConnectionError("the inrush server closed the connection; `inrush server logs` says why")
+            raise _EndingError("the inrush server closed the connection; `inrush server logs` says why")
         messages = wire.to_client_decoder.decode(frame)
         first = messages[0] if messages else None
+        if isinstance(first, wire.Rejected) and first.code == ConnectionError.__name__:
+            raise _EndingError(first.message)
         if isinstance(first, wire.Rejected):
             raise from_code(first.code, first.message)
         if not isinstance(first, wire.Welcome):
@@ -310,6 +318,7 @@ class Link:
         if minor(first.version) != minor(__version__):
             raise VersionError(remedy(first.version, __version__))
         self.python = first.python
+        self._patience_s = 0.0 if first.background else _PATIENCE_S
 
     def _resume(self, transport: Transport) -> None:
         """Sends again what the last connection lost, before anything else is sent."""
@@ -337,17 +346,18 @@ class Link:
                 again.append(wire.Ask(rid, ask.body))
         return again
 
-    def _greet_again(self) -> Transport:
-        lost_at = time.monotonic()
+    def _greet_patiently(self, again: bool) -> Transport:
+        """Connects. A server that is ending is waited for, and after a broken link one that is not there."""
+        began = time.monotonic()
         pause_s = _FIRST_PAUSE_S
         while True:
-            waited_s = time.monotonic() - lost_at
+            waited_s = time.monotonic() - began
             try:
-                return self._greet(start=waited_s > _PATIENCE_S)
+                return self._greet(start=not again or waited_s >= self._patience_s)
             except (AuthError, VersionError):
                 raise
-            except (Error, OSError):
-                if waited_s > _RECONNECT_S:
+            except (Error, OSError) as error:
+                if waited_s > _RECONNECT_S or not (again or isinstance(error, _EndingError)):
                     raise
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, _LAST_PAUSE_S)

@@ -19,7 +19,8 @@ from inrush import settings
 from inrush.client._transport import Transport, UnixTransport, WebSocketTransport
 from inrush.errors import AuthError, ConnectionError
 
-_START_S = 60.0
+_START_S = 600.0
+"""How long a server is waited for that lives and does not answer: it restores what is saved, or ends in order."""
 _PASSED_ON = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM|XDG_\w+|PYTHON\w+|VIRTUAL_ENV"
     r"|LD_LIBRARY_PATH|CUDA_\w+|NVIDIA_\w+|(?:HTTP|HTTPS|ALL|NO)_PROXY|(?:http|https|all|no)_proxy|SSL_CERT_\w+|REQUESTS_CA_BUNDLE"
@@ -63,7 +64,7 @@ def local(start: bool = True) -> UnixTransport:
     if not start:
         raise ConnectionError(f"no server answers at {socket}")
     with _starting(home):
-        return _try(socket) or _start(home, socket)
+        return _once_free(socket) or _start(home, socket)
 
 
 def _try(socket: Path) -> UnixTransport | None:
@@ -75,6 +76,19 @@ def _try(socket: Path) -> UnixTransport | None:
         raise ConnectionError(
             f"{socket} cannot be used: {error}; INRUSH_HOME names the folder with the server's state"
         ) from error
+
+
+def _once_free(socket: Path) -> UnixTransport | None:
+    """A connection, or None as soon as no server has the home: one that is ending has it to its end, and one that has
+    just been started answers later."""
+    deadline = time.monotonic() + _START_S
+    while (found := _try(socket)) is None and _is_locked(socket.parent / "lock"):
+        if time.monotonic() > deadline:
+            raise ConnectionError(
+                f"a server has {socket.parent.parent} and does not answer at {socket}; `inrush server logs` says why"
+            )
+        time.sleep(0.02)
+    return found
 
 
 @contextlib.contextmanager
@@ -133,7 +147,7 @@ def _wait(process: subprocess.Popen[bytes], socket: Path, log: Path, before: int
 
 
 def _is_locked(lock: Path) -> bool:
-    """Does another server run already, one that does not answer yet?"""
+    """Does a server run already, one that does not answer yet or any more?"""
     import fcntl
 
     try:

@@ -61,9 +61,10 @@ MIB = 1024 * 1024
 class ControlPlane:
     """The parts of one server, built for one home and joined. `Server` serves and ends them."""
 
-    def __init__(self, home: Path, given: Mapping[str, Any]) -> None:
-        """Opens files and the database. It belongs to the running event loop."""
-        self.home = home
+    def __init__(self, home: Path, given: Mapping[str, Any], background: bool = False) -> None:
+        """Opens files and the database. It belongs to the running event loop. In the `background` nobody but clients
+        starts it again."""
+        self.home, self._background = home, background
         self.settings = {name: v.value if isinstance(v, settings.Value) else v for name, v in given.items()}
         self.version = installed_version("inrush")
         self.boot = secrets.token_hex(16)
@@ -71,7 +72,7 @@ class ControlPlane:
         self.url = ""
         """The address at which HTTP is served, from `Server.start` on."""
         self.failed = ""
-        """Why the server ends by a defect of its own; empty otherwise."""
+        """Why the server ends because it cannot go on; empty otherwise."""
         self._end = asyncio.Event()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
@@ -98,7 +99,7 @@ class ControlPlane:
             Endpoints(domain(given["apps_domain"])),
         )
         core = Cluster(secrets.token_hex(16), quotas=quotas.parse(given["quotas"]))
-        self.loop = Loop(core, self._apply, passed=self._passed_over, broke=self._broke)
+        self.loop = Loop(core, self._apply, passed=self._passed_over, broke=self.fail)
         post = self.loop.post
         self.nodes = Nodes(self.loop, self.functions, self.containers, self.variables, self.environments.key)
         self.pools = Pools(self.loop, self.nodes, pools)
@@ -161,6 +162,7 @@ class ControlPlane:
             audit=self.audit,
             make=self._session,
             version=self.version,
+            background=self._background,
         )
         self.gateway = Gateway(
             self.endpoints, self.functions, self.calls, self.logs, self.loop.turn, given["max_payload_mib"] * MIB
@@ -215,7 +217,8 @@ class ControlPlane:
         elif container := getattr(event, "container", ""):
             self.nodes.give_up(container)
 
-    def _broke(self, why: str) -> None:
+    def fail(self, why: str) -> None:
+        """Ends the server because it cannot go on."""
         self.failed = why
         self.ask_to_end(why)
 

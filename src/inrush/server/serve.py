@@ -37,9 +37,9 @@ STOP_GRACE_S = 5.0
 class Server(ControlPlane):
     """The control plane of one home, served. `nodes` and `blobs` are what an embedded agent needs."""
 
-    def __init__(self, home: Path, given: Mapping[str, Any]) -> None:
+    def __init__(self, home: Path, given: Mapping[str, Any], background: bool = False) -> None:
         """Opens files and rows; nothing is served before `start`. Belongs to the running event loop."""
-        super().__init__(home, given)
+        super().__init__(home, given, background)
         self._http: Http | None = None
         self._http_task: asyncio.Task[None] | None = None
         self._unix: asyncio.Server | None = None
@@ -79,9 +79,9 @@ class Server(ControlPlane):
 
     async def wait_closed(self) -> None:
         """Returns when the server was asked to end, or has been idle for `idle_exit_s`; and what web requests were
-        under way have been answered, or have had `WEB_GRACE_S` for it."""
+        under way have been answered, or have had `WEB_GRACE_S` for it, unless the server cannot go on."""
         await self._end.wait()
-        await self.gateway.drain(self.sessions.closing, WEB_GRACE_S)
+        await self.gateway.drain(self.sessions.closing, 0.0 if self.failed else WEB_GRACE_S)
         self.gateway.end(self.sessions.closing)
 
     async def stop(self) -> None:

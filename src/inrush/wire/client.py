@@ -36,11 +36,13 @@ class Hello(Message, frozen=True):
 
 class Welcome(Message, frozen=True):
     """The server accepts the client. `boot` changes with each start of the server; a client that sees a new one resumes
-    its calls. `python` is the minor version of the server's Python, and so of `Image.host()`."""
+    its calls. `python` is the minor version of the server's Python, and so of `Image.host()`. In the
+    `background` nobody but clients starts it again."""
 
     boot: str
     version: str = ""
     python: str = ""
+    background: bool = False
 
 
 class Rejected(Message, frozen=True):

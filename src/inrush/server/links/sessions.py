@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from inrush import wire
 from inrush.errors import (
     AuthError,
+    ConnectionError,
     Error,
     InternalError,
     InvalidError,
@@ -77,11 +78,12 @@ class Sessions:
         environments: Environments,
         audit: Audit,
         version: str,
+        background: bool,
         make: Callable[[str, Principal, str], Session],
     ) -> None:
         self._calls, self._durable, self._asks, self._loop, self._expired = calls, durable, asks, loop, expired
         self.writes = loop.writes
-        self._boot, self._version = boot, version
+        self._boot, self._version, self._in_background = boot, version, background
         self._tokens, self._environments, self._audit, self._make = tokens, environments, audit, make
         tokens.ended.append(self.cut_off)
         self._clients: dict[str, Session] = {}
@@ -125,7 +127,7 @@ class Sessions:
             session.unfollow_all()
             session.link.close()
         session.link = link
-        session.send(wire.Welcome(self._boot, self._version, PYTHON))
+        session.send(wire.Welcome(self._boot, self._version, PYTHON, self._in_background))
         return session
 
     def _admit(self, link: Link, hello: wire.Hello, known: Session | None) -> Session:
@@ -133,7 +135,7 @@ class Sessions:
         if hello.protocol != wire.PROTOCOL:
             raise VersionError(remedy(self._version, hello.version))
         if self.closing:
-            raise ResourceExhaustedError(self.closing)
+            raise ConnectionError(self.closing)
         return known or self._session(hello, principal)
 
     def _principal(self, token: str) -> Principal:
