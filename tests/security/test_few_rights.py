@@ -11,9 +11,9 @@ from inrush import wire
 from inrush.server.apps import apps
 from inrush.server.calls import table
 from inrush.server.links import session, websocket
+from inrush.server.secrets import secrets
 from inrush.server.serve import Server
 from inrush.server.shares import Shares
-from inrush.server.things import secrets
 from inrush.wire import AppSpec, FunctionSpec
 from server.conftest import client, home, opened, server
 from server.peers import Agent, Client

@@ -63,7 +63,7 @@ NO_IDS = {
     "guest/chance.py: 7": "the seed of torch's",
     "launcher/trees.py: 8": "a name in a directory of root's, for what is removed next",
     "server/payloads/blobs.py: 4": "the end of the name of a file that is being written, behind its blob's id",
-    "server/things/secrets.py: 12": "nonces of AES-GCM, which have this size and need not be secret",
+    "server/secrets/key.py: 12": "nonces of AES-GCM, which have this size and need not be secret",
 }
 COUNTED = {
     "cli/commands/bench/rivals/oci.py: ib-": "containers of another runtime, which the benchmark starts",

@@ -220,9 +220,9 @@ async def test_specs_are_sealed_in_the_store_and_those_of_before_are_read(home: 
         rows = server.store.read_now(lambda connection: connection.execute(sa.select(f.id, f.spec)).all())
         (id, sealed), *_ = rows
         assert b"hunter2" not in sealed
-        plain = server.secrets.opened(f"spec of {id}", sealed)
+        plain = server.key.decrypt(f"spec of {id}", sealed[1:])
         with pytest.raises(InvalidError):
-            server.secrets.opened("spec of another", sealed)
+            server.key.decrypt("spec of another", sealed[1:])
         before = sa.update(tables.functions).where(f.id == id).values(spec=plain)
         await server.store.transact(lambda connection: connection.execute(before))
     async with opened() as server:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from inrush import wire
-from inrush.server.things import dicts as module
+from inrush.server.dicts import dicts as module
 from inrush.wire import DictOp
 
 from .peers import Client

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inrush import wire
+from inrush.server.dicts import pickles
+from inrush.server.dicts.dicts import MAX_VALUE_BYTES
+from inrush.server.dicts.pickles import Shown, shown, shown_payload
 from inrush.server.serve import Server
-from inrush.server.things import pickles
-from inrush.server.things.dicts import MAX_VALUE_BYTES
-from inrush.server.things.pickles import Shown, shown, shown_payload
 
 from .peers import Client
 

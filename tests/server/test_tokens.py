@@ -18,11 +18,14 @@ from websockets.exceptions import ConnectionClosed
 
 from inrush import wire
 from inrush.errors import AuthError
-from inrush.server.api.looks import Looks
+from inrush.server.api.apps import AppRoutes
+from inrush.server.api.containers import ContainerRoutes
+from inrush.server.api.dicts import DictRoutes
 from inrush.server.api.route import Route
-from inrush.server.api.streams import Streams
-from inrush.server.api.things import Things
-from inrush.server.api.trust import Trust
+from inrush.server.api.secrets import SecretRoutes
+from inrush.server.api.server import ServerRoutes
+from inrush.server.api.streams import StreamRoutes
+from inrush.server.api.trust import TrustRoutes
 from inrush.server.links.asks import NEEDS
 from inrush.server.links.sessions import OF_CALLS
 from inrush.server.serve import Server
@@ -208,8 +211,8 @@ async def test_calls_need_their_right(server: Server, prod: Prod) -> None:
 
 
 def routes(server: Server) -> list[Route]:
-    found = [part(server).routes() for part in (Looks, Streams, Things, Trust)]
-    return [route for group in found for route in group]
+    parts = (AppRoutes, ContainerRoutes, DictRoutes, SecretRoutes, ServerRoutes, StreamRoutes, TrustRoutes)
+    return [route for part in parts for route in part(server).routes()]
 
 
 def test_every_route_declares_the_right_that_it_needs() -> None:

@@ -28,6 +28,7 @@ from inrush.server.apps.functions import Function, Functions
 from inrush.server.apps.saved import SavedApps
 from inrush.server.calls.durable import Durable
 from inrush.server.calls.table import Calls
+from inrush.server.dicts.dicts import Dicts
 from inrush.server.fleet.containers import Containers
 from inrush.server.fleet.execs import Execs
 from inrush.server.fleet.images import Images
@@ -44,9 +45,9 @@ from inrush.server.loop import Loop
 from inrush.server.payloads.blobs import Blobs
 from inrush.server.port.names import domain
 from inrush.server.rows.store import Store
+from inrush.server.secrets.key import HomeKey
+from inrush.server.secrets.secrets import Secrets
 from inrush.server.shares import Shares
-from inrush.server.things.dicts import Dicts
-from inrush.server.things.secrets import Secrets
 from inrush.server.trust.audit import Audit
 from inrush.server.trust.environments import Environments, check_deletable
 from inrush.server.trust.possession import Possession
@@ -86,8 +87,9 @@ class ControlPlane:
         self.audit = Audit(self.home)
         self.environments = Environments(self.store, self.audit)
         self.tokens = Tokens(self.store, self.token, self.audit)
-        self.secrets = Secrets(self.home, self.store)
-        self.possession = Possession(self.secrets.derived("ids of blobs"))
+        self.key = HomeKey(self.home / "key")
+        self.secrets = Secrets(self.key, self.store)
+        self.possession = Possession(self.key.derived("ids of blobs"))
         self.dicts = Dicts(self.store, given["environment_gib"] * 1024 * MIB)
         self.blobs = Blobs(
             self.home / "blobs", given["blobs_gib"] * 1024 * MIB, given["max_payload_mib"] * MIB, given["result_ttl_s"]
@@ -118,7 +120,7 @@ class ControlPlane:
         self.images = Images(self.nodes, self.secrets, given["force_build"], self.environments.key)
         self.execs = Execs(self.nodes, self.containers, self.environments.key)
         self.apps = Apps(
-            SavedApps(self.store, self.secrets),
+            SavedApps(self.store, self.key),
             post,
             self.functions,
             self.endpoints,

@@ -17,12 +17,15 @@ from starlette.routing import Mount, Route, Router, WebSocketRoute
 
 from inrush.errors import AuthError, Error, InvalidError, NotFoundError
 from inrush.server.api import openapi
+from inrush.server.api.apps import AppRoutes
+from inrush.server.api.containers import ContainerRoutes
+from inrush.server.api.dicts import DictRoutes
 from inrush.server.api.guard import Guard
-from inrush.server.api.looks import Looks
 from inrush.server.api.route import PRINCIPAL, problem
-from inrush.server.api.streams import Streams
-from inrush.server.api.things import Things
-from inrush.server.api.trust import Trust
+from inrush.server.api.secrets import SecretRoutes
+from inrush.server.api.server import ServerRoutes
+from inrush.server.api.streams import StreamRoutes
+from inrush.server.api.trust import TrustRoutes
 from inrush.server.control import ControlPlane
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links import websocket
@@ -41,12 +44,15 @@ class Site:
     def __init__(self, server: ControlPlane, gateway: Gateway, guard: Guard, names: Names) -> None:
         self._server, self._gateway, self._guard, self._names = server, gateway, guard, names
         self._strangers, self._unread = websocket.Strangers(), websocket.Unread()
-        streams = Streams(server)
+        streams = StreamRoutes(server)
         self._routes = [
-            *Looks(server).routes(),
+            *ServerRoutes(server).routes(),
+            *AppRoutes(server).routes(),
+            *ContainerRoutes(server).routes(),
             *streams.routes(),
-            *Things(server).routes(),
-            *Trust(server).routes(),
+            *SecretRoutes(server).routes(),
+            *DictRoutes(server).routes(),
+            *TrustRoutes(server).routes(),
         ]
         document = openapi.describe(self._routes, server.version)
         self._described = msgspec.json.encode(document), openapi.page(document)

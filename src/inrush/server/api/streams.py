@@ -12,19 +12,19 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from inrush.errors import Error, InvalidError
 from inrush.lines import is_drawing
 from inrush.server.api import schema
+from inrush.server.api.handlers import Handlers
 from inrush.server.api.route import Route, number, who
 from inrush.server.apps.functions import Function
-from inrush.server.control import ControlPlane
 from inrush.server.fleet.execs import Exec
 from inrush.server.logs import Line
-from inrush.server.trust.principal import Right, Scope
+from inrush.server.trust.principal import Right
 
 PENDING_LINES = 1000
 PENDING_CHARACTERS = 1024 * 1024
@@ -37,11 +37,8 @@ _decode_command = msgspec.json.Decoder(schema.Command).decode
 _decode_resize = msgspec.json.Decoder(schema.Resize).decode
 
 
-class Streams:
+class StreamRoutes(Handlers):
     """The handlers of one server."""
-
-    def __init__(self, server: ControlPlane) -> None:
-        self._server = server
 
     def routes(self) -> list[Route]:
         """All routes of this file that are plain HTTP."""
@@ -68,9 +65,6 @@ class Streams:
                 streams=True,
             ),
         ]
-
-    def _scope(self, request: HTTPConnection) -> Scope:
-        return self._server.environments.scope(who(request), request.query_params.get("environment", ""))
 
     async def app_logs(self, request: Request) -> Response:
         app = self._server.apps.find_any(request.path_params["app"], self._scope(request))

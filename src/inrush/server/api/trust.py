@@ -6,17 +6,14 @@ from starlette.requests import Request
 
 from inrush.errors import ConflictError
 from inrush.server.api import schema
+from inrush.server.api.handlers import Handlers
 from inrush.server.api.route import Route, number, who
-from inrush.server.control import ControlPlane
 
 DEFAULT_ACTS = 100
 
 
-class Trust:
+class TrustRoutes(Handlers):
     """The handlers of one server."""
-
-    def __init__(self, server: ControlPlane) -> None:
-        self._server = server
 
     def routes(self) -> list[Route]:
         """All routes of this file."""

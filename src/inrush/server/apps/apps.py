@@ -29,7 +29,7 @@ from inrush.server.apps.trials import Trials
 from inrush.server.apps.versions import App, Plan, add_late_variants, blobs_of, plan_version
 from inrush.server.logs import Logs
 from inrush.server.payloads.blobs import Blobs
-from inrush.server.things.secrets import Secrets
+from inrush.server.secrets.secrets import Secrets
 from inrush.server.trust.principal import Scope
 
 log = logging.getLogger(__name__)

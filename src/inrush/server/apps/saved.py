@@ -1,6 +1,6 @@
 """Rows of apps: each app, its latest versions, and the functions of the one that serves.
 
-Specs contain the values of `env=`, so they are sealed like secrets.
+Specs contain the values of `env=`, so they are encrypted like secrets.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from inrush.server.apps.functions import Function, from_row
 from inrush.server.apps.versions import App, Plan
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
-from inrush.server.things.secrets import Secrets
+from inrush.server.secrets.key import HomeKey
 
 KEPT_VERSIONS = 20
+_ENCRYPTED = b"\0"  # the msgpack of a struct never begins with this byte
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_spec = msgspec.msgpack.Decoder(wire.AppSpec).decode
@@ -38,8 +39,8 @@ class Past(NamedTuple):
 class SavedApps:
     """The rows of all apps."""
 
-    def __init__(self, store: Store, secrets: Secrets) -> None:
-        self._store, self._secrets = store, secrets
+    def __init__(self, store: Store, key: HomeKey) -> None:
+        self._store, self._key = store, key
         self._upsert_function = store.insert_or_replace(tables.functions)
         self._upsert_app = store.insert_or_replace(tables.apps)
 
@@ -67,7 +68,7 @@ class SavedApps:
             "app": app.id,
             "number": number,
             "created": time.time(),
-            "spec": self._secrets.seal(_sealed_as(version), _encode(spec)),
+            "spec": self._encrypted(version, _encode(spec)),
         }
         connection.execute(sa.insert(tables.versions), values)
         connection.execute(sa.delete(tables.versions).where(_V.app == app.id, _V.number <= number - KEPT_VERSIONS))
@@ -84,7 +85,7 @@ class SavedApps:
 
     def _row(self, function: Function) -> dict[str, Any]:
         row = function.row()
-        return {**row, "spec": self._secrets.seal(_sealed_as(function.id), row["spec"])}
+        return {**row, "spec": self._encrypted(function.id, row["spec"])}
 
     async def remove(self, app: App) -> None:
         """Deletes all rows of an app."""
@@ -113,7 +114,7 @@ class SavedApps:
         return self._spec(row.id, row.spec)
 
     def _spec(self, version: str, sealed: bytes) -> wire.AppSpec:
-        return _decode_spec(self._secrets.opened(_sealed_as(version), sealed))
+        return _decode_spec(self._decrypted(version, sealed))
 
     # ── restart ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,12 +145,17 @@ class SavedApps:
             if row.successor or owner is None:
                 yield row.id, row.successor, None
             else:
-                spec = self._secrets.opened(_sealed_as(row.id), row.spec)
+                spec = self._decrypted(row.id, row.spec)
                 yield row.id, "", from_row(row, spec, owner.name, owner.deployed, owner.environment)
 
     def _read(self, query: sa.Select[Any]) -> Any:
         return self._store.read_now(lambda connection: connection.execute(query).all())
 
+    def _encrypted(self, id: str, spec: bytes) -> bytes:
+        return _ENCRYPTED + self._key.encrypt(f"spec of {id}", spec)
 
-def _sealed_as(id: str) -> str:
-    return f"spec of {id}"
+    def _decrypted(self, id: str, stored: bytes) -> bytes:
+        """The spec of a version or a function. One that an earlier version of inrush has stored is in clear."""
+        if stored[:1] != _ENCRYPTED:
+            return stored
+        return self._key.decrypt(f"spec of {id}", stored[1:])

@@ -12,7 +12,7 @@ import msgspec
 from inrush import wire
 from inrush.errors import ResourceExhaustedError, from_code
 from inrush.server.fleet.nodes import Nodes
-from inrush.server.things.secrets import Secrets
+from inrush.server.secrets.secrets import Secrets
 
 Progress = Callable[[str, str], None]
 

@@ -18,12 +18,12 @@ from inrush.server.apps.checks import check_app_name
 from inrush.server.apps.functions import Functions
 from inrush.server.apps.versions import blobs_of
 from inrush.server.calls.durable import Durable
+from inrush.server.dicts.dicts import Dicts
 from inrush.server.fleet.images import Images
 from inrush.server.fleet.watch import Watch
 from inrush.server.logs import Line, Logs
 from inrush.server.payloads.blobs import Blobs, Writer
-from inrush.server.things.dicts import Dicts
-from inrush.server.things.secrets import Secrets
+from inrush.server.secrets.secrets import Secrets
 from inrush.server.trust.audit import Audit
 from inrush.server.trust.environments import Environments
 from inrush.server.trust.possession import Possession

@@ -1,5 +1,5 @@
-"""Secrets: values encrypted with AES-GCM under a key in a file of the home (mode 0600). No value is logged, and values
-leave the server only in the environment of the containers that may have them.
+"""Secrets: values encrypted with the home's key. No value is logged, and values leave the server only in the
+environment of the containers that may have them.
 
 The id of an anonymous secret is derived from its environment and content, so that a redeploy with the same values
 changes nothing.
@@ -10,20 +10,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-import os
 import secrets as random
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from inrush import intact
 from inrush.errors import AlreadyExistsError, InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.server.rows import tables
 from inrush.server.rows.store import Store
+from inrush.server.secrets.key import HomeKey
 from inrush.wire import MAIN
 
 log = logging.getLogger(__name__)
@@ -35,8 +33,6 @@ MAX_SECRETS = 10_000
 SHOWN_NAMES = 20
 """The most names of secrets that the log tells of when their key is lost."""
 
-_KEY_BYTES = 32
-_SEALED = b"\0"  # the msgpack of a struct never begins with this byte
 _Values = tuple[tuple[str, str], ...]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Values).decode
@@ -76,18 +72,17 @@ class Secret:
 class Secrets:
     """All secrets, encrypted in memory and in the store."""
 
-    def __init__(self, home: Path, store: Store) -> None:
-        self._store = store
-        self._key = _load_key(home / "key")
+    def __init__(self, key: HomeKey, store: Store) -> None:
+        self._key, self._store = key, store
         self._upsert = store.insert_or_replace(tables.secrets)
         self._by_id: dict[str, Secret] = {}
         for row in store.read_now(lambda connection: connection.execute(sa.select(tables.secrets)).all()):
             keys = _decode_keys(row.keys)
             secret = Secret(row.id, row.environment, row.name, keys, row.sealed, row.created, row.updated)
             self._by_id[row.id] = secret
-        self._tell_unreadable(home / "key")
+        self._tell_unreadable()
 
-    def _tell_unreadable(self, key: Path) -> None:
+    def _tell_unreadable(self) -> None:
         """Says which secrets are lost because the key that encrypted them is: all of them, or none, so one is tried."""
         one = next(iter(self._by_id.values()), None)
         if one is None or self._is_readable(one):
@@ -96,7 +91,7 @@ class Secrets:
         log.error(
             "%s is not the key that encrypted the secrets of this server (it was lost and made anew, or replaced): "
             "restore it from a backup, or create them again with `inrush secret create --force`: %s%s",
-            key,
+            self._key.path,
             ", ".join(names[:SHOWN_NAMES]) or "those that programs made without a name, by deploying again",
             f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "",
         )
@@ -123,7 +118,7 @@ class Secrets:
             raise ResourceExhaustedError(f"environment {environment!r} has {MAX_SECRETS} secrets; delete some first")
         keys = tuple(sorted(key for key, _ in values))
         created = old.created if old is not None else now
-        secret = Secret(id, environment, name, keys, self._seal(id, values), created, now)
+        secret = Secret(id, environment, name, keys, self._key.encrypt(id, _encode(values)), created, now)
         row = secret.describe() | {"keys": _encode(keys), "sealed": secret.sealed}
         await self._store.transact(lambda connection: connection.execute(self._upsert, [row]))
         self._by_id[id] = secret
@@ -177,37 +172,10 @@ class Secrets:
             merged.update(_decode(self._open(secret)))
         return merged
 
-    def derived(self, purpose: str) -> bytes:
-        """A key for another purpose, derived from the home's key."""
-        return hmac.new(self._key, purpose.encode(), hashlib.sha256).digest()
-
     def mark(self, environment: str, values: Mapping[str, str]) -> str:
         """An HMAC of these values, under a key that is derived from the home's for each environment."""
-        key = self.derived(f"image steps of {environment}")
+        key = self._key.derived(f"image steps of {environment}")
         return hmac.new(key, _encode(sorted(values.items())), hashlib.sha256).hexdigest()
-
-    def seal(self, what: str, data: bytes) -> bytes:
-        """Encrypts bytes for the store. The same `what` is needed to decrypt them."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        nonce = os.urandom(12)
-        return _SEALED + nonce + AESGCM(self._key).encrypt(nonce, data, what.encode())
-
-    def opened(self, what: str, data: bytes) -> bytes:
-        """Decrypts what `seal` encrypted. Data that an earlier version has stored in clear is returned as it is. Raises
-        `InvalidError` if it was encrypted with another key."""
-        if data[:1] != _SEALED:
-            return data
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        try:
-            return AESGCM(self._key).decrypt(data[1:13], data[13:], what.encode())
-        except InvalidTag:
-            raise InvalidError(
-                f"the {what} cannot be decrypted: the file `key` of the home is not the one that encrypted it; "
-                "restore that file"
-            ) from None
 
     def _named(self, name: str, environment: str) -> Secret | None:
         key = (name, environment)
@@ -217,25 +185,13 @@ class Secrets:
         if name:
             return f"se-{random.token_hex(16)}"
         content = _encode(sorted(values) if environment == MAIN else [environment, sorted(values)])
-        return f"se-{hmac.new(self._key, content, hashlib.sha256).hexdigest()[:32]}"
-
-    def _seal(self, id: str, values: _Values) -> bytes:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        nonce = os.urandom(12)
-        return nonce + AESGCM(self._key).encrypt(nonce, _encode(values), id.encode())
+        return f"se-{self._key.digest(content).hex()[:32]}"
 
     def _open(self, secret: Secret) -> bytes:
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         try:
-            return AESGCM(self._key).decrypt(secret.sealed[:12], secret.sealed[12:], secret.id.encode())
-        except InvalidTag:
-            raise InvalidError(
-                f"secret {secret.name or secret.id} cannot be decrypted: the file `key` of the home is not the one "
-                "that encrypted it; restore it, or create the secret again"
-            ) from None
+            return self._key.decrypt(secret.id, secret.sealed, f"secret {secret.name or secret.id}")
+        except InvalidError as error:
+            raise InvalidError(f"{error}, or create the secret again") from None
 
 
 def _check(values: _Values) -> None:
@@ -246,20 +202,3 @@ def _check(values: _Values) -> None:
         raise InvalidError(
             f"the values of a secret may have {MAX_BYTES >> 10} KiB at most; put larger data into the image or a Dict"
         )
-
-
-def _load_key(path: Path) -> bytes:
-    key = intact.read(path, _whole_key, "restore it, or remove it and create the secrets again")
-    if key is None:
-        key = random.token_bytes(_KEY_BYTES)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
-    return key
-
-
-def _whole_key(data: bytes) -> bytes:
-    if len(data) != _KEY_BYTES:
-        raise ValueError(f"it must have {_KEY_BYTES} bytes")
-    return data

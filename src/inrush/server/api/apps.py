@@ -1,0 +1,118 @@
+"""Routes about apps, their versions and their functions."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+
+from inrush.core.model.events import ScaleOverridden
+from inrush.server.api import schema
+from inrush.server.api.handlers import Handlers
+from inrush.server.api.route import Route, who
+from inrush.server.apps.functions import Function
+from inrush.server.apps.versions import App
+
+
+class AppRoutes(Handlers):
+    """The handlers of one server."""
+
+    def routes(self) -> list[Route]:
+        """All routes of this file."""
+        return [
+            Route("GET", "/apps", "read", "Apps that run or are deployed", list[schema.App], self.apps),
+            Route("GET", "/apps/{app}", "read", "One app, also one that ended lately", schema.AppDetail, self.app),
+            Route(
+                "POST", "/apps/{app}/stop", "deploy", "End an app: its calls are cancelled", schema.Done, self.stop_app
+            ),
+            Route(
+                "GET", "/apps/{app}/versions", "read", "Deploys of an app, the latest first", list[schema.Version],
+                self.versions,
+            ),
+            Route(
+                "POST", "/apps/{app}/rollback", "deploy", "Deploy an earlier version again", schema.App,
+                self.roll_back, schema.RollBack,
+            ),
+            Route(
+                "GET", "/functions/{app}/{name}/why", "read", "Why it has the containers it has", schema.Why, self.why
+            ),
+            Route(
+                "POST", "/functions/{app}/{name}/scale", "deploy", "Override its scale", schema.Done, self.scale,
+                schema.Scale,
+            ),
+        ]  # fmt: skip
+
+    async def apps(self, request: Request) -> list[schema.App]:
+        environment = self._scope(request).environment
+        return [self._app(app) for app in self._server.apps.running() if app.environment == environment]
+
+    async def app(self, request: Request) -> schema.AppDetail:
+        app = self._server.apps.find_any(request.path_params["app"], self._scope(request))
+        details = [self._function(f) for f in self._server.functions.all() if f.app == app.id]
+        return schema.AppDetail(details=details, **msgspec.structs.asdict(self._app(app)))
+
+    async def stop_app(self, request: Request) -> schema.Done:
+        app = self._server.apps.find(request.path_params["app"], self._scope(request))
+        self._server.audit.note(who(request), "stop", app.environment, f"{app.name} {app.id}")
+        await self._server.apps.stop(app, "it was stopped")
+        return schema.Done()
+
+    async def versions(self, request: Request) -> list[schema.Version]:
+        app = self._server.apps.find(request.path_params["app"], self._scope(request))
+        past = await self._server.apps.history(app)
+        return [schema.Version(number=v.number, id=v.id, created=v.created, serves=v.id == app.version) for v in past]
+
+    async def roll_back(self, request: Request, body: schema.RollBack) -> schema.App:
+        app = self._server.apps.find(request.path_params["app"], self._scope(request))
+        await self._server.apps.roll_back(app, body.version)
+        about = f"{app.name} {app.id} version {app.number}"
+        self._server.audit.note(who(request), "rollback", app.environment, about)
+        return self._app(app)
+
+    async def why(self, request: Request) -> schema.Why:
+        apps = self._server.apps
+        app = apps.find_any(request.path_params["app"], self._scope(request))
+        return schema.Why(lines=apps.why(app, request.path_params["name"]))
+
+    async def scale(self, request: Request, body: schema.Scale) -> schema.Done:
+        functions = self._variants(request)
+        self._server.audit.note(who(request), "scale", functions[0].environment, functions[0].title)
+        for function in functions:
+            self._server.loop.post(
+                ScaleOverridden(
+                    function.id,
+                    body.min_containers,
+                    body.max_containers,
+                    body.buffer_containers,
+                    body.scaledown_window_s,
+                )
+            )
+        return schema.Done()
+
+    def _variants(self, request: Request) -> list[Function]:
+        app = self._server.apps.find(request.path_params["app"], self._scope(request))
+        function = self._server.apps.function_of(app, request.path_params["name"])
+        return [function, *self._server.functions.variants(function.id)]
+
+    def _app(self, app: App) -> schema.App:
+        return schema.App(
+            name=app.name,
+            id=app.id,
+            environment=app.environment,
+            state=app.state,
+            version=app.number,
+            functions=sorted(app.functions),
+            containers=sum(c.function.app == app.id for c in self._server.containers.all()),
+            created=app.created,
+            ended=app.ended,
+            urls=app.urls.paths,
+            pages=app.urls.pages,
+        )
+
+    def _function(self, function: Function) -> schema.Function:
+        return schema.Function(
+            id=function.id,
+            name=function.title,
+            waiting=function.waiting,
+            decided=function.decided,
+            **self._server.loop.core.stats(function.id),
+        )

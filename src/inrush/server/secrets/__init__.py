@@ -1,0 +1,1 @@
+"""Secrets, and the key of the home that encrypts them."""

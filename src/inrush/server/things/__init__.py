@@ -1,1 +1,0 @@
-"""Named things that hold data: Dicts and Secrets."""
