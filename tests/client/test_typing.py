@@ -11,7 +11,9 @@ PROGRAM = Path(__file__).parent / "typed_program.py"
 
 
 def test_results_and_arguments_are_inferred_and_mistakes_found(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path), str(PROGRAM)]
+    config = tmp_path / "mypy.ini"
+    config.write_text("[mypy]\nstrict = True\nplugins = inrush.mypy_plugin\n")
+    command = [sys.executable, "-m", "mypy", "--config-file", str(config), "--cache-dir", str(tmp_path), str(PROGRAM)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     found = {int(line): code for line, code in re.findall(r":(\d+): error: .*\[(.+)\]", done.stdout)}
     expected = {

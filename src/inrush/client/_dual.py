@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
+from inrush.client._signature import Shown, of_bound
 from inrush.client._traceback import trimmed
 from inrush.errors import TimeoutError
 
@@ -198,6 +199,8 @@ async def drive(coroutine: Coroutine[Any, Any, R]) -> R:
 class Dual(Generic[P, R]):
     """A bound method with a blocking face (call it) and an async one (`.aio`)."""
 
+    __signature__ = Shown(lambda face: of_bound(face._function))
+
     def __init__(self, function: Callable[P, Coroutine[Any, Any, R]], doc: str | None = None) -> None:
         self._function = function
         self.__doc__ = doc or function.__doc__
@@ -231,6 +234,8 @@ class dual(Generic[S, P, R]):
 
 class DualIter(Generic[P, R]):
     """The same for streams: `for x in f.map(xs)` and `async for x in f.map.aio(xs)`."""
+
+    __signature__ = Shown(lambda face: of_bound(face._function))
 
     def __init__(self, function: Callable[P, AsyncGenerator[R, None]], doc: str | None = None) -> None:
         self._function = function

@@ -13,6 +13,7 @@ from inrush.client._marks import Marked, add, is_generator, mark_of, raw_of, ref
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
+    from inrush.client.cls import OwnMethod
     from inrush.client.function import Function
     from inrush.wire import Web
 
@@ -26,7 +27,7 @@ _LABEL_CHARACTERS = 63
 class Method(Marked, Generic[P, R, O]):
     """A method of an `@app.cls` class, or an endpoint."""
 
-    def __get__(self, instance: object, owner: type | None = None) -> Function[P, R, O]:
+    def __get__(self, instance: object, owner: type | None = None) -> OwnMethod[P, R, O]:
         if instance is None:
             return self  # type: ignore[return-value]
         from inrush.client.cls import bound_method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 
 def hint(name: str, known: Iterable[str]) -> str:
@@ -17,9 +17,11 @@ def hint(name: str, known: Iterable[str]) -> str:
 class Suggests:
     """A base of what programs use by its attributes: a misspelled one is answered with the nearest."""
 
-    def __getattr__(self, name: str) -> Any:
-        kind = type(self).__name__
-        if name.startswith("_"):
-            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
-        public = [known for known in dir(type(self)) if not known.startswith("_")]
-        raise AttributeError(f"{kind!r} object has no attribute {name!r}{hint(name, public)}", name=name, obj=None)
+    if not TYPE_CHECKING:  # so that type checkers find misspelled names
+
+        def __getattr__(self, name):
+            kind = type(self).__name__
+            if name.startswith("_"):
+                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+            public = [known for known in dir(type(self)) if not known.startswith("_")]
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}{hint(name, public)}", name=name, obj=None)

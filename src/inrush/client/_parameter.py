@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 NOTHING: Any = object()
 """Where there is no default."""
@@ -33,6 +33,14 @@ def parameter(*, default: Any = NOTHING, init: bool = True) -> Any:
     be given.
     """
     return Parameter(default, init)
+
+
+if TYPE_CHECKING:
+    from typing import dataclass_transform
+
+    @dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
+    class Parameterized:
+        """What `inrush.mypy_plugin` has mypy see as a base of every class of an app."""
 
 
 def parameters_of(raw: type) -> dict[str, Parameter]:

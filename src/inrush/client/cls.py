@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from inrush import wire
 from inrush.client import _checks
@@ -28,6 +28,10 @@ from inrush.errors import InvalidError, UnimplementedError
 if TYPE_CHECKING:
     from inrush.client._connection import Link
     from inrush.client._options import Options
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+O = TypeVar("O", covariant=True)  # noqa: E741 - the result as written: for an `async def` a coroutine of R
 
 PARAMETERS_LIMIT_BYTES = 16 * 1024
 _TYPES = (str, int, bool, bytes)
@@ -275,17 +279,17 @@ def hooks(raw: type, wanted: Callable[[Mark], bool]) -> list[Callable[[Any], Any
     return sorted((raw_of(member) for member in found), key=lambda hook: not mark_of(hook).snap)
 
 
-def bound_method(instance: object, method: Marked) -> Function[Any, Any, Any]:
+def bound_method(instance: object, method: Marked) -> OwnMethod[Any, Any, Any]:
     """What `self.method` gives inside the class: it can be called like the method, and offers `.remote` and the rest on
     this instance's variant."""
     cls: Cls | None = getattr(type(instance), _HANDLE, None)
     run = functools.partial(method.raw, instance)
     if cls is None:
         name = f"{type(instance).__name__}.{method.name}"
-        return _OwnMethod(name, run, Reference("", type(instance).__name__, foreign=False), mark=mark_of(method))
+        return OwnMethod(name, run, Reference("", type(instance).__name__, foreign=False), mark=mark_of(method))
     values = {name: getattr(instance, name) for name, p in parameters_of(type(instance)).items() if p.init}
     of = Obj(cls, values)
-    return _OwnMethod(
+    return OwnMethod(
         f"{cls.name}.{method.name}",
         run,
         cls.reference,
@@ -296,10 +300,10 @@ def bound_method(instance: object, method: Marked) -> Function[Any, Any, Any]:
     )
 
 
-class _OwnMethod(Function[Any, Any, Any]):
+class OwnMethod(Function[P, R, O]):
     """A method as code inside its class sees it; calling it runs the method itself."""
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
         return self.local(*args, **kwargs)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from inrush.client import _checks, _urls
-from inrush.client._dual import dual, dual_iter
+from inrush.client._dual import DualIter, dual, dual_iter
 from inrush.client._link import current
 from inrush.client._marks import Mark, is_generator
 from inrush.client._missing import Suggests
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
+T = TypeVar("T")
 O = TypeVar("O", covariant=True)  # noqa: E741 - the result as written: for an `async def` a coroutine of R
 
 
@@ -38,6 +39,20 @@ class Stats(NamedTuple):
     num_running_inputs: int
     input_headroom: int
     """Inputs that could start at once."""
+
+
+class _items(dual_iter[Any, Any, Any]):
+    """`dual_iter` for generator functions, typed by their items."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: Function[P, Iterable[T], Any], owner: Any = None) -> DualIter[P, T]: ...
+        @overload
+        def __get__(self, instance: Function[P, AsyncIterable[T], Any], owner: Any = None) -> DualIter[P, T]: ...
+        @overload
+        def __get__(self, instance: Function[P, Any, Any], owner: Any = None) -> DualIter[P, Any]: ...
+        def __get__(self, instance: Any, owner: Any = None) -> Any: ...
 
 
 class Function(Suggests, Generic[P, R, O]):
@@ -75,7 +90,7 @@ class Function(Suggests, Generic[P, R, O]):
         self.target = find or self._plain
         self._of = of
         if raw is not None:
-            functools.update_wrapper(self, raw, updated=())
+            functools.update_wrapper(cast(Any, self), raw, updated=())
 
     def __repr__(self) -> str:
         return f"Function({self.name!r})"
@@ -86,10 +101,12 @@ class Function(Suggests, Generic[P, R, O]):
         find = functools.partial(Function.from_name, environment_name=self.reference.environment or None)
         return find, (self.reference.app, self.reference.name)
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        raise InvalidError(
-            f"write {self.name}.remote(…) to run it in a container, or {self.name}.local(…) to run it here"
-        )
+    if not TYPE_CHECKING:  # so that type checkers find calls that lack `.remote`
+
+        def __call__(self, /, *args, **kwargs):
+            raise InvalidError(
+                f"write {self.name}.remote(…) to run it in a container, or {self.name}.local(…) to run it here"
+            )
 
     @staticmethod
     def from_name(
@@ -127,7 +144,7 @@ class Function(Suggests, Generic[P, R, O]):
 
         return cast(R, await _calling.remote(self, args, kwargs))
 
-    @dual_iter
+    @_items
     async def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
         """Runs a generator function in a container and yields its items as they come.
 
