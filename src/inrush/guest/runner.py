@@ -269,8 +269,9 @@ class Runner:
         self.outbox.dropped(attempt.call, attempt.index, *results.forced(attempt.forced, self._timeout_s))
 
     def _leave_if_alone(self) -> bool:
-        """Has the guest exit if nothing runs that has no answer. Returns whether it does."""
-        if not self.stuck and all(attempt.answered for attempt in self.inputs.active.copy()):
+        """Has the guest exit if all that runs has been answered, and so clings. Returns whether it does."""
+        active = self.inputs.active.copy()
+        if active and not self.stuck and all(attempt.answered for attempt in active):
             self.leave_stuck(self._clings)
         return bool(self.stuck)
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from inrush.core.model.events import ScaleOverridden
 from inrush.errors import InvalidError
 from inrush.pools.spec import PoolSpec
 from inrush.sim.section import Section
@@ -82,6 +83,10 @@ class Override(Section, frozen=True):
     min_containers: int | None = None
     max_containers: int | None = None
     buffer_containers: int | None = None
+
+    def event(self) -> ScaleOverridden:
+        """What the core is told."""
+        return ScaleOverridden(self.function, self.min_containers, self.max_containers, self.buffer_containers)
 
 
 class Scenario(Section, frozen=True):

@@ -24,7 +24,7 @@ from inrush.sim import faults
 from inrush.sim.chance import around, uniform
 from inrush.sim.gauge import Gauge
 from inrush.sim.machines import Machine, Running
-from inrush.sim.scenario import Override, Pool, Scenario
+from inrush.sim.scenario import Pool, Scenario
 from inrush.sim.tally import Tally, Unsound
 from inrush.sim.traffic import Arrival
 from inrush.wire import Status
@@ -156,7 +156,7 @@ class World:
             self._streams += 1
             self._next(function, stream, 0)
         for override in self.scenario.overrides:
-            self.at(override.at_s, self._override, override)
+            self.at(override.at_s, self.step, override.event())
         for fault in self.scenario.faults:
             faults.plan(self, fault)
         self.after(self.scenario.sample_s, self._sample)
@@ -202,16 +202,6 @@ class World:
         if self._director is not None:
             self._director.arrived(self, function)
         self._next(function, stream, number + 1)
-
-    def _override(self, override: Override) -> None:
-        self.step(
-            events.ScaleOverridden(
-                override.function,
-                override.min_containers,
-                override.max_containers,
-                override.buffer_containers,
-            )
-        )
 
     def _sample(self) -> None:
         self.gauge.sample()
@@ -271,20 +261,17 @@ class World:
     def _list(self, effect: effects.ListContainers) -> None:
         """Has a node say which containers it has, which reaches the core as late as any report."""
         machine = self.machines[effect.node]
-        if machine.dead:
-            return
         if machine.silent:
             machine.unheard.append((self._list, effect))
-            return
-        self.after(2 * self.scenario.link_s, self._listed, machine, effect.number)
+        else:
+            self.after(2 * self.scenario.link_s, self._listed, machine, effect.number)
 
     def _listed(self, machine: Machine, number: int) -> None:
         if not machine.dead:
             self.tell(machine, events.NodeContainers(machine.id, number, tuple(machine.containers)))
 
     def _ready(self, container_id: str, start_s: float) -> None:
-        running = self.containers.get(container_id)
-        if running is not None:
+        if (running := self.containers.get(container_id)) is not None:
             running.ready = True
             self.gauge.ready(running)
             self.tell(running.machine, events.ContainerReady(container_id, "sim", start_s * 1000))
@@ -386,9 +373,8 @@ class World:
             running.machine.unheard.append((self._end, container_id, status, why))
             return
         self.gone(running)
-        if running.machine.forgetful:
-            return
-        self.tell(running.machine, events.ContainerEnded(container_id, int(status), why))
+        if not running.machine.forgetful:
+            self.tell(running.machine, events.ContainerEnded(container_id, int(status), why))
 
     # ── keeping the books ────────────────────────────────────────────────────────────────────────────────────────────
 
