@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from inrush.client._dual import block
-from inrush.client._inflight import RESULT_BYTES, Awaited, Chunk, Fan, One, Result, Spawn, Stream
+from inrush.client._inflight import RECEIVED_BYTES, RESULT_BYTES, Chunk, Fan, One, Result, Stream
+from inrush.client._spawned import Awaited, Spawn
 from inrush.errors import ExecutionError
-from inrush.wire import AwaitCall, EndInputs, Inputs, ResumeCall, StartCall
+from inrush.wire import AwaitCall, EndInputs, Inputs, Received, ResumeCall, StartCall
 
 
 def fan(sent: int) -> Fan:
@@ -70,14 +71,33 @@ def test_the_window_opens_with_results() -> None:
 
 def test_results_that_nobody_takes_close_the_window() -> None:
     call = fan(0)
-    call.more([b"x"] * 100)
+    call.more([b"x"] * 12)
     size = RESULT_BYTES // 10
     call.results(range(11), [0] * 11, [bytes(size)] * 11)
-    assert call.free() == 0
-    [chunk] = call.out.take(5)
-    assert isinstance(chunk, Chunk)
-    call.took(11, chunk)
+    assert call.free() < 0
+    call.took(11, 11 * size)
     assert call.free() > 0
+
+
+def test_results_that_will_be_as_large_as_those_before_count_before_they_are_there() -> None:
+    call = fan(0)
+    call.accepted(2048)
+    call.more([b"x"] * 40)
+    call.results(range(20), [0] * 20, [bytes(RESULT_BYTES // 50)] * 20)
+    assert call.free() == 10  # 20 are there, and 20 will be
+    call.took(20, 20 * (RESULT_BYTES // 50))
+    assert call.free() == 30
+
+
+def test_the_server_is_told_which_large_results_came_and_not_of_small_ones() -> None:
+    call = fan(0)
+    call.more([b"x"] * 100)
+    call.results((0, 1), (0, 0), (bytes(10), bytes(10)))
+    assert call.received(1) == []
+    call.results((3, 2), (0, 0), (bytes(RECEIVED_BYTES), bytes(10)))
+    assert call.received(2) == [Received("ca-1", 2)]
+    call.results((4,), (0,), (bytes(10),))
+    assert call.received(4) == []
 
 
 def test_a_generator_starts_again_only_if_nothing_came() -> None:

@@ -54,3 +54,24 @@ async def test_a_call_of_an_unknown_function_is_refused(server: Server, client: 
     client.send(wire.StartCall("ca-1", "fn-nowhere", payloads=(b"P",)))
     refused = await client.until(wire.CallRefused)
     assert refused.code == "NotFoundError"
+
+
+async def test_large_results_are_kept_until_their_client_has_them(server: Server, client: Client) -> None:
+    Agent(server, lambda method, payload: b"P" * 1_000)
+    function = (await client.start_app(F))["functions"]["f"]
+    client.send(wire.StartCall("ca-m", function, "map", "", (b"P",) * 100, 0, 200))
+    await client.results("ca-m", 100)
+    call = server.calls.get("ca-m")
+    assert call is not None
+    kept = [index for message in call.kept for index in message.indexes]
+    assert sorted(kept) == list(range(100))
+    assert server.calls._held == 100 * 1_000
+    client.send(wire.Received("ca-m", kept[-1]), wire.Inputs("ca-m", 100, (b"P",) * 100))
+    await client.results("ca-m", 100)
+    assert not {index for message in call.kept for index in message.indexes} & set(range(100))
+    assert server.calls._held == server.calls._finished_held == 100 * 1_000
+    client.send(wire.Received("ca-m", call.kept[-1].indexes[-1]))
+    await client.ask(wire.HasBlobs(()))
+    assert (server.calls._held, server.calls._finished_held, call.kept) == (0, 0, [])
+    client.send(wire.Received("ca-m", 3), wire.Received("ca-unknown", 3))
+    assert await client.ask(wire.HasBlobs(())) == []

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from inrush.client import context
 from inrush.client._arguments import check
-from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan, One, Result, Spawn, Stream
+from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan, One, Result, Stream
 from inrush.client._link import current, new_call
 from inrush.client._map import Rows, outputs
 from inrush.client._payload import dump_input, pack, value_of
+from inrush.client._spawned import Spawn
 from inrush.client.call import FunctionCall
 from inrush.errors import InvalidError
 from inrush.wire import Grant, Inputs, StartCall

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from inrush import settings, wire
+from inrush.client._asks import Ask
 from inrush.client._dual import Waiter
 from inrush.client._inflight import InFlight
 from inrush.client._output import tell_of_link
@@ -48,22 +49,6 @@ class _EndingError(ConnectionError):
     """The server is ending, and takes nobody any more."""
 
 
-class _Ask:
-    """A request in flight. `callback` takes what arrives before the answer, or instead of one for a follow."""
-
-    __slots__ = ("answer", "body", "callback")
-
-    def __init__(self, body: Any, callback: Callback | None) -> None:
-        self.body = body
-        self.callback = callback
-        self.answer: Waiter[Any] = Waiter()
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether the request may be sent twice when nobody knows whether the first one arrived."""
-        return not (isinstance(self.body, wire.DictOp) and (self.body.op == "pop" or self.body.if_absent))
-
-
 class Link:
     """The link of one process to its server. `holders`, such as running apps, keep it alive while nothing is asked."""
 
@@ -81,7 +66,7 @@ class Link:
         self._patience_s = _PATIENCE_S
         self._transport: Transport | None = None
         self._online = False
-        self._asks: dict[int, _Ask] = {}
+        self._asks: dict[int, Ask] = {}
         self._turns: deque[Waiter[None]] = deque()
         """Those who wait to ask, in order."""
         self._rids = itertools.count(1)
@@ -183,8 +168,8 @@ class Link:
         if self._turns:
             self._turns.popleft().set(None)
 
-    def _register(self, body: wire.Request, callback: Callback | None) -> tuple[int, _Ask]:
-        ask = _Ask(body, callback)
+    def _register(self, body: wire.Request, callback: Callback | None) -> tuple[int, Ask]:
+        ask = Ask(body, callback)
         rid = next(self._rids)
         with self._state:
             self._check_alive()
@@ -384,6 +369,8 @@ class Link:
         call = self.calls.get(message.call)
         if call is not None:
             call.results(message.indexes, message.statuses, message.payloads)
+            if told := call.received(message.indexes[-1]):
+                self.post(*told)
 
     def _on_answer(self, message: wire.Answer) -> None:
         ask = self._asks.get(message.rid)

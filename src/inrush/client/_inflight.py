@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from inrush.client._dual import Mailbox, Waiter
 from inrush.errors import Error, ExecutionError
 from inrush.parts import Parts
-from inrush.wire import AwaitCall, Codec, EndInputs, Inputs, ResumeCall, StartCall
+from inrush.wire import Codec, EndInputs, Inputs, Received, ResumeCall, StartCall
 
 if TYPE_CHECKING:
     from inrush.client._shared import Shared
@@ -29,7 +29,11 @@ AHEAD_INPUTS = 100_000
 """Results kept behind a slow one, where they are wanted in order, at most."""
 
 RESULT_BYTES = 256 * 1024 * 1024
-"""Results of one map that its caller has not taken, at most; beyond that no more inputs are sent."""
+"""Results of one map that its caller has not taken, at most, with those that are still to come, if they are as large as
+those before; beyond that no more inputs are sent."""
+
+RECEIVED_BYTES = 1024 * 1024
+"""After so many bytes of results the server is told that they came, so that it keeps them no longer."""
 
 FAILURES_KEPT = 20
 """Inputs of one map whose failure is told by their index; further ones are counted."""
@@ -75,6 +79,10 @@ class InFlight:
 
     def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
         return
+
+    def received(self, index: int) -> Sequence[Any]:
+        """The messages that tell the server which results came, the latest for this input."""
+        return ()
 
     def items(self, first: int, payloads: Sequence[bytes]) -> None:
         return
@@ -165,7 +173,10 @@ class Fan(InFlight):
         self._sent = 0
         self._window = FIRST_WINDOW
         self._room: Waiter[None] | None = None
+        self._results = 0
         self._bytes_results = 0
+        self._bytes_received = 0
+        """Of results, those that the server was told of."""
         self._bytes_taken = 0
         self._taken = 0
         self.failures = 0
@@ -200,9 +211,11 @@ class Fan(InFlight):
         """Inputs that may be read now."""
         if self._bytes_sent - self._bytes_answered >= WINDOW_BYTES or self._sent - self._taken >= AHEAD_INPUTS:
             return 0
-        if self._bytes_results - self._bytes_taken >= RESULT_BYTES:
-            return 0
-        return self._window - len(self._unanswered) - len(self.read)
+        pending = len(self._unanswered) + len(self.read)
+        if not self._bytes_results:
+            return self._window - pending
+        room_bytes = RESULT_BYTES - (self._bytes_results - self._bytes_taken)
+        return min(self._window, room_bytes * self._results // self._bytes_results) - pending
 
     async def room(self) -> None:
         """Waits until an input may be read, or the call is over."""
@@ -229,10 +242,10 @@ class Fan(InFlight):
         self.out.put(None)
         return [EndInputs(self.call, self.total)] if self._sent else []
 
-    def took(self, count: int, chunk: Chunk) -> None:
-        """The caller has so many results by now, and a chunk is out of the way."""
+    def took(self, count: int, size: int) -> None:
+        """The caller has so many results by now, the latest of so many bytes."""
         self._taken = count
-        self._bytes_taken += sum(map(len, chunk.payloads))
+        self._bytes_taken += size
         if self._room is not None and self.free() >= min(CHUNK_INPUTS, self._window // 2):
             self._wake()
 
@@ -270,6 +283,7 @@ class Fan(InFlight):
         if any(statuses):
             self._note_failures(indexes, statuses)
         if indexes:
+            self._results += len(indexes)
             self._bytes_results += sum(map(len, payloads))
             self.out.put(Chunk(indexes, statuses, payloads))
         if self._room is not None and self.free() >= min(CHUNK_INPUTS, self._window // 2):
@@ -279,6 +293,12 @@ class Fan(InFlight):
         failed = [(index, status) for index, status in zip(indexes, statuses, strict=True) if status]
         self.failures += len(failed)
         self.failed += failed[: FAILURES_KEPT - len(self.failed)]
+
+    def received(self, index: int) -> list[Any]:
+        if self._bytes_results - self._bytes_received < RECEIVED_BYTES:
+            return []
+        self._bytes_received = self._bytes_results
+        return [Received(self.call, index)]
 
     def payloads(self) -> Sequence[bytes]:
         return list(self._unanswered.values())
@@ -308,61 +328,6 @@ class Fan(InFlight):
     def fail(self, error: Error) -> None:
         self.out.put(error)
         self.close()
-
-
-class Spawn(InFlight):
-    """A call that the server will own: it is over for us when the server has committed it."""
-
-    def __init__(self, start: StartCall, more: Sequence[Any] = ()) -> None:
-        self.call = start.call
-        self._messages = [start, *more]
-        self.committed: Waiter[None] = Waiter()
-
-    def start(self) -> list[Any]:
-        return self._messages
-
-    def resume(self) -> list[Any]:
-        return self._messages
-
-    def accepted(self, window: int) -> None:
-        self.committed.set(None)
-
-    def fail(self, error: Error) -> None:
-        self.committed.fail(error)
-
-
-class Awaited(InFlight):
-    """Results of a call that the server owns, for everybody here who waits for some of them. Only what somebody asked
-    for is sent, so memory is bounded by what is asked for at once."""
-
-    def __init__(self, call: str) -> None:
-        self.call = call
-        self.listeners: dict[Mailbox[Chunk | BaseException], range] = {}
-        """Each with the inputs whose results it waits for."""
-        self._unsent: list[range] = []
-
-    def want(self, listener: Mailbox[Chunk | BaseException], wanted: range, more: range) -> None:
-        """It waits for `wanted`, of which `more` is to be asked for."""
-        self.listeners[listener] = wanted
-        self._unsent.append(more)
-
-    def start(self) -> list[Any]:
-        unsent, self._unsent = self._unsent, []
-        return [AwaitCall(self.call, span.start, len(span)) for span in unsent]
-
-    def resume(self) -> list[Any]:
-        self._unsent = list(self.listeners.values())
-        return self.start()
-
-    def results(self, indexes: Sequence[int], statuses: Sequence[int], payloads: Sequence[bytes]) -> None:
-        for listener, wanted in list(self.listeners.items()):
-            at = [n for n, index in enumerate(indexes) if index in wanted]
-            if at:
-                listener.put(Chunk([indexes[n] for n in at], [statuses[n] for n in at], [payloads[n] for n in at]))
-
-    def fail(self, error: Error) -> None:
-        for listener in list(self.listeners):
-            listener.put(error)
 
 
 def _runs(indexes: Sequence[int]) -> list[tuple[int, int]]:

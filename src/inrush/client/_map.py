@@ -69,16 +69,19 @@ async def _rows(fan: Fan, ordered: bool) -> AsyncGenerator[tuple[int, bytes], No
         if isinstance(chunk, BaseException):
             raise chunk
         rows = zip(chunk.statuses, chunk.payloads, strict=True)
+        size = 0
         if ordered:
             held.update(zip(chunk.indexes, rows, strict=True))
             while (row := held.pop(delivered, None)) is not None:
                 delivered += 1
+                size += len(row[1])
                 yield row
         else:
             for row in rows:
                 delivered += 1
+                size += len(row[1])
                 yield row
-        fan.took(delivered, chunk)
+        fan.took(delivered, size)
 
 
 async def _feed(link: Link, fan: Fan, rows: Any, encode: Encode) -> None:

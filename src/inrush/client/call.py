@@ -9,10 +9,11 @@ from typing import Any, Generic, NoReturn, TypeVar
 from inrush.client import _checks
 from inrush.client._connection import Link
 from inrush.client._dual import Dual, Mailbox, dual, dual_iter
-from inrush.client._inflight import Awaited, Chunk, Result
+from inrush.client._inflight import Chunk, Result
 from inrush.client._link import current
 from inrush.client._missing import Suggests
 from inrush.client._payload import value_of
+from inrush.client._spawned import Awaited
 from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, TimeoutError, UnimplementedError
 from inrush.wire import CancelCall, FindCall

@@ -85,6 +85,14 @@ class Grant(Message, frozen=True):
     credit: Annotated[int, Meta(ge=0, le=MAX_CREDIT)]
 
 
+class Received(Message, frozen=True):
+    """The client has all results of a map that came before those of this input, and with them. The server need not keep
+    them any more for a client that loses its link. It is sent once for each `RECEIVED_BYTES`."""
+
+    call: Id
+    index: Index
+
+
 class Accepted(Message, frozen=True):
     """The server has the call; a durable one is committed. `window` is how many inputs may be without a result at
     once."""

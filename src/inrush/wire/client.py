@@ -15,6 +15,7 @@ from inrush.wire.calls import (
     Grant,
     Inputs,
     Items,
+    Received,
     Resend,
     Results,
     ResumeCall,
@@ -53,7 +54,18 @@ class Rejected(Message, frozen=True):
 
 
 FromClient = (
-    Hello | Ask | Unfollow | StartCall | Inputs | EndInputs | ResumeCall | AwaitCall | CancelCall | ForgetCall | Grant
+    Hello
+    | Ask
+    | Unfollow
+    | StartCall
+    | Inputs
+    | EndInputs
+    | ResumeCall
+    | AwaitCall
+    | CancelCall
+    | ForgetCall
+    | Grant
+    | Received
 )
 
 ToClient = (

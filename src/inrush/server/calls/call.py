@@ -1,8 +1,9 @@
 """One call: which of its inputs wait, which are done, and what its owner may have missed.
 
 A client can lose its link with results under way, so the latest `WINDOW_INPUTS` results of a call are kept: a client
-never has more than that many inputs without a result, hence they are all that it can have missed. Of a generator, the
-items are kept that its consumer's credit does not yet prove to have arrived.
+never has more than that many inputs without a result, hence they are all that it can have missed. Large ones are let
+go sooner, as it says that it has received them. Of a generator, the items are kept that its consumer's credit does not
+yet prove to have arrived.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from inrush import wire
 from inrush.core.model import effects
+from inrush.errors import NotFoundError
 from inrush.server.apps.functions import Function
 from inrush.server.trust.principal import Principal, owns_call
 from inrush.wire import Results, Status
@@ -190,8 +192,19 @@ class Call:
         if not self.lossless:
             self.items.append(items)
 
+    def received(self, index: int) -> None:
+        """Forgets results that the client has: those that were sent before the ones of this input, and with them."""
+        sent = next((n for n, message in enumerate(self.kept, 1) if index in message.indexes), 0)
+        for message in self.kept[:sent]:
+            self._let_go(message)
+        del self.kept[:sent]
+
+    def _let_go(self, message: Results) -> None:
+        self.kept_inputs -= len(message.indexes)
+        self.held -= sum(map(len, message.payloads))
+
     def keep(self, message: Results) -> None:
-        """Remembers results for a client that lost its link; a container loses none."""
+        """Remembers results for a client that lost its link, until it has received them; a container loses none."""
         if self.lossless:
             return
         self.kept.append(message)
@@ -199,9 +212,7 @@ class Call:
         size = sum(map(len, message.payloads))
         self.held += size
         while self.kept_inputs - len(self.kept[0].indexes) >= WINDOW_INPUTS:
-            oldest = self.kept.pop(0)
-            self.kept_inputs -= len(oldest.indexes)
-            self.held -= sum(map(len, oldest.payloads))
+            self._let_go(self.kept.pop(0))
 
 
 def split_results(
@@ -245,3 +256,13 @@ def unknown_ranges(call: Call, have: tuple[tuple[int, int], ...]) -> Iterable[tu
     end = high + WINDOW_INPUTS if call.total < 0 else min(call.total, high + WINDOW_INPUTS)
     if start is not None or end > high:
         yield high if start is None else start + call.base, max(end, high)
+
+
+def may_go_on(call: Call, owner: Owner) -> bool:
+    """Whether an owner may go on with a call."""
+    return call.owner is owner or (call.durable and call.owned_by(owner.principal))
+
+
+def not_found(id: str) -> NotFoundError:
+    """The error for a call that does not exist."""
+    return NotFoundError(f"there is no call {id!r}; results are kept for the time that the setting result_ttl_s says")

@@ -25,9 +25,9 @@ from inrush.core.model.ranges import Ranges
 from inrush.errors import Error, InvalidError, OutputExpiredError, ResourceExhaustedError
 from inrush.server.apps.functions import Functions
 from inrush.server.calls import saved
-from inrush.server.calls.call import Call, Owner, split_results
+from inrush.server.calls.call import Call, Owner, not_found, split_results
 from inrush.server.calls.saved import Columns
-from inrush.server.calls.table import Calls, not_found
+from inrush.server.calls.table import Calls
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.rows import tables
 from inrush.server.rows.inserts import Insert

@@ -14,9 +14,9 @@ from typing import Any
 
 from inrush import wire
 from inrush.core.model import effects, events
-from inrush.errors import Error, InvalidError, NotFoundError, PermissionDeniedError, ResourceExhaustedError
+from inrush.errors import Error, InvalidError, PermissionDeniedError, ResourceExhaustedError
 from inrush.server.apps.functions import Function, Functions
-from inrush.server.calls.call import WINDOW_INPUTS, Begun, Call, Owner, filled, split_results, unknown_ranges
+from inrush.server.calls.call import WINDOW_INPUTS, Begun, Call, Owner, filled, may_go_on, split_results, unknown_ranges
 from inrush.server.payloads.blobs import Blobs, referred_ids
 from inrush.server.shares import Shares
 from inrush.server.trust.principal import Principal
@@ -101,7 +101,7 @@ class Calls:
             except Error as error:
                 owner.send(CallRefused(message.call, type(error).__name__, str(error)))
                 return None
-        elif not _of(call, owner):
+        elif not may_go_on(call, owner):
             why = f"call {message.call} belongs to somebody else"
             owner.send(CallRefused(message.call, PermissionDeniedError.__name__, why))
             return None
@@ -151,7 +151,7 @@ class Calls:
     def inputs(self, owner: Owner, id: str, first: int, payloads: Sequence[bytes]) -> Call | None:
         """Takes further inputs of a call. Returns the call if any of them was new."""
         call = self._calls.get(id)
-        if call is None or not _of(call, owner):
+        if call is None or not may_go_on(call, owner):
             owner.send(wire.Resend(id, unknown=True))
             return None
         return self._add(call, first, payloads)
@@ -221,7 +221,7 @@ class Calls:
     def end_inputs(self, owner: Owner, message: wire.EndInputs) -> None:
         """Notes the total number of a map's inputs."""
         call = self._calls.get(message.call)
-        if call is None or call.total >= 0 or not _of(call, owner):
+        if call is None or call.total >= 0 or not may_go_on(call, owner):
             return
         call.total = message.total
         if call.resumed:
@@ -246,10 +246,22 @@ class Calls:
         if ranges:
             owner.send(wire.Resend(call.id, ranges=ranges))
 
+    def received(self, owner: Owner, message: wire.Received) -> None:
+        """Keeps results no longer that their owner has received."""
+        call = self._calls.get(message.call)
+        if call is None or call.owner is not owner:
+            return
+        before = call.held
+        call.received(message.index)
+        self._hold(call, call.held - before)
+        if call.id in self._finished:
+            self._finished[call.id] += call.held - before
+            self._finished_held += call.held - before
+
     def cancel(self, owner: Owner, message: wire.CancelCall) -> None:
         """Cancels what is not over; each such input ends as cancelled."""
         call = self._calls.get(message.call)
-        if call is not None and not call.finished and _of(call, owner):
+        if call is not None and not call.finished and may_go_on(call, owner):
             self.post(events.CallCancelled(call.id, "the caller cancelled it", message.terminate))
 
     def forget(self, call: Call) -> None:
@@ -386,13 +398,3 @@ class Calls:
         if ids:
             call.blobs.extend(ids)
             self.blobs.hold(ids, durable=call.durable)
-
-
-def _of(call: Call, owner: Owner) -> bool:
-    """Whether an owner may go on with a call."""
-    return call.owner is owner or (call.durable and call.owned_by(owner.principal))
-
-
-def not_found(id: str) -> NotFoundError:
-    """The error for a call that does not exist."""
-    return NotFoundError(f"there is no call {id!r}; results are kept for the time that the setting result_ttl_s says")

@@ -51,7 +51,7 @@ MAX_CLIENT_CHARACTERS = 64
 
 OF_CALLS = frozenset((
     wire.StartCall, wire.Inputs, wire.EndInputs, wire.ForgetCall, wire.ResumeCall, wire.CancelCall, wire.Grant,
-    wire.AwaitCall,
+    wire.AwaitCall, wire.Received,
 ))  # fmt: skip
 """Messages about calls, which need the right `call`."""
 
@@ -97,6 +97,7 @@ class Sessions:
             wire.ResumeCall: calls.resume,
             wire.CancelCall: calls.cancel,
             wire.Grant: calls.grant,
+            wire.Received: calls.received,
             wire.AwaitCall: self._await_call,
             wire.Ask: self._ask,
             wire.Unfollow: lambda session, message: session.unfollow(message.rid),
