@@ -9,11 +9,13 @@ import pytest
 from inrush.linux import seccomp
 
 ALLOW, KILL, EPERM, ENOSYS, NOFAMILY = 0x7FFF0000, 0x80000000, 0x50001, 0x50026, 0x50061
+EOPNOTSUPP = 0x5005F
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 CLONE = {"x86_64": 56, "aarch64": 220}
 SOCKET = {"x86_64": 41, "aarch64": 198}
 READ = {"x86_64": 0, "aarch64": 63}
 MOUNT = {"x86_64": 165, "aarch64": 40}
+FALLOCATE = {"x86_64": 285, "aarch64": 47}
 CHROOT = {"x86_64": 161, "aarch64": 51}
 PTRACE = {"x86_64": 101, "aarch64": 117}
 UNSHARE = {"x86_64": 272, "aarch64": 97}
@@ -84,11 +86,15 @@ def test_calls_by_another_machines_numbers_kill(code: bytes, machine: str) -> No
 
 
 @machines
-def test_a_build_may_change_its_root_directory_and_nothing_more(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+def test_a_build_may_change_its_root_directory_and_not_allocate_what_it_does_not_write(
+    monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
     monkeypatch.setattr(seccomp, "MACHINE", machine)
-    code = seccomp.program(allowed=("chroot",))
+    code = seccomp.program(build=True)
     assert answer(code, ARCH[machine], CHROOT[machine]) == ALLOW
     assert answer(code, ARCH[machine], MOUNT[machine]) == EPERM
+    assert answer(code, ARCH[machine], FALLOCATE[machine]) == EOPNOTSUPP
+    assert answer(seccomp.program(), ARCH[machine], FALLOCATE[machine]) == ALLOW
 
 
 @machines

@@ -139,3 +139,59 @@ async def test_a_tree_of_any_depth_is_removed_and_one_too_deep_is_no_layer(node:
         await node.launcher.normalise(str(upper), UID_BASE, str(node.state / "node" / "made"))
     await node.launcher.remove_tree(str(upper))
     assert not upper.exists()
+
+
+async def test_a_tree_is_measured_by_what_it_takes_of_the_disk_whoever_may_read_it(node: Node) -> None:
+    tree = node.state / "node" / "measured"
+    (tree / "hidden").mkdir(parents=True)
+    (tree / "hidden" / "large").write_bytes(os.urandom(8 << 20))
+    (tree / "again").hardlink_to(tree / "hidden" / "large")
+    with (tree / "sparse").open("wb") as file:
+        file.truncate(1 << 43)
+    os.chown(tree / "hidden", UID_BASE + 1000, UID_BASE + 1000)
+    (tree / "hidden").chmod(0o700)
+    assert 8 << 20 <= await node.launcher.measure(str(tree)) < 10 << 20
+
+
+def test_a_tree_of_too_many_files_is_not_walked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "MAX_ENTRIES", 100)
+    for number in range(101):
+        (tmp_path / str(number)).touch()
+    top = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(OSError, match="more than 100 files"):
+        trees.measure(top)
+    os.close(top)
+
+
+def test_a_tree_is_removed_a_few_names_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "_NAMES_AT_ONCE", 10)
+    for number in range(35):
+        (tmp_path / "top" / f"d{number % 12}" / "inner").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "top" / f"d{number % 12}" / f"f{number}").touch()
+        (tmp_path / "top" / "many").mkdir(exist_ok=True)
+        (tmp_path / "top" / "many" / str(number)).touch()
+    parent = os.open(tmp_path, os.O_RDONLY)
+    trees.remove(parent, "top")
+    os.close(parent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_of_a_sparse_file_is_sparse(tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "to").mkdir()
+    with (tmp_path / "from" / "sparse").open("wb") as file:
+        file.write(b"begin")
+        file.seek(1 << 42)
+        file.write(b"end")
+        file.truncate((1 << 42) + (1 << 30))
+    source, target = (os.open(tmp_path / name, os.O_RDONLY) for name in ("from", "to"))
+    trees.copy(source, target, 0, 0)
+    os.close(source)
+    os.close(target)
+    made = (tmp_path / "to" / "sparse").stat()
+    assert made.st_size == (1 << 42) + (1 << 30)
+    assert made.st_blocks < 1000
+    with (tmp_path / "to" / "sparse").open("rb") as file:
+        assert file.read(6) == b"begin\0"
+        file.seek(1 << 42)
+        assert file.read(4) == b"end\0"

@@ -130,6 +130,10 @@ class Launcher:
         """A hash of all that a directory of the store holds: names, kinds, modes, owners and contents."""
         return str(await self._ask("fingerprint", {"path": path}))
 
+    async def measure(self, path: str) -> int:
+        """The bytes of disk that a directory of the store takes. Raises `LaunchError` for one with too many files."""
+        return int(await self._ask("measure", {"path": path}))
+
     async def probe(self) -> dict[str, Any]:
         """The features of this machine, and the reason for each that it lacks."""
         result: dict[str, Any] = await self._ask("probe", {})

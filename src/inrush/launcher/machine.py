@@ -99,7 +99,7 @@ class Machine:
         self.preferred = given.preferred
         self.filter_code = seccomp.program()
         self.template_filter_code = seccomp.program(template=True)
-        self.build_filter_code = seccomp.program(allowed=("chroot",))
+        self.build_filter_code = seccomp.program(build=True)
         self.store_uid = 0 if rootless else given.store_uid
         self.places = Places(state, given.declared)
         own = self.state / OWN

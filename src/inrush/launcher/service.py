@@ -65,7 +65,8 @@ class Service:
             "usage": self._usage,
             "normalise": self._normalise,
             "remove_tree": self._remove_tree,
-            "fingerprint": self._fingerprint,
+            "fingerprint": lambda rid, data, fds: self._read_tree(rid, data, fingerprint.of_tree),
+            "measure": lambda rid, data, fds: self._read_tree(rid, data, lambda top: str(trees.measure(top))),
             "probe": lambda rid, data, fds: self._answer(rid, self._machine.report()),
         }
         self._working = 0
@@ -334,14 +335,15 @@ class Service:
         finally:
             os.close(above)
 
-    def _fingerprint(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
+    def _read_tree(self, rid: int, data: dict[str, Any], read: Callable[[int], str]) -> None:
+        """Answers with what `read` tells of a directory of the store, in a worker."""
         above, name = self._machine.places.parent(orders.path(data.get("path"), "path"))
         try:
             top = os.open(name, paths.DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
         finally:
             os.close(above)
         try:
-            self._work(rid, lambda: fingerprint.of_tree(top))
+            self._work(rid, lambda: read(top))
         finally:
             os.close(top)
 

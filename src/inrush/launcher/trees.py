@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import stat
 import struct
@@ -20,7 +21,9 @@ from inrush.launcher.specs import UID_RANGE
 from inrush.linux import paths
 
 MAX_DEPTH = 256
-"""The most nested directories in a tree that is walked; each level takes a descriptor."""
+"""The most nested directories in a tree that is walked; each level takes two descriptors."""
+MAX_ENTRIES = 2_000_000
+"""The most files and directories in a tree that is walked, and so in a layer."""
 
 ETC_FILES = ("hostname", "hosts", "resolv.conf")
 """Files of /etc that belong to a container and not to its image."""
@@ -29,6 +32,8 @@ _CAPABILITY = "security.capability"
 _ORIGINS = ("trusted.overlay.origin", "user.overlay.origin")
 _FICLONE = 0x40049409
 _COPY_BYTES = 1 << 26
+_SECTOR_BYTES, _BLOCK_BYTES, _SMALL_BYTES = 512, 4096, 1 << 20
+_NAMES_AT_ONCE = 10_000
 _MAX_ROUNDS = 1_000_000
 
 
@@ -90,6 +95,21 @@ def copy(source: int, target: int, base: int, store: int) -> None:
         os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
 
+def measure(top: int) -> int:
+    """The bytes of disk that everything below `top` takes. Holes of sparse files take none, and each file of several
+    names counts once. Small files count by their length, since some file systems report their blocks late."""
+    total, seen = 0, set[int]()
+    for entry in walk(top):
+        info = entry.info
+        if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
+            if info.st_ino in seen:
+                continue
+            seen.add(info.st_ino)
+        length = -(-info.st_size // _BLOCK_BYTES) * _BLOCK_BYTES
+        total += max(info.st_blocks * _SECTOR_BYTES, min(length, _SMALL_BYTES))
+    return total
+
+
 def remove(parent: int, name: str) -> None:
     """Removes a tree or a file of `parent`, if it exists.
 
@@ -121,9 +141,9 @@ def forget_mount_points(upper: int, places: list[str]) -> None:
 
 def walk(top: int, *, disks: bool = False) -> Iterator[Entry]:
     """Yields everything below `top`, each directory before its entries. Raises `OSError` for a tree that is deeper than
-    `MAX_DEPTH` or, without `disks`, contains another file system."""
-    disk = os.fstat(top).st_dev
-    way: list[tuple[int, str, Iterator[str]]] = [(top, "", iter(os.listdir(top)))]
+    `MAX_DEPTH`, has more than `MAX_ENTRIES` entries or, without `disks`, contains another file system."""
+    disk, entries = os.fstat(top).st_dev, 0
+    way: list[tuple[int, str, Iterator[str]]] = [(top, "", _names(top))]
     try:
         while way:
             directory, path, names = way[-1]
@@ -136,7 +156,10 @@ def walk(top: int, *, disks: bool = False) -> Iterator[Entry]:
             entry = _entry(directory, name, path)
             if entry is None:
                 continue
+            entries += 1
             try:
+                if entries > MAX_ENTRIES:
+                    raise OSError(errno.EFBIG, f"a tree has more than {MAX_ENTRIES:,} files and directories")
                 yield entry
                 if stat.S_ISDIR(entry.info.st_mode):
                     if (entry.info.st_dev != disk and not disks) or len(way) >= MAX_DEPTH:
@@ -162,15 +185,26 @@ def _entry(directory: int, name: str, path: str) -> Entry | None:
 def _open(entry: Entry) -> tuple[int, str, Iterator[str]]:
     fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=entry.fd)
     try:
-        return fd, entry.path, iter(os.listdir(fd))
+        return fd, entry.path, _names(fd)
     except OSError:
         os.close(fd)
         raise
 
 
+def _names(directory: int) -> Iterator[str]:
+    """Yields the names in a directory as it reads them, since those of a hostile one fill the memory."""
+    with os.scandir(directory) as found:
+        for entry in found:
+            yield entry.name
+
+
+def _some_names(directory: int) -> list[str]:
+    return list(itertools.islice(_names(directory), _NAMES_AT_ONCE))
+
+
 def _empty(top: int) -> None:
     for _ in range(_MAX_ROUNDS):
-        names = os.listdir(top)
+        names = _some_names(top)
         if not names:
             return
         for name in names:
@@ -184,12 +218,12 @@ def _flatten(top: int, name: str) -> None:
     random names."""
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
     try:
-        for inner in os.listdir(fd):
+        for inner in _some_names(fd):
             if not _unlinked(fd, inner):
                 os.rename(inner, f".{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
     finally:
         os.close(fd)
-    with contextlib.suppress(OSError):  # another process has added an entry: the next round removes it
+    with contextlib.suppress(OSError):  # there are more entries: the next round removes them
         os.rmdir(name, dir_fd=top)
 
 
@@ -263,12 +297,29 @@ def _copy_file(entry: Entry, target: int) -> None:
             with contextlib.suppress(OSError):
                 fcntl.ioctl(made, _FICLONE, source)
                 return
-            while os.sendfile(made, source, None, _COPY_BYTES):
-                pass
+            _copy_data(source, made)
         finally:
             os.close(made)
     finally:
         os.close(source)
+
+
+def _copy_data(source: int, made: int) -> None:
+    """Copies the data of a file, and leaves its holes."""
+    size, at = os.fstat(source).st_size, 0
+    os.ftruncate(made, size)
+    while at < size:
+        try:
+            at = os.lseek(source, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return  # there is only a hole
+            raise
+        end = os.lseek(source, at, os.SEEK_HOLE)
+        os.lseek(made, at, os.SEEK_SET)
+        while at < end and (sent := os.sendfile(made, source, at, min(end - at, _COPY_BYTES))):
+            at += sent
+        at = end
 
 
 def _dress(source: int, info: os.stat_result, made: int, store: int, base: int) -> None:

@@ -52,6 +52,7 @@ _SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
 _SETNS = {"x86_64": 308, "aarch64": 268}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _SETSOCKOPT = {"x86_64": 54, "aarch64": 208}
+_FALLOCATE = {"x86_64": 285, "aarch64": 47}
 _CLONE3 = 435
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020000
@@ -79,12 +80,16 @@ _REFUSED_OPTIONS = {1: (32, 33, 36), 41: (64, 65, 75), 0: (19, *range(64, 70), 9
 """Socket options that a template may not set, by level: forced buffer sizes and packet marks; tables of packet filters,
 and sending from any address."""
 
+_OF_BUILDS = ("chroot",)
+"""Calls that builds may make. They may not allocate blocks that they do not write, as on a file system that cannot: one
+call could take all of the disk that they share with the server."""
+
 _Instruction = tuple[int, int, int, int]
 _PASS: list[_Instruction] = [(_RETURN, 0, 0, _ALLOW)]
 
 
-def program(allowed: tuple[str, ...] = (), template: bool = False) -> bytes:
-    """The filter as a BPF program, without the calls in `allowed`, or for a `template`. It is empty on a machine whose
+def program(build: bool = False, template: bool = False) -> bytes:
+    """The filter as a BPF program, for an ordinary container, a `build` or a `template`. It is empty on a machine whose
     call numbers are not known.
 
     It is a binary search. When a filter is loaded, the kernel runs it once for every call number; with a linear list
@@ -96,8 +101,10 @@ def program(allowed: tuple[str, ...] = (), template: bool = False) -> bytes:
     answers: dict[int, list[_Instruction]] = {}
     for name, pair in _REFUSED.items():
         number = pair[column]
-        if number is not None and name not in allowed:
+        if number is not None and not (build and name in _OF_BUILDS):
             answers[number] = [(_RETURN, 0, 0, _ERRNO | _EPERM)]
+    if build:
+        answers[_FALLOCATE[MACHINE]] = [_fail(_EOPNOTSUPP)]
     answers[_CLONE3] = [(_RETURN, 0, 0, _ERRNO | _ENOSYS)]
     answers[_CLONE[MACHINE]] = _without_flags(_NEW_NAMESPACES)
     answers[_IOCTL[MACHINE]] = _ioctls(template)

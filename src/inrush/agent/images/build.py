@@ -18,6 +18,7 @@ from typing import Protocol
 
 from inrush.agent.images.once import Progress
 from inrush.agent.images.packages import BUILD
+from inrush.agent.images.room import Room
 from inrush.errors import ImageBuildError, InternalError
 from inrush.launcher.specs import Bind, Exited, Limits, RootSpec, RunSpec, Started
 
@@ -43,6 +44,7 @@ class Launcher(Protocol):
     async def normalise(self, upper: str, base_uid: int, layer: str) -> None: ...
     async def remove_tree(self, path: str) -> None: ...
     async def fingerprint(self, path: str) -> str: ...
+    async def measure(self, path: str) -> int: ...
 
 
 class Exits(Protocol):
@@ -66,10 +68,11 @@ class Command:
 
 
 class Builder:
-    """Runs commands through the launcher."""
+    """Runs commands through the launcher, and ends them when the disk has no more room for what they write."""
 
-    def __init__(self, launcher: Launcher, exits: Exits) -> None:
+    def __init__(self, launcher: Launcher, exits: Exits, room: Room) -> None:
         self._launcher = launcher
+        self._room = room
         self._exits = exits
         self._started = 0
 
@@ -128,7 +131,7 @@ class Builder:
             raise
         try:
             async with asyncio.timeout(timeout_s):
-                await reading
+                await self._read_while_room(reading)
             return await self._end(end)
         except TimeoutError:
             raise ImageBuildError(output.text(f"it ran longer than {timeout_s:g} s and was stopped")) from None
@@ -137,6 +140,14 @@ class Builder:
             if not end.done():
                 with suppress(Exception):  # the launcher may be gone, and the container with it
                     await asyncio.shield(self._stop(spec.id, end))
+
+    async def _read_while_room(self, reading: asyncio.Task[None]) -> None:
+        watching = asyncio.create_task(self._room.watch())
+        try:
+            done, _ = await asyncio.wait([reading, watching], return_when=asyncio.FIRST_COMPLETED)
+            await done.pop()
+        finally:
+            watching.cancel()
 
     async def _end(self, end: asyncio.Future[Exited]) -> Exited:
         """Waits for the end of a container whose output has ended."""

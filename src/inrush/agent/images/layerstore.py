@@ -20,8 +20,6 @@ import errno
 import json
 import logging
 import os
-import shutil
-import stat
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -31,7 +29,7 @@ from pathlib import Path
 from typing import Protocol
 
 from inrush.agent.images.once import Once, Progress, silent
-from inrush.errors import ResourceExhaustedError
+from inrush.agent.images.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +38,6 @@ FRESH_S = 600
 
 SETTLE_AFTER_S = 60
 """The delay before a sync. By then the kernel has written most data by itself, so the sync is short."""
-
-_BLOCK = 4096
 
 Fill = Callable[[Path, Progress], Awaitable[None]]
 """Makes a layer at a path that does not exist yet."""
@@ -52,6 +48,7 @@ class Trees(Protocol):
 
     async def remove_tree(self, path: str) -> None: ...
     async def fingerprint(self, path: str) -> str: ...
+    async def measure(self, path: str) -> int: ...
 
 
 @dataclass(slots=True)
@@ -72,7 +69,8 @@ class LayerStore:
         self._meta_dir = root / ".meta"
         self._trees = trees
         self._budget_bytes = budget_bytes
-        self._floor_bytes = floor_bytes
+        self.room = Room(root, floor_bytes)
+        """The disk that the layers and all builds share."""
         self._known: dict[str, _Meta] = {}
         self._newest: dict[str, str] = {}
         self._held: Counter[str] = Counter()
@@ -170,7 +168,7 @@ class LayerStore:
         name = await self.found(digest)
         if name and not force:
             return name
-        self.check_room()
+        self.room.check()
         self._made += 1
         temporary = self.root / f".tmp-{os.getpid()}-{self._made}"
         try:
@@ -178,14 +176,14 @@ class LayerStore:
             return await self._keep(temporary, f"{digest}.{_number(name) + 1}" if name else digest, fingerprinted)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise self.full() from None
+                raise self.room.full() from None
             raise
         finally:
             if os.path.lexists(temporary):
                 await asyncio.shield(self._trees.remove_tree(str(temporary)))
 
     async def _keep(self, temporary: Path, name: str, fingerprinted: bool) -> str:
-        size = await asyncio.to_thread(tree_bytes, temporary)
+        size = await self._trees.measure(str(temporary))
         fingerprint = await self._trees.fingerprint(str(temporary)) if fingerprinted else ""
         target = self.root / name
         if os.path.lexists(target):  # without its meta file, so no layer
@@ -280,49 +278,6 @@ class LayerStore:
         self._forget(name)
         (self._meta_dir / name).unlink(missing_ok=True)
         await self._trees.remove_tree(str(self.root / name))
-
-    def check_room(self) -> None:
-        """Raises `ResourceExhaustedError` when less than the floor is free."""
-        if shutil.disk_usage(self.root).free < self._floor_bytes:
-            raise self.full()
-
-    def is_full(self) -> bool:
-        """Whether the disk is almost full."""
-        return shutil.disk_usage(self.root).free < max(self._floor_bytes // 8, 1 << 20)
-
-    def full(self) -> ResourceExhaustedError:
-        """The error for a full disk."""
-        free_mib = shutil.disk_usage(self.root).free >> 20
-        return ResourceExhaustedError(
-            f"the disk that holds {self.root} is full: {free_mib} MiB are free, and {self._floor_bytes >> 20} MiB must "
-            f"stay free; make room there, or lower the setting layers_gib so that unused layers go earlier"
-        )
-
-
-def tree_bytes(top: Path) -> int:
-    """The bytes of all files below `top` that this process can see, each size rounded up to whole blocks. Files that
-    disappear during the walk count as nothing. (Counting allocated blocks would miss data that is not on the disk yet.)
-    """
-    total, pending, seen = 0, [str(top)], set[int]()
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                found = list(entries)
-        except (PermissionError, FileNotFoundError, NotADirectoryError):
-            continue
-        for entry in found:
-            try:
-                info = entry.stat(follow_symlinks=False)
-            except (PermissionError, FileNotFoundError):
-                continue
-            if stat.S_ISDIR(info.st_mode):
-                pending.append(entry.path)
-            elif info.st_nlink > 1:
-                if info.st_ino in seen:
-                    continue
-                seen.add(info.st_ino)
-            total += -(-info.st_size // _BLOCK) * _BLOCK
-    return total
 
 
 def _number(name: str) -> int:

@@ -62,7 +62,7 @@ class ImageStore:
         self._layers = LayerStore(root / "layers", launcher, budget_bytes=budget, floor_bytes=floor)
         self._platform_uid = platform_uid
         self._workshop = Workshop(root / "cache", launcher, inherited or Inherited.read())
-        self._builder = Builder(launcher, exits)
+        self._builder = Builder(launcher, exits, self._layers.room)
         self._bases = Bases(self._layers, self._workshop, self._builder)
         self._moved: dict[tuple[str, tuple[str, ...]], bool] = {}
         """Archives by images that they were laid over: whether links of the image move anything."""
@@ -218,6 +218,6 @@ class ImageStore:
         try:
             return await self._layers.make(digest, told, progress, force=force, fingerprinted=fingerprinted)
         except (ImageBuildError, InternalError) as error:
-            if _NO_SPACE in str(error) or self._layers.is_full():
-                raise self._layers.full() from None
+            if _NO_SPACE in str(error) or self._layers.room.lacks():
+                raise self._layers.room.full() from None
             raise ImageBuildError(f"image step {place} ({what}) failed: {error}") from error
