@@ -23,8 +23,8 @@ ASK_S = 10.0
 """A node with containers is asked as often which ones it has."""
 
 _PHASES = 64
-"""Nodes that get their first container at once are first asked at so many different moments, so that not all of them
-answer in one."""
+"""In each ASK_S nodes are asked at so many moments, each its part of them: many nodes neither answer at once nor wake
+the core one by one."""
 
 
 def start(state: State, function: Function, placement: Placement, why: str) -> None:
@@ -80,9 +80,10 @@ def seat(state: State, function: Function, placement: Placement, why: str) -> Co
 
 
 def plan_question(state: State, node: Node, in_s: float = ASK_S) -> None:
-    """Has a node asked in so many seconds which containers it has."""
+    """Has a node asked in so many seconds, or a little more, which containers it has."""
     node.questioned = True
-    state.quiet_timer(state.now + in_s, "question", node.id)
+    between_s = ASK_S / _PHASES
+    state.quiet_timer(((state.now + in_s) // between_s + 1) * between_s, "question", node.id)
 
 
 def unseat(state: State, function: Function, container: Container) -> None:
