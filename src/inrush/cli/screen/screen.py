@@ -25,7 +25,8 @@ def say(text: object = "", err: bool = False, nl: bool = True) -> None:
     """Prints text. All that commands print goes this way, since most of it holds words of somebody else. Only bytes go
     as they are, and not to a terminal."""
     raw = isinstance(text, bytes) and not is_terminal()
-    click.echo(text if raw else harmless(str(text)), err=err, nl=nl)
+    # Named, or click would write UTF-8 to a terminal that says it is ASCII.
+    click.echo(text if raw else harmless(str(text)), file=sys.stderr if err else sys.stdout, nl=nl)
 
 
 def drawn(text: str) -> Text:
