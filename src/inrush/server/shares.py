@@ -11,6 +11,7 @@ from collections import Counter
 from inrush.errors import ResourceExhaustedError
 
 SHARE_OF_ONE_APP = 2
+"""One app, or one environment, may take one part in so many of what all have together."""
 
 
 class Shares:

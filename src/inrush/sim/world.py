@@ -1,17 +1,15 @@
 """A world in virtual time: nodes and containers that do what effects say, and tell the core as real ones would.
 
-One heap holds all that is going to happen, as (when, serial, what, arguments). Time jumps from one entry to the next;
-a simulated hour costs what its decisions cost. Messages between server and nodes take `link_s` each way: an input that
-is dispatched now and runs for a second is heard of in 1 s + 2 `link_s`, which is one entry. A dead node says nothing
-more: what was to come from its containers is dropped, and the core learns of the death only when a broken link would
-have told it (`faults`).
+Time jumps from one thing that happens to the next (`agenda`), so a simulated hour costs what its decisions cost.
+Messages between server and nodes take `link_s` each way: an input that is dispatched now and runs for a second is heard
+of in 1 s + 2 `link_s`, which is one entry. A dead node says nothing more: what was to come from its containers is
+dropped, and the core learns of the death only when a broken link would have told it (`faults`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from heapq import heappop, heappush
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -21,6 +19,7 @@ from inrush.core.model.measured import slots_of
 from inrush.core.model.tuning import TUNING, Tuning
 from inrush.pools.simulated import SimulatedPool
 from inrush.sim import faults
+from inrush.sim.agenda import Agenda
 from inrush.sim.chance import around, uniform
 from inrush.sim.gauge import Gauge
 from inrush.sim.machines import Machine, Running
@@ -49,7 +48,7 @@ class Director(Protocol):
         """Called after a call has come and was stepped."""
 
 
-class World:
+class World(Agenda):
     """One scenario with one seed. `arrivals` replace the traffic of these functions."""
 
     def __init__(
@@ -61,18 +60,16 @@ class World:
         director: Director | None = None,
         arrivals: Mapping[str, Iterable[Arrival]] | None = None,
     ) -> None:
+        super().__init__()
         self.scenario, self.seed = scenario, seed
         self.cluster = Cluster(str(seed), tuning)
         self.workloads = {workload.function: workload for workload in scenario.workloads}
         self.tally = Tally()
         self.gauge = Gauge(self)
-        self.now = 0.0
         self.machines: dict[str, Machine] = {}
         self.containers: dict[str, Running] = {}
         self._director = director
         self._given = arrivals or {}
-        self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
-        self._serial = 0
         self._wake_at = math.inf
         self._streams = 0
         self._attempts = 0
@@ -95,24 +92,12 @@ class World:
     def run(self) -> None:
         """Runs until everything has happened. Raises `Unsound` when the core contradicts itself."""
         self._begin()
-        heap, end_s = self._heap, self.scenario.end_s
-        while heap and (self._streams or self.tally.open) and heap[0][0] <= end_s:
-            self.now, _, action, arguments = heappop(heap)
-            action(*arguments)
+        while (self._streams or self.tally.open) and self.next_at <= self.scenario.end_s:
+            self.go_on()
         self.check()
         for container in list(self.containers.values()):
             self.gone(container)
         self.gauge.finish()
-
-    def at(self, at: float, action: Callable[..., object], *arguments: Any) -> None:
-        """Has something done at a time."""
-        self._serial += 1
-        heappush(self._heap, (at, self._serial, action, arguments))
-
-    def after(self, seconds: float, action: Callable[..., object], *arguments: Any) -> None:
-        """Has something done when so much time has passed."""
-        self._serial += 1
-        heappush(self._heap, (self.now + seconds, self._serial, action, arguments))
 
     def step(self, event: events.Event) -> None:
         """Steps the core once, and does what it asks for."""

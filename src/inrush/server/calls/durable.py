@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
 from functools import partial
 from operator import itemgetter
 from typing import Any, Protocol
@@ -21,18 +20,19 @@ import sqlalchemy as sa
 
 from inrush import wire
 from inrush.core.model import effects, events
-from inrush.core.model.ranges import Ranges
+from inrush.core.model.ranges import Ranges, runs
 from inrush.errors import Error, InvalidError, OutputExpiredError, ResourceExhaustedError
 from inrush.server.apps.functions import Functions
 from inrush.server.calls import saved
-from inrush.server.calls.call import Call, Owner, not_found, split_results
+from inrush.server.calls.call import Call, Owner, not_found
+from inrush.server.calls.live import WHOSE, Live, send_wanted
 from inrush.server.calls.saved import Columns
 from inrush.server.calls.table import Calls
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.rows import tables
 from inrush.server.rows.inserts import Insert
 from inrush.server.rows.quota import Quota
-from inrush.server.rows.store import Operation, Store
+from inrush.server.rows.store import Store
 from inrush.server.trust.principal import Principal, owns_call
 from inrush.wire import Status
 
@@ -42,9 +42,6 @@ SWEEP_S = 60.0
 SWEEP_SLACK_S = 600.0
 """Calls that ended so long before the last sweep are not looked at again: clocks are set, and commits take time."""
 RETRY_S = 1.0
-
-_WHOSE = ("environment", "app", "caller")
-"""The columns that say whose a call is. A saved call never becomes another's, even if its id is used again."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -56,43 +53,6 @@ class Reader(Owner, Protocol):
         """Waits until it has read enough of what it was sent."""
 
 
-class _Live:
-    """A durable call in memory: who waits, for which inputs, and what is not yet committed. `saved` inputs are."""
-
-    __slots__ = ("accepting", "call", "created", "ended", "joined", "saved", "start", "stored", "unsaved", "waiters")
-
-    def __init__(self, call: Call, created: float, saved: int = 0) -> None:
-        self.call = call
-        self.created = created
-        self.saved = saved
-        self.start: Operation | None = None
-        """The write that saves the call itself; None once it is committed."""
-        self.joined: list[Columns] = []
-        """Results that `start` saves too."""
-        self.ended = False
-        """Whether its end is saved, or will be with its last results."""
-        self.stored = call.settled
-        """The number of results that are committed, which later waiters read from the store."""
-        self.accepting: list[Owner] = []
-        self.waiters: dict[Owner, Ranges] = {}
-        self.unsaved = 0
-
-    def row(self, ended: float) -> tuple[Any, ...]:
-        """Its row in `tables.calls`."""
-        call = self.call
-        return (call.id, call.function.id, call.kind, call.method, call.total, self.created, ended, *self.whose())
-
-    def whose(self) -> tuple[str, str, str]:
-        """The columns `_WHOSE` of that row."""
-        function = self.call.function
-        return function.environment, function.app_name, self.call.caller
-
-    def tell(self, columns: Columns) -> None:
-        """Sends results that are saved to everybody who waits for some of them."""
-        for owner, wanted in self.waiters.items():
-            _send(owner, self.call.id, columns, wanted.__contains__)
-
-
 class Durable:
     """Saves, restores and serves durable calls."""
 
@@ -100,15 +60,15 @@ class Durable:
         """Calls of one environment may take `limit_bytes` of the store before no more are taken."""
         self._quota = Quota(store, limit_bytes, saved.bytes_of, "spawned calls")
         self._store, self._calls, self._functions, self._ttl_s = store, calls, functions, result_ttl_s
-        self._live: dict[str, _Live] = {}
-        self._insert_call = store.insert(tables.calls, fixed=_WHOSE)
-        self._replace_call = store.insert(tables.calls, replace=True, fixed=_WHOSE)
+        self._live: dict[str, Live] = {}
+        self._insert_call = store.insert(tables.calls, fixed=WHOSE)
+        self._replace_call = store.insert(tables.calls, replace=True, fixed=WHOSE)
         self._insert_inputs = store.insert(tables.call_inputs)
         self._insert_results = store.insert(tables.results)
         self._end_call = (
             sa.update(tables.calls).where(tables.calls.c.id == sa.bindparam("call")).values(ended=sa.bindparam("at"))
         )
-        its = [tables.calls.c[name] == sa.bindparam(f"its_{name}") for name in _WHOSE]
+        its = [tables.calls.c[name] == sa.bindparam(f"its_{name}") for name in WHOSE]
         self._set_total = (
             sa.update(tables.calls)
             .where(tables.calls.c.id == sa.bindparam("call"), *its)
@@ -139,7 +99,7 @@ class Durable:
             owner.send(wire.CallRefused(call.id, type(error).__name__, str(error)))
             self._calls.forget(call)
             return
-        live = self._live[call.id] = _Live(call, time.time())
+        live = self._live[call.id] = Live(call, time.time())
         live.accepting.append(owner)
         count = len(message.payloads)
         rows = [
@@ -162,23 +122,23 @@ class Durable:
         """Saves the number of inputs of a spawned map, which its client has told now."""
         live = self._live.get(call.id)
         if live is not None:
-            its = {f"its_{name}": value for name, value in zip(_WHOSE, live.whose(), strict=True)}
+            its = {f"its_{name}": value for name, value in zip(WHOSE, live.whose(), strict=True)}
             rows = [{"call": call.id, "n": call.total, **its}]
             self._store.execute(self._set_total, rows, lambda _, error: self._saved(live, 0, error))
 
-    def _claim(self, live: _Live) -> list[tuple[Insert, tuple[Any, ...]]]:
+    def _claim(self, live: Live) -> list[tuple[Insert, tuple[Any, ...]]]:
         """The row of a call that is not committed yet. It is written with each of the call's other rows, so that the
         commit fails if the id belongs to somebody else's call."""
         return [(self._insert_call, live.row(0.0))] if live.start is not None else []
 
-    def _started(self, live: _Live, inputs: int, error: Error | None) -> None:
+    def _started(self, live: Live, inputs: int, error: Error | None) -> None:
         self._saved(live, inputs, error)
         joined, live.joined, live.start = live.joined, [], None
         if error is None:
             for columns in joined:
                 self._results_saved(live, columns, None)
 
-    def _saved(self, live: _Live, inputs: int, error: Error | None) -> None:
+    def _saved(self, live: Live, inputs: int, error: Error | None) -> None:
         live.saved += inputs
         if error is None:
             self._acknowledge(live)
@@ -189,7 +149,7 @@ class Durable:
         if self._live.pop(live.call.id, None) is not None:
             self._calls.forget(live.call)
 
-    def _acknowledge(self, live: _Live) -> None:
+    def _acknowledge(self, live: Live) -> None:
         total = live.call.total
         if 0 <= total <= live.saved:
             for owner in live.accepting:
@@ -207,7 +167,7 @@ class Durable:
                 live.unsaved += 1
                 self._save_results(live, part)
 
-    def _save_results(self, live: _Live, columns: Columns) -> None:
+    def _save_results(self, live: Live, columns: Columns) -> None:
         chunk = _encode(columns)
         self._quota.add(live.call.function.environment, len(chunk))
         results = (self._insert_results, (live.call.id, min(columns[0]), chunk))
@@ -224,7 +184,7 @@ class Durable:
         rows = [results, (self._replace_call, live.row(time.time()))] if live.ended else [*self._claim(live), results]
         self._store.put(rows, lambda _, error: self._results_saved(live, columns, error))
 
-    def _results_saved(self, live: _Live, columns: Columns, error: Error | None) -> None:
+    def _results_saved(self, live: Live, columns: Columns, error: Error | None) -> None:
         if error is not None:
             log.error("results of %s could not be saved, will try again: %s", live.call.id, error)
             asyncio.get_running_loop().call_later(RETRY_S, self._save_results, live, columns)
@@ -235,7 +195,7 @@ class Durable:
         if live.call.finished and live.unsaved == 0:
             self._end(live)
 
-    def _end(self, live: _Live) -> None:
+    def _end(self, live: Live) -> None:
         if not live.ended:
             self._store.put([(self._replace_call, live.row(time.time()))])
         self._live.pop(live.call.id, None)
@@ -272,7 +232,7 @@ class Durable:
             while at < wanted.stop:
                 chunks, at = await self._store.read(partial(saved.page, id=id, keys=range(at, wanted.stop)))
                 for columns in chunks:
-                    _send(owner, id, columns, wanted.__contains__)
+                    send_wanted(owner, id, columns, wanted.__contains__)
                 await owner.room()
         except Error as error:
             owner.send(wire.CallRefused(id, type(error).__name__, str(error)))
@@ -336,10 +296,10 @@ class Durable:
             if call.finished:
                 self._store.execute(self._end_call, [{"call": row.id, "at": time.time()}])
                 continue
-            self._live[row.id] = _Live(call, row.created, saved=len(call.waiting) + call.settled)
+            self._live[row.id] = Live(call, row.created, saved=len(call.waiting) + call.settled)
             self._calls.restore(call)
             arrived = events.CallArrived(row.id, function.id, row.kind, row.total, True)
-            restored.append((row.created, arrived, tuple(_ranges(sorted(call.waiting)))))
+            restored.append((row.created, arrived, tuple((run.start, run.stop) for run in runs(sorted(call.waiting)))))
         restored.sort(key=itemgetter(0))
         return [(arrived, waiting) for _, arrived, waiting in restored]
 
@@ -383,30 +343,3 @@ def _owned(row: Any, principal: Principal) -> bool:
 def _wanted(message: wire.AwaitCall) -> range:
     first = max(message.first, 0)
     return range(first, first + message.count) if message.count > 0 else saved.EVERYTHING[first:]
-
-
-def _send(owner: Owner, id: str, columns: Columns, wanted: Callable[[int], bool]) -> None:
-    """Sends the results that are wanted."""
-    at = [k for k, index in enumerate(columns[0]) if wanted(index)]
-    if len(at) < len(columns[0]):
-        columns = (
-            tuple([columns[0][k] for k in at]),
-            tuple([columns[1][k] for k in at]),
-            tuple([columns[2][k] for k in at]),
-        )
-    if at:
-        for message in split_results(id, *columns):
-            owner.send(message)
-
-
-def _ranges(indexes: Iterable[int]) -> Iterable[tuple[int, int]]:
-    start = end = -1
-    for index in indexes:
-        if index == end:
-            end += 1
-            continue
-        if start >= 0:
-            yield start, end
-        start, end = index, index + 1
-    if start >= 0:
-        yield start, end

@@ -32,6 +32,7 @@ import msgspec
 from inrush.errors import InvalidError, NotFoundError, RequestSizeError, ResourceExhaustedError
 from inrush.linux import memory, messages
 from inrush.server.payloads.memory import MemoryBlobs
+from inrush.server.shares import SHARE_OF_ONE_APP
 from inrush.wire import Codec
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,6 @@ KEEP_S = 3600.0
 KEEP_SOURCE_S = 7 * 86400.0
 LINGER_S = 120.0
 """How long a blob stays after its call was forgotten, since a client may still be reading it."""
-SHARE_OF_ONE_APP = 2
-"""Blobs made by containers of one app may take one part in so many of the budget."""
 PART_SUFFIX = ".part"
 _RANDOM_ID = re.compile(r"bl-[0-9a-f]{32}")
 _BLOB = Codec.BLOB.value

@@ -16,15 +16,13 @@ from typing import NamedTuple
 
 from inrush.errors import ResourceExhaustedError
 from inrush.linux import memory
+from inrush.server.shares import SHARE_OF_ONE_APP
 
 SHARE_OF_MEMORY = 4
 """Blobs may take one part in so many of this machine's memory."""
 
 MAX_BLOBS = 256
 """The most blobs, since each takes a descriptor."""
-
-SHARE_OF_ONE_APP = 2
-"""Blobs of containers of one app may take one part in so many of the budget and of the number."""
 
 READING_S = 1.0
 """A client that reads a blob in pieces asks for the next piece within this time."""
