@@ -95,6 +95,19 @@ async def test_usage_is_told_while_it_runs(node: Node) -> None:
     assert after.cpu_s > before.cpu_s
 
 
+async def test_the_time_of_each_thread_is_told_and_whether_it_wants_a_processor(node: Node) -> None:
+    await node.template("t")
+    forked, other = await node.fork("t"), await node.fork("t")
+    at, before = await node.launcher.threads([forked.id, "no-such-container"])
+    assert list(before) == [forked.id]
+    await forked.ask("sum(range(3_000_000)) and None")
+    later, after = await node.launcher.threads([forked.id, other.id])
+    assert set(after) == {forked.id, other.id}
+    ran_ns = sum(ran for _, ran, _, _ in after[forked.id]) - sum(ran for _, ran, _, _ in before[forked.id])
+    assert 1e6 < ran_ns <= (later - at) * 1e9
+    assert not any(runnable for *_, runnable in after[other.id]), "it waits for its socket"
+
+
 async def test_without_a_limit_memory_is_the_nodes_less_the_reserve(node: Node) -> None:
     await node.template("t")
     forked = await node.fork("t")

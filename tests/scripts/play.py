@@ -19,6 +19,7 @@ with `#` say what the block is about. Commands (`[…]` may be left out):
     node NODE [unfit=WHY] [drain=1] [holds=F]       what it says of itself (spaces as _; it holds the image of F)
     mute NODE                      it answers nothing by itself   heard NODE C…              it answers: it has these
     cancel CALL [terminate=1]     forget CALL                      remove F [drain=1]        replace F G
+    use NODE [F] [serving=CORES] [starting=CORES] [took=S]         what the node saw containers of F use
     override F [containers=A..B] [buffer=N] [window=S]             why F                     what `inrush why` says
 """
 
@@ -195,6 +196,10 @@ class Player:
         known = self.cluster.nodes[node]
         there = tuple(self.ids.get(name, name) for name in containers)
         self._step(events.NodeContainers(node, known.questions, there))
+
+    def _use(self, node: str, function: str = "", serving: str = "-1", starting: str = "-1", took: str = "-1") -> None:
+        uses = ((function, float(serving), float(starting), float(took)),) if function else ()
+        self._step(events.CpuUsed(node, uses))
 
     def _quotas(self, **quotas: str) -> None:
         self.cluster = Cluster("script", quotas=parse(",".join(map("=".join, quotas.items()))))

@@ -166,6 +166,9 @@ TREES: dict[str, tuple[str, Json]] = {
     "owners of root": ("normalise", {"upper": "{store}/up", "base_uid": 0, "layer": "{store}/new"}),
     "a signal that there is not": ("signal", {"id": "a", "signum": 99}),
     "a container by a path": ("usage", {"id": "../../memory"}),
+    "threads of a container by a path": ("threads", {"ids": ["../../memory"]}),
+    "threads of more containers than may be": ("threads", {"ids": ["co-1"] * 65}),
+    "threads of no list": ("threads", {"ids": {"co-1": 1}}),
     "an order that there is not": ("mount", {"path": "/"}),
 }
 

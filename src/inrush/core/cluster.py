@@ -31,7 +31,7 @@ from inrush.core.changes.functions import (
     restored,
     scale_overridden,
 )
-from inrush.core.changes.nodes import node_changed, node_held, node_joined, node_left
+from inrush.core.changes.nodes import cpu_used, node_changed, node_held, node_joined, node_left
 from inrush.core.changes.reconcile import node_containers, question_due
 from inrush.core.check import checkpoint, invariants
 from inrush.core.check.overdue import overdue
@@ -78,6 +78,7 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.ScaleOverridden: scale_overridden,
     events.NodeJoined: node_joined,
     events.NodeHeld: node_held,
+    events.CpuUsed: cpu_used,
     events.NodeLeft: node_left,
     events.NodeChanged: node_changed,
     events.NodeContainers: node_containers,

@@ -69,7 +69,8 @@ def _measured(function: Function) -> str:
     measured = function.measured
     start = "unknown" if measured.start_s is None else f"{measured.start_s:.3g} s"
     service = "unknown" if measured.service_s is None else f"{measured.service_s:.3g} s"
-    return f"measured: a start takes {start}, an input {service}"
+    use = "" if measured.use is None else f", a container that serves uses {measured.use:.2g} cores"
+    return f"measured: a start takes {start}, an input {service}{use}"
 
 
 def _containers(state: State, function: Function) -> list[str]:

@@ -16,6 +16,7 @@ import os
 import signal
 from dataclasses import dataclass
 
+from inrush.launcher import threads
 from inrush.launcher.specs import Limits, Usage
 
 _V1_WANTED = ("cpu", "cpuacct", "memory", "pids", "freezer")
@@ -123,6 +124,10 @@ class Group:
             now, peak = (_number(self._file("memory", f"memory.{n}_in_bytes")) for n in ("usage", "max_usage"))
             pids = _number(self._file("pids", "pids.current"))
         return Usage(cpu_s, now / _MIB, peak / _MIB, max(0, pids - self._doors))
+
+    def threads(self) -> threads.Times:
+        """How long its threads have run, and waited for a processor."""
+        return threads.times(f"{self._v2}/cgroup.threads" if self._v2 else self._file("cpu", "tasks"))
 
     def oom_kills(self) -> int:
         """How many processes the kernel has killed for lack of memory."""

@@ -25,6 +25,7 @@ from inrush.launcher.specs import (
     Usage,
     to_json,
 )
+from inrush.launcher.threads import Times
 from inrush.linux import messages
 
 _HELLO_S = 30.0
@@ -116,6 +117,12 @@ class Launcher:
     async def usage(self, id: str) -> Usage:
         """The resources that a running container uses."""
         return Usage(**await self._ask("usage", {"id": id}))
+
+    async def threads(self, ids: Sequence[str]) -> tuple[float, dict[str, Times]]:
+        """How long the threads of these containers have run and waited for a processor, and at which monotonic time
+        that was. Containers that have ended are left out."""
+        found = await self._ask("threads", {"ids": list(ids)})
+        return found["at"], found["times"]
 
     async def normalise(self, upper: str, base_uid: int, layer: str) -> None:
         """Turns a build's upper directory into the layer at the path `layer` of the same file system, with owners

@@ -37,6 +37,7 @@ MAX_CPU = 4_096
 MAX_MEMORY_MIB = 1 << 26
 MAX_PIDS = 1 << 22
 MAX_TIMEOUT_S = 7 * 86_400.0
+MAX_NAMES = 64
 
 _MOST = 1e15
 """The largest number in an order; NaN and infinity are refused too."""
@@ -72,6 +73,13 @@ def name(value: object, what: str) -> str:
     if not isinstance(value, str) or not _is_name(value) or "." in value or value in _FILES or value.startswith(_OURS):
         raise Refused(f"{what} {str(value)[:MAX_NAME_CHARS]!r} is not a plain name")
     return value
+
+
+def names(value: object, what: str) -> list[str]:
+    """Checks a list of ids."""
+    if not isinstance(value, list) or len(value) > MAX_NAMES:
+        raise Refused(f"{what} is not a list of at most {MAX_NAMES}")
+    return [name(each, what) for each in value]
 
 
 def uid_base(value: object, what: str = "uid_base") -> int:

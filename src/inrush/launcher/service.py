@@ -13,6 +13,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -63,6 +64,7 @@ class Service:
             "kill": self._kill,
             "signal": self._signal,
             "usage": self._usage,
+            "threads": self._threads,
             "normalise": self._normalise,
             "remove_tree": self._remove_tree,
             "fingerprint": lambda rid, data, fds: self._read_tree(rid, data, fingerprint.of_tree),
@@ -280,6 +282,12 @@ class Service:
     def _usage(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         group = self._known(data.get("id")).group
         self._answer(rid, specs.to_json(group.usage() if group else specs.Usage()))
+
+    def _threads(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
+        asked = orders.names(data.get("ids"), "the container ids")
+        groups = {id: self._containers[id].group for id in asked if id in self._containers}
+        times = {id: group.threads() for id, group in groups.items() if group}
+        self._answer(rid, {"at": time.monotonic(), "times": times})
 
     def _normalise(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         upper, layer = (orders.path(data.get(key), key) for key in ("upper", "layer"))

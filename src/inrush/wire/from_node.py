@@ -167,6 +167,24 @@ class NodeHeld(Message, frozen=True):
     memory_mib: int
 
 
+class Use(Message, frozen=True):
+    """The cores that a container of a function would keep busy on an idle machine: one that runs inputs, and one that
+    starts; and the seconds of a core that its longest start has taken so far. Negative where none was seen."""
+
+    function: str
+    serving: float = -1.0
+    starting: float = -1.0
+    start_s: float = -1.0
+
+
+class NodeCpu(Message, frozen=True):
+    """What containers of the functions at work on a node use of its processors; sent when it changes. An empty one says
+    that the node measures it."""
+
+    node: str
+    uses: tuple[Use, ...] = ()
+
+
 FromNode = (
     NodeHello
     | NodeHeld
@@ -185,6 +203,7 @@ FromNode = (
     | NodeNote
     | NodeState
     | NodeContainers
+    | NodeCpu
 )
 
 from_node_decoder: BatchDecoder[FromNode] = BatchDecoder(FromNode)

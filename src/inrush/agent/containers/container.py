@@ -56,6 +56,9 @@ Put = Callable[[wire.FromNode], None]
 Start = Callable[[wire.StartContainer, Stdio, Callable[[str, str], None]], Awaitable[Begun]]
 """Starts a process whose guest waits for its `load`. Raises `Error` with a sentence for people."""
 
+Doing = tuple[str, str]
+"""A function, and what some of its containers do: `starting` or `serving`."""
+
 
 class Container:
     """One container. It is the listener of its guest (`guests.Listener`)."""
@@ -66,6 +69,7 @@ class Container:
         put: Put,
         guest: Callable[[Container], Guest],
         unable: Callable[[], None] = lambda: None,
+        heed: Callable[[Doing], None] = lambda doing: None,
     ) -> None:
         self.order, self._unable = order, unable
         self.state = "preparing"
@@ -73,6 +77,8 @@ class Container:
         self.held = Held(self.deadlines)
         self.guest = guest(self)
         self._put = put
+        self._heed = heed
+        self._idle_yet = True
         self._output = OutputLimit(put, order.container)
         self._raw = Collected()
         self._pipes: list[PipeReader] = []
@@ -134,6 +140,7 @@ class Container:
         ended = asyncio.ensure_future(self._begun.process.wait())
         if self._end is None:
             self._turn("loading")
+            self._heed((self.order.function, "starting"))
             assert self._socket is not None
             self.guest.load(self._begun.load, self._begun.payloads, self._socket)
             await self._become_ready(ended, began, time.monotonic())
@@ -251,6 +258,9 @@ class Container:
             return
         self.held.gave(run.call, run.kind, run.indexes, time.monotonic())
         self.guest.run(run)
+        if self._idle_yet:
+            self._idle_yet = False
+            self._heed((self.order.function, "serving"))
 
     def cancel(self, order: wire.CancelRun) -> None:
         held = tuple([index for index in order.indexes if not self.held.is_web(order.call, index)])

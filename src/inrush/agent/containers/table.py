@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from inrush import wire
-from inrush.agent.containers.container import EXIT_HOOKS_S, KILL_SLACK_S, Container, Put, Start
+from inrush.agent.containers.container import EXIT_HOOKS_S, KILL_SLACK_S, Container, Doing, Put, Start
 from inrush.agent.containers.guests import Guest
 from inrush.agent.containers.processes import End
 from inrush.wire import Status
@@ -37,6 +37,8 @@ class Containers:
         self._table: dict[str, Container] = {}
         self._watch: asyncio.TimerHandle | None = None
         self.closing = False
+        self.heed: Callable[[Doing], None] = lambda doing: None
+        """Told when a container begins to start, and when it gets its first inputs."""
 
     def ids(self) -> tuple[str, ...]:
         """Those that have not ended."""
@@ -45,6 +47,14 @@ class Containers:
     def apps(self) -> set[str]:
         """Keys of the apps that have containers here."""
         return {container.order.app_key for container in self._table.values()}
+
+    def at_work(self) -> Iterator[tuple[str, Doing]]:
+        """Those that start or run inputs, with their function and which of the two it is."""
+        for id, container in self._table.items():
+            if container.state == "loading":
+                yield id, (container.order.function, "starting")
+            elif container.state == "serving" and len(container.deadlines):
+                yield id, (container.order.function, "serving")
 
     def env(self, id: str) -> dict[str, str] | None:
         """The environment of a running container, or None."""
@@ -72,7 +82,7 @@ class Containers:
 
     def _begin(self, order: wire.StartContainer) -> None:
         try:
-            container = Container(order, self._put, self._guest, self._unable)
+            container = Container(order, self._put, self._guest, self._unable, self.heed)
         except OSError as error:  # no descriptors are left
             self._unable()
             self._refuse(order, f"its node could not begin to start it: {error}")

@@ -23,11 +23,13 @@ from inrush.agent.images.inherited import Inherited
 from inrush.agent.images.store import ImageStore
 from inrush.agent.link.condition import Condition, labels
 from inrush.agent.link.outbox import Deliver, Outbox
+from inrush.agent.link.processors import Processors
 from inrush.agent.link.session import Agent
 from inrush.agent.payloads.blobs import Blobs
 from inrush.agent.templates.starts import Starts
 from inrush.agent.templates.table import Templates
 from inrush.agent.templates.zygotes import Learned, Zygotes
+from inrush.launcher import threads
 from inrush.launcher.boot import LauncherHandle
 from inrush.launcher.client import Launcher
 from inrush.launcher.specs import Exited
@@ -103,6 +105,8 @@ class Node:
         self._condition = Condition(self.id, self._home, int(self._settings["reserve_disk_mib"]), self._outbox.put)
         starts.prepared = self._condition.prepared
         containers = Containers(starts.start, self._outbox.put, self._guest, self._condition.look)
+        self._processors = Processors(self.id, self._launcher, containers.at_work, self._outbox.put)
+        containers.heed = self._processors.heed
         execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
         self._exits.unexpected = lambda exited: self._ended(exited, templates)
         inventory = self._inventory(memory_mib, cards)
@@ -135,6 +139,8 @@ class Node:
         assert self._agent is not None
         self._agent.start(deliver)
         self._condition.watch()
+        if threads.counted():
+            self._processors.begin()
 
     def receive(self, batch: list[ToNode]) -> None:
         """Takes the server's orders."""
@@ -145,6 +151,7 @@ class Node:
         """Ends all containers, then the launcher. Nothing of either is left."""
         if self._agent is not None:
             self._condition.close()
+            self._processors.close()
             await self._agent.stop(grace_s)
         self._unwatch_launcher()
         await self._launcher.close()

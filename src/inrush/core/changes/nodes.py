@@ -9,12 +9,16 @@ from inrush.core.containers.clusters import disband
 from inrush.core.containers.lifecycle import drain, forget_if_gone, remove
 from inrush.core.model.containers import Container
 from inrush.core.model.effects import ContainerLost, StopContainer
-from inrush.core.model.events import NodeChanged, NodeHeld, NodeJoined, NodeLeft
+from inrush.core.model.events import CpuUsed, NodeChanged, NodeHeld, NodeJoined, NodeLeft
 from inrush.core.model.nodes import Node
 from inrush.core.model.state import State
+from inrush.core.place.crowd import bound_by_processors
 from inrush.core.place.health import heed_flaps, note_flap
 from inrush.core.pools.supply import node_gone, node_of_pool
 from inrush.wire import Status
+
+MOST_CORES = 4096.0
+"""A use of processors above this is no measurement."""
 
 
 def node_joined(state: State, event: NodeJoined) -> None:
@@ -53,6 +57,22 @@ def node_held(state: State, event: NodeHeld) -> None:
         node.hold(event.memory_mib)
         if less:
             _poke_all(state)
+
+
+def cpu_used(state: State, event: CpuUsed) -> None:
+    """Learns what containers use of a node's processors."""
+    state.measures = True
+    for id, serving, starting, start_s in event.uses:
+        function = state.functions.get(id)
+        if function is None or not bound_by_processors(function):
+            continue
+        measured = function.measured
+        if 0 <= serving <= MOST_CORES:
+            measured.use = serving
+        if 0 <= starting <= MOST_CORES and 0 <= start_s < float("inf"):
+            measured.start_use, measured.start_cpu_s = starting, start_s
+        function.freed_read = -1  # where there was no room for it there may be now
+        state.touch(function, poke=True)
 
 
 def node_left(state: State, event: NodeLeft) -> None:

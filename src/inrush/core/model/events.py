@@ -114,6 +114,15 @@ class NodeHeld(Event, frozen=True):
     memory_mib: int
 
 
+class CpuUsed(Event, frozen=True):
+    """A node measured what containers use of its processors: for each function the cores that one would keep busy on an
+    idle machine while it serves and while it starts, and the seconds of a core that a start has taken; negative where
+    nothing was seen. Without functions it says that the node measures."""
+
+    node: str
+    uses: tuple[tuple[str, float, float, float], ...] = ()
+
+
 class NodeLeft(Event, frozen=True):
     node: str
     why: str
@@ -230,6 +239,7 @@ AnyEvent = (
     | CallForgotten
     | NodeJoined
     | NodeHeld
+    | CpuUsed
     | NodeLeft
     | NodeChanged
     | NodeContainers

@@ -115,6 +115,8 @@ class Function:
     decisions: deque[tuple[float, Decision]] = field(default_factory=lambda: deque(maxlen=DECISIONS_KEPT))
     departures: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=DEPARTURES_KEPT))
     """When and why containers were last told to stop."""
+    held_back: str = ""
+    """Why it gets no more containers although its inputs wait for some; empty when that is not so."""
     refusal: str = ""
     """What the last container that could not be placed lacked; empty when none is refused now."""
     refusal_words: str = ""

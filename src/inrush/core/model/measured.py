@@ -12,6 +12,9 @@ from inrush.wire import ScalePolicy
 PAUSE_KEPT = 0.99
 """What is left of the longest pause at each report of ends: half of it after 69."""
 
+UNBOUNDED = 10**9
+"""More containers than there can ever be."""
+
 
 class Decision(NamedTuple):
     """How many containers are `wanted`, and how many serve or start already; `why` is a sentence for people."""
@@ -19,6 +22,8 @@ class Decision(NamedTuple):
     wanted: int
     have: int
     why: str
+    held_back: str = ""
+    """Why more containers would be of no use although inputs wait for them."""
 
 
 class Memo(NamedTuple):
@@ -40,6 +45,12 @@ class Measured:
     """When an attempt last ended, a container last became ready, or the first input after a pause was dispatched."""
     pause_s: float = 0.0
     """The longest time of late in which a container that had inputs ended none and ran none, fading."""
+    use: float | None = None
+    """The cores that a container would keep busy on an idle machine while it serves."""
+    start_use: float | None = None
+    """The same while it starts."""
+    start_cpu_s: float = 0.0
+    """The seconds of a core that a start takes, as far as was seen."""
     arrivals: Rate = field(default_factory=Rate)
     tuning: Tuning = TUNING
 
@@ -47,6 +58,7 @@ class Measured:
         """Learns from a container that became ready `seconds` after it was placed."""
         weight = self.tuning.start_weight
         self.start_s = seconds if self.start_s is None else self.start_s + weight * (seconds - self.start_s)
+        self.start_cpu_s = min(self.start_cpu_s, seconds)  # a start from a template needs less than the first
         self.progress_at = now
 
     def served(self, seconds: float, count: int, now: float) -> None:
@@ -56,6 +68,14 @@ class Measured:
         weight = each if count == 1 else 1.0 - (1.0 - each) ** min(count, 64)
         self.service_s = seconds if self.service_s is None else self.service_s + weight * (seconds - self.service_s)
         self.progress_at = now
+
+    def at_once(self, cores: float) -> int:
+        """How many containers so many cores can serve. The less of a core each of them uses, the less that bounds
+        them."""
+        if not self.use:
+            return UNBOUNDED
+        waits = max(1.0, self.tuning.cpu_mostly / self.use)
+        return max(1, int(min(UNBOUNDED, self.tuning.cpu_slack * cores / self.use * waits * waits)))
 
     def paused(self, seconds: float) -> None:
         """Learns that a container that had inputs spent `seconds` on something else between two ends."""

@@ -117,6 +117,8 @@ class State:
     timers: list[Timer] = field(default_factory=list)
     told: float = math.inf
     """The time at which the shell was last asked to wake the core."""
+    measures: bool = False
+    """Whether a node measures what containers use of its processors."""
     serial: int = 0
     out: list[Effect] = field(default_factory=list)
 

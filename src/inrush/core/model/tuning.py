@@ -97,6 +97,27 @@ class Tuning:
     """Seconds. The belief that arrivals go on growing falls by e in this time (a damped trend, as in Gardner and
     McKenzie, "Forecasting Trends in Time Series", Management Science 1985)."""
 
+    cpu_mostly: float = 0.5
+    """Cores. A container that uses this much while it serves mostly computes, and more of them than a node has
+    processors for are of no use."""
+
+    cpu_slack: float = 1.25
+    """Factor. So much of a node's processors is given out, since containers pause between inputs."""
+
+    starts_cpu_s: float = 0.5
+    """Seconds. The starts of a function under way may need so much of each core, so that a start that computes is not
+    made much longer by the others."""
+
+    unseen_s: float = 0.15
+    """Seconds. A new function gets no more containers than there are cores until a node has seen what they use, or for
+    this long."""
+
+    crowd_patience_s: float = 10.0
+    """Seconds. When nothing has ended for so long, one container more is started even where the processors are busy."""
+
+    crowd_most: float = 1.5
+    """Factor. With more containers than so many times those that the processors serve, the others are drained."""
+
     round_up: float = 0.3
     """Part of a container. It is added before rounding down, so that a container is started ahead of its inputs from
     0.7 on."""

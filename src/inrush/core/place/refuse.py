@@ -12,6 +12,7 @@ from inrush.core.model.nodes import Node, cpu_to_give
 from inrush.core.model.quotas import exceeded
 from inrush.core.model.state import State
 from inrush.core.model.wanted import accepts, cpu_milli, in_bounds, milli_of, name
+from inrush.core.place.crowd import crowded
 from inrush.core.place.fit import has_devices, kinds_of
 from inrush.core.place.never import can_ever
 from inrush.wire import GpuRequest
@@ -40,6 +41,9 @@ def refusal(state: State, function: Function) -> str:
     aside = "; ".join(f"{node.id} is set aside: {node.aside}" for node in nodes if node.aside)
     if not fit:
         return aside
+    if crowded(state, function):
+        uses = f"each of its containers uses {function.measured.use:.2g} cores"
+        return f"the processors of its nodes are busy: {uses}, and more would make none faster"
     sentences = [_no_gpu(state, function, request, fit) for request in spec.resources.gpu]
     text = "; ".join(filter(None, sentences))
     if spec.cluster_size > 1:

@@ -34,6 +34,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from inrush.core.model.containers import WHOLE
+from inrush.core.model.measured import Measured
 from inrush.core.model.pools import Pool
 from inrush.core.model.wanted import accepts, cpu_milli, inventory_in_bounds, share_milli
 from inrush.wire import FunctionSpec, Inventory
@@ -72,6 +73,8 @@ class Demand(NamedTuple):
     spec: FunctionSpec
     containers: int
     why: str
+    measured: Measured = Measured()
+    """What is known of its containers, of which a node serves only so many if they compute."""
 
 
 class Order(NamedTuple):
@@ -110,7 +113,8 @@ def plan(demands: Iterable[Demand], pools: Iterable[Pool], now: float) -> list[O
     pools = list(pools)
     coming = {pool.id: float(pool.ordered) for pool in pools}
     for demand in demands:
-        ranked = list(serving(demand.spec, pools))
+        most = demand.measured.at_once
+        ranked = [(pool, min(each, most(pool.inventory.cpu))) for pool, each in serving(demand.spec, pools)]
         rest = float(demand.containers)
         for pool, each in ranked:
             used = min(coming[pool.id], rest / each)

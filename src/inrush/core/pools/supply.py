@@ -84,7 +84,7 @@ def supply(state: State, refused: Iterable[Function]) -> None:
     for function in sorted(refused, key=lambda f: (-f.spec.priority, f.order)):
         containers, why = _worth(state, function)
         if containers:
-            demands.append(Demand(function.id, function.spec, containers, why))
+            demands.append(Demand(function.id, function.spec, containers, why, function.measured))
     for pool, count, why in plan(demands, state.pools.values(), state.now):
         pool.expect(count, state.now, why)
         state.out.append(NodesWanted(pool.id, count, why))

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from inrush.core.model.measured import Decision, Measured, Memo, target_of
 from inrush.core.model.tuning import TUNING, Tuning
+from inrush.core.place.crowd import Room
 from inrush.wire import ScalePolicy
 
 LOGISTIC = 1.702
@@ -47,6 +48,8 @@ class Load(NamedTuple):
     """For how long starting containers have been starting, on average."""
     starting_s: float = 0.0
     """For how long the first of the starting containers has been starting: a lower bound of `start_s`."""
+    room: Room = Room()
+    """How many containers the processors can serve."""
 
 
 def desired(load: Load, policy: ScalePolicy, memo: Memo, now: float, tuning: Tuning = TUNING) -> tuple[Decision, Memo]:
@@ -55,15 +58,17 @@ def desired(load: Load, policy: ScalePolicy, memo: Memo, now: float, tuning: Tun
     if not load.valid:
         return Decision(have, have, "nothing is known yet: no node has joined"), memo
     need, why, memo = _need(load, policy, memo, tuning)
+    need, why, held_back = _affordable(load, need, why)
     wanted = need
     if policy.buffer_containers and (load.queued or load.running):
-        wanted = max(need, load.ready - load.idle) + policy.buffer_containers
+        busy = 0 if held_back else load.ready - load.idle
+        wanted = max(need, busy) + policy.buffer_containers
         why += f", {policy.buffer_containers} more as buffer"
     if wanted < policy.min_containers:
         wanted, why = policy.min_containers, f"{why}, min_containers is {policy.min_containers}"
     if policy.max_containers is not None and wanted > policy.max_containers:
         wanted, why = policy.max_containers, f"{why}, max_containers is {policy.max_containers}"
-    return Decision(wanted, have, f"{why}: {wanted} wanted, {have} have"), memo
+    return Decision(wanted, have, f"{why}: {wanted} wanted, {have} have", held_back), memo
 
 
 def horizon_s(start_s: float | None, tuning: Tuning = TUNING) -> float:
@@ -117,6 +122,22 @@ def _need(load: Load, policy: ScalePolicy, memo: Memo, tuning: Tuning) -> tuple[
         if ahead > need:
             need, why = ahead, f"{doing}, {_seconds(load.service_s)} an input, {load.rate:.3g} a second arrive"
     return need, why, Memo()
+
+
+def _affordable(load: Load, need: int, why: str) -> tuple[int, str, str]:
+    """What is needed, as far as the processors can serve it, and why that is less: no container is started to compete
+    with the others."""
+    room, have, held_back = load.room, load.starting + load.ready, ""
+    if room.unseen is not None and have <= room.unseen < need:
+        return room.unseen, f"{why}, and it is not known yet whether they compute or wait", ""
+    if room.serving is not None and need > room.serving:
+        need, held_back = room.serving, "the processors of its nodes are busy: more containers would make none faster"
+        why = f"{why}, but each uses {room.use:.2g} cores, and more would make none faster"
+    if room.starting is not None and need > max(load.ready + room.starting, have):
+        need = max(load.ready + room.starting, have)
+        held_back = "the processors of its nodes are busy with its starts: more at once would make none faster"
+        why = f"{why}, but starts compute, and more than {room.starting} at once would make none faster"
+    return need, why, held_back
 
 
 def _expected(load: Load, target: int, start_s: float, within_s: float, tuning: Tuning) -> float:

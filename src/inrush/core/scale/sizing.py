@@ -9,6 +9,7 @@ from inrush.core.model.effects import Decided
 from inrush.core.model.functions import Function
 from inrush.core.model.measured import Decision
 from inrush.core.model.state import State
+from inrush.core.place.crowd import room_for
 from inrush.core.scale.desired import Load, desired, deviation, horizon_s, keep_s
 
 
@@ -18,8 +19,9 @@ def review(state: State, function: Function) -> None:
     function.look_at = state.now + pause_s(state, function)
     if function.removed:
         return
-    decision, function.memo = desired(load_of(state, function), function.policy, function.memo, state.now, state.tuning)
-    function.wanted = decision.wanted
+    load = load_of(state, function)
+    decision, function.memo = desired(load, function.policy, function.memo, state.now, state.tuning)
+    function.wanted, function.held_back = decision.wanted, decision.held_back
     _record(state, function, decision)
     blocked = state.now < function.trouble.blocked_until
     if decision.wanted > function.live and not blocked:
@@ -29,6 +31,8 @@ def review(state: State, function: Function) -> None:
         state.hungry.pop(function.id, None)
         function.refusal = ""
     _shrink(state, function)
+    if load.room.serving is not None:
+        _thin_out(state, function, load.room.serving)
     _plan_next(state, function, blocked)
 
 
@@ -44,6 +48,7 @@ def load_of(state: State, function: Function) -> Load:
     measured, now = function.measured, state.now
     rate, slope = measured.arrivals.now(now)
     running = function.running - function.leased  # what is leased has not begun: it waits
+    stall_s = now - measured.progress_at if function.running else 0.0
     return Load(
         valid=bool(state.nodes or state.pools),
         queued=function.queued + function.leased,
@@ -53,11 +58,12 @@ def load_of(state: State, function: Function) -> Load:
         idle=len(function.idle),
         service_s=measured.service_s,
         start_s=measured.start_s,
-        stall_s=now - measured.progress_at if function.running else 0.0,
+        stall_s=stall_s,
         rate=rate,
         slope=slope,
         starting_mean_s=_starting_mean_s(function, now),
         starting_s=_starting_s(function, now),
+        room=room_for(state, function, stall_s),
     )
 
 
@@ -103,7 +109,19 @@ def _shrink(state: State, function: Function) -> None:
             break
         stop(state, container, f"idle for {idle_s:.3g} s, kept for {keep:.3g} s", 0.0)
     if policy.max_containers is not None and function.live > policy.max_containers:
-        _trim(state, function, function.live - max(policy.max_containers, policy.min_containers))
+        surplus = function.live - max(policy.max_containers, policy.min_containers)
+        _trim(state, function, surplus, f"max_containers is {policy.max_containers}")
+
+
+def _thin_out(state: State, function: Function, serving: int) -> None:
+    """Stops containers when there are many more than the processors can serve: those that run nothing, and where inputs
+    are short the others too, after what they run."""
+    least, tuning, service_s = max(serving, function.wanted), state.tuning, function.measured.service_s
+    surplus = function.live - least
+    if function.live > tuning.crowd_most * least:
+        if service_s is None or service_s > tuning.crowd_patience_s:
+            surplus = min(surplus, len(function.idle) + function.counts["starting"])
+        _trim(state, function, surplus, f"the processors serve {serving} at once")
 
 
 def _call_off(state: State, function: Function, least: int) -> None:
@@ -130,13 +148,13 @@ def _chance(state: State, function: Function) -> float:
     return state.tuning.chance_deviations * deviation(function.wanted, function.target, function.measured)
 
 
-def _trim(state: State, function: Function, surplus: int) -> None:
-    """Stops containers after the maximum was lowered: idle ones first, then starting ones, then the least busy, after
-    what they run."""
+def _trim(state: State, function: Function, surplus: int, why: str) -> None:
+    """Stops containers above a maximum: idle ones first, then starting ones, then the least busy, after what they
+    run."""
     live = [c for c in function.containers.values() if c.state in ("starting", "ready")]
-    live.sort(key=lambda c: (c.state == "starting", c.busy))
+    live.sort(key=lambda c: (c.busy, c.state == "starting"))
     for container in live[:surplus] if surplus > 0 else []:
-        drain(state, container, f"max_containers is {function.policy.max_containers}")
+        drain(state, container, why)
 
 
 def _plan_next(state: State, function: Function, blocked: bool) -> None:

@@ -42,12 +42,12 @@ def waiting_for(state: State, function: Function) -> str:
 def _busy(function: Function, starting: int) -> str:
     """Says that all containers are busy, without counts, so that the sentence changes only when something happens."""
     most = function.policy.max_containers
-    if starting:
+    if starting and not function.held_back:
         return "all its containers are busy, more are starting"
     if most is not None and function.live >= most:
         return f"all its containers are busy, and max_containers is {most}"
     text = "all its containers are busy"
-    return f"{text}; {function.refusal}" if function.refusal else text
+    return "; ".join(filter(None, (text, function.refusal or function.held_back)))
 
 
 def _count(containers: int) -> str:

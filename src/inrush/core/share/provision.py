@@ -14,6 +14,7 @@ from inrush.core.model.functions import Function
 from inrush.core.model.quotas import exceeded
 from inrush.core.model.state import State
 from inrush.core.model.wanted import milli_of
+from inrush.core.place.crowd import crowded, full
 from inrush.core.place.refuse import over_quota, refusal
 from inrush.core.pools.coming import coming
 from inrush.core.pools.supply import supply
@@ -63,6 +64,10 @@ def _place(state: State, function: Function) -> int:
     index, want, seen = state.index, function.want, state.index.read
     assert want is not None
     among = None if function.app in state.quotas else index.freed_since(function.freed_read)
+    if (
+        state.pools and function.measured.use is not None
+    ):  # what the nodes here cannot serve may be served by one that comes
+        among = [node for node in (state.nodes.values() if among is None else among) if not full(function, node)]
     if among == []:
         return 0
     used = state.used.get(function.app, {})
@@ -108,7 +113,7 @@ def _refuse(state: State, refused: list[Function]) -> None:
         function.refusal = function.refusal_words
         if not over_quota(state, function):
             lacking.append(function)
-    reclaim(state, lacking)
+    reclaim(state, [function for function in lacking if not crowded(state, function)])
     if state.pools:
         _supply(state, lacking)
     for function in refused:

@@ -81,6 +81,9 @@ class Nodes:
             wire.Returned: self._returned,
             wire.NodeNote: self._note,
             wire.NodeContainers: lambda m: self._post(events.NodeContainers(m.node, m.number, m.containers)),
+            wire.NodeCpu: lambda m: self._post(
+                events.CpuUsed(m.node, tuple((u.function, u.serving, u.starting, u.start_s) for u in m.uses))
+            ),
             wire.NodeHeld: lambda held: self._post(events.NodeHeld(held.node, held.memory_mib)),
         }
 
