@@ -11,6 +11,7 @@ import pytest
 import inrush
 from inrush import errors
 from inrush.client._output import use
+from inrush.client._progress import Maps
 from inrush.wire import Log, Progress, State, Web
 
 
@@ -184,6 +185,7 @@ class Recorder:
         self.seen = threading.Event()
         self.lines: list[Log] = []
         self.states: list[State] = []
+        self.maps = Maps(lambda line: None, lambda lines: None)
 
     def log(self, line: Log) -> None:
         self.lines.append(line)
@@ -195,6 +197,9 @@ class Recorder:
 
     def state(self, told: State) -> None:
         self.states.append(told)
+
+    def link(self, text: str) -> None:
+        return
 
 
 def test_what_containers_print_is_shown_with_its_call(connected: Any) -> None:

@@ -24,6 +24,29 @@ def all_settings(command: Command) -> Command:
     return command
 
 
+def client_settings(command: Command) -> Command:
+    """The same for the settings that programs themselves use; those of the server are given where it starts."""
+    for setting in reversed(settings.SETTINGS):
+        command = _option(setting, hidden=setting.name not in _OF_CLIENTS)(command)
+    return command
+
+
+def as_json(command: Command) -> Command:
+    """Decorator: `--json`, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(command)
+
+
+def yes(command: Command) -> Command:
+    """Decorator: `-y`, for commands that destroy something and ask before."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask before.")(command)
+
+
+def pty(command: Command) -> Command:
+    """Decorator: `--pty`, for commands that run others in containers; None where it was not given."""
+    what = "Give the command a terminal, or none; by default it has one if there is one here."
+    return click.option("--pty/--no-pty", default=None, help=what)(command)
+
+
 def environment(command: Command) -> Command:
     """Decorator: `-e`, for commands that look after things. The API is asked in that environment from then on."""
     return click.option(
@@ -43,14 +66,15 @@ def _use_environment(ctx: click.Context, param: click.Parameter, name: str | Non
         os.environ["INRUSH_ENVIRONMENT"] = name
 
 
-def _option(setting: settings.Setting) -> Callable[[Command], Command]:
+def _option(setting: settings.Setting, hidden: bool = False) -> Callable[[Command], Command]:
     name = "--" + setting.name.replace("_", "-")
     kind = type(setting.default)
     meaning = setting.meaning if setting.default in ("", 0, False) else f"{setting.meaning} ({setting.default})"
     if kind is bool:
-        return click.option(f"{name}/--no-{name[2:]}", setting.name, default=None, help=meaning)
+        return click.option(f"{name}/--no-{name[2:]}", setting.name, default=None, help=meaning, hidden=hidden)
     names = ("-e", "--env", name) if setting.name == "environment" else (name,)
-    return click.option(*names, setting.name, type=kind, default=None, metavar=kind.__name__.upper(), help=meaning)
+    value = kind.__name__.upper()
+    return click.option(*names, setting.name, type=kind, default=None, metavar=value, help=meaning, hidden=hidden)
 
 
 def for_a_program(given: dict[str, Any]) -> None:

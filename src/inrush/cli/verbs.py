@@ -9,20 +9,23 @@ import importlib
 
 import click
 
+from inrush.cli.groups import Group
+
 VERBS = {
     "run": "Run a program: its functions in containers, for as long as it runs.",
     "deploy": "Deploy an app: its functions and endpoints stay callable until it is stopped.",
     "serve": "Serve endpoints while you edit: reloads on every change, ends with Ctrl-C.",
+    "call": "Call a function of a deployed app, and print its result.",
     "app": "List apps, follow their logs, stop them.",
     "container": "List containers, follow their logs, run commands in them, stop them.",
-    "shell": "Open a shell in a fresh container of a function.",
+    "shell": "Open a shell in a fresh container, of a function or of your own making.",
     "why": "Say why a function has the containers that it has, and what its calls wait for.",
     "pool": "List pools of nodes: what is there, what is on its way, and what is out of stock.",
     "secret": "Create, list and delete secrets.",
     "environment": "List, create and delete environments.",
     "token": "Create, list and revoke tokens.",
     "audit": "Who did what: deploys, stops, secrets, tokens, commands in containers.",
-    "dict": "List dicts, look into them, delete them.",
+    "dict": "List and create dicts, look into them, clear and delete them.",
     "server": "Run the server, ask for its status, stop it, read its log.",
     "backup": "Back up the server's state to a file, while it runs.",
     "restore": "Restore a backup into a home that has no state.",
@@ -33,7 +36,7 @@ VERBS = {
 }
 
 
-class Verbs(click.Group):
+class Verbs(Group):
     """A group whose commands are modules of this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -43,6 +43,31 @@ class Line(NamedTuple):
     text: str
 
 
+class Wanted(NamedTuple):
+    """The lines that somebody wants to see: of one container, of one function (with all its variants), of a span of
+    time, and with a text in them. An empty field asks for nothing."""
+
+    container: str = ""
+    function: str = ""
+    since: float = 0.0
+    until: float = float("inf")
+    search: str = ""
+
+    def of(self, line: Line) -> Line | None:
+        """What is wanted of a piece of output: all of it, the lines with the text, or None."""
+        if self.container not in ("", line.container) or not self.since <= line.time <= self.until:
+            return None
+        if self.function and self.function not in (line.function, line.function.partition("(")[0]):
+            return None
+        if not self.search:
+            return line
+        found = [text for text in line.text.splitlines(keepends=True) if self.search in text]
+        return line._replace(text="".join(found)) if found else None
+
+
+ALL = Wanted()
+
+
 class Follower(Protocol):
     """Receives lines as they come. `room` says whether it can take one now."""
 
@@ -75,9 +100,10 @@ class Logs:
         """Gives the follower each line from now on. Calling the result ends that."""
         return self._log(app).follow(follower)
 
-    def latest(self, app: str, count: int, container: str = "") -> list[Line]:
-        """The latest lines of the app or of one container, oldest first."""
-        return self._log(app).latest(min(count, BACKLOG_LINES), container)
+    def latest(self, app: str, count: int, container: str = "", wanted: Wanted = ALL) -> list[Line]:
+        """The latest lines that are wanted, of the app or of one container, oldest first."""
+        wanted = wanted._replace(container=container or wanted.container)
+        return self._log(app).latest(min(count, BACKLOG_LINES), wanted)
 
     def close_app(self, app: str) -> None:
         """Closes the log of an app that has ended. Its file stays for a while."""
@@ -164,14 +190,14 @@ class _AppLog:
         if any(self._followers.values()):
             self._catch_up_soon()
 
-    def latest(self, count: int, container: str) -> list[Line]:
+    def latest(self, count: int, wanted: Wanted) -> list[Line]:
         if count <= 0:
             return []
-        lines = [line for line in self._ring if not container or line.container == container]
-        if len(lines) < count and self._dropped:
+        lines = list(filter(None, map(wanted.of, self._ring)))
+        reaches_back = not self._dropped or (bool(self._ring) and self._ring[0].time < wanted.since)
+        if len(lines) < count and not reaches_back:
             self._flush()
-            kept = deque((x for x in self._read() if not container or x.container == container), maxlen=count)
-            return list(kept)
+            return list(deque(filter(None, map(wanted.of, self._read())), maxlen=count))
         return lines[-count:]
 
     def _read(self) -> Iterator[Line]:

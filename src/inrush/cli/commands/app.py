@@ -7,18 +7,19 @@ from typing import Any
 import click
 
 from inrush.cli import api, flags
+from inrush.cli.groups import Group
 from inrush.cli.screen import logs, screen
 from inrush.client import _urls
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """List apps and their versions, follow their logs, go back to an earlier version, stop them."""
 
 
 @command.command("list")
 @flags.environment
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def list_(as_json: bool) -> None:
     """List apps that run or are deployed."""
     apps = api.get("/apps")
@@ -33,14 +34,19 @@ def list_(as_json: bool) -> None:
 @flags.environment
 @click.argument("app")
 @logs.options
+@click.option("--function", metavar="NAME", help="Only lines of this function.")
+@click.option("--container", metavar="ID", help="Only lines of this container.")
 def show_logs(app: str, **how: Any) -> None:
-    """What an app's containers print. APP is its name or id."""
+    """What an app's containers print.
+
+    APP is its name or id. With --follow this ends when the app has ended.
+    """
     logs.show(f"/apps/{api.name(app)}/logs", **how)
 
 
 @command.command()
 @flags.environment
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 @click.argument("app")
 def history(app: str, as_json: bool) -> None:
     """List the versions of a deployed app, the latest first.
@@ -67,8 +73,28 @@ def rollback(app: str, version: int | None) -> None:
 
 @command.command()
 @flags.environment
+@flags.as_json
 @click.argument("app")
-def stop(app: str) -> None:
+def info(app: str, as_json: bool) -> None:
+    """Show what an app is and what its functions do. APP is its name or id."""
+    told = api.get(f"/apps/{api.name(app)}")
+    if as_json:
+        screen.as_json(told)
+        return
+    functions = told.pop("details")
+    screen.facts({name: value for name, value in told.items() if name not in ("urls", "pages") and value != ""})
+    for line in screen.located(_urls.by_path(told), _urls.by_host(told)):
+        screen.say(line)
+    screen.say()
+    screen.listing(functions, False, ("name", "containers", "running_inputs", "backlog", "waiting"))
+
+
+@command.command()
+@flags.environment
+@flags.yes
+@click.argument("app")
+def stop(app: str, yes: bool) -> None:
     """Stop an app. Its calls are cancelled, its containers get their grace, its endpoints go."""
+    screen.confirm(f"stop {app}, and cancel its calls?", yes)
     api.post(f"/apps/{api.name(app)}/stop")
     screen.say(f"stopped {app}")

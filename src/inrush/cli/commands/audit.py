@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from inrush.cli import api
+from inrush.cli import api, flags
 from inrush.cli.screen import screen
 
 
 @click.command()
 @click.option("--lines", "-n", default=50, show_default=True, help="The number of latest entries to show.")
 @click.option("--refused", is_flag=True, help="Show who was refused what, and how often.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def command(lines: int, refused: bool, as_json: bool) -> None:
     """Show who did what: deploys, stops, secrets, tokens, commands in containers."""
     api.start_if_none()

@@ -12,7 +12,7 @@ from inrush.cli import flags
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 @flags.all_settings
 def command(as_json: bool, **given: Any) -> None:
     """Show all settings, with where each came from.

@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from inrush.cli import api, flags
+from inrush.cli.groups import Group
 from inrush.cli.screen import logs, screen
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """List containers, follow their logs, run commands in them, stop them."""
 
@@ -19,7 +20,7 @@ def command() -> None:
 @flags.environment
 @click.option("--app", help="Only containers of this app.")
 @click.option("--all", "ended_too", is_flag=True, help="Include containers that ended lately.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def list_(app: str | None, ended_too: bool, as_json: bool) -> None:
     """List containers that run or start."""
     columns = ("id", "app_name", "function_name", "state", "how", "start_ms", "gpu_type", "created", "why")
@@ -39,21 +40,24 @@ def show_logs(container: str, **how: Any) -> None:
 @flags.environment
 @click.argument("container")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
+@flags.pty
 @click.pass_context
-def exec(ctx: click.Context, container: str, argv: tuple[str, ...]) -> None:
+def exec(ctx: click.Context, container: str, argv: tuple[str, ...], pty: bool | None) -> None:
     """Run a command in a running container.
 
-    This command ends with its status. The command has a terminal if there is one here.
+    This command ends with its status.
     """
     from inrush.cli.screen import terminal
 
-    ctx.exit(terminal.attach(f"/containers/{api.name(container)}/exec", argv))
+    ctx.exit(terminal.attach(f"/containers/{api.name(container)}/exec", argv, pty))
 
 
 @command.command()
 @flags.environment
+@flags.yes
 @click.argument("container")
-def stop(container: str) -> None:
+def stop(container: str, yes: bool) -> None:
     """Stop a container. What it runs is tried again elsewhere."""
+    screen.confirm(f"stop {container}?", yes)
     api.post(f"/containers/{api.name(container)}/stop")
     screen.say(f"stopped {container}")

@@ -10,18 +10,20 @@ from typing import Any
 import click
 
 from inrush.cli import api, flags
+from inrush.cli.groups import Group
 from inrush.cli.screen import screen
+from inrush.client.dict import Dict
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
-    """List dicts, look into them, delete them."""
+    """List and create dicts, look into them, clear and delete them."""
     api.start_if_none()
 
 
 @command.command("list")
 @flags.environment
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def list_(as_json: bool) -> None:
     """List dicts with a name."""
     screen.listing(api.get("/dicts"), as_json, ("name", "items", "created"))
@@ -29,22 +31,23 @@ def list_(as_json: bool) -> None:
 
 @command.command()
 @flags.environment
+@flags.as_json
 @click.argument("name")
 @click.argument("key")
-def get(name: str, key: str) -> None:
+def get(name: str, key: str, as_json: bool) -> None:
     """What a dict holds for KEY.
 
     It is shown as JSON, or by its type and size where it is no plain data; nothing is unpickled.
     """
     (item,) = api.get(f"/dicts/{api.name(name)}/items", key=base64.urlsafe_b64encode(_pickled(key)).decode())
-    screen.say(_text(item["value"]))
+    screen.as_json(item) if as_json else screen.say(_text(item["value"]))
 
 
 @command.command()
 @flags.environment
 @click.argument("name")
 @click.option("--lines", "-n", default=20, show_default=True, help="Show at most so many.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def items(name: str, lines: int, as_json: bool) -> None:
     """Keys and values.
 
@@ -63,8 +66,30 @@ def items(name: str, lines: int, as_json: bool) -> None:
 @command.command()
 @flags.environment
 @click.argument("name")
-def delete(name: str) -> None:
+def create(name: str) -> None:
+    """Create an empty dict; one that is there already is left as it is."""
+    Dict.from_name(name, create_if_missing=True).hydrate()
+    screen.say(f"{name} is there")
+
+
+@command.command()
+@flags.environment
+@flags.yes
+@click.argument("name")
+def clear(name: str, yes: bool) -> None:
+    """Delete all that a dict holds; the dict itself stays."""
+    screen.confirm(f"delete all that the dict {name} holds?", yes)
+    Dict.from_name(name).clear()
+    screen.say(f"cleared {name}")
+
+
+@command.command()
+@flags.environment
+@flags.yes
+@click.argument("name")
+def delete(name: str, yes: bool) -> None:
     """Delete a dict with all that it holds."""
+    screen.confirm(f"delete the dict {name}, with all that it holds?", yes)
     api.delete(f"/dicts/{api.name(name)}")
     screen.say(f"deleted {name}")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from inrush.cli import flags
 from inrush.cli.screen import screen
 
 _COLOURS = {"ok": "green", "less": "yellow", "no": "red"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
     """Check this machine.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import click
 
-from inrush.cli import api
+from inrush.cli import api, flags
+from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """List, create and delete environments."""
     api.start_if_none()
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def list_(as_json: bool) -> None:
     """Environments, with how many apps each has."""
     screen.listing(api.get("/environments"), as_json, ("name", "apps", "created"))

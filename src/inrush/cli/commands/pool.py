@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import click
 
-from inrush.cli import api
+from inrush.cli import api, flags
+from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """List pools of nodes: what is there, what is on its way, and what is out of stock."""
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def list_(as_json: bool) -> None:
     """List the server's pools.
 

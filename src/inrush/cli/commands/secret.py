@@ -10,11 +10,12 @@ from typing import TextIO
 import click
 
 from inrush.cli import api, flags
+from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 from inrush.client import _dotenv
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Create, list and delete secrets."""
     api.start_if_none()
@@ -46,7 +47,7 @@ def create(
 
 @command.command("list")
 @flags.environment
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def list_(as_json: bool) -> None:
     """List secrets and the names of their keys."""
     screen.listing(api.get("/secrets"), as_json, ("name", "keys", "created", "updated"))
@@ -54,9 +55,11 @@ def list_(as_json: bool) -> None:
 
 @command.command()
 @flags.environment
+@flags.yes
 @click.argument("name")
-def delete(name: str) -> None:
+def delete(name: str, yes: bool) -> None:
     """Delete a secret; containers that run keep what they got."""
+    screen.confirm(f"delete the secret {name}?", yes)
     api.delete(f"/secrets/{api.name(name)}")
     screen.say(f"deleted {name}")
 

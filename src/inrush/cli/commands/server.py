@@ -14,6 +14,7 @@ import click
 
 from inrush import settings
 from inrush.cli import api, flags
+from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 from inrush.errors import ConnectionError, TimeoutError
 
@@ -21,7 +22,7 @@ _STOP_LIMIT_S = 90.0
 """Exit hooks of containers have 30 s; twice that and a reserve."""
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option(
     "--background", is_flag=True, hidden=True, help="Run as clients start it: end after idle_exit_s without work."
 )
@@ -40,7 +41,7 @@ def command(ctx: click.Context, /, background: bool, **given: Any) -> None:
 
 
 @command.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def status(as_json: bool) -> None:
     """Show where the server listens and what it runs."""
     told = api.get("/status")

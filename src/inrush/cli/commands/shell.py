@@ -3,39 +3,125 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from inrush.cli import flags
+from inrush.cli import flags, inside
+
+if TYPE_CHECKING:
+    from inrush import App, Image
+
+
+class Place(NamedTuple):
+    """What a container of no function is made of."""
+
+    image: str
+    gpu: str | None
+    secrets: tuple[str, ...]
+    cpu: float | None
+    memory: int | None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given."""
+        return [f"--{name.removesuffix('s')}" for name, value in self._asdict().items() if value]
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@flags.all_settings
-@click.argument("target", metavar="FILE::FUNCTION")
+@click.option("-c", "--cmd", metavar="COMMAND", help="Run this line in a shell, instead of opening one.")
+@click.option(
+    "--image",
+    default="",
+    metavar="IMAGE",
+    help="Without a function: host (the default), debian_slim or debian_slim:3.12.",
+)
+@click.option("--gpu", metavar="GPU", help="Without a function: a GPU, as gpu= takes it: A10G, A100:2.")
+@click.option(
+    "--secret", "secrets", multiple=True, help="Without a function: a secret by name; several times for more."
+)
+@click.option("--cpu", type=float, help="Without a function: cpu cores.")
+@click.option("--memory", type=int, help="Without a function: MiB of memory.")
+@flags.pty
+@flags.client_settings
+@click.argument("target", required=False, metavar="[FILE::FUNCTION]")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 @click.pass_context
-def command(ctx: click.Context, /, target: str, argv: tuple[str, ...], **given: Any) -> None:
+def command(
+    ctx: click.Context, /, target: str | None, argv: tuple[str, ...], cmd: str | None, pty: bool | None, **given: Any
+) -> None:
     """Open a shell, or run COMMAND, in a fresh container of a function or class, with its image, files, environment and
     limits.
 
-    TARGET is FILE::FUNCTION, or APP::FUNCTION for a deployed app.
+    The function is FILE::FUNCTION, or APP::FUNCTION for a deployed app. Without one, the container is made of what
+    the options say.
     """
-    from inrush.cli.programs import programs
     from inrush.cli.screen import output, terminal
 
+    place = Place(*(given.pop(name) for name in Place._fields))
     flags.for_a_program(given)
-    path, _, name = target.partition("::")
-    if not Path(path).is_file():
+    if cmd is not None:
+        argv = ("/bin/sh", "-c", cmd)
+    if target is not None and place.given:
+        raise click.UsageError(f"{', '.join(place.given)} is for a shell without a function; {target} says it itself")
+    path, _, name = (target or "").partition("::")
+    if target is not None and not Path(path).is_file():
         if not name:
             raise click.UsageError(f"{target!r} is neither FILE::FUNCTION nor APP::FUNCTION")
-        ctx.exit(terminal.attach("/shell", argv, app=path, name=name))
+        ctx.exit(terminal.attach("/shell", argv, pty, app=path, name=name))
+    if target is None:
+        ctx.exit(_without_function(place, argv, pty))
+    app, name = _in_file(target)
+    with output.shown(), app.run():
+        status = terminal.attach("/shell", argv, pty, app=app.app_id or "", name=name)
+    ctx.exit(status)
+
+
+def _in_file(target: str) -> tuple[App, str]:
+    from inrush.cli.programs import programs
+
     app, wanted = programs.load(target).app()
     names = [*app.registered_functions, *app.registered_classes]
     if not wanted and len(names) == 1:
         wanted = names[0]
     if wanted.partition(".")[0] not in names:
+        path = target.partition("::")[0]
         raise click.UsageError("name one function: " + ", ".join(f"{path}::{name}" for name in names))
+    return app, wanted.partition(".")[0]
+
+
+def _without_function(place: Place, argv: tuple[str, ...], pty: bool | None) -> int:
+    """Runs the command in a container that is kept warm for it. It is placed as any other, so its GPU is its own."""
+    import inrush
+    from inrush.cli import api
+    from inrush.cli.programs import programs
+    from inrush.cli.screen import output, terminal
+
+    where = programs.load(str(Path(inside.__file__ or "").parent / "shell_place.py")).module.where
+    app = inrush.App("shell")
+    function = app.function(
+        name="shell",
+        image=_image(place.image),
+        gpu=place.gpu,
+        secrets=[inrush.Secret.from_name(name) for name in place.secrets],
+        cpu=place.cpu,
+        memory=place.memory,
+        min_containers=1,
+        max_containers=1,
+    )(where)
     with output.shown(), app.run():
-        status = terminal.attach("/shell", argv, app=app.app_id or "", name=wanted.partition(".")[0])
-    ctx.exit(status)
+        status = terminal.attach(f"/containers/{api.name(function.remote())}/exec", argv, pty)
+    return status
+
+
+def _image(name: str) -> Image:
+    import inrush
+
+    base, _, version = name.partition(":")
+    if base in ("", "host") and not version:
+        return inrush.Image.host()
+    if base == "debian_slim":
+        return inrush.Image.debian_slim(version or None)
+    raise click.UsageError(
+        f"--image {name}: host, debian_slim or debian_slim:3.12; for others, write a function with it"
+    )

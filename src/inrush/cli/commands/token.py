@@ -8,13 +8,14 @@ import click
 
 from inrush import settings
 from inrush.cli import api, flags
+from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 
 _RIGHTS = ("admin", "deploy", "call", "read")
 _UNITS_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Create, list and revoke tokens."""
     api.start_if_none()
@@ -48,7 +49,7 @@ def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: 
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def list_(as_json: bool) -> None:
     """Tokens and what they may."""
     found = api.get("/tokens")
@@ -58,12 +59,14 @@ def list_(as_json: bool) -> None:
 
 
 @command.command()
+@flags.yes
 @click.argument("token")
-def revoke(token: str) -> None:
+def revoke(token: str, yes: bool) -> None:
     """Revoke a token by its name or id.
 
     Whoever uses it is cut off.
     """
+    screen.confirm(f"revoke the token {token}, and cut off whoever uses it?", yes)
     api.delete(f"/tokens/{api.name(token)}")
     screen.say(f"revoked {token}")
 

@@ -14,7 +14,7 @@ from inrush.errors import NotFoundError
 @click.command()
 @flags.environment
 @click.argument("function")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@flags.as_json
 def command(function: str, as_json: bool) -> None:
     """Say why FUNCTION has its containers, what its calls wait for, and what its starts cost.
 

@@ -8,20 +8,38 @@ from typing import Any, TypeVar
 import click
 
 from inrush.cli import api
+from inrush.cli.moments import Moment
 from inrush.cli.screen import screen
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+ALL_LINES = 100_000
+"""As many as the server gives."""
+_LINES = 100
+
 
 def options(command: Command) -> Command:
-    """Decorator: `--follow`, `--lines`, `--json`, as `follow`, `lines`, `as_json`."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")(command)
-    how_many = "The number of latest lines to begin with."
-    command = click.option("--lines", "-n", default=100, show_default=True, help=how_many)(command)
-    return click.option("--follow", "-f", is_flag=True, help="Follow new lines.")(command)
+    """Decorator: the options of `show`, as its keyword arguments."""
+    how_many = f"The number of latest lines to begin with ({_LINES}; with --since all)."
+    since = "Only lines from then on: 10m, 2h, 3d (ago), 2026-05-01T12:30."
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object in each line."),
+        click.option("--timestamps", is_flag=True, help="Show when each line was printed."),
+        click.option("--search", metavar="TEXT", help="Only lines with this text in them."),
+        click.option("--until", type=Moment(), help="Only lines up to then."),
+        click.option("--since", type=Moment(), help=since),
+        click.option("--lines", "-n", "--tail", type=click.IntRange(min=0), help=how_many),
+        click.option("--follow", "-f", is_flag=True, help="Follow new lines, until what prints them has ended."),
+    ):
+        command = option(command)
+    return command
 
 
-def show(path: str, follow: bool, lines: int, as_json: bool) -> None:
+def show(path: str, follow: bool, lines: int | None, as_json: bool, timestamps: bool, **wanted: Any) -> None:
     """The lines at `path` of the API."""
-    for line in api.lines(path, backlog=lines, follow=int(follow)):
-        screen.log_line(line, as_json)
+    if follow and wanted.get("until") is not None:
+        raise click.UsageError("--follow shows what comes, and --until what was; give one of them")
+    if lines is None:
+        lines = _LINES if wanted.get("since") is None else ALL_LINES
+    for line in api.lines(path, backlog=lines, follow=int(follow), **wanted):
+        screen.log_line(line, as_json, timestamps)

@@ -5,6 +5,7 @@ Rich is loaded only when there is a terminal to draw on.
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 import time
@@ -71,6 +72,14 @@ def note(text: str) -> None:
     say(click.style(text, dim=True), err=True)
 
 
+def confirm(question: str, yes: bool) -> None:
+    """Asks a person before something is destroyed, unless `yes` was given; ends the command where the answer is no. A
+    script, which has no terminal to ask on, has said yes by calling the command."""
+    if not yes and sys.stdin.isatty() and not click.confirm(harmless(question), err=True):
+        say("nothing was changed", err=True)
+        raise click.exceptions.Exit(1)
+
+
 def endpoints(app: App) -> Iterator[str]:
     """Prints each endpoint of a running or deployed app."""
     yield from located(app.urls, app.pages)
@@ -116,12 +125,18 @@ def facts(told: dict[str, Any], indent: int = 0) -> None:
             say(f"{label}  {_named_cell(name, value)}")
 
 
-def log_line(line: dict[str, Any], machine: bool) -> None:
+def timestamp(moment_s: float) -> str:
+    """A moment (seconds since the epoch) as log lines have it: local time with its zone, to the millisecond."""
+    return datetime.datetime.fromtimestamp(moment_s).astimezone().isoformat(sep=" ", timespec="milliseconds")
+
+
+def log_line(line: dict[str, Any], machine: bool, timestamps: bool = False) -> None:
     """Prints a line of a container behind the container's id. What it wrote to stderr is dimmed."""
     if machine:
         say(json.dumps(line))
         return
-    before = f"{click.style(line['container'], fg='cyan')} " if line["container"] else ""
+    before = f"{timestamp(line['time'])} " if timestamps else ""
+    before += f"{click.style(line['container'], fg='cyan')} " if line["container"] else ""
     for text in visible_lines(line["text"]):
         say(before + click.style(text, dim=line["stream"] != "stdout"))
 

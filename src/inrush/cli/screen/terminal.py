@@ -28,13 +28,13 @@ _PIECE_BYTES = 64 * 1024
 _STDIN, _STDOUT = 0, 1
 
 
-def attach(path: str, argv: Sequence[str] = (), **query: str) -> int:
-    """Runs a command and returns its status. It has a terminal when there is one on both sides. A `--` before the
-    command is no part of it."""
+def attach(path: str, argv: Sequence[str] = (), pty: bool | None = None, **query: str) -> int:
+    """Runs a command and returns its status. It has a terminal if `pty` says so, or says nothing and there is one on
+    both sides. A `--` before the command is no part of it."""
     argv = argv[1:] if argv[:1] == ("--",) else argv
-    tty = os.isatty(_STDIN) and os.isatty(_STDOUT)
+    tty = os.isatty(_STDIN) and os.isatty(_STDOUT) if pty is None else pty
     columns, rows = shutil.get_terminal_size()
-    with _connected(path, query) as socket, _raw() if tty else contextlib.nullcontext():
+    with _connected(path, query) as socket, _raw() if tty and os.isatty(_STDIN) else contextlib.nullcontext():
         socket.send(json.dumps({"argv": list(argv), "tty": tty, "rows": rows, "columns": columns}))
         with _resized() as resizes:
             threading.Thread(target=_send_input, args=(socket, resizes), daemon=True).start()

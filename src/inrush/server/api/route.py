@@ -126,3 +126,12 @@ def number(request: Request, name: str, default: int) -> int:
         if text.lower() in ("true", "false"):
             return int(text.lower() == "true")
         raise InvalidError(f"{name} must be a number, not {text!r}") from None
+
+
+def seconds(request: Request, name: str, default: float) -> float:
+    """A time of the query, in seconds; `default` if it is not given. Raises `InvalidError`."""
+    text = request.query_params.get(name, "")
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise InvalidError(f"{name} must be a number of seconds, not {text!r}") from None

@@ -20,10 +20,13 @@ from inrush.errors import Error, InvalidError
 from inrush.lines import is_drawing
 from inrush.server.api import schema
 from inrush.server.api.handlers import Handlers
-from inrush.server.api.route import Route, number, who
+from inrush.server.api.route import Route, number, seconds, who
 from inrush.server.apps.functions import Function
+from inrush.server.apps.versions import App
+from inrush.server.control import ControlPlane
+from inrush.server.fleet.containers import Container
 from inrush.server.fleet.execs import Exec
-from inrush.server.logs import Line
+from inrush.server.logs import SYSTEM, Line, Wanted
 from inrush.server.trust.principal import Right
 
 PENDING_LINES = 1000
@@ -40,9 +43,22 @@ _decode_resize = msgspec.json.Decoder(schema.Resize).decode
 class StreamRoutes(Handlers):
     """The handlers of one server."""
 
+    def __init__(self, server: ControlPlane) -> None:
+        super().__init__(server)
+        self._following: dict[str, set[QueueFollower]] = {}
+        """Who follows the log of each app."""
+        server.containers.ended.append(self._container_ended)
+
     def routes(self) -> list[Route]:
         """All routes of this file that are plain HTTP."""
-        query = (("backlog", "Last lines to begin with (100)"), ("follow", "1: go on as lines come"))
+        query = (
+            ("backlog", "Last lines to begin with (100)"),
+            ("follow", "1: go on as lines come, until the app or container has ended"),
+            ("since", "Only lines from this time on, in seconds since the epoch"),
+            ("until", "Only lines up to this time"),
+            ("search", "Only lines with this text in them"),
+        )
+        of_app = (("function", "Only lines of this function"), ("container", "Only lines of this container"))
         return [
             Route(
                 "GET",
@@ -51,7 +67,7 @@ class StreamRoutes(Handlers):
                 "Lines of an app",
                 schema.LogLine,
                 self.app_logs,
-                query=query,
+                query=query + of_app,
                 streams=True,
             ),
             Route(
@@ -68,20 +84,42 @@ class StreamRoutes(Handlers):
 
     async def app_logs(self, request: Request) -> Response:
         app = self._server.apps.find_any(request.path_params["app"], self._scope(request))
-        return self._logs(request, app.id, "")
+        return self._logs(request, app.id, request.query_params.get("container", ""), lambda: self._has_ended(app))
 
     async def container_logs(self, request: Request) -> Response:
         container = self._server.containers.need(request.path_params["id"], who(request))
-        return self._logs(request, container.function.app, container.id)
+        return self._logs(request, container.function.app, container.id, lambda: container.ended > 0)
 
-    def _logs(self, request: Request, app: str, container: str) -> Response:
-        backlog, follow = number(request, "backlog", 100), number(request, "follow", 0)
-        latest = self._server.logs.latest(app, backlog, container)
-        if not follow:
+    def _has_ended(self, app: App) -> bool:
+        return app.ended > 0 and not any(c.function.app == app.id for c in self._server.containers.all())
+
+    def _logs(self, request: Request, app: str, container: str, over: Callable[[], bool]) -> Response:
+        wanted = Wanted(
+            container,
+            request.query_params.get("function", ""),
+            seconds(request, "since", 0.0),
+            seconds(request, "until", float("inf")),
+            request.query_params.get("search", ""),
+        )
+        latest = self._server.logs.latest(app, number(request, "backlog", 100), wanted=wanted)
+        if not number(request, "follow", 0):
             return Response(b"".join(_encode(line) for line in latest), media_type="application/x-ndjson")
-        follower = QueueFollower(container)
-        end = self._server.logs.follow(app, follower)
-        return StreamingResponse(_stream(latest, follower, end), media_type="application/x-ndjson")
+        follower = QueueFollower(wanted)
+        unfollow = self._server.logs.follow(app, follower)
+        following = self._following.setdefault(app, set())
+        following.add(follower)
+
+        def end() -> None:
+            unfollow()
+            following.discard(follower)
+            if not following and self._following.get(app) is following:
+                del self._following[app]
+
+        return StreamingResponse(_stream(latest, follower, over, end), media_type="application/x-ndjson")
+
+    def _container_ended(self, container: Container) -> None:
+        for follower in self._following.get(container.function.app, ()):
+            follower.wake()
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,32 +177,44 @@ class StreamRoutes(Handlers):
 class QueueFollower:
     """The queue of log lines for one HTTP response."""
 
-    def __init__(self, container: str) -> None:
-        self._container = container
-        self.lines: asyncio.Queue[Line] = asyncio.Queue(PENDING_LINES)
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self.lines: asyncio.Queue[Line | None] = asyncio.Queue(PENDING_LINES)
         self._characters = 0
 
     def room(self) -> bool:
         return self.lines.qsize() < PENDING_LINES - 1 and self._characters < PENDING_CHARACTERS
 
     def line(self, line: Line) -> None:
-        if not is_drawing(line.text) and self._container in ("", line.container):
-            self._characters += len(line.text)
-            self.lines.put_nowait(line)
+        wanted = None if is_drawing(line.text) else self._wanted.of(line)
+        if wanted is not None:
+            self._characters += len(wanted.text)
+            self.lines.put_nowait(wanted)
+        elif line.stream == SYSTEM:
+            self.wake()
 
-    async def next(self) -> Line:
-        """Waits for the next line, and takes it."""
+    def wake(self) -> None:
+        """Has the reader look whether there will be more. One with lines to read looks anyway."""
+        if self.lines.empty():
+            self.lines.put_nowait(None)
+
+    async def next(self) -> Line | None:
+        """Waits for the next line and takes it; None where there is none, but something has changed."""
         line = await self.lines.get()
-        self._characters -= len(line.text)
+        self._characters -= len(line.text) if line is not None else 0
         return line
 
 
-async def _stream(latest: list[Line], follower: QueueFollower, end: Callable[[], None]) -> AsyncIterator[bytes]:
+async def _stream(
+    latest: list[Line], follower: QueueFollower, over: Callable[[], bool], end: Callable[[], None]
+) -> AsyncIterator[bytes]:
     try:
         for line in latest:
             yield _encode(line)
-        while True:
-            yield _encode(await follower.next())
+        while not (over() and follower.lines.empty()):
+            came = await follower.next()
+            if came is not None:
+                yield _encode(came)
     finally:
         end()
 

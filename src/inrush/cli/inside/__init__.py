@@ -1,0 +1,1 @@
+"""Programs of commands whose functions run in containers."""

@@ -1,0 +1,243 @@
+"""Commands that look after what runs: calls by hand, logs by time and text, shells, questions, suggestions."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inrush.cli.programs.words import parse
+from running_server import RunningServer
+
+PROGRAM = """
+    import time
+    import inrush
+
+    app = inrush.App("kept")
+
+
+    @app.function()
+    def add(x: int, y: int = 1) -> int:
+        print(f"adding {x}\\nto {y}", flush=True)
+        return x + y
+
+
+    @app.function()
+    def count(to: int):
+        yield from range(to)
+
+
+    @app.function()
+    def fail():
+        print("failing", flush=True)
+        raise ValueError("of the program")
+
+
+    @app.cls()
+    class Greeter:
+        greeting: str = inrush.parameter(default="hello")
+
+        @inrush.method()
+        def greet(self, name: str) -> str:
+            return f"{self.greeting} {name}"
+
+
+    @app.local_entrypoint()
+    def main():
+        print(add.remote(1))
+"""
+
+
+@pytest.fixture(scope="module")
+def deployed(server: RunningServer) -> Iterator[Path]:
+    program = server.write(PROGRAM)
+    assert server.inrush("deploy", str(program)).returncode == 0
+    yield program
+    server.inrush("app", "stop", "-y", "kept")
+
+
+def asked(server: RunningServer, answer: bytes, *words: str) -> tuple[int, str]:
+    """A command on a terminal, where a person answers its question. Returns its status, and all that was shown."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "inrush", *words]
+    process = subprocess.Popen(command, env=server.env, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, answer)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # the terminal's last user has gone
+            break
+    os.close(ours)
+    return process.wait(60), shown.decode()
+
+
+def test_a_function_is_called_by_name(server, deployed):
+    assert server.inrush("call", "kept::add", "--x", "3").stdout.splitlines()[-1] == "4"
+    assert server.inrush("call", "kept::add", "3", "--y", "-5").stdout.splitlines()[-1] == "-2"
+    assert server.inrush("call", "kept::count", "--to", "3").stdout == "0\n1\n2\n"
+    greeted = server.inrush("call", "--json", "kept::Greeter.greet", "--name", "you", "--greeting=hi")
+    assert json.loads(greeted.stdout) == "hi you"
+
+
+def test_a_call_that_fails_says_why(server, deployed):
+    failed = server.inrush("call", "kept::fail")
+    assert failed.returncode == 1
+    assert "ValueError: of the program" in failed.stderr
+    assert "it has Greeter, add, count, fail" in server.inrush("call", "kept::adds").stderr
+    assert "Greeter has no method 'meet'; it has greet" in server.inrush("call", "kept::Greeter.meet").stderr
+    assert "'kept' is not APP::FUNCTION" in server.inrush("call", "kept").stderr
+
+
+def test_words_are_read_as_json_where_they_are_json():
+    words = [
+        "3",
+        "--name",
+        "ada",
+        "--fast",
+        "--no-cache",
+        "--max-size=[1, 2]",
+        "--text",
+        '"3"',
+        "--n",
+        "-4",
+        "--",
+        "--x",
+    ]
+    named = {"name": "ada", "fast": True, "cache": False, "max_size": [1, 2], "text": "3", "n": -4}
+    assert parse(words) == ([3, "--x"], named)
+
+
+def test_logs_are_found_by_text_function_container_and_time(server, deployed):
+    assert server.inrush("call", "kept::add", "--x", "41").returncode == 0
+    server.inrush("call", "kept::fail")
+
+    def logs(*words: str) -> list[dict[str, object]]:
+        told = server.inrush("app", "logs", "kept", "--json", *words)
+        assert told.returncode == 0, told.stderr
+        return [json.loads(line) for line in told.stdout.splitlines()]
+
+    found = logs("--search", "adding 41")
+    assert [line["text"] for line in found] == ["adding 41\n"]
+    assert {line["function"] for line in logs("--function", "fail", "--since", "1h")} == {"fail"}
+    container = str(found[0]["container"])
+    assert {line["container"] for line in logs("--container", container)} == {container}
+    assert logs("--until", "1d") == []
+    assert logs("--since", "2031-01-01") == []
+    stamped = server.inrush("app", "logs", "kept", "--search", "adding 41", "--timestamps").stdout
+    assert stamped[:2] == "20"
+    assert stamped.endswith(f"{container} adding 41\n")
+    assert "10m" in server.inrush("app", "logs", "kept", "--since", "yesterday").stderr
+
+
+def test_following_a_log_ends_when_its_app_has_ended(server):
+    program = server.write(PROGRAM.replace('"kept"', '"followed"'))
+    assert server.inrush("deploy", str(program)).returncode == 0
+    assert server.inrush("call", "followed::add", "--x", "1").returncode == 0
+    command = [sys.executable, "-u", "-m", "inrush", "app", "logs", "-f", "followed"]
+    following = subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE, text=True)
+    timer = threading.Timer(60, following.kill)
+    timer.start()
+    assert following.stdout is not None
+    assert "adding 1" in following.stdout.readline()
+    assert server.inrush("app", "stop", "followed").returncode == 0
+    rest, _ = following.communicate()
+    timer.cancel()
+    assert following.returncode == 0
+    assert "has ended: it was stopped" in rest
+    again = server.inrush("app", "logs", "-f", "followed")
+    assert (again.returncode, "adding 1" in again.stdout) == (0, True)
+
+
+def test_an_app_says_what_it_is(server, deployed):
+    told = server.inrush("app", "info", "kept")
+    assert "deployed" in told.stdout
+    assert "Greeter" in told.stdout
+    assert json.loads(server.inrush("app", "info", "kept", "--json").stdout)["name"] == "kept"
+
+
+def test_a_person_is_asked_before_something_is_destroyed_and_a_script_is_not(server):
+    assert server.inrush("dict", "create", "asked").returncode == 0
+    status, shown = asked(server, b"n\n", "dict", "delete", "asked")
+    assert status == 1
+    assert "nothing was changed" in shown
+    assert "asked" in server.inrush("dict", "list").stdout
+    assert asked(server, b"", "dict", "clear", "-y", "asked")[0] == 0
+    assert asked(server, b"y\n", "dict", "delete", "asked")[0] == 0
+    assert "asked" not in server.inrush("dict", "list").stdout
+    for verb in (("app", "stop"), ("container", "stop"), ("secret", "delete"), ("token", "revoke")):
+        assert asked(server, b"n\n", *verb, "nothing")[0] == 1
+
+
+def test_a_dict_is_cleared_and_stays(server):
+    program = """
+        import inrush
+
+        app = inrush.App("clears")
+
+        @app.local_entrypoint()
+        def main():
+            inrush.Dict.from_name("cleared")["k"] = 1
+    """
+    assert server.inrush("dict", "create", "cleared").returncode == 0
+    server.run(program)
+    assert json.loads(server.inrush("dict", "get", "--json", "cleared", "k").stdout)["value"]["text"] == "1"
+    assert server.inrush("dict", "clear", "cleared").returncode == 0
+    assert server.inrush("dict", "items", "cleared").stdout == ""
+    assert "cleared" in server.inrush("dict", "list").stdout
+    assert server.inrush("dict", "clear", "no-such").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["depoy"], "`inrush deploy`"),
+        (["app", "lst"], "`inrush app list`"),
+        (["secret", "creat"], "`inrush secret create`"),
+    ],
+)
+def test_an_unknown_command_suggests_the_one_that_was_meant(words, meant):
+    done = subprocess.run([sys.executable, "-m", "inrush", *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"did you mean {meant}" in done.stderr
+
+
+def test_a_shell_without_a_function_has_what_its_options_say(server):
+    assert server.inrush("secret", "create", "shells", "WORD=swordfish").returncode == 0
+    line = "echo $WORD $INRUSH_GPU_TYPE $CUDA_VISIBLE_DEVICES; exit 3"
+    done = server.inrush("shell", "--gpu", "A100:2", "--secret", "shells", "--cmd", line)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.split()[:2] == ["swordfish", "A100"]
+    assert len(done.stdout.split()[2].split(",")) == 2
+    assert server.inrush("shell", "--cmd", "echo hello").stdout == "hello\n"
+    assert "--gpu is for a shell without a function" in server.inrush("shell", "--gpu", "A100", "kept::add").stderr
+    assert "host, debian_slim" in server.inrush("shell", "--image", "ubuntu").stderr
+
+
+def test_a_command_in_a_container_may_be_given_a_terminal(server):
+    program = server.write(
+        """
+        import inrush
+
+        app = inrush.App("entered")
+
+        @app.function(min_containers=1)
+        def f():
+            return None
+        """
+    )
+    assert server.inrush("deploy", str(program)).returncode == 0
+    assert server.inrush("call", "entered::f").returncode == 0
+    (container,) = [str(row["id"]) for row in server.containers() if row["app_name"] == "entered"]
+    test = ("sh", "-c", "test -t 1 && echo terminal || echo none")
+    assert server.inrush("container", "exec", container, *test).stdout.split() == ["none"]
+    assert server.inrush("container", "exec", "--pty", container, *test).stdout.split() == ["terminal"]
+    server.inrush("app", "stop", "entered")
