@@ -8,6 +8,7 @@ import pytest
 
 import inrush
 from inrush import errors
+from running_server import poll
 
 
 def test_methods_run_after_the_enter_hooks(calling: ModuleType) -> None:
@@ -48,9 +49,44 @@ def test_an_instance_can_be_an_argument(calling: ModuleType) -> None:
     assert isinstance(again, type(calling.Greeter()))
 
 
-def test_other_attributes_say_where_they_are(calling: ModuleType) -> None:
-    with pytest.raises(AttributeError, match="exist in containers only"):
-        _ = calling.Greeter().made
+def test_attributes_and_helpers_of_an_instance_are_those_of_an_object_that_is_made_here(calling: ModuleType) -> None:
+    greeter = calling.Greeter(greeting="hi")
+    with pytest.raises(AttributeError, match="there after a local call, and in containers"):
+        _ = greeter.made
+    assert greeter.greet.local("me") == "hi me"
+    assert greeter.made == "hi "
+    with pytest.warns(FutureWarning):
+        old = calling.Old("ab")
+    assert (old.word, old.helper(), old.shared) == ("ab", "abab", "of the class")
+    old.times = 3
+    assert (old.times, old.helper(), old.told.local()) == (3, "ababab", ("ababab", None))
+    with pytest.raises(AttributeError, match=r"make another instance, Greeter\(greeting=…\)"):
+        greeter.greeting = "ho"
+    with pytest.raises(AttributeError, match="did you mean helper"):
+        _ = old.helpr
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = old.broken
+
+
+def test_arguments_of_a_constructor_reach_the_object_with_a_warning(calling: ModuleType) -> None:
+    with pytest.warns(FutureWarning, match=r"declare `word: str = inrush\.parameter\(\)`") as warned:
+        old = calling.Old("ab", ["x", "y"], times=3)
+    assert warned[0].filename == __file__
+    assert old.told.remote() == old.told.local() == ("ababab", ["x", "y"])
+    assert old.told_twice.remote() == [("ababab", ["x", "y"])] * 2
+    with pytest.raises(TypeError, match="missing a required argument: 'word'"):
+        calling.Old()
+    with pytest.raises(TypeError, match="colour"):
+        calling.Old("ab", colour="red")
+
+
+def test_the_containers_of_an_instance_are_scaled(calling: ModuleType) -> None:
+    greeter = calling.Greeter(greeting="scaled")
+    greeter.update_autoscaler(min_containers=1)
+    try:
+        poll(lambda: greeter.greet.get_current_stats().num_total_runners == 1, 30)
+    finally:
+        greeter.update_autoscaler(min_containers=0)
 
 
 def test_a_deployed_class_is_found_by_name(calling: ModuleType) -> None:
@@ -85,12 +121,20 @@ def test_wrong_parameters_are_refused_here() -> None:
         greeter(greeting="x" * 20_000)
 
 
-def test_a_constructor_with_arguments_is_refused() -> None:
-    with pytest.raises(errors.InvalidError, match=r"inrush\.parameter\(\)"):
+def test_a_constructor_that_cannot_be_given_its_arguments_is_refused() -> None:
+    with pytest.raises(errors.InvalidError, match=r"has parameters and an __init__ that takes arguments"):
 
         @inrush.App("a").cls()
-        class Old:
+        class Both:
+            size: int = inrush.parameter()
+
             def __init__(self, model: str) -> None: ...
+
+    with pytest.raises(errors.InvalidError, match="by position only"):
+
+        @inrush.App("a").cls()
+        class Positional:
+            def __init__(self, model: str, /) -> None: ...
 
 
 def test_a_parameter_of_another_type_is_refused() -> None:

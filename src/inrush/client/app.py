@@ -122,7 +122,7 @@ class App(Suggests):
 
         It takes what `function` takes. Methods that are called from outside carry `@inrush.method()`, a method that
         runs once in each container carries `@inrush.enter()`, and `inrush.parameter()` declares the values by which
-        variants of the class differ. `__init__` takes no arguments.
+        variants of the class differ. An `__init__` with arguments works, with a warning.
         """
         if _used_bare is not None:
             raise InvalidError("write @app.cls() with parentheses")

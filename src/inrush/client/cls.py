@@ -1,15 +1,15 @@
 """Classes that run in containers: their methods, hooks and parameters.
 
 `@app.cls` turns a class into a `Cls`. Calling that makes an `Obj`, a handle whose methods have `.remote` and the rest.
-Objects of the class itself (`Cls.raw`) are made only in containers (`instantiate`), or here by `.local`. Each set of
-parameters is a variant of the class, with containers of its own.
+Objects of the class itself (`Cls.raw`) are made in containers, and here where a program asks an instance for more than
+its remote methods. Each set of parameters is a variant of the class, with containers of its own.
 """
 
 from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from inrush import wire
@@ -19,6 +19,7 @@ from inrush.client._link import current
 from inrush.client._marks import Mark, Marked, mark_of, raw_of
 from inrush.client._missing import hint
 from inrush.client._parameter import NOTHING, Parameter, parameters_of
+from inrush.client._parameter_sets import arguments_of, bind, encode, given_to, instantiate
 from inrush.client._reference import Reference
 from inrush.client._types import Declared, Target
 from inrush.client._unbuilt import refuse
@@ -26,6 +27,8 @@ from inrush.client.function import Function
 from inrush.errors import InvalidError, UnimplementedError
 
 if TYPE_CHECKING:
+    import inspect
+
     from inrush.client._connection import Link
     from inrush.client._options import Options
 
@@ -33,9 +36,9 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 O = TypeVar("O", covariant=True)  # noqa: E741 - the result as written: for an `async def` a coroutine of R
 
-PARAMETERS_LIMIT_BYTES = 16 * 1024
 _TYPES = (str, int, bool, bytes)
 _HANDLE = "__inrush_cls__"
+_OF_HANDLE = ("_cls", "_values", "_variant", "_local", "_entered")
 _ELSEWHERE = {
     "concurrent": "it goes on the class, whose methods share the container",
     "clustered": "it goes on a function of its own, below @app.function()",
@@ -52,29 +55,6 @@ def members_of(raw: type) -> dict[str, Any]:
             else:
                 found.pop(name, None)
     return found
-
-
-def instantiate(raw: type, values: dict[str, Any]) -> Any:
-    """An object of the user's class with its parameters set. No hook has run yet."""
-    made = raw()
-    for name, value in values.items():
-        setattr(made, name, value)
-    return made
-
-
-def encode_parameters(values: dict[str, Any]) -> bytes:
-    """The canonical JSON object of a set of parameters. Raises `InvalidError` over 16 KiB."""
-    import base64
-    import json
-
-    plain = {k: {"b64": base64.b64encode(v).decode()} if isinstance(v, bytes) else v for k, v in values.items()}
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    if len(text) > PARAMETERS_LIMIT_BYTES:
-        raise InvalidError(
-            f"the parameters take {len(text)} bytes, and the limit is {PARAMETERS_LIMIT_BYTES}; "
-            "pass large values to the method"
-        )
-    return text
 
 
 def _own(raw: type) -> dict[str, Any]:
@@ -105,12 +85,15 @@ class Cls:
         self.reference = reference
         self.methods: dict[str, Mark] = {}
         self._parameters: dict[str, Parameter] = {}
+        self._arguments: Mapping[str, inspect.Parameter] = {}
+        """Those of its own `__init__`, which is how programs gave parameters formerly."""
         if raw is not None:
             functools.update_wrapper(self, raw, updated=())
             members = members_of(raw)
             self.methods = {n: mark_of(m) for n, m in members.items() if mark_of(m).method}
             self._parameters = parameters_of(raw)
-            _check(raw, members, self._parameters)
+            self._arguments = arguments_of(raw)
+            _check(raw, members, self._parameters, self._arguments)
             setattr(raw, _HANDLE, self)
 
     def __repr__(self) -> str:
@@ -154,7 +137,9 @@ class Cls:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Obj:
         """An instance with these parameters. Raises `InvalidError` for a parameter that is unknown, missing or of the
-        wrong type."""
+        wrong type, and `ArgumentsError` for arguments that the class's own `__init__` does not take."""
+        if self._arguments and not self._parameters:
+            return Obj(self, bind(self.name, self._arguments, args, kwargs))
         if args:
             named = ", ".join(f"{name}=…" for name in self._parameters)
             how = f"by name: {self.name}({named})" if named else "declared with inrush.parameter(), and has none"
@@ -167,6 +152,8 @@ class Cls:
         none)."""
         import inspect
 
+        if not self._parameters:
+            return {name: argument.default for name, argument in self._arguments.items()}
         found = {name: parameter.default for name, parameter in self._parameters.items() if parameter.init}
         return {name: inspect.Parameter.empty if default is NOTHING else default for name, default in found.items()}
 
@@ -185,7 +172,7 @@ class Cls:
             if type(value) is not expected:
                 raise InvalidError(f"{self.name}: parameter {name} is of type {expected.__name__}, not {value!r}")
             values[name] = value
-        encode_parameters(values)
+        encode(values)
         return values
 
     def with_options(self, **options: Any) -> NoReturn:
@@ -202,6 +189,9 @@ class Cls:
 
     def wire_parameters(self) -> tuple[wire.Parameter, ...]:
         """The parameters as the function's spec describes them."""
+        if not self._parameters:
+            arguments = self._arguments.values()
+            return tuple(wire.Parameter(a.name, "any", required=a.default is a.empty) for a in arguments)
         return tuple(
             wire.Parameter(name=n, type=_type_of(self.raw, n).__name__, required=p.default is NOTHING)
             for n, p in self._parameters.items()
@@ -210,13 +200,15 @@ class Cls:
 
 
 class Obj:
-    """An instance of a `Cls`: a handle whose methods are `Function`s, not an object of the user's class."""
+    """An instance of a `Cls`: a handle whose methods are `Function`s. Its other attributes are those of an object of
+    the user's class, which is made here when it is first needed; `.local` runs the enter hooks of that object first."""
 
     def __init__(self, cls: Cls, values: dict[str, Any]) -> None:
         self._cls = cls
         self._values = values
         self._variant = ""
         self._local: Any = None
+        self._entered = False
 
     def __repr__(self) -> str:
         return f"{self._cls.name}({', '.join(f'{k}={v!r}' for k, v in self._values.items())})"
@@ -235,14 +227,35 @@ class Obj:
             return Function(
                 f"{cls.name}.{name}", run, cls.reference, app=cls.app, mark=mark, find=find, of=(self, name)
             )
-        if name in self._values:
+        if name in self._values and name in parameters_of(cls.raw):
             return self._values[name]
+        if not name.startswith("_") or hasattr(cls.raw, name):  # what notebooks look for makes no object
+            try:
+                return getattr(self._object(), name)
+            except AttributeError:
+                if hasattr(cls.raw, name) or hasattr(self._local, name):
+                    raise  # it comes from the user's code
         has = ", ".join(cls.methods) or "none"
         raise AttributeError(
-            f"{cls.name} has no method {name!r} that can be called from here{hint(name, cls.methods) or '.'} "
-            f"Its methods are {has}. "
-            "Mark others with @inrush.method(); other attributes exist in containers only"
+            f"{cls.name} has no method or attribute {name!r} here{hint(name, (*cls.methods, *dir(cls.raw))) or '.'} "
+            f"Its methods are {has}. What @inrush.enter() sets is there after a local call, and in containers"
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OF_HANDLE or self._cls.raw is None:
+            object.__setattr__(self, name, value)
+        elif name in parameters_of(self._cls.raw):
+            raise AttributeError(
+                f"{name} is a parameter, by which containers differ: make another instance, {self._cls.name}({name}=…)"
+            )
+        else:
+            setattr(self._object(), name, value)
+
+    @property
+    def update_autoscaler(self) -> Any:
+        """`Function.update_autoscaler` for the containers of this set of parameters."""
+        find = functools.partial(self._find, "")
+        return Function(self._cls.name, None, self._cls.reference, app=self._cls.app, find=find).update_autoscaler
 
     def _takes(self, method: str) -> Callable[..., Any] | None:
         found = getattr(self._cls.raw, method, None)
@@ -253,19 +266,25 @@ class Obj:
         if not self._values:
             return Target(base, method)
         if self._variant.partition("/")[0] != base:
-            self._variant = base + "/" + await link.ask(wire.BindClass(base, encode_parameters(self._values)))
+            self._variant = base + "/" + await link.ask(wire.BindClass(base, encode(self._values)))
         return Target(self._variant.partition("/")[2], method)
 
     def _run_local(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Calls the method in this process. The first such call makes the user's object and runs its enter hooks."""
+        """Calls the method in this process. The first such call runs the enter hooks of the user's object."""
         raw = self._cls.raw
         assert raw is not None
-        if self._local is None:
-            made = instantiate(raw, self._values)
+        made = self._object()
+        if not self._entered:
             for hook in hooks(raw, lambda mark: mark.enter):
                 _run_hook(hook, made)
-            self._local = made
-        return raw_of(members_of(raw)[method])(self._local, *args, **kwargs)
+            self._entered = True
+        return raw_of(members_of(raw)[method])(made, *args, **kwargs)
+
+    def _object(self) -> Any:
+        if self._local is None:
+            assert self._cls.raw is not None
+            self._local = instantiate(self._cls.raw, self._values)
+        return self._local
 
 
 def _again(cls: Cls, values: dict[str, Any]) -> Obj:
@@ -287,8 +306,8 @@ def bound_method(instance: object, method: Marked) -> OwnMethod[Any, Any, Any]:
     if cls is None:
         name = f"{type(instance).__name__}.{method.name}"
         return OwnMethod(name, run, Reference("", type(instance).__name__, foreign=False), mark=mark_of(method))
-    values = {name: getattr(instance, name) for name, p in parameters_of(type(instance)).items() if p.init}
-    of = Obj(cls, values)
+    declared = {name: getattr(instance, name) for name, p in parameters_of(type(instance)).items() if p.init}
+    of = Obj(cls, declared or given_to(instance))
     return OwnMethod(
         f"{cls.name}.{method.name}",
         run,
@@ -324,16 +343,17 @@ def _type_of(raw: type | None, name: str) -> type:
     return typing.cast(type, annotations.get(name, type(None)))
 
 
-def _check(raw: type, members: dict[str, Any], parameters: dict[str, Parameter]) -> None:
+def _check(
+    raw: type, members: dict[str, Any], parameters: dict[str, Parameter], arguments: Mapping[str, inspect.Parameter]
+) -> None:
     """Refuses a class that cannot work in a container. Raises `InvalidError`."""
     import inspect
 
-    init = _own(raw).get("__init__")
-    needed = list(inspect.signature(init).parameters.values())[1:] if init is not None else []
-    if any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
+    needed = [argument.name for argument in arguments.values() if argument.default is argument.empty]
+    if parameters and needed:
         raise InvalidError(
-            f"{raw.__name__}.__init__ takes arguments; containers are made without: declare them as "
-            f"`{needed[0].name}: str = inrush.parameter()` in the class, and set things up in an @inrush.enter() method"
+            f"{raw.__name__} has parameters and an __init__ that takes arguments: declare those as "
+            f"`{needed[0]}: str = inrush.parameter()` too, and set things up in an @inrush.enter() method"
         )
     for name in parameters:
         if _type_of(raw, name) not in _TYPES:

@@ -152,11 +152,28 @@ def _need_imports(thing: Any) -> None:
 
 
 def _make(cls: type, parameters: dict[str, Any] | None) -> object:
-    """Makes the user's object and sets its parameters as attributes; hooks run later."""
-    instance: object = cls()
-    for name, value in (parameters or {}).items():
-        setattr(instance, name, base64.b64decode(value["b64"]) if isinstance(value, dict) else value)
+    """Makes the user's object. Parameters that its `__init__` takes are given to that, and kept for calls that the
+    object makes to itself; the others are set as attributes. Hooks run later."""
+    if not parameters:
+        return cls()
+    import inspect
+
+    values = {name: _decoded(value) for name, value in parameters.items()}
+    given = {name: value for name, value in values.items() if name in inspect.signature(cls).parameters}
+    instance: object = cls(**given)
+    for name in values.keys() - given.keys():
+        setattr(instance, name, values[name])
+    if given:
+        setattr(instance, "__inrush_given__", given)  # noqa: B010 - no name of the class
     return instance
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "pickle" in value:
+        return pickle.loads(base64.b64decode(value["pickle"]))  # noqa: S301 - from the user's own program
+    return base64.b64decode(value["b64"])
 
 
 def _site(name: str, web: dict[str, Any], function: Callable[..., Any], run_async: RunAsync) -> Target:

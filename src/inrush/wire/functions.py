@@ -34,7 +34,8 @@ class Retries(Struct, frozen=True):
 
 
 class Parameter(Struct, frozen=True):
-    """One `inrush.parameter()` of a class. `type` is `str`, `int`, `bool` or `bytes`."""
+    """One `inrush.parameter()` of a class. `type` is `str`, `int`, `bool` or `bytes`, or `any` for an argument of the
+    class's own `__init__`."""
 
     name: str
     type: str

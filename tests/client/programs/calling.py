@@ -140,6 +140,29 @@ class Greeter:
         return os.environ["INRUSH_CONTAINER_ID"], os.getpid()
 
 
+@app.cls()
+class Old:
+    shared = "of the class"
+
+    def __init__(self, word: str, tags: list[str] | None = None, *, times: int = 2) -> None:
+        self.word, self.tags, self.times = word, tags, times
+
+    @inrush.method()
+    def told(self) -> tuple[str, list[str] | None]:
+        return self.helper(), self.tags
+
+    @inrush.method()
+    def told_twice(self) -> list[tuple[str, list[str] | None]]:
+        return [self.told(), self.told.remote()]
+
+    def helper(self) -> str:
+        return self.word * self.times
+
+    @property
+    def broken(self) -> str:
+        return self.no_such
+
+
 @app.function()
 def remember(name: str, key: str, value: int) -> int:
     shared = inrush.Dict.from_name(name, create_if_missing=True)

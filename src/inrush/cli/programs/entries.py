@@ -89,7 +89,7 @@ def _code(cls: Any, method: str) -> Callable[..., Any]:
     """A function with the signature of the method, followed by the parameters of its class."""
     plain = raw_of(getattr(cls.raw, method))
     own = inspect.signature(functools.partial(plain, None))
-    hints = typing.get_type_hints(cls.raw)
+    hints = typing.get_type_hints(cls.raw.__init__) | typing.get_type_hints(cls.raw)
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints.get(name, str))
         for name, default in cls.settable.items()

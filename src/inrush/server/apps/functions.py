@@ -81,7 +81,7 @@ class Function:
         """Its name for people: `name`, or `Name(parameter=…)`."""
         if not self.parameters:
             return self.name
-        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in json.loads(self.parameters).items())})"
+        return f"{self.name}({', '.join(f'{k}={_shown(v)}' for k, v in json.loads(self.parameters).items())})"
 
     def override(self, least: int | None, most: int | None) -> None:
         """Changes the bounds; None leaves one as it is. Raises `InvalidError` where the least would be above the
@@ -237,6 +237,11 @@ class Functions:
         )
         self.add(variant)
         return variant, True
+
+
+def _shown(value: Any) -> str:
+    """A parameter for people; what is encoded (bytes, a pickle) is left out."""
+    return "…" if isinstance(value, dict) else repr(value)
 
 
 def _canonical(base: Function, parameters: bytes) -> bytes:
