@@ -161,12 +161,21 @@ def __getattr__(name: str) -> Any:
         value = importlib.import_module("inrush.errors")
     elif name == "Error":
         value = importlib.import_module("inrush.errors").Error
+    elif name.startswith("_") or _is_submodule(name):  # an import of one asks for an attribute first
+        raise AttributeError(f"inrush has no {name}")
     else:
         from inrush.client._missing import hint
 
-        raise AttributeError(f"inrush has no {name}" + ("" if name.startswith("_") else hint(name, __all__)))
+        raise AttributeError(f"inrush has no {name}" + hint(name, __all__))
     globals()[name] = value
     return value
+
+
+def _is_submodule(name: str) -> bool:
+    import os
+
+    path = f"{__path__[0]}/{name}"
+    return os.path.isdir(path) or os.path.exists(f"{path}.py")
 
 
 def __dir__() -> list[str]:

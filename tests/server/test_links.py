@@ -51,7 +51,7 @@ async def test_who_breaks_the_protocol_is_cut_off_and_others_are_served(
 
 async def test_a_client_of_another_protocol_is_rejected_with_what_to_do(server: Server) -> None:
     client = Client(server.home / "run" / "server.sock")
-    with pytest.raises(AssertionError, match="install the same version"):
+    with pytest.raises(AssertionError, match="Install the server's here"):
         await client.connect(protocol=99)
 
 

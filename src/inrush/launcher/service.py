@@ -31,10 +31,8 @@ MAX_CONTAINERS = 20_000
 """The most containers, and programs entered into them, that one launcher runs at once."""
 MAX_WORKERS = 256
 """The most trees that are copied, shifted or removed at once."""
-
 MAX_WORDS = 20_000
-"""The most characters of an error's message, and of its detail, so that an answer fits into a message: JSON takes up to
-twelve bytes for a character."""
+"""The most characters of an error's message, and of its detail, each of which JSON makes up to twelve bytes of."""
 
 Fds = list[int]
 
