@@ -117,6 +117,30 @@ def flood(count):
     assert await other.ask(reach(OUTSIDE, PORT)) == repr(HOST)
 
 
+@pytest.mark.skipif(not Path("/proc/net/nf_conntrack").exists(), reason="this kernel does not list connections")
+async def test_closed_connections_leave_the_table_that_the_node_shares_soon(node: Node, outside: None) -> None:
+    """The limit of connections at once leaves out closed ones, which stay in the table for two minutes by default."""
+    again = f"""
+def again(count):
+    for _ in range(count):
+        with socket.create_connection(({OUTSIDE!r}, {PORT})) as connection:
+            connection.recv(100)
+            address = connection.getsockname()[0]
+    return address
+"""
+    await node.template("t", boot={"before": f"{_TALK}{again}"})
+    address = eval(await (await node.fork("t")).ask("again(300)"))
+    tracked = [line.split() for line in Path("/proc/net/nf_conntrack").read_text().splitlines()]
+    closed = [int(words[4]) for words in tracked if words[5] == "TIME_WAIT" and f"src={address}" in words]
+    assert closed
+    assert max(closed) <= firewall.LINGER_S
+    table = f"inrush_{tag_of(node.state)}"
+    rates = subprocess.run(["nft", "list", "set", "inet", table, "rates"], capture_output=True, text=True).stdout
+    most = firewall.MAX_CONNECTIONS
+    assert f"{address} " in rates
+    assert f"limit rate over {most // 4}/second burst {most} packets" in rates
+
+
 @pytest.mark.parametrize("removal", ["delete table inet {}", "flush table inet {}", "delete chain inet {} input"])
 async def test_walls_that_something_on_the_node_removes_are_put_again(
     node: Node, outside: None, listener: int, removal: str

@@ -195,3 +195,22 @@ def test_a_copy_of_a_sparse_file_is_sparse(tmp_path: Path) -> None:
         assert file.read(6) == b"begin\0"
         file.seek(1 << 42)
         assert file.read(4) == b"end\0"
+
+
+@pytest.mark.parametrize("place", ["proc", "dev", "sys", "tmp", "opt", "usr", "run", "etc", "etc/resolv.conf"])
+@pytest.mark.parametrize("start", ["", "../../../../../../../../.."])
+async def test_a_link_of_a_layer_at_a_place_of_the_platform_leads_nowhere(
+    node: Node, tmp_path: Path, place: str, start: str
+) -> None:
+    """What a build leaves at places where later containers get mounts and files: nothing is made behind it."""
+    target = tmp_path / "victim"
+    target.mkdir(mode=0o777)
+    layer = node.state / "node" / "layers" / "hostile"
+    (layer / place).parent.mkdir(parents=True, exist_ok=True)
+    (layer / place).symlink_to(f"{start}{target}")
+    root = node.root(str(layer), hostname="h", upper=str(node.state / "node" / "upper"))
+    for options in ({"caps": "build", "root": root}, {"root": node.root(str(layer), hostname="h")}):
+        with contextlib.suppress(LaunchError):
+            await node.run("/bin/sh", "-c", "ls -A /proc /dev /tmp /etc", **options)
+    assert list(target.iterdir()) == []
+    assert (await node.run("true"))[0].code == 0

@@ -36,7 +36,12 @@ _LOCK = "/run/inrush-network.lock"
 MAX_CONNECTIONS = 8_192
 """The most connections of one container to the outside at once; an eighth of the kernel's table if that is less."""
 _CONNTRACK_MAX = Path("/proc/sys/net/netfilter/nf_conntrack_max")
-_LIMIT = "ct state new add @connections {{ ip saddr ct count over {count} }} goto refused"
+LINGER_S = 5
+"""How long a closed TCP connection of a container stays in the kernel's table; the kernel's default is two minutes."""
+_LIMIT = """ct state new add @connections {{ ip saddr ct count over {count} }} goto refused
+    ct state new update @rates {{ ip saddr limit rate over {rate}/second burst {count} packets }} goto refused"""
+_BRIEF = 'ct state new meta l4proto tcp ct timeout set "brief"'
+_POLICY = "ct timeout brief {{ protocol tcp; l3proto ip; policy = {{ time_wait : {linger}, close : {linger} }} ; }}"
 
 _TABLE = """
 table inet {table} {{}}
@@ -46,6 +51,8 @@ table inet {table} {{
   set blocked {{ type ipv4_addr; flags interval; auto-merge; {blocked} }}
   set resolvers {{ type ipv4_addr; {resolvers} }}
   set connections {{ type ipv4_addr; size 65536; flags dynamic; }}
+  set rates {{ type ipv4_addr; size 65536; flags dynamic, timeout; timeout 1m; }}
+  {policy}
   chain prerouting {{ type filter hook prerouting priority raw; policy accept
     iifname != "{device}-*" accept
     meta nfproto != ipv4 drop
@@ -75,6 +82,7 @@ table inet {table} {{
     oifname "inrush*" drop
     meta oifkind "bridge" {unless_way_out} drop
     {limit}
+    {brief}
   }}
   chain postrouting {{ type nat hook postrouting priority 100; policy accept
     iifname "{device}-*" masquerade
@@ -83,9 +91,10 @@ table inet {table} {{
 """
 """`fib saddr . iif oif` requires that the route to the source leads out by the link on which the packet came, so a
 container can use only its own address. TCP connections are refused by a reset, since the kernel limits ICMP messages to
-one receiver to a few a second. The set `node` is used when the launcher has a network namespace of its own, in which
-the node's addresses are not local. Bridges connect other containers or virtual machines of this node (Docker's,
-libvirt's), unless one carries the node's default route.
+one receiver to a few a second. `ct count` leaves out closed TCP connections, which stay in the kernel's table for a
+while, so those are kept briefly, and new connections are limited to a rate. The set `node` is used when the launcher
+has a network namespace of its own, in which the node's addresses are not local. Bridges connect other containers or
+virtual machines of this node (Docker's, libvirt's), unless one carries the node's default route.
 """
 
 
@@ -133,10 +142,18 @@ def put(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None:
         resolvers=_elements(routes.resolvers()),
         unless_way_out=f"oifname != {{ {', '.join(map(json.dumps, out))} }}" if out else "",
     )
-    try:
-        nft(filled(limit=_LIMIT.format(count=_connections())))
-    except OSError:
-        nft(filled(limit=""))  # a kernel that does not count connections
+    count = _connections()
+    limit = _LIMIT.format(count=count, rate=count // 4)
+    attempts = (
+        filled(limit=limit, brief=_BRIEF, policy=_POLICY.format(linger=LINGER_S)),
+        filled(limit=limit, brief="", policy=""),  # for a kernel without time limits of single connections
+        filled(limit="", brief="", policy=""),  # for one that does not count connections
+    )
+    for script in attempts[:-1]:
+        with contextlib.suppress(OSError):
+            nft(script)
+            return
+    nft(attempts[-1])
 
 
 def _connections() -> int:
