@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import site
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import inrush
 from running_server import RunningServer, left_on_machine
 
 PROGRAM = """
@@ -180,3 +182,26 @@ def test_the_copy_of_the_database_is_one_committed_state_in_one_file(made: Path,
     with sqlite3.connect(path) as rows:
         assert rows.execute("SELECT name FROM secrets").fetchall() == [("mine",)]
         assert rows.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_an_ordinary_user_restores_and_backs_up(made: Path, home: Path) -> None:
+    python = f"/usr/bin/python3.{sys.version_info.minor}"
+    if os.geteuid() != 0 or not os.access(python, os.X_OK):
+        pytest.skip(f"needs root to become another user, and {python}, which others may execute")
+    shutil.copy(made, home / "b.tar")
+    for path in (home, home / "b.tar"):
+        os.chown(path, 65534, 65534)
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home),
+        "INRUSH_HOME": str(home / "h"),
+        "PYTHONPATH": ":".join(map(str, [Path(inrush.__file__).parent.parent, *site.getsitepackages()])),
+    }
+    for words in (("restore", "b.tar"), ("backup", "c.tar")):
+        command = [python, "-m", "inrush", *words]
+        done = subprocess.run(
+            command, env=environ, cwd=home, user=65534, group=65534, extra_groups=[], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert entries(home / "c.tar")["key"] == entries(made)["key"]
+    assert (home / "c.tar").stat().st_uid == (home / "h" / "key").stat().st_uid == 65534

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from inrush.cli import api
+from inrush.errors import NotFoundError
+
 from .conftest import run_in
 
 
@@ -131,6 +134,16 @@ def test_stopping_a_server_waits_for_its_end(inrush, server_home):
     again = inrush("server", "stop")
     assert again.returncode == 0
     assert "nothing to stop" in again.stdout
+
+
+def test_a_refusal_by_a_server_of_another_minor_version_says_what_to_install_where(server, monkeypatch):
+    monkeypatch.setenv("INRUSH_HOME", str(server.home))
+    with pytest.raises(NotFoundError) as known:
+        api.get("/apps/none")
+    assert "pip install" not in str(known.value)
+    monkeypatch.setattr(api, "__version__", "99.0.0")
+    with pytest.raises(NotFoundError, match=r"pip install 'inrush==0\.1\.\*'.* inrush 99\.0\.0 installed where"):
+        api.get("/apps/none")
 
 
 def test_a_server_on_which_apps_run_is_stopped_after_a_question(own_server, tmp_path):

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from inrush import settings
 from inrush.errors import AuthError, ConnectionError, Error, InternalError, from_code
+from inrush.version import __version__, minor, remedy
 
 if TYPE_CHECKING:
     import httpx
@@ -93,7 +94,7 @@ def lines(path: str, **params: Any) -> Iterator[dict[str, Any]]:
             with client.stream("GET", path, params=given(params)) as response:
                 if response.is_error:
                     response.read()
-                    raise _refusal(response)
+                    raise _refusal(response, client)
                 yield from map(json.loads, _lines(response.iter_bytes()))
         except httpx.TransportError as error:
             raise _unreachable(client, error) from None
@@ -117,8 +118,8 @@ def _ask(method: str, path: str, timeout_s: float | None = _TIMEOUT_S, **options
             response = client.request(method, path, **options)
         except httpx.TransportError as error:
             raise _unreachable(client, error) from None
-    if response.is_error:
-        raise _refusal(response)
+        if response.is_error:
+            raise _refusal(response, client)
     return response.json() if response.content else None
 
 
@@ -131,15 +132,26 @@ def _client(timeout: float | None) -> httpx.Client:
     return httpx.Client(base_url=f"{where.url}/api/v1", headers=headers, timeout=timeout, trust_env=False)
 
 
-def _refusal(response: httpx.Response) -> Error:
+def _refusal(response: httpx.Response, client: httpx.Client) -> Error:
     try:
         told = response.json()
         if told["code"] == "AuthError":
             url = f"{response.request.url.scheme}://{response.request.url.netloc.decode()}"
             return AuthError(_wrong_token(url, told["message"]))
-        return from_code(told["code"], told["message"])
+        return from_code(told["code"], told["message"] + _other_version(client))
     except (ValueError, KeyError, TypeError):
         return InternalError(f"{response.request.url} answered {response.status_code}: {response.text[:300]}")
+
+
+def _other_version(client: httpx.Client) -> str:
+    """What to install where, if the server that refuses something has another minor version; else empty."""
+    import httpx
+
+    try:
+        server = str(client.get("/status").json()["version"])
+    except (httpx.TransportError, ValueError, KeyError, TypeError):
+        return ""
+    return "" if minor(server) == minor(__version__) else f"; {remedy(server, __version__)}"
 
 
 def _wrong_token(url: str, why: str) -> str:

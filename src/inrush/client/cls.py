@@ -203,12 +203,14 @@ class Obj:
     """An instance of a `Cls`: a handle whose methods are `Function`s. Its other attributes are those of an object of
     the user's class, which is made here when it is first needed; `.local` runs the enter hooks of that object first."""
 
+    _cls: Cls
+    _values: dict[str, Any]
+    _variant: str
+    _local: Any
+    _entered: bool
+
     def __init__(self, cls: Cls, values: dict[str, Any]) -> None:
-        self._cls = cls
-        self._values = values
-        self._variant = ""
-        self._local: Any = None
-        self._entered = False
+        self.__dict__.update(_cls=cls, _values=values, _variant="", _local=None, _entered=False)
 
     def __repr__(self) -> str:
         return f"{self._cls.name}({', '.join(f'{k}={v!r}' for k, v in self._values.items())})"
