@@ -10,12 +10,12 @@ from __future__ import annotations
 
 def settled(text: str) -> str:
     """The text with each line in its last state, that is, after its last carriage return."""
-    return "\n".join(map(_last_state, text.split("\n"))) if "\r" in text else text
+    return "\n".join(map(last_state, text.split("\n"))) if "\r" in text else text
 
 
 def drawing(part: str) -> str:
     """The drawing of an unfinished line that contains a carriage return; empty for any other line."""
-    return "\r" + _last_state(part) if "\r" in part else ""
+    return "\r" + last_state(part) if "\r" in part else ""
 
 
 def is_drawing(text: str) -> bool:
@@ -23,5 +23,6 @@ def is_drawing(text: str) -> bool:
     return text[:1] == "\r" and text[-1:] != "\n"
 
 
-def _last_state(line: str) -> str:
+def last_state(line: str) -> str:
+    """A line as it is after its last carriage return."""
     return line.rstrip("\r").rpartition("\r")[2]

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 
+from inrush.lines import last_state
+
 RESET = "\x1b[0m"
 _OBEYED = re.compile(
     r"\x1b\[[0-9;:]{0,40}m"  # colours, which are kept
@@ -31,7 +33,7 @@ def harmless(text: str) -> str:
 
 def visible(line: str) -> str:
     """A line as a terminal shows it once it is complete: of a progress bar that is redrawn, the last state."""
-    return harmless(line.rstrip("\r\n").rpartition("\r")[2])
+    return harmless(last_state(line.rstrip("\r\n")))
 
 
 def visible_lines(text: str) -> list[str]:

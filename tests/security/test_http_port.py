@@ -287,7 +287,7 @@ async def test_silent_connections_give_way_to_callers(opened: Any) -> None:
         caller = await Caller(server).open()
         caller.send(get())
         assert (await caller.answer())[0] == 200
-        assert len(server._http.config.door) <= 20
+        assert len(server._http.config.limits) <= 20
         for one in [caller, *silent]:
             one.abandon()
 

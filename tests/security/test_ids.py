@@ -59,8 +59,8 @@ async def test_the_seed_of_a_server_is_not_what_it_tells_clients(tmp_path: Path)
 
 
 NO_IDS = {
-    "guest/chance.py: 4": "the seed of numpy's generator",
-    "guest/chance.py: 7": "the seed of torch's",
+    "guest/randomness.py: 4": "the seed of numpy's generator",
+    "guest/randomness.py: 7": "the seed of torch's",
     "launcher/trees.py: 8": "a name in a directory of root's, for what is removed next",
     "server/payloads/blobs.py: 4": "the end of the name of a file that is being written, behind its blob's id",
     "server/secrets/key.py: 12": "nonces of AES-GCM, which have this size and need not be secret",

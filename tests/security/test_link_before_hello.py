@@ -81,9 +81,9 @@ async def test_pings_whose_pongs_nobody_reads_end_the_connection(server: Server)
     for _ in range(2000):
         caller.send(ping * 100)
         await asyncio.sleep(0)
-        if not server._http.config.door._connections:
+        if not server._http.config.limits._connections:
             break
-    assert not server._http.config.door._connections
+    assert not server._http.config.limits._connections
     caller.abandon()
 
 

@@ -7,9 +7,9 @@ import contextlib
 import os
 import socket
 
-from inrush.guest.chance import Chance
 from inrush.guest.output import Output
 from inrush.guest.pools import Pools
+from inrush.guest.randomness import RandomGenerators
 from inrush.guest.settle import descriptors
 
 
@@ -20,20 +20,20 @@ class Inherited:
     def __init__(self) -> None:
         self.output = Output()
         self._pools = Pools()
-        self._chance: Chance | None = None
+        self._generators: RandomGenerators | None = None
         self._connections: list[int] = []
 
     def rest(self) -> None:
         """Notes what children have to renew. The template runs no user code after this."""
         self.output.flush()
         self._pools.rest()
-        self._chance = Chance()
+        self._generators = RandomGenerators()
         self._connections = _connections()
 
     def renew(self) -> None:
         """Reseeds the random generators and closes inherited connections; called first in each child."""
-        if self._chance is not None:
-            self._chance.renew()
+        if self._generators is not None:
+            self._generators.renew()
         for fd in self._connections:
             _hang_up(fd)
 

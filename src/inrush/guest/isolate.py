@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from inrush.guest import environment
 from inrush.linux import confine, messages, namespaces, process, roots
 
 Times = list[tuple[str, float]]
@@ -109,7 +110,7 @@ def wait(report: socket.socket, times: Times, ahead: bool, rehearse: Callable[[]
     """Reports that this process waits, and blocks until it is told its container; None when it will have none. A
     process forked `ahead` rehearses a start first, and its phases so far do not count as its container's."""
     if ahead:
-        _take_environment(dict(os.environ))
+        environment.replace(dict(os.environ))
         rehearse()
     messages.send(report, {"waits": True})
     body, fds, _ = messages.receive(report)
@@ -127,23 +128,13 @@ def become(job: Job, names: dict[str, int], report: socket.socket, times: Times)
     """Turns this process into the container of `job`, reports it ready, and returns the socket on which to serve."""
     roots.name_host(names, job.hostname)
     _take_stdio(job)
-    _take_environment(job.env)
+    environment.replace(job.env)
     process.work_in(job.cwd)
     times.append(("become", time.monotonic()))
     phases = [(name, round((at - before) * 1e3, 3)) for (name, at), (_, before) in zip(times[1:], times, strict=False)]
     messages.send(report, {"ready": phases})
     report.close()
     return socket.socket(fileno=job.guest)
-
-
-def _take_environment(env: dict[str, str]) -> None:
-    """Sets the environment to exactly `env`. Equal variables are not written, since each page that is written after a
-    fork is copied."""
-    for name in os.environ.keys() - env.keys():
-        del os.environ[name]
-    for name, value in env.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
 
 
 def _take_stdio(job: Job) -> None:

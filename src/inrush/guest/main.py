@@ -18,15 +18,15 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from inrush.errors import StartupError
-from inrush.guest import chance, orphans, process, results
+from inrush.guest import environment, orphans, process, randomness, results
 from inrush.guest.channel import Channel
+from inrush.guest.descriptors import Descriptors
 from inrush.guest.learn import Imports
 from inrush.guest.link import Link
 from inrush.guest.load import SOURCE_ROOT, Loaded
 from inrush.guest.main_thread import MainThread
 from inrush.guest.outbox import Outbox
 from inrush.guest.output import Output
-from inrush.guest.passed import Passed
 from inrush.guest.process import Process
 from inrush.guest.protocol import INLINE_LIMIT_BYTES, MAX_PAYLOAD_BYTES, MAX_SAID_CHARS, PICKLE
 from inrush.guest.pump import Pump
@@ -48,15 +48,15 @@ class Guest:
         if template:
             template.inherited.renew()
         else:
-            chance.reseed()
+            randomness.reseed()
         self._template = template
         self._channel = Channel()
-        self._passed = Passed()
-        self._outbox = Outbox(self._channel, self._passed)
+        self._descriptors = Descriptors()
+        self._outbox = Outbox(self._channel, self._descriptors)
         self._output = template.inherited.output if template else Output()
         self._orphans = orphans.Orphans()
         self._pump = Pump(self._channel, self._on_end)
-        self._pump.on_descriptor = self._passed.open
+        self._pump.on_descriptor = self._descriptors.open
         self._outbox.on_hold = self._pump.nudge
         self._link = Link(self._channel)
         self._specs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
@@ -83,7 +83,7 @@ class Guest:
             int(spec.get("max_inputs") or 1),
             float(spec.get("timeout_s") or math.inf),
             self._output,
-            self._passed,
+            self._descriptors,
             MainThread(),
         )
         try:
@@ -99,7 +99,9 @@ class Guest:
 
     def _load(self, runner: Runner, spec: dict[str, Any], pickled: bytes) -> None:
         env = {name: str(value) for name, value in (spec.get("env") or {}).items()}
-        _take_environment(env)
+        environment.add(env)
+        if "TZ" in env:
+            time.tzset()
         self._outbox.max_payload_bytes = int(spec.get("max_payload_bytes") or MAX_PAYLOAD_BYTES)
         self._link.restricted = bool(spec.get("restrict_access"))
         self._pump.handlers["link"] = self._link.on_link
@@ -212,12 +214,3 @@ class Guest:
             self._outbox.say({"t": "failed", "code": "StartupError", "message": why, "type": "", "tb": ""})
             self._process.flush()
             process.leave(process.FAILED)
-
-
-def _take_environment(env: dict[str, str]) -> None:
-    """Sets the container's variables. Equal ones are not written, since a forked child would copy their pages."""
-    for name, value in env.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
-    if "TZ" in env:
-        time.tzset()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from inrush import frames
 from inrush.guest.channel import Channel
-from inrush.guest.passed import Passed
+from inrush.guest.descriptors import Descriptors
 from inrush.guest.protocol import ASGI, BLOB, ERROR, INLINE_LIMIT_BYTES, MAX_PAYLOAD_BYTES, OK, system_failure
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ Entry = tuple[tuple[Any, ...], Any, bytes]
 class Outbox:
     """Batches entries into frames and sends them. All threads may use it."""
 
-    def __init__(self, channel: Channel, passed: Passed) -> None:
+    def __init__(self, channel: Channel, descriptors: Descriptors) -> None:
         self._channel = channel
-        self._passed = passed
+        self._descriptors = descriptors
         self._lock = channel.lock
         self._entries: list[Entry] = []
         self._held_bytes = 0
@@ -149,7 +149,7 @@ class Outbox:
         id = f"g{next(self._blob_ids)}"
         whole = [payload] if isinstance(payload, bytes) else payload.pieces
         try:
-            if not in_memory or not self._passed.give(id, whole):
+            if not in_memory or not self._descriptors.give(id, whole):
                 self._send_pieces(id, whole, size)
         finally:
             if not isinstance(payload, bytes):

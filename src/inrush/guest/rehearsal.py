@@ -14,8 +14,8 @@ from typing import Any
 
 from inrush import frames
 from inrush.guest.channel import Channel
+from inrush.guest.descriptors import Descriptors
 from inrush.guest.outbox import Outbox
-from inrush.guest.passed import Passed
 from inrush.guest.pump import Pump
 
 _LOOK_S = 0.001
@@ -27,7 +27,7 @@ def rehearse() -> None:
     channel = Channel()
     channel.open(ours)
     pump = Pump(channel, lambda why: None)
-    outbox = Outbox(channel, Passed())
+    outbox = Outbox(channel, Descriptors())
 
     def answer(header: dict[str, Any], payloads: list[bytes]) -> None:
         outbox.say({"t": "ready", "phases": [], "why": ""})

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from inrush import frames
 from inrush.guest import results
 from inrush.guest.attempt import Attempt
+from inrush.guest.blobs import ArrivedBlobs
+from inrush.guest.descriptors import Descriptors
 from inrush.guest.generators import Credit
 from inrush.guest.inputs import STUCK_S, Bell, Inputs
 from inrush.guest.main_thread import MainThread
 from inrush.guest.outbox import LATENCY_S, Outbox
 from inrush.guest.output import Output
-from inrush.guest.passed import Passed
 from inrush.guest.protocol import BLOB, CANCELLED, ERROR, TIMEOUT, system_failure
 from inrush.guest.pump import Handler
-from inrush.guest.received import Received
 from inrush.guest.results import Payload
 from inrush.guest.tasks import Tasks
 from inrush.guest.threads import Workers
@@ -44,7 +44,7 @@ class Runner:
     """Connects queue, workers and event loop. `loaded` is set when user code is loaded; no input comes before."""
 
     def __init__(
-        self, outbox: Outbox, limit: int, timeout_s: float, output: Output, passed: Passed, main: MainThread
+        self, outbox: Outbox, limit: int, timeout_s: float, output: Output, descriptors: Descriptors, main: MainThread
     ) -> None:
         self.outbox = outbox
         self._output = output
@@ -62,7 +62,7 @@ class Runner:
         self._forced: list[tuple[float, Attempt]] = []
         """Attempts that have been interrupted, each with the time by which it must end."""
         self._mailboxes: dict[tuple[str, int], Attempt] = {}
-        self._blobs = Received(passed)
+        self._blobs = ArrivedBlobs(descriptors)
         self._stopping = False
         self._grace_until = math.inf
 

@@ -23,7 +23,7 @@ import traceback
 from types import ModuleType
 from typing import Any, NoReturn
 
-from inrush.guest import chance, isolate
+from inrush.guest import isolate, randomness
 from inrush.guest.isolate import Place
 from inrush.linux import messages, process, seccomp
 
@@ -54,7 +54,7 @@ def _prepare(body: dict[str, Any]) -> tuple[ModuleType, Any, dict[str, Any]]:
     sys.path += body["sys_path_end"]
     module = importlib.import_module(body["entry"])
     state, report = module.template(body["boot"]) if body["boot"] is not None else (None, {})
-    chance.warm()
+    randomness.warm()
     gc.collect()
     gc.freeze()
     process.collapse_memory()

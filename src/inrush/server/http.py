@@ -30,7 +30,7 @@ from inrush.server.control import ControlPlane
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links import websocket
 from inrush.server.port import protocols
-from inrush.server.port.door import Door
+from inrush.server.port.connection_limits import ConnectionLimits
 from inrush.server.port.names import Names, check_origin
 from inrush.server.port.web_sockets import MAX_MESSAGE_BYTES, WebSocket
 from inrush.server.trust.principal import OWNER, Principal
@@ -159,10 +159,10 @@ class Http(uvicorn.Server):
     """Uvicorn on the server's own event loop. The caller handles signals. What `X-Forwarded-For` and `-Proto` say of a
     request is believed of these proxies alone: anybody can write those headers."""
 
-    def __init__(self, site: Site, door: Door, proxies: str = "") -> None:
+    def __init__(self, site: Site, limits: ConnectionLimits, proxies: str = "") -> None:
         config = protocols.Config(
             site,
-            door,
+            limits,
             http=_fastest(),
             ws=WebSocket,
             timeout_keep_alive=protocols.KEEP_ALIVE_S,

@@ -19,9 +19,9 @@ from inrush.server.api.guard import Guard
 from inrush.server.control import ControlPlane, write_private
 from inrush.server.http import Http, Site, bind
 from inrush.server.links import sockets
-from inrush.server.payloads.passing import Passing
+from inrush.server.payloads.blob_socket import BlobSocket
 from inrush.server.port import names as names_of
-from inrush.server.port.door import Door
+from inrush.server.port.connection_limits import ConnectionLimits
 from inrush.server.port.names import Names
 from inrush.server.rows import tables
 
@@ -43,7 +43,7 @@ class Server(ControlPlane):
         self._http: Http | None = None
         self._http_task: asyncio.Task[None] | None = None
         self._unix: asyncio.Server | None = None
-        self._passing: Passing | None = None
+        self._blob_socket: BlobSocket | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._idle_since = time.monotonic()
 
@@ -65,10 +65,10 @@ class Server(ControlPlane):
         self.loop.start()
         self.durable.start()
         names = Names(host, names_of.domain(self.settings["apps_domain"]), self.settings["allowed_hosts"], public_url)
-        door = Door(self.settings["max_connections"], self.settings["max_peer_connections"])
-        self._http = Http(Site(self, self.gateway, Guard(self.tokens), names), door, self.settings["trusted_proxies"])
+        limits = ConnectionLimits(self.settings["max_connections"], self.settings["max_peer_connections"])
+        self._http = Http(Site(self, self.gateway, Guard(self.tokens), names), limits, self.settings["trusted_proxies"])
         self._http_task = asyncio.create_task(self._http.serve([listener]))
-        self._passing = Passing(self.home / "run" / "blobs.sock", self.blobs)
+        self._blob_socket = BlobSocket(self.home / "run" / "blobs.sock", self.blobs)
         self._unix = await sockets.listen(self.home / "run" / "server.sock", self.sessions)
         self._sweeper = asyncio.create_task(self._sweep())
         write_private(self.home / "run" / "server.json", json.dumps(self._card()))
@@ -94,8 +94,8 @@ class Server(ControlPlane):
             (self.home / "run" / path).unlink(missing_ok=True)
         if self._unix is not None:
             self._unix.close()
-        if self._passing is not None:
-            self._passing.close()
+        if self._blob_socket is not None:
+            self._blob_socket.close()
         await self._stop_containers()
         self.pools.stop()
         await self.sessions.close("the server has ended")

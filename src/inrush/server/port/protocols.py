@@ -4,7 +4,8 @@ Uvicorn does not bound the bytes of a head under httptools, bounds them late und
 a body. So its protocols are subclassed here. Heads of more than `MAX_HEAD_BYTES` or `MAX_HEAD_LINES` are refused (431),
 and a connection whose head is not complete after `HEAD_S` is closed. After its first `BODY_S`, a body must come at
 `BODY_BYTES_A_SECOND` on average (408). A client that does not read its response is disconnected after `UNREAD_S`.
-Requests that two servers could parse differently are refused (400). `door` limits the number of connections.
+Requests that two servers could parse differently are refused (400). `connection_limits` bounds how many connections
+there are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from inrush.server.port.door import Door, peer_of
+from inrush.server.port.connection_limits import ConnectionLimits, peer_of
 
 MAX_HEAD_BYTES = 64 * 1024
 """The most bytes of request line and headers together, and of the trailers of a chunked body."""
@@ -37,14 +38,14 @@ _PROBE_S, _PROBE_EVERY_S, _PROBES = 60, 15, 4
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
 _VERSIONS = (b"1.0", b"1.1")
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 
 
 class Config(uvicorn.Config):
-    """Uvicorn's configuration, with the door that counts connections."""
+    """Uvicorn's configuration, with the limits on connections."""
 
-    def __init__(self, app: Any, door: Door, **given: Any) -> None:
-        self.door = door
+    def __init__(self, app: Any, limits: ConnectionLimits, **given: Any) -> None:
+        self.limits = limits
         super().__init__(app, **given)
 
 
@@ -93,13 +94,13 @@ class Watched(_Uvicorns):  # type: ignore[misc]
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._door: Door = cast(Config, self.config).door
+        self._limits: ConnectionLimits = cast(Config, self.config).limits
         self._unread = Unread()
         self._closing_since = 0.0
         self.peer = peer_of(self.client[0]) if self.client else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._door.leave(self)
+        self._limits.leave(self)
         super().connection_lost(exc)
 
     def tick(self, now: float) -> None:
@@ -139,14 +140,14 @@ class Bounded(Watched):
         self._received = 0
         self._waited_s = 0
         self._answered_at = 0.0
-        if not self._door.enter(self):
-            transport.write(_FULL)
+        if not self._limits.enter(self):
+            transport.write(FULL)
             transport.close()
             return
         probe(transport)
 
     def handle_websocket_upgrade(self, *args: Any) -> None:
-        self._door.leave(self)
+        self._limits.leave(self)
         super().handle_websocket_upgrade(*args)
 
     def data_received(self, data: bytes) -> None:
@@ -166,14 +167,14 @@ class Bounded(Watched):
         self._look()
 
     def _look(self) -> None:
-        """Tells the door whether the connection is busy or idle now."""
+        """Notes whether the connection is busy or idle now."""
         busy = self._under_way()
         if busy and not self._busy:
-            self._door.busy(self)
+            self._limits.busy(self)
             self._received = self._waited_s = 0
             self._head_since = 0.0
         elif self._busy and not busy:
-            self._door.idle(self)
+            self._limits.idle(self)
             self._answered_at = 0.0
         elif not busy and not self._head_since:
             self._head_since = self.loop.time()

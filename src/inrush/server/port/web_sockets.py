@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from inrush.server.port.protocols import HEAD_S, Watched, probe
+from inrush.server.port.protocols import FULL, HEAD_S, Watched, probe
 
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 """The largest message to an endpoint or to a command."""
@@ -27,7 +27,6 @@ _SLICE_BYTES = 4 * 1024
 EXTENSION = "inrush.message_limit"
 """An extension of the ASGI scope: a function that sets the largest message, in bytes."""
 _BAD = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 
 
 class WebSocket(Watched, WebSocketsSansIOProtocol):
@@ -40,8 +39,8 @@ class WebSocket(Watched, WebSocketsSansIOProtocol):
         self._rest: deque[bytes] = deque()
         self.close_timeout = CLOSE_S
         self.limit_message(MAX_MESSAGE_BYTES)
-        self._entered = self._door.enter(self)
-        self._door.busy(self)
+        self._entered = self._limits.enter(self)
+        self._limits.busy(self)
         if self._entered:
             probe(self.transport)
 
@@ -62,7 +61,7 @@ class WebSocket(Watched, WebSocketsSansIOProtocol):
             return
         super().data_received(data)
         if not self.handshake_initiated:  # a head that is valid HTTP, and that websockets refuses
-            self.transport.write(_BAD if self._entered else _FULL)
+            self.transport.write(_BAD if self._entered else FULL)
             self.transport.close()
 
     def _parse(self) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-from inrush.guest.passed import Passed
+from inrush.guest.descriptors import Descriptors
 
 
-class Received:
-    """Arrived blobs, by id; only the pump uses it. The agent sends each blob right before its input, so few are
+class ArrivedBlobs:
+    """The blobs by id; only the pump uses it. The agent sends each blob right before its input, so few are
     held."""
 
-    def __init__(self, passed: Passed) -> None:
-        self._passed = passed
+    def __init__(self, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
         self._pieces: dict[str, list[bytes]] = {}
 
     def piece(self, id: str, data: bytes) -> None:
@@ -26,7 +26,7 @@ class Received:
         pieces = self._pieces.pop(id, None)
         if pieces is not None:
             return memoryview(bytearray().join(pieces))
-        found = self._passed.take(id)
+        found = self._descriptors.take(id)
         if found is None:
             raise ValueError(f"an input refers to blob {id}, which was not sent")
         return found

@@ -18,7 +18,7 @@ _DRAWN = 1 << 64
 """A larger seed came from the operating system, and was not chosen by a person."""
 
 
-class Chance:
+class RandomGenerators:
     """The random generators of a template. It is made in the template before `gc.freeze`, which hides objects from
     `gc.get_objects`; each child calls `renew`."""
 

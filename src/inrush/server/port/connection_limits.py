@@ -20,7 +20,7 @@ DESCRIPTORS_SHARE = 2
 
 
 class Connection(Protocol):
-    """A connection, as the door sees it."""
+    """A connection, as its limits see it."""
 
     peer: str
 
@@ -41,8 +41,8 @@ class Peer:
         self.idle: dict[Connection, None] = {}
 
 
-class Door:
-    """The connections of a server."""
+class ConnectionLimits:
+    """The connections of a server, of which there are at most `most`, and `most_of_peer` of one peer."""
 
     def __init__(self, most: int, most_of_peer: int) -> None:
         self.most = max(1, min(most, descriptors.limit() // DESCRIPTORS_SHARE))

@@ -16,7 +16,7 @@ WAIT_S = 10.0
 by then will not."""
 
 
-class Passed:
+class Descriptors:
     """The guest's end of the socket for descriptors."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 256
 
 
-class Passing:
+class BlobSocket:
     """The listener at `path`, and its connections."""
 
     def __init__(self, path: Path, blobs: Blobs) -> None:
