@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from inrush.core.model import events
+from inrush.sim.processors import Processors
 from inrush.sim.scenario import Workload
 from inrush.wire import Inventory
 
@@ -24,6 +25,8 @@ class Machine:
     forgetful: bool = False
     """Whether orders to start and reports of ends are lost."""
     slowness: float = 1.0
+    processors: Processors | None = None
+    """None where nothing of the scenario computes."""
     containers: dict[str, Running] = field(default_factory=dict)
     unsaid: list[events.Event] = field(default_factory=list)
     unheard: list[tuple[object, ...]] = field(default_factory=list)
@@ -42,6 +45,10 @@ class Running:
     gpu_type: str
     since: float
     ready: bool = False
+    warm: bool = False
+    """Whether it has begun an input."""
+    start_cpu_s: float = 0.0
+    """The seconds of a core that its start takes."""
     leaving: bool = False
     """It was told to stop, and may finish what it runs."""
     busy_since: float = 0.0

@@ -38,12 +38,23 @@ class Workload(Section, frozen=True):
     service_s: float = 0.1
     """Seconds that an input takes, where the traffic does not say it."""
     service_spread: float = 0.5
+    start_cpu: float = 0.0
+    """The part of a start that computes. What computes on a node at the same time shares its cores."""
+    service_cpu: float = 0.0
+    """The part of an input that computes."""
+    warm_s: float = 0.0
+    """Seconds that a container computes before its first input."""
     start_fails: float = 0.0
     """The part of the starts that crash."""
     input_crashes: float = 0.0
     """The part of the attempts that crash their container."""
     slo_ms: float | None = None
     """The promise to callers that 99 of 100 inputs wait no longer than this. The report says whether it was kept."""
+
+    @property
+    def computes(self) -> bool:
+        """Whether processors matter to it."""
+        return bool(self.start_cpu or self.service_cpu or self.warm_s)
 
     @property
     def function(self) -> str:

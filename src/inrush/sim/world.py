@@ -21,8 +21,10 @@ from inrush.pools.simulated import SimulatedPool
 from inrush.sim import faults
 from inrush.sim.agenda import Agenda
 from inrush.sim.chance import around, uniform
+from inrush.sim.computing import Computing
 from inrush.sim.gauge import Gauge
 from inrush.sim.machines import Machine, Running
+from inrush.sim.processors import Processors
 from inrush.sim.scenario import Pool, Scenario
 from inrush.sim.tally import Tally, Unsound
 from inrush.sim.traffic import Arrival
@@ -66,6 +68,7 @@ class World(Agenda):
         self.workloads = {workload.function: workload for workload in scenario.workloads}
         self.tally = Tally()
         self.gauge = Gauge(self)
+        self._computing = Computing(self, self.tell)
         self.machines: dict[str, Machine] = {}
         self.containers: dict[str, Running] = {}
         self._director = director
@@ -168,7 +171,11 @@ class World(Agenda):
         """Has a node join."""
         self.machines[machine.id] = machine
         self.gauge.node(machine, 1)
+        computes = any(workload.computes for workload in self.scenario.workloads)
+        machine.processors = Processors(self, machine.inventory.cpu) if computes else None
         self.step(events.NodeJoined(machine.id, machine.inventory, pool=machine.pool))
+        if computes:
+            self.step(events.CpuUsed(machine.id))
 
     def _next(self, function: str, stream: Iterator[Arrival], number: int) -> None:
         arrival = next(stream, None)
@@ -241,7 +248,8 @@ class World(Agenda):
         if workload.start_fails and uniform(self.seed, "start fails", start) < workload.start_fails:
             self.after(start_s + link_s, self._end, running.id, Status.CRASHED, "the start crashed")
         else:
-            self.after(start_s + link_s, self._ready, running.id, start_s)
+            running.start_cpu_s = start_s * workload.start_cpu
+            self._computing.spend(running, start_s, running.start_cpu_s, link_s, self._ready, running.id, start_s)
 
     def _list(self, effect: effects.ListContainers) -> None:
         """Has a node say which containers it has, which reaches the core as late as any report."""
@@ -331,11 +339,14 @@ class World(Agenda):
         if workload.input_crashes and uniform(seed, f"crash:{self._attempts}") < workload.input_crashes:
             self.after(spent_s + link_s, self._end, running.id, Status.CRASHED, "an input crashed it")
         else:
-            self.after(spent_s + link_s, self._finish, running, key, spent_s)
+            warm_s, running.warm = 0.0 if running.warm else workload.warm_s, True
+            cpu_s, spent_s = warm_s + spent_s * workload.service_cpu, warm_s + spent_s
+            began = self.now + link_s if running.machine.processors else None
+            self._computing.spend(running, spent_s, cpu_s, link_s, self._finish, running, key, spent_s, began)
 
-    def _finish(self, running: Running, key: tuple[str, int], spent_s: float) -> None:
+    def _finish(self, running: Running, key: tuple[str, int], spent_s: float, began: float | None) -> None:
         if key in running.inputs:
-            self._ended(running, key, OK, spent_s)
+            self._ended(running, key, OK, spent_s if began is None else self.now - began)
 
     def _ended(self, running: Running, key: tuple[str, int], status: int, spent_s: float) -> None:
         running.inputs.discard(key)
@@ -377,6 +388,8 @@ class World(Agenda):
             self._idle(running)
             running.inputs.clear()
         running.ahead.clear()
+        if running.machine.processors is not None:
+            running.machine.processors.drop(running.id)
         self.gauge.held(running, -1)
         self.tally.gpu_s_paid += (self.now - running.since) * running.gpus
 
