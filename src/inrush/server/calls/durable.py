@@ -3,7 +3,7 @@
 A spawned call may run before its rows are committed, but `Accepted` and results are sent only after. Inputs and results
 are saved as chunks, a row each, by the group commit of the store. A call that ended before its commit began is saved
 as one that has: with its results, and without its inputs, which nobody needs any more. A result that cannot be saved (a
-full disk) is tried again until it can.
+full disk) is tried again until it can (`unsaved`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from inrush.server.calls.call import Call, Owner, not_found
 from inrush.server.calls.live import WHOSE, Live, send_wanted
 from inrush.server.calls.saved import Columns
 from inrush.server.calls.table import Calls
+from inrush.server.calls.unsaved import Unsaved
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.rows import tables
 from inrush.server.rows.inserts import Insert
@@ -41,7 +42,8 @@ log = logging.getLogger(__name__)
 SWEEP_S = 60.0
 SWEEP_SLACK_S = 600.0
 """Calls that ended so long before the last sweep are not looked at again: clocks are set, and commits take time."""
-RETRY_S = 1.0
+ABANDONED_S = 60.0
+"""After a restart, clients have so long to send the rest of calls that were not saved as a whole."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -75,6 +77,7 @@ class Durable:
             .values(total=sa.bindparam("n"))
         )
         self._sweeper: asyncio.Task[None] | None = None
+        self._unsaved = Unsaved()
         calls.resolve_durable = self.resolved
 
     def __len__(self) -> int:
@@ -88,6 +91,7 @@ class Durable:
 
     def accepted(self, owner: Owner, call: Call, message: wire.StartCall) -> None:
         """A spawned call, new or sent again: saves it, and acknowledges when all its inputs are committed."""
+        owner.awaits.add(call.id)
         live = self._live.get(call.id)
         if live is not None:
             live.accepting.append(owner)
@@ -145,16 +149,29 @@ class Durable:
             return
         for owner in live.accepting:
             owner.send(wire.CallRefused(live.call.id, type(error).__name__, f"the call could not be saved: {error}"))
-        live.accepting.clear()
+        self._answered(live)
         if self._live.pop(live.call.id, None) is not None:
             self._calls.forget(live.call)
 
     def _acknowledge(self, live: Live) -> None:
-        total = live.call.total
-        if 0 <= total <= live.saved:
+        if live.whole:
             for owner in live.accepting:
-                owner.send(wire.Accepted(live.call.id, max(total, 1)))
-            live.accepting.clear()
+                owner.send(wire.Accepted(live.call.id, max(live.call.total, 1)))
+            self._answered(live)
+
+    def _answered(self, live: Live) -> None:
+        """Those who waited for the call to be saved have been told."""
+        for owner in live.accepting:
+            if owner not in live.waiters:
+                owner.awaits.discard(live.call.id)
+        live.accepting.clear()
+
+    def _abandon(self, live: Live) -> None:
+        """Ends a call whose client went before all of it was here: nobody was told that it is saved, and nobody knows
+        how many inputs it was to have."""
+        self._live.pop(live.call.id, None)
+        self._calls.forget(live.call)
+        self._store.execute(self._end_call, [{"call": live.call.id, "at": time.time()}])
 
     # ── results ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,9 +203,9 @@ class Durable:
 
     def _results_saved(self, live: Live, columns: Columns, error: Error | None) -> None:
         if error is not None:
-            log.error("results of %s could not be saved, will try again: %s", live.call.id, error)
-            asyncio.get_running_loop().call_later(RETRY_S, self._save_results, live, columns)
+            self._unsaved.again(str(error), partial(self._save_results, live, columns))
             return
+        self._unsaved.saved()
         live.unsaved -= 1
         live.stored += len(columns[0])
         live.tell(columns)
@@ -241,8 +258,13 @@ class Durable:
         """The owner no longer asks for this call."""
         owner.awaits.discard(id)
         live = self._live.get(id)
-        if live is not None and owner in live.waiters:
-            del live.waiters[owner]
+        if live is None:
+            return
+        live.waiters.pop(owner, None)
+        if owner in live.accepting:
+            live.accepting.remove(owner)
+            if not (live.accepting or live.whole):
+                self._abandon(live)
 
     def left(self, owner: Owner) -> None:
         """The owner is gone."""
@@ -299,7 +321,8 @@ class Durable:
             self._live[row.id] = Live(call, row.created, saved=len(call.waiting) + call.settled)
             self._calls.restore(call)
             arrived = events.CallArrived(row.id, function.id, row.kind, row.total, True)
-            restored.append((row.created, arrived, tuple((run.start, run.stop) for run in runs(sorted(call.waiting)))))
+            waiting = tuple([(run.start, run.stop) for run in runs(sorted(call.waiting))])
+            restored.append((row.created, arrived, waiting))
         restored.sort(key=itemgetter(0))
         return [(arrived, waiting) for _, arrived, waiting in restored]
 
@@ -317,11 +340,17 @@ class Durable:
     def start(self) -> None:
         """Begins to let go what is kept long enough."""
         self._sweeper = asyncio.create_task(self._sweep())
+        asyncio.get_running_loop().call_later(ABANDONED_S, self._abandon_parts)
+
+    def _abandon_parts(self) -> None:
+        for live in [live for live in self._live.values() if not (live.whole or live.accepting)]:
+            self._abandon(live)
 
     def stop(self) -> None:
         """Ends the sweeping."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._unsaved.close()
 
     async def _sweep(self) -> None:
         swept = 0.0

@@ -1,4 +1,4 @@
-"""A durable call in memory: who waits for its results, and which of its rows are not committed yet."""
+"""One durable call in memory: who waits for it, and what of it is not saved yet."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ class Live:
         self.accepting: list[Owner] = []
         self.waiters: dict[Owner, Ranges] = {}
         self.unsaved = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its inputs are committed, so that it is acknowledged."""
+        return 0 <= self.call.total <= self.saved
 
     def row(self, ended: float) -> tuple[Any, ...]:
         """Its row in `tables.calls`."""

@@ -108,22 +108,15 @@ class Calls:
         if call.kind == "map":
             owner.send(wire.Accepted(call.id, WINDOW_INPUTS))
         if message.payloads and not (fresh and call.waiting):
-            self._add(call, message.first, message.payloads)
+            self._add(owner, call, message.first, message.payloads)
         return call
 
     def _begin(self, owner: Owner, message: wire.StartCall) -> Call:
         function = self.functions.need(message.function, owner.principal)
         if function.impossible:
             self._check_possible(function)
-        if self._held > HELD_BYTES:
-            raise ResourceExhaustedError(
-                f"the server holds {self._held >> 20} MiB of arguments already; try again later"
-            )
-        if function.queued + len(message.payloads) > self.max_queued:
-            raise ResourceExhaustedError(
-                f"{function.queued} inputs wait for {function.title!r} already, of at most {self.max_queued} "
-                "(setting max_queued_inputs); try again later"
-            )
+        self._check_bytes(HELD_BYTES)
+        self._check_queue(function, len(message.payloads))
         call = Call(message, function, None if message.kind == "spawn" else owner, owner.payer)
         call.caller, call.lossless = owner.principal.app, bool(owner.container)
         if call.payer:
@@ -154,21 +147,22 @@ class Calls:
         if call is None or not may_go_on(call, owner):
             owner.send(wire.Resend(id, unknown=True))
             return None
-        return self._add(call, first, payloads)
+        return self._add(owner, call, first, payloads)
 
-    def _add(self, call: Call, first: int, payloads: Sequence[bytes]) -> Call | None:
+    def _add(self, owner: Owner, call: Call, first: int, payloads: Sequence[bytes]) -> Call | None:
         over = len(call.waiting) + len(payloads) > 2 * WINDOW_INPUTS and not call.durable
         gap = 0 if call.lossless else MAX_GAP_INPUTS  # who loses nothing has nothing to resend
         far = bool(call.seen) and first - call.base > len(call.seen) + gap
         try:
             self._check_held(call)
+            if call.durable:
+                self._check_queue(call.function, first + len(payloads) - call.base - len(call.seen))
         except ResourceExhaustedError as error:
-            self._refuse(call, str(error))
+            self._refuse(call, owner, str(error))
             return None
         if over or far or first < 0:
-            self._refuse(
-                call, f"more than {2 * WINDOW_INPUTS} inputs without a result in call {call.id}; keep to the window"
-            )
+            why = f"more than {2 * WINDOW_INPUTS} inputs without a result in call {call.id}; keep to the window"
+            self._refuse(call, owner, why)
             return None
         if not self._take_in(call, first, payloads):
             return None
@@ -190,10 +184,21 @@ class Calls:
         if call.payer:
             self._shares(call)[0].add(call.payer, more)
 
+    def _check_queue(self, function: Function, more: int) -> None:
+        """Raises `ResourceExhaustedError` where so many inputs more are too many for a function."""
+        if more > 0 and function.queued + more > self.max_queued:
+            raise ResourceExhaustedError(
+                f"{function.queued} inputs wait for {function.title!r} already, of at most {self.max_queued} "
+                "(setting max_queued_inputs); try again later"
+            )
+
+    def _check_bytes(self, most: int) -> None:
+        if self._held > most:
+            raise ResourceExhaustedError(f"the server holds {self._held >> 20} MiB of arguments; try again later")
+
     def _check_held(self, call: Call) -> None:
         """Raises `ResourceExhaustedError` where a call gets no further inputs."""
-        if self._held > HELD_MOST_BYTES:
-            raise ResourceExhaustedError(f"the server holds {self._held >> 20} MiB of arguments; try again later")
+        self._check_bytes(HELD_MOST_BYTES)
         if call.payer:
             self._shares(call)[0].check(call.payer)
 
@@ -204,16 +209,13 @@ class Calls:
         return self._held_for_tokens, self._made_by_tokens
 
     def give_up(self, id: str) -> None:
-        """Refuses a call because a defect kept the core from taking it. A durable call stays in its rows, and is taken
-        up after a restart."""
+        """Refuses a call that the core could not take. A durable call stays in its rows, for the next server."""
         call = self._calls.get(id)
         if call is not None and not call.durable:
-            self._refuse(
-                call, "the scheduler could not take this call, by a defect of inrush; see server.log", "InternalError"
-            )
+            why = "the scheduler could not take this call, by a defect of inrush; see server.log"
+            self._refuse(call, call.owner, why, "InternalError")
 
-    def _refuse(self, call: Call, why: str, code: str = "ResourceExhaustedError") -> None:
-        owner = call.owner
+    def _refuse(self, call: Call, owner: Owner | None, why: str, code: str = "ResourceExhaustedError") -> None:
         self.forget(call)
         if owner is not None:
             owner.send(CallRefused(call.id, code, why))
@@ -268,7 +270,7 @@ class Calls:
         """Forgets a call that nobody waits for."""
         if not call.finished or call.resumed:
             self.post(events.CallForgotten(call.id))
-        self._drop(call)
+        self.drop(call)
 
     def left(self, owner: Owner) -> None:
         """Forgets all calls of an owner that is gone for good."""
@@ -363,12 +365,12 @@ class Calls:
         if call.resumed:
             self.post(events.CallForgotten(call.id))
         if call.lossless and not call.blobs:
-            self._drop(call)  # its container lost no result
+            self.drop(call)  # its container lost no result
             return
         self._finished[call.id] = call.held
         self._finished_held += call.held
         while len(self._finished) > FINISHED_CALLS or self._finished_held > FINISHED_BYTES:
-            self._drop(self._calls[next(iter(self._finished))])
+            self.drop(self._calls[next(iter(self._finished))])
 
     def restore(self, call: Call) -> None:
         """Takes in a durable call that was saved before a restart."""
@@ -377,10 +379,7 @@ class Calls:
         self._held += call.held
 
     def drop(self, call: Call) -> None:
-        """Drops a durable call that is over and saved."""
-        self._drop(call)
-
-    def _drop(self, call: Call) -> None:
+        """Drops a call that is over, and saved if it is durable."""
         if self._calls.pop(call.id, None) is None:
             return
         self._finished_held -= self._finished.pop(call.id, 0)

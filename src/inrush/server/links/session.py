@@ -8,7 +8,7 @@ proves its environment (`trust/possession.py`), so that it can be used after a r
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -59,6 +59,8 @@ class Session:
         self.awaits: set[str] = set()
         self.follows: dict[int, Callable[[], None]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.later: deque[wire.AwaitCall] = deque()
+        """Waits whose saved results are read when fewer requests are in flight."""
         self.asking: set[int] = set()
         """The `rid`s of asks in flight. An ask that is sent again over a new link is answered there, and not done
         twice."""

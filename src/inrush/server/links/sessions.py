@@ -206,6 +206,7 @@ class Sessions:
         """Ends a session, and forgets its calls."""
         session.link = None
         session.unfollow_all()
+        session.later.clear()
         self._calls.left(session)
         self._durable.left(session)
         for task in session.tasks:
@@ -266,11 +267,17 @@ class Sessions:
             self._durable.total_known(ended)
 
     def _await_call(self, session: Session, message: wire.AwaitCall) -> None:
-        if len(session.tasks) >= MAX_ASKS or len(session.awaits) >= MAX_AWAITS:
-            why = f"{MAX_AWAITS} calls are awaited, or {MAX_ASKS} requests in flight; wait for answers"
+        if len(session.awaits) + len(session.later) >= MAX_AWAITS:
+            why = f"{MAX_AWAITS} calls are awaited already; wait for results of some"
             session.send(wire.CallRefused(message.call, ResourceExhaustedError.__name__, why))
         elif self._durable.wait(session, message):
-            self._run(session, self._durable.send_stored(session, message))
+            session.later.append(message)
+            self._read_stored(session)
+
+    def _read_stored(self, session: Session) -> None:
+        """Has saved results read for some waits at once, which leave room for other requests; the rest follows."""
+        while session.later and len(session.tasks) < MAX_ASKS // 2:
+            self._run(session, self._durable.send_stored(session, session.later.popleft()))
 
     def _forget(self, session: Session, message: wire.ForgetCall) -> None:
         call = self._calls.get(message.call)
@@ -298,9 +305,14 @@ class Sessions:
     def _run(self, session: Session, work: Any, claimed: int = 0) -> None:
         task = asyncio.ensure_future(work)
         session.tasks.add(task)
-        task.add_done_callback(session.tasks.discard)
+        task.add_done_callback(lambda _: self._ran(session, task))
         if claimed:
             task.add_done_callback(lambda _: session.unclaim(claimed))
+
+    def _ran(self, session: Session, task: asyncio.Task[None]) -> None:
+        session.tasks.discard(task)
+        if session.later:
+            self._read_stored(session)
 
     async def _answer(self, session: Session, ask: wire.Ask) -> None:
         try:
