@@ -85,6 +85,9 @@ loads = st.builds(
     service_s=st.none() | st.floats(0.0001, 1000),
     start_s=st.none() | st.floats(0.0001, 1000),
     stall_s=st.floats(0, 1000),
+    slope=st.just(0.0),
+    starting_mean_s=st.just(0.0),
+    starting_s=st.floats(0, 1000),
     room=st.builds(
         Room, serving=st.none() | st.integers(1, 50), starting=st.none() | st.integers(1, 50), unseen=st.none()
     ),
