@@ -41,8 +41,8 @@ def refuse(client: object = None) -> None:
 class Unbuilt:
     """Stands where a class or function will be."""
 
-    def __init__(self, name: str) -> None:
-        self._message = f"inrush.{name} is not built yet; {INSTEAD[name]}"
+    def __init__(self, name: str, instead: str = "") -> None:
+        self._message = f"inrush.{name} is not built yet; {instead or INSTEAD[name]}"
 
     def __repr__(self) -> str:
         return f"<{self._message}>"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from inrush.cli import api, flags
+from inrush.cli import api, completing, flags
 from inrush.cli.groups import Group
 from inrush.cli.screen import logs, screen
 from inrush.client import _urls
@@ -19,20 +19,21 @@ def command() -> None:
 
 @command.command("list")
 @flags.environment
+@click.option("--all", "ended_too", is_flag=True, help="Include apps that ended lately.")
 @flags.as_json
-def list_(as_json: bool) -> None:
+def list_(ended_too: bool, as_json: bool) -> None:
     """List apps that run or are deployed."""
-    apps = api.get("/apps")
+    apps = api.get("/apps", all=1 if ended_too else None)
     screen.listing(apps, as_json, ("name", "id", "state", "version", "functions", "containers", "created"))
     if not as_json:
-        for app in apps:
+        for app in [app for app in apps if not app["ended"]]:
             for line in screen.located(_urls.by_path(app), _urls.by_host(app)):
                 screen.say(f"{app['name']}: {line}")
 
 
 @command.command("logs")
 @flags.environment
-@click.argument("app")
+@click.argument("app", shell_complete=completing.apps)
 @logs.options
 @click.option("--function", metavar="NAME", help="Only lines of this function.")
 @click.option("--container", metavar="ID", help="Only lines of this container.")
@@ -47,7 +48,7 @@ def show_logs(app: str, **how: Any) -> None:
 @command.command()
 @flags.environment
 @flags.as_json
-@click.argument("app")
+@click.argument("app", shell_complete=completing.apps)
 def history(app: str, as_json: bool) -> None:
     """List the versions of a deployed app, the latest first.
 
@@ -59,7 +60,7 @@ def history(app: str, as_json: bool) -> None:
 
 @command.command()
 @flags.environment
-@click.argument("app")
+@click.argument("app", shell_complete=completing.apps)
 @click.argument("version", required=False, type=click.IntRange(min=1))
 def rollback(app: str, version: int | None) -> None:
     """Deploy an earlier version of an app again.
@@ -74,7 +75,7 @@ def rollback(app: str, version: int | None) -> None:
 @command.command()
 @flags.environment
 @flags.as_json
-@click.argument("app")
+@click.argument("app", shell_complete=completing.apps)
 def info(app: str, as_json: bool) -> None:
     """Show what an app is and what its functions do. APP is its name or id."""
     told = api.get(f"/apps/{api.name(app)}")
@@ -92,7 +93,7 @@ def info(app: str, as_json: bool) -> None:
 @command.command()
 @flags.environment
 @flags.yes
-@click.argument("app")
+@click.argument("app", shell_complete=completing.apps)
 def stop(app: str, yes: bool) -> None:
     """Stop an app. Its calls are cancelled, its containers get their grace, its endpoints go."""
     screen.confirm(f"stop {app}, and cancel its calls?", yes)

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from inrush.cli import flags
+from inrush.cli import completing, flags
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @flags.environment
 @flags.as_json
-@click.argument("target", metavar="APP::FUNCTION")
+@click.argument("target", metavar="APP::FUNCTION", shell_complete=completing.functions)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 def command(target: str, words: tuple[str, ...], as_json: bool) -> None:
     """Call a function of a deployed app, or a method (APP::Class.method), and print its result.

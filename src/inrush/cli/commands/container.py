@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from inrush.cli import api, flags
+from inrush.cli import api, completing, flags
 from inrush.cli.groups import Group
 from inrush.cli.screen import logs, screen
 
@@ -29,7 +29,7 @@ def list_(app: str | None, ended_too: bool, as_json: bool) -> None:
 
 @command.command("logs")
 @flags.environment
-@click.argument("container")
+@click.argument("container", shell_complete=completing.containers)
 @logs.options
 def show_logs(container: str, **how: Any) -> None:
     """What a container prints."""
@@ -38,7 +38,7 @@ def show_logs(container: str, **how: Any) -> None:
 
 @command.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @flags.environment
-@click.argument("container")
+@click.argument("container", shell_complete=completing.containers)
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 @flags.pty
 @click.pass_context
@@ -55,7 +55,7 @@ def exec(ctx: click.Context, container: str, argv: tuple[str, ...], pty: bool | 
 @command.command()
 @flags.environment
 @flags.yes
-@click.argument("container")
+@click.argument("container", shell_complete=completing.containers)
 def stop(container: str, yes: bool) -> None:
     """Stop a container. What it runs is tried again elsewhere."""
     screen.confirm(f"stop {container}?", yes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -19,22 +20,42 @@ from inrush.cli import flags
     show_default=True,
     help="rolling: old containers finish what they run; recreate: they are stopped, and it runs again.",
 )
-@flags.all_settings
+@click.option("--tag", default="", help="Not built yet: App(tags={…}) is kept with the app.")
+@click.option("--stream-logs", is_flag=True, help="Follow what the app's containers print, until it is stopped.")
+@flags.as_json
+@flags.client_settings
 @click.argument("target", metavar="FILE")
-def command(module: bool, name: str | None, strategy: str, target: str, **given: Any) -> None:
+def command(
+    module: bool,
+    name: str | None,
+    strategy: str,
+    tag: str,
+    stream_logs: bool,
+    as_json: bool,
+    target: str,
+    **given: Any,
+) -> None:
     """Deploy the app of FILE: its functions can be called by name and its endpoints by URL, until it is stopped.
 
     Deploying again replaces the app as a whole, once a container of each function that changed is ready; if one does
     not start, the old version serves on, and the command fails. A function whose code and resources are unchanged
     keeps its containers.
     """
+    from inrush.cli import api
     from inrush.cli.programs import programs
-    from inrush.cli.screen import output, screen
+    from inrush.cli.screen import logs, output, screen
 
     flags.for_a_program(given)
     app, _ = programs.load(target, module).app()
+    began = time.time()
     with output.shown():
-        app.deploy(name=name, strategy=strategy)
-    for line in screen.endpoints(app):
-        screen.say(line)
-    screen.say(f"deployed {name or app.name}")
+        app.deploy(name=name, strategy=strategy, tag=tag)
+    if as_json:
+        screen.as_json({"app": app.app_id, "name": name or app.name, "urls": app.urls, "pages": app.pages})
+    else:
+        for line in screen.endpoints(app):
+            screen.say(line)
+        screen.say(f"deployed {name or app.name}")
+    if stream_logs:
+        path = f"/apps/{api.name(app.app_id or '')}/logs"
+        logs.show(path, follow=True, lines=None, as_json=as_json, timestamps=False, since=began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -11,9 +12,10 @@ from inrush.cli import flags
 
 @click.command()
 @click.option("-m", "--module", is_flag=True, help="TARGET is a module: package.module.")
-@flags.all_settings
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
+@flags.client_settings
 @click.argument("target", metavar="FILE")
-def command(module: bool, target: str, **given: Any) -> None:
+def command(module: bool, target: str, timeout: float | None, **given: Any) -> None:
     """Serve the endpoints of FILE while you edit it.
 
     A change is loaded at once. A change that cannot be loaded is shown, and the version before it serves on.
@@ -23,23 +25,27 @@ def command(module: bool, target: str, **given: Any) -> None:
 
     flags.for_a_program(given)
     program = programs.load(target, module)
-    while True:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while program is not None:
         files = changes.times_of(changes.files_of(program.module))
         app, _ = program.app()
         with output.shown(), app.run():
             for line in screen.endpoints(app):
                 screen.say(line)
             screen.note("serving; Ctrl-C ends it")
-            program, files = _next(target, module, files)
+            program, files = _next(target, module, files, deadline)
 
 
-def _next(target: str, module: bool, files: Any) -> Any:
-    """The program after the next change that can be loaded; the old one serves on until then."""
+def _next(target: str, module: bool, files: Any, deadline: float | None) -> Any:
+    """The program after the next change that can be loaded; the old one serves on until then. None after the deadline
+    (on the monotonic clock)."""
     from inrush.cli.programs import changes, programs
     from inrush.cli.screen import failures, screen
 
     while True:
-        changed = changes.wait(files)
+        changed = changes.wait(files, deadline)
+        if not changed:
+            return None, files
         screen.note(f"changed: {', '.join(file.name for file in changed)}")
         files = changes.times_of(list(files))
         changes.forget(list(files))

@@ -29,14 +29,15 @@ def times_of(files: list[Path]) -> Times:
     return {file: file.stat().st_mtime if file.exists() else 0.0 for file in files}
 
 
-def wait(before: Times) -> list[Path]:
-    """Returns the files that were written, once one of them was."""
-    while True:
+def wait(before: Times, deadline: float | None = None) -> list[Path]:
+    """Returns the files that were written, once one of them was; none at the deadline (on the monotonic clock)."""
+    while deadline is None or time.monotonic() < deadline:
         time.sleep(_INTERVAL_S)
         now = times_of(list(before))
         changed = [file for file, at in now.items() if at and at != before[file]]
         if changed:
             return changed
+    return []
 
 
 def forget(files: list[Path]) -> None:

@@ -35,13 +35,14 @@ _LINE_CHARACTERS = 200
 
 
 @contextlib.contextmanager
-def shown() -> Iterator[None]:
-    """Apps that are started in the block show what they do, as it fits where we are."""
-    if not sys.stderr.isatty():
-        with use(Plain()):
+def shown(quiet: bool = False, timestamps: bool = False) -> Iterator[None]:
+    """Apps that are started in the block show what they do, as it fits where we are. If `quiet`, they show only what
+    containers print."""
+    if quiet or not sys.stderr.isatty():
+        with use(Quiet(timestamps=timestamps) if quiet else Plain(timestamps=timestamps)):
             yield
         return
-    live = Live()
+    live = Live(timestamps)
     try:
         with use(live):
             yield
@@ -58,8 +59,9 @@ class Plain:
     """Plain lines, for files and pipes. What calls wait for is told only when it lasts, since a start takes
     milliseconds."""
 
-    def __init__(self, patience_s: float = 1.0) -> None:
+    def __init__(self, patience_s: float = 1.0, timestamps: bool = False) -> None:
         self._patience_s = patience_s
+        self._timestamps = timestamps
         self._waiting: dict[str, str] = {}
         self._told: dict[str, str] = {}
         self._pending: set[str] = set()
@@ -67,8 +69,9 @@ class Plain:
 
     def log(self, line: Log) -> None:
         if _is_programs(line) and not is_drawing(line.text):
+            before = f"{screen.timestamp(line.time)} " if self._timestamps else ""
             for text in visible_lines(line.text):
-                screen.say(f"{line.container} {text}", err=line.stream != "stdout")
+                screen.say(f"{before}{line.container} {text}", err=line.stream != "stdout")
 
     def progress(self, told: Progress) -> None:
         if told.kind == "step":
@@ -99,15 +102,29 @@ class Plain:
         self._told[function] = why
 
 
+class Quiet(Plain):
+    """Only what containers print."""
+
+    def progress(self, told: Progress) -> None:
+        return
+
+    def link(self, text: str) -> None:
+        return
+
+    def state(self, told: State) -> None:
+        return
+
+
 class Live:
     """Lines at the bottom of a terminal, shown only while there is something to tell."""
 
-    def __init__(self) -> None:
+    def __init__(self, timestamps: bool = False) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._lock = threading.RLock()
+        self._timestamps = timestamps
         self._steps: dict[int, str] = {}
         self._lines: dict[int, str] = {}
         self._bars: dict[str, str] = {}
@@ -136,13 +153,14 @@ class Live:
             self._refresh()
         if not is_drawing(line.text):
             colour = _COLOURS[sum(line.container.encode()) % len(_COLOURS)]
+            before = f"{screen.timestamp(line.time)} " if self._timestamps else ""
             if line.stream == "stdout" and not screen.is_terminal():
                 for text in visible_lines(line.text):
-                    screen.say(f"{line.container} {text}")
+                    screen.say(f"{before}{line.container} {text}")
                 return
             for shown in map(screen.drawn, visible_lines(line.text)):
                 shown.stylize_before("dim" if line.stream != "stdout" else "")
-                self._console.print(Text(line.container, style=colour), shown)
+                self._console.print(Text.assemble(before, (line.container, colour)), shown)
 
     def progress(self, told: Progress) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +18,21 @@ import click
 from inrush.shown import harmless, visible_lines
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from inrush import App
+
+_KNOWN_BY = ("id", "name", "state", "number", "setting", "value")
 
 
 def say(text: object = "", err: bool = False, nl: bool = True) -> None:
     """Prints text. All that commands print goes this way, since most of it holds words of somebody else. Only bytes go
     as they are, and not to a terminal."""
     raw = isinstance(text, bytes) and not is_terminal()
+    colours = False if os.environ.get("NO_COLOR") else None
     # Named, or click would write UTF-8 to a terminal that says it is ASCII.
-    click.echo(text if raw else harmless(str(text)), file=sys.stderr if err else sys.stdout, nl=nl)
+    click.echo(text if raw else harmless(str(text)), file=sys.stderr if err else sys.stdout, nl=nl, color=colours)
 
 
 def drawn(text: str) -> Text:
@@ -48,18 +53,46 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if is_terminal():
         from rich.console import Console
-        from rich.table import Table
 
-        shown = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:  # ids and names are there to be copied: folded where there is no room, never cut
-            shown.add_column(column, overflow="fold", no_wrap=column in ("id", "name", "state"))
-        for row in texts:
-            shown.add_row(*map(drawn, row))
-        Console().print(shown)
+        console = Console(color_system=None if os.environ.get("NO_COLOR") else "auto")
+        (_in_columns if _fits(columns, texts, console.width) else _in_blocks)(console, columns, texts)
         return
     widths = [max(len(row[i]) for row in [list(columns), *texts]) for i in range(len(columns))]
     for row in [list(columns), *texts]:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _fits(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
+    widest = [max(drawn(cell).cell_len for cell in column) for column in zip(columns, *rows, strict=True)]
+    return sum(widest) + 2 * (len(columns) - 1) <= width
+
+
+def _in_columns(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+
+    shown = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        shown.add_row(*map(drawn, row))
+    console.print(shown)
+
+
+def _in_blocks(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A few lines for each row, where a table is wider than the terminal. What most rows are known by stands without a
+    label, and nothing is cut."""
+    from rich.text import Text
+
+    for row in rows:
+        line = Text()
+        for column, cell in zip(columns, row, strict=True):
+            if not cell:
+                continue
+            label = ("", "") if column in _KNOWN_BY else (f"{column} ", "dim")
+            part = Text.assemble(label, drawn(cell))
+            if line.cell_len + 2 + part.cell_len > console.width and line.plain.strip():
+                console.print(line)
+                line = Text(" ")
+            line = Text(" " if line.plain == " " else "  " if line.plain else "").join([line, part])
+        console.print(line, overflow="fold")
 
 
 def as_json(value: Any) -> None:

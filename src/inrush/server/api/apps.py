@@ -8,7 +8,7 @@ from starlette.requests import Request
 from inrush.core.model.events import ScaleOverridden
 from inrush.server.api import schema
 from inrush.server.api.handlers import Handlers
-from inrush.server.api.route import Route, who
+from inrush.server.api.route import Route, number, who
 from inrush.server.apps.functions import Function
 from inrush.server.apps.versions import App
 
@@ -19,7 +19,10 @@ class AppRoutes(Handlers):
     def routes(self) -> list[Route]:
         """All routes of this file."""
         return [
-            Route("GET", "/apps", "read", "Apps that run or are deployed", list[schema.App], self.apps),
+            Route(
+                "GET", "/apps", "read", "Apps that run or are deployed", list[schema.App], self.apps,
+                query=(("all", "1: also those that ended lately"),),
+            ),
             Route("GET", "/apps/{app}", "read", "One app, also one that ended lately", schema.AppDetail, self.app),
             Route(
                 "POST", "/apps/{app}/stop", "deploy", "End an app: its calls are cancelled", schema.Done, self.stop_app
@@ -42,8 +45,9 @@ class AppRoutes(Handlers):
         ]  # fmt: skip
 
     async def apps(self, request: Request) -> list[schema.App]:
-        environment = self._scope(request).environment
-        return [self._app(app) for app in self._server.apps.running() if app.environment == environment]
+        environment, known = self._scope(request).environment, self._server.apps
+        every = [*(known.ended() if number(request, "all", 0) else ()), *known.running()]
+        return [self._app(app) for app in every if app.environment == environment]
 
     async def app(self, request: Request) -> schema.AppDetail:
         app = self._server.apps.find_any(request.path_params["app"], self._scope(request))
