@@ -3,12 +3,12 @@
     about.json                  format, version, time: first, so that a reader knows what follows
     config.toml, token, key     as they are; config.toml if there is one
     store.db                    a copy of the database as a SQLite file
-    blobs/ID …                  those that have not expired, with the time at which each expires
+    blobs/ID …                  all of them, with the time at which each expires
     end.json                    the number of entries: last, so that a truncated file is noticed
 
 It is made beside a running server. All blobs are linked to first, then the database is copied, then those blobs are
 linked to that are new. So every blob that the copied rows refer to is in the backup, even if the server removes it
-meanwhile.
+meanwhile. Those that have expired are in it too, since apps and calls hold blobs beyond that time.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def write(home: Path, url: str, config: bytes | None, version: str, file: Binary
             for name in ("token", "key"):
                 _add(tar, name, (home / name).read_bytes())
             _add_file(tar, _STORE, place / _STORE)
-            blobs = sorted(entry for entry in links.iterdir() if entry.stat().st_mtime > made)
+            blobs = sorted(links.iterdir())
             for blob in blobs:
                 _add_file(tar, f"blobs/{blob.name}", blob)
             _add(tar, _END, json.dumps({"blobs": len(blobs)}).encode())
