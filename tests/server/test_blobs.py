@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
+import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -139,3 +143,56 @@ async def test_a_result_that_is_a_blob_stays_until_its_call_is_forgotten(server:
     expire(server.blobs, id)
     server.blobs.sweep()
     assert await client.ask(wire.HasBlobs((id,))) == [id]
+
+
+def test_what_is_held_or_kept_anew_while_a_sweep_is_under_way_stays(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, kept, expired = (blobs.put(b"12345") for _ in range(3))
+    for id in (held, kept, expired):
+        expire(blobs, id)
+    listed = blobs._leavable
+
+    def then_used() -> Sequence[tuple[float, str]]:
+        found = listed()
+        blobs.hold([held])
+        assert blobs.exists(kept)
+        return found
+
+    monkeypatch.setattr(blobs, "_leavable", then_used)
+    blobs.sweep()
+    assert {path.name for path in blobs._directory.iterdir()} == {held, kept}
+    assert blobs._bytes == 10
+
+
+def test_what_is_counted_is_what_is_there_however_many_threads_write_and_sweep(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path / "blobs", MIB, MIB, durable_s=1000)
+    failed: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(100):
+                id = blobs.put(b"x" * 1000, owner=f"app-{number % 2}")
+                blobs.hold([id])
+                if turn % 2:
+                    blobs.release([id])
+                    with suppress(FileNotFoundError):
+                        expire(blobs, id)
+                if turn % 10 == 0:
+                    blobs.sweep()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failed == []
+    there = sum(path.stat().st_size for path in blobs._directory.iterdir())
+    assert blobs._bytes == there == sum(blobs._owned.values())

@@ -124,7 +124,10 @@ class Server(ControlPlane):
         every_s = min(SWEEP_S, self.settings["idle_exit_s"] / 4 or SWEEP_S)
         while True:
             await asyncio.sleep(every_s)
-            await asyncio.to_thread(self.blobs.sweep)
+            try:
+                await asyncio.to_thread(self.blobs.sweep)
+            except OSError as error:
+                log.warning("blobs that have expired could not be removed: %s", error)
             self.tokens.sweep()
             busy = len(self.sessions) or len(self.calls) or self.apps.running() or self.containers.all()
             if busy or self.ending:

@@ -11,6 +11,10 @@ The file system is the only record. The modification time of a file is the time 
 was put (`KEEP_SOURCE_S` for sources), and later if a durable call refers to it. A blob that a call or an app *holds* in
 memory stays in any case. Over the budget, blobs are removed in the order in which they expire; if all are held, a new
 blob is refused.
+
+Blobs are written, swept and read by several threads, while the event loop holds and releases them. One lock guards what
+is counted, and the moment in which a file goes: it is looked at once more under the lock, since it may have been held,
+or its time begun again, after it was found to have expired.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import logging
 import os
 import re
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -47,11 +52,12 @@ _BLOB = Codec.BLOB.value
 
 
 class Blobs:
-    """The blobs of one server. Several threads may use it at the same time for different ids."""
+    """The blobs of one server. Several threads may use it at the same time."""
 
     def __init__(self, directory: Path, budget_bytes: int, limit_bytes: int, durable_s: float) -> None:
         self._directory = directory
         self._budget, self._limit, self._durable_s = budget_bytes, limit_bytes, durable_s
+        self._lock = threading.RLock()
         self._held: Counter[str] = Counter()
         self._memory = MemoryBlobs()
         self._owners: dict[str, str] = {}
@@ -159,7 +165,8 @@ class Blobs:
     def hold(self, ids: Iterable[str], durable: bool = False) -> None:
         """Keeps blobs until `release`. With `durable` they stay over a restart too, for as long as results are kept."""
         for id in ids:
-            self._held[id] += 1
+            with self._lock:
+                self._held[id] += 1
             if durable and id not in self._memory:
                 try:
                     self._keep(self._path(id), self._durable_s + KEEP_S)
@@ -169,10 +176,11 @@ class Blobs:
     def release(self, ids: Iterable[str]) -> None:
         """Undoes one `hold`. After the last one, random blobs expire within `LINGER_S`."""
         for id in ids:
-            self._held[id] -= 1
-            if self._held[id] > 0:
-                continue
-            del self._held[id]
+            with self._lock:
+                self._held[id] -= 1
+                if self._held[id] > 0:
+                    continue
+                del self._held[id]
             self._memory.keep(id, LINGER_S)
             if not id.startswith("sha256-"):
                 with contextlib.suppress(FileNotFoundError, InvalidError):
@@ -182,64 +190,67 @@ class Blobs:
         """Removes expired blobs."""
         now = time.time()
         self._memory.sweep(self._held)
-        for expires, id, size in self._leavable():
+        for expires, id in self._leavable():
             if expires < now:
-                self._remove(id, size)
+                self._remove(id, now)
 
     def _keep(self, path: Path, seconds: float) -> None:
         until = time.time() + seconds
-        if path.stat().st_mtime < until:
-            os.utime(path, (time.time(), until))
+        with self._lock:
+            if path.stat().st_mtime < until:
+                os.utime(path, (time.time(), until))
 
-    def _leavable(self) -> Sequence[tuple[float, str, int]]:
+    def _leavable(self) -> Sequence[tuple[float, str]]:
+        """Blobs that are not held, with the time at which each expires, in this order."""
         found = []
         for entry in os.scandir(self._directory):
             if entry.name not in self._held and not entry.name.endswith(PART_SUFFIX):
-                stat = entry.stat()
-                found.append((stat.st_mtime, entry.name, stat.st_size))
+                with contextlib.suppress(FileNotFoundError):  # another thread has removed it
+                    found.append((entry.stat().st_mtime, entry.name))
         return sorted(found)
 
-    def _remove(self, id: str, size: int) -> None:
-        try:
-            os.unlink(self._directory / id)
+    def _remove(self, id: str, expired: float) -> None:
+        """Removes a blob, unless by now it is held or expires later than at that time."""
+        path = self._directory / id
+        with self._lock, contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if id in self._held or found.st_mtime > expired:
+                return
+            path.unlink()
+            self._unreserve(found.st_size, self._owners.pop(id, ""))
+
+    def _unreserve(self, size: int, owner: str) -> None:
+        with self._lock:
             self._bytes -= size
-            self._disown(id, size)
-        except FileNotFoundError:
-            pass
-
-    def _own(self, id: str, owner: str) -> None:
-        if owner:
-            self._owners[id] = owner
-
-    def _disown(self, id: str, size: int) -> None:
-        owner = self._owners.pop(id, "")
-        if owner:
-            self._unreserve(owner, size)
-
-    def _unreserve(self, owner: str, size: int) -> None:
-        self._owned[owner] -= size
-        if self._owned[owner] <= 0:
-            del self._owned[owner]
+            if owner:
+                self._owned[owner] -= size
+                if self._owned[owner] <= 0:
+                    del self._owned[owner]
 
     def _reserve(self, size: int, owner: str) -> None:
+        self._check_share(size, owner)
+        if self._bytes + size > self._budget:
+            for expires, id in self._leavable():
+                if self._bytes + size <= self._budget:
+                    break
+                self._remove(id, expires)
+        with self._lock:
+            self._check_share(size, owner)
+            if self._bytes + size > self._budget:
+                raise ResourceExhaustedError(
+                    f"blobs take {self._bytes >> 20} of {self._budget >> 20} MiB (setting blobs_gib), and all are in "
+                    "use; try again later"
+                )
+            self._bytes += size
+            if owner:
+                self._owned[owner] += size
+
+    def _check_share(self, size: int, owner: str) -> None:
         if owner and self._owned[owner] + size > self._budget // SHARE_OF_ONE_APP:
             raise ResourceExhaustedError(
                 f"containers of this app have made {self._owned[owner] >> 20} MiB of large payloads, and may have "
                 f"{self._budget // SHARE_OF_ONE_APP >> 20} MiB (half of the setting blobs_gib); try again later"
             )
-        if self._bytes + size > self._budget:
-            for _, id, bytes_ in self._leavable():
-                if self._bytes + size <= self._budget:
-                    break
-                self._remove(id, bytes_)
-        if self._bytes + size > self._budget:
-            raise ResourceExhaustedError(
-                f"blobs take {self._bytes >> 20} of {self._budget >> 20} MiB (setting blobs_gib), and all are in "
-                "use; try again later"
-            )
-        self._bytes += size
-        if owner:
-            self._owned[owner] += size
 
 
 class Writer:
@@ -293,14 +304,16 @@ class Writer:
             self.abort()
             raise ResourceExhaustedError(f"the blob could not be written: {error.strerror}; free some disk") from None
         self._file = None
-        if self._digest and self._path.exists():
-            os.unlink(self._part)
-            self._let_go()
-        else:
-            os.replace(self._part, self._path)
-            self._blobs._own(self.id, self._owner)
         until = time.time() + (KEEP_SOURCE_S if self._digest else KEEP_S)
-        os.utime(self._path, (time.time(), until))
+        with self._blobs._lock:
+            if self._digest and self._path.exists():
+                os.unlink(self._part)
+                self._let_go()
+            else:
+                os.replace(self._part, self._path)
+                if self._owner:
+                    self._blobs._owners[self.id] = self._owner
+            os.utime(self._path, (time.time(), until))
         return self.id
 
     def close(self) -> None:
@@ -320,9 +333,7 @@ class Writer:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._blobs._bytes -= self._size
-        if self._owner:
-            self._blobs._unreserve(self._owner, self._size)
+        self._blobs._unreserve(self._size, self._owner)
 
 
 def new_id() -> str:
