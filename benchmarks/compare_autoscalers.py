@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from inrush.sim.compare import DISTANCE, SEED, Row, beaten, compare, dominated, page
-from inrush.sim.traces import TRACES
+from inrush.sim.compare import DISTANCE, SEED, Row, beaten, compare, computing, computing_page, dominated, page
+from inrush.sim.traces import COMPUTING, TRACES
 
 PAGE = Path(__file__).parents[1] / "docs" / "autoscaling-compared.md"
 MARK = "<!-- measured: written by `make compare` -->\n"
@@ -21,7 +21,7 @@ def main() -> None:
         for seed in seeds:
             print(seed, _counts(compare(TRACES, seed)), flush=True)
         return
-    measured = page(compare(TRACES, seeds[0]))
+    measured = f"{page(compare(TRACES, seeds[0]))}\n{computing_page(computing(COMPUTING, seeds[0]))}"
     print(measured)
     if seeds == [SEED]:
         PAGE.write_text(PAGE.read_text().partition(MARK)[0] + MARK + "\n" + measured)

@@ -23,12 +23,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import msgspec
+from inrush.launcher.process import start_launcher
 
 from inrush import frames
 from inrush.agent.containers.environment import DEPS
 from inrush.agent.templates.starts import EXECUTED
 from inrush.launcher.client import Launcher
-from inrush.launcher.process import start_launcher
 from inrush.launcher.specs import GUEST_LIB, Bind, ForkSpec, RootSpec, RunSpec
 from launcher.launched import GIVEN, PYTHON, UID_BASE, Node, make_layer
 

@@ -13,7 +13,18 @@ from click.testing import CliRunner
 
 from inrush.cli.commands.sim import command
 from inrush.errors import InvalidError
-from inrush.sim.compare import RIVALS, beaten, compare, dominated, line, page, recorded, unbeatable
+from inrush.sim.compare import (
+    RIVALS,
+    beaten,
+    compare,
+    computing,
+    computing_page,
+    dominated,
+    line,
+    page,
+    recorded,
+    unbeatable,
+)
 from inrush.sim.oracle import oracle_s, work_s
 from inrush.sim.rivals.arena import Box
 from inrush.sim.rivals.beta9 import Beta9Endpoint, Beta9Queue
@@ -24,7 +35,7 @@ from inrush.sim.rivals.knative import Knative
 from inrush.sim.rivals.ours import Ours
 from inrush.sim.rivals.ray_serve import RayServe
 from inrush.sim.rivals.runpod import QueueDelay, RequestCount
-from inrush.sim.traces import TRACES, Request, Trace
+from inrush.sim.traces import COMPUTING, TRACES, Request, Trace
 from inrush.sim.traffic import Traffic
 
 PAGE = Path(__file__).parents[2] / "docs" / "autoscaling-compared.md"
@@ -206,3 +217,13 @@ def test_a_file_without_arrivals_is_refused(tmp_path: Path) -> None:
     empty.write_text("timestamp\n")
     with pytest.raises(InvalidError, match="holds no arrivals"):
         list(recorded(str(empty), [1.0]))
+
+
+def test_nobody_dominates_ours_where_inputs_compute_and_the_page_has_these_rows() -> None:
+    found = computing(COMPUTING)
+    for trace, (ours, *rivals) in found:
+        worse = [r.policy for r in rivals if r.answer_p99_s < ours.answer_p99_s and r.gpu_s < ours.gpu_s]
+        assert worse == [], trace.name
+        most = ours.answer_p99_s * ours.gpu_s
+        assert sum(r.answer_p99_s * r.gpu_s > 2 * most for r in rivals) >= 5, "most swamp the cores"
+    assert computing_page(found) in PAGE.read_text()

@@ -159,6 +159,29 @@ def _claims(rows: list[Row]) -> list[str]:
     return [*found, "", f"No policy beats all rivals at once on {len(never)} traces: {'; '.join(never) or 'none'}."]
 
 
+def computing(traces: Iterable[Trace], seed: int = SEED) -> list[tuple[Trace, list[Outcome]]]:
+    """What ours, and then the rivals, make of traces in which containers share cores."""
+    found = []
+    for trace in traces:
+        ours = Ours(trace, seed).run()
+        fixed = WarmCrowd(trace, seed, max(1, math.ceil(ours.gpu_s / ours.end_s)))
+        found.append((trace, [ours, *(Crowd(trace, seed, rival(trace)).run() for rival in RIVALS), fixed.run()]))
+    return found
+
+
+def computing_page(found: list[tuple[Trace, list[Outcome]]]) -> str:
+    """The section of these traces. Where containers compete an input takes longer too, so what counts is the p99 until
+    it has ended."""
+    names = ["trace", *(outcome.policy for outcome in found[0][1])]
+    lines = [
+        f"| {' | '.join([trace.name, *(f'{o.answer_p99_s:.3g} s · {o.gpu_s:.0f} s' for o in outcomes)])} |"
+        for trace, outcomes in found
+    ]
+    about = [f"- `{trace.name}`: {trace.about}" for trace, _ in found]
+    title = "## Where inputs compute\n\nThe p99 from arrival until an input has ended, and the seconds of containers:\n"
+    return "\n".join([title, f"| {' | '.join(names)} |", "|---" * len(names) + "|", *lines, "", *about, ""])
+
+
 def _cell(outcome: Outcome, work: float) -> str:
     return f"{outcome.p99_s:.3g} s · {outcome.gpu_s / work:.2f}"
 

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Any
-
-from inrush.sim.agenda import Agenda
+from typing import Any, Protocol
 
 Work = tuple[float, int, str, Callable[..., object], tuple[Any, ...]]
 """When it is done, in seconds of a core; a serial; the container; and what follows."""
 
 
+class Clock(Protocol):
+    """The time `now`, in seconds, and a way to have something done later. An `Agenda` is one."""
+
+    now: float
+
+    def after(self, seconds: float, action: Callable[..., object], *arguments: Any) -> None:
+        """Has something done when so much time has passed."""
+
+
 class Processors:
     """The processors of one node, and what computes there."""
 
-    def __init__(self, agenda: Agenda, cores: float) -> None:
-        self._agenda, self._cores = agenda, cores
+    def __init__(self, clock: Clock, cores: float) -> None:
+        self._clock, self._cores = clock, cores
         self._heap: list[Work] = []
         self._got_s = self._at = 0.0
         self._serial = self._planned = 0
@@ -53,17 +60,17 @@ class Processors:
     def _go_on(self) -> None:
         """Counts what everything got until now."""
         if self._heap:
-            self._got_s += (self._agenda.now - self._at) * self._share()
-        self._at = self._agenda.now
+            self._got_s += (self._clock.now - self._at) * self._share()
+        self._at = self._clock.now
 
     def _plan(self) -> None:
         self._planned += 1
         if self._heap:
-            self._agenda.after(max(0.0, self._heap[0][0] - self._got_s) / self._share(), self._done, self._planned)
+            self._clock.after(max(0.0, self._heap[0][0] - self._got_s) / self._share(), self._done, self._planned)
 
     def _done(self, planned: int) -> None:
         if planned != self._planned:
             return  # more or less computes since that was planned
-        self._at, (self._got_s, _, _, action, arguments) = self._agenda.now, heappop(self._heap)
+        self._at, (self._got_s, _, _, action, arguments) = self._clock.now, heappop(self._heap)
         self._plan()
         action(*arguments)

@@ -8,9 +8,12 @@ container is paid from the order to start it until it has ended.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Any
 
+from inrush.sim.processors import Processors
 from inrush.sim.traces.trace import Trace, percentile
 
 
@@ -26,6 +29,8 @@ class Outcome:
     """Container seconds paid until the last input has ended, or the traffic has."""
     starts: int
     end_s: float
+    answer_p99_s: float
+    """The p99 of the time from an input's arrival until it has ended."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,8 +60,11 @@ class Arena:
         self.paid_s = 0.0
         self.starts = 0
         self.waited_s: list[float] = []
+        self._answered_s: list[float] = []
+        self.processors = Processors(self, trace.cores) if trace.cores else None
         self._heap: list[tuple[float, int, str, int, int]] = []
         self._serial = 0
+        self._acts: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
         self._left = len(self.requests)
 
     def run(self) -> Outcome:
@@ -76,7 +84,8 @@ class Arena:
             self.paid_s += self.now - box.since
         waited = sorted(self.waited_s)
         p50, p99 = percentile(waited, 50), percentile(waited, 99)
-        return Outcome(self.policy, p50, p99, self.paid_s, self.starts, self.now)
+        answer_p99 = percentile(sorted(self._answered_s), 99)
+        return Outcome(self.policy, p50, p99, self.paid_s, self.starts, self.now, answer_p99)
 
     # ── what a policy sees ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -101,7 +110,7 @@ class Arena:
     def start(self) -> Box:
         box = Box(self.starts, self.now)
         self.boxes[box.number] = box
-        self.at(self.now + self.trace.start_of(self.seed, box.number), "ready", box.number)
+        self._spend(box, self.trace.start_of(self.seed, box.number), self.trace.start_cpu, "ready")
         self.starts += 1
         return box
 
@@ -110,6 +119,8 @@ class Arena:
         assert not box.running
         assert not box.ahead
         del self.boxes[box.number]
+        if self.processors is not None:
+            self.processors.drop(str(box.number))
         self.paid_s += self.now - box.since
 
     def send(self, box: Box, request: int) -> None:
@@ -122,6 +133,11 @@ class Arena:
     def wake(self, at: float) -> None:
         self.at(at, "wake")
 
+    def after(self, seconds: float, action: Callable[..., object], *arguments: Any) -> None:
+        """Has something done when so much time has passed."""
+        self.at(self.now + seconds, "act", self._serial + 1)
+        self._acts[self._serial] = action, arguments
+
     def at(self, at: float, kind: str, one: int = 0, two: int = 0) -> None:
         self._serial += 1
         heappush(self._heap, (at, self._serial, kind, one, two))
@@ -131,6 +147,9 @@ class Arena:
     def _happen(self, kind: str, one: int, two: int) -> None:
         if kind == "wake":
             self.woke()
+        elif kind == "act":
+            action, arguments = self._acts.pop(one)
+            action(*arguments)
         elif kind == "ready" and one in self.boxes:
             box = self.boxes[one]
             box.ready, box.idle_since = True, self.now
@@ -140,6 +159,7 @@ class Arena:
             box.running -= 1
             box.idle_since = self.now
             self._left -= 1
+            self._answered_s.append(self.now - self.requests[two].at)
             if box.ahead:
                 self._begin(box, box.ahead.popleft())
             self.ended(box, two)
@@ -147,4 +167,15 @@ class Arena:
     def _begin(self, box: Box, request: int) -> None:
         box.running += 1
         self.waited_s.append(self.now - self.requests[request].at)
-        self.at(self.now + self.requests[request].service_s, "ended", box.number, request)
+        self._spend(box, self.requests[request].service_s, self.trace.service_cpu, "ended", request)
+
+    def _spend(self, box: Box, seconds: float, part: float, kind: str, request: int = 0) -> None:
+        """Has something happen when a container has spent these seconds, a part of which it computes."""
+        if self.processors is None or not part:
+            self.at(self.now + seconds, kind, box.number, request)
+        else:
+            rest_s = seconds * (1 - part)
+            self.processors.compute(str(box.number), seconds * part, self._computed, rest_s, kind, box.number, request)
+
+    def _computed(self, rest_s: float, kind: str, number: int, request: int) -> None:
+        self.at(self.now + rest_s, kind, number, request)

@@ -8,12 +8,15 @@ from typing import Any
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events
 from inrush.core.model.tuning import TUNING, Tuning
+from inrush.sim.processors import Processors
 from inrush.sim.rivals.arena import Arena, Box
 from inrush.sim.traces.trace import Trace
 from inrush.wire import FunctionSpec, Inventory, ScalePolicy, Status
 
 FUNCTION, NODE = "fn-arena", "no-arena"
 OK = (int(Status.OK),)
+LOOK_S = 0.1
+"""Seconds between two looks at what containers use, where they share cores."""
 
 
 class Ours(Arena):
@@ -30,8 +33,30 @@ class Ours(Arena):
 
     def began(self) -> None:
         spec = FunctionSpec(name="arena", scale=ScalePolicy(max_inputs=self.trace.slots))
-        self._step(events.NodeJoined(NODE, Inventory(cpu=1e5, memory_mib=10**9)))
+        cores = self.trace.cores or 1e5
+        self._step(events.NodeJoined(NODE, Inventory(cpu=cores, memory_mib=10**9, cpu_overcommit=1e5 / cores)))
         self._step(events.FunctionAdded(FUNCTION, "arena", spec))
+        if self.processors is not None:
+            self._step(events.CpuUsed(NODE))
+            self.after(LOOK_S, self._look, self.processors)
+
+    def _look(self, processors: Processors) -> None:
+        """Reports what containers use, as a node does."""
+        left_s = processors.left_s()
+        starting = [box for box in self.boxes.values() if not box.ready]
+        serving = [box for box in self.boxes.values() if box.running]
+        uses = [
+            sum(str(box.number) in left_s for box in boxes) / len(boxes) if boxes else -1.0
+            for boxes in (serving, starting)
+        ]
+        took_s = max((self._took_s(box, left_s) for box in starting), default=-1.0)
+        if starting or serving:
+            self._step(events.CpuUsed(NODE, ((FUNCTION, uses[0], uses[1], took_s),)))
+        self.after(LOOK_S, self._look, processors)
+
+    def _took_s(self, box: Box, left_s: dict[str, float]) -> float:
+        cpu_s = self.trace.start_cpu * self.trace.start_of(self.seed, box.number)
+        return max(0.0, cpu_s - left_s.get(str(box.number), 0.0))
 
     def arrived(self, request: int) -> None:
         self._step(events.CallArrived(str(request), FUNCTION, "remote", 1))

@@ -6,7 +6,7 @@ inputs a container runs at once. `catalog.py` has those that come along.
 ISCA 2024.
 """
 
-from inrush.sim.traces.catalog import TRACES
+from inrush.sim.traces.catalog import COMPUTING, TRACES
 from inrush.sim.traces.trace import Request, Trace
 
-__all__ = ["TRACES", "Request", "Trace"]
+__all__ = ["COMPUTING", "TRACES", "Request", "Trace"]

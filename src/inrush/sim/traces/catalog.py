@@ -154,3 +154,27 @@ TRACES: tuple[Trace, ...] = (
     Trace(name="azure-model", about="recorded", traffic=Traffic(trace=RECORDED), start_s=20, slots=4),
     Trace(name="azure-fork", about="recorded", traffic=Traffic(trace=RECORDED), start_s=FORK),
 )
+
+COMPUTING: tuple[Trace, ...] = (
+    Trace(
+        name="computing-maps",
+        about="200 inputs at once, each 2 min, that compute for 0.2 s, on 4 cores; imports too",
+        traffic=Traffic(bursts=tuple((5 + 120 * k, 200) for k in range(4)), until_s=480),
+        start_s=IMPORT,
+        service_s=0.2,
+        cores=4,
+        start_cpu=1.0,
+        service_cpu=1.0,
+    ),
+    Trace(
+        name="computing-step",
+        about="2 and 12 a second that compute for 0.2 s, on 4 cores; imports too",
+        traffic=_step(2, 12, 60, 180, 240),
+        start_s=IMPORT,
+        service_s=0.2,
+        cores=4,
+        start_cpu=1.0,
+        service_cpu=1.0,
+    ),
+)
+"""Traces of functions that compute on few cores, where more containers make each slower."""

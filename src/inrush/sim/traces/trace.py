@@ -34,6 +34,13 @@ class Trace(Section, frozen=True):
     slots: int = 1
     """Inputs that a container runs at once."""
 
+    cores: int = 0
+    """The cores that all containers share; 0 for as many as they like."""
+    start_cpu: float = 0.0
+    """The part of a start that computes, where cores are shared."""
+    service_cpu: float = 0.0
+    """The part of an input that computes."""
+
     def requests(self, seed: int) -> list[Request]:
         """All inputs, in order of arrival."""
         arrivals = self.traffic.arrivals(seed, self.name)
