@@ -172,6 +172,9 @@ def test_a_home_without_state_has_no_backup_and_no_file_is_overwritten(made: Pat
     done = empty.inrush("backup", str(tmp_path / "b.tar"))
     assert (done.returncode != 0, "no server has run there" in done.stderr) == (True, True)
     assert not list(tmp_path.iterdir())
+    elsewhere = {**os.environ, "INRUSH_HOME": str(made.parent / "home"), "INRUSH_SERVER_URL": "http://box:1"}
+    done = RunningServer(home, elsewhere).inrush("backup", str(tmp_path / "b.tar"))
+    assert (done.returncode, "on that machine" in done.stderr) == (2, True)
     before = made.read_bytes()
     server = RunningServer(made.parent / "home", {**os.environ, "INRUSH_HOME": str(made.parent / "home")})
     assert "exists; name a new file" in server.inrush("backup", str(made)).stderr

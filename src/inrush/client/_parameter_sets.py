@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import inspect
 
 PARAMETERS_LIMIT_BYTES = 16 * 1024
+TYPES = (str, int, bool, bytes)
+"""The types of parameters that classes declare."""
 _GIVEN = "__inrush_given__"
 """The attribute in which an object keeps what its `__init__` was given, so that it finds its own variant."""
 
@@ -77,9 +79,10 @@ def bind(
         raise ArgumentsError(f"{name}{signature} was called with arguments that it does not take: {error}") from None
     if values:
         first = next(iter(values))
+        kind = type(values[first]) if type(values[first]) in TYPES else str
         warnings.warn(
-            f"{name}.__init__ takes arguments, which is deprecated: declare `{first}: str = inrush.parameter()` in the "
-            "class, and set things up in an @inrush.enter() method",
+            f"{name}.__init__ takes arguments, which is deprecated: declare `{first}: {kind.__name__} = "
+            "inrush.parameter()` in the class, and set things up in an @inrush.enter() method",
             FutureWarning,
             stacklevel=3,
         )

@@ -19,7 +19,7 @@ from inrush.client._link import current
 from inrush.client._marks import Mark, Marked, mark_of, raw_of
 from inrush.client._missing import hint
 from inrush.client._parameter import NOTHING, Parameter, parameters_of
-from inrush.client._parameter_sets import arguments_of, bind, encode, given_to, instantiate
+from inrush.client._parameter_sets import TYPES, arguments_of, bind, encode, given_to, instantiate
 from inrush.client._reference import Reference
 from inrush.client._types import Declared, Target
 from inrush.client._unbuilt import refuse
@@ -36,7 +36,6 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 O = TypeVar("O", covariant=True)  # noqa: E741 - the result as written: for an `async def` a coroutine of R
 
-_TYPES = (str, int, bool, bytes)
 _HANDLE = "__inrush_cls__"
 _OF_HANDLE = ("_cls", "_values", "_variant", "_local", "_entered")
 _ELSEWHERE = {
@@ -358,7 +357,7 @@ def _check(
             f"`{needed[0]}: str = inrush.parameter()` too, and set things up in an @inrush.enter() method"
         )
     for name in parameters:
-        if _type_of(raw, name) not in _TYPES:
+        if _type_of(raw, name) not in TYPES:
             raise InvalidError(f"{raw.__name__}.{name}: a parameter is annotated as str, int, bool or bytes")
     for name, member in _own(raw).items():
         inner = getattr(member, "__func__", None) or getattr(member, "fget", None)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import click
 
@@ -27,8 +28,14 @@ def command(file: Path) -> None:
     settings. Who has the file has the secrets: keep it as one.
     """
     from inrush.server import backup
+    from inrush.server.port.names import LOOPBACK
 
-    home, url = settings.home(), str(settings.load()["database_url"].value)
+    values = settings.load()
+    home, url, server = settings.home(), str(values["database_url"].value), str(values["server_url"].value)
+    if server and urlsplit(server).hostname not in LOOPBACK:
+        raise click.UsageError(
+            f"server_url names {server}: run `inrush backup` on that machine, or unset it to back up {home} of this one"
+        )
     backup.check_used(home)
     config = home / "config.toml"
     with _new(file) as target:
