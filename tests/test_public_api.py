@@ -289,7 +289,6 @@ def test_exceptions_are_found_where_programs_look() -> None:
         lambda: inrush.Cls.from_name("a", "C", version=3),
         lambda: inrush.Dict.from_name("d", client=object()),
         lambda: inrush.Secret.from_name("s", client=object()),
-        lambda: inrush.App("a").deploy(tag="v1"),
         lambda: inrush.App("a", volumes={"/v": object()}),
         lambda: inrush.App("a").server(),
         lambda: inrush.Function.from_name("a", "f").with_options(gpu="A10G"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -140,6 +141,18 @@ def test_why_takes_an_app_by_its_id(server, program):
     told = server.inrush("why", app).stdout
     assert "f:" in told
     assert "another_function_with_a_long_name:" in told
+
+
+def test_a_version_has_the_tag_that_it_was_deployed_with(server):
+    program = server.write(PROGRAM.replace(APP, "tagged"))
+    assert server.inrush("deploy", "--tag", "first try", str(program)).returncode == 0
+    assert server.inrush("deploy", str(program)).returncode == 0
+    told = json.loads(server.inrush("app", "history", "tagged", "--json").stdout)
+    assert [(version["number"], version["tag"]) for version in told] == [(2, ""), (1, "first try")]
+    assert "first try" in server.inrush("app", "history", "tagged").stdout
+    refused = server.inrush("deploy", "--tag", "x" * 129, str(program))
+    assert (refused.returncode, "128 printable" in refused.stderr) == (1, True)
+    server.inrush("app", "stop", "tagged")
 
 
 def test_serving_may_end_by_itself(server, program):

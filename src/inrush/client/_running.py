@@ -94,6 +94,7 @@ async def start(
     deploy: bool = False,
     detach: bool = False,
     strategy: str = "rolling",
+    tag: str = "",
 ) -> Running:
     """Builds its images, sends its code, and starts it in an environment (empty: the one used by default)."""
     named = name or main_name() or "app"
@@ -101,7 +102,7 @@ async def start(
     places = tuple(_spec.places(thing) for thing in _things(app))
     _warn(await link.ask(CheckApp(AppSpec(name=named, functions=places))))
     functions = await _specs(app, link, named, environment, output)
-    spec = AppSpec(name=named, functions=tuple(functions), tags=tuple(sorted(app.tags.items())))
+    spec = AppSpec(name=named, functions=tuple(functions), tags=tuple(sorted(app.tags.items())), tag=tag)
     answer = await link.ask(StartApp(spec, deploy, detach, strategy, environment))
     if deploy:
         _warn(answer["warnings"])

@@ -213,11 +213,11 @@ class App(Suggests):
         The new version takes the traffic once a container of each function that it changes is ready. If one does not
         start, the old version serves on, and this raises `StartupError` with the last lines of the container's log.
         With the strategy `"rolling"` containers of the old version finish what they run; with `"recreate"` they are
-        stopped.
+        stopped. `tag` is a name for this version, which `inrush app history` shows.
         """
         refuse(client)
-        if tag:
-            raise UnimplementedError("deploy(tag=…) is not built yet: give App(tags={…}), which are kept with the app")
+        if not _checks.is_text(tag):
+            raise InvalidError(f"deploy: tag is a string, not {tag!r}")
         if strategy not in STRATEGIES:
             raise InvalidError(f"deploy: strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
         named = name or self.name
@@ -226,7 +226,9 @@ class App(Suggests):
         from inrush.client import _running
 
         there = _checks.environment_of(environment_name)
-        self._running = await _running.start(self, await current(), named, there, deploy=True, strategy=strategy)
+        self._running = await _running.start(
+            self, await current(), named, there, deploy=True, strategy=strategy, tag=tag
+        )
         return self
 
     @staticmethod

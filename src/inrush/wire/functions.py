@@ -111,6 +111,9 @@ class AppSpec(Struct, frozen=True):
     environment: str = MAIN
     """The trust domain of the app's code. Apps of one environment may use one another; nothing crosses environments."""
 
+    tag: str = ""
+    """What its author calls this version."""
+
 
 def app_key(environment: str, app: str) -> str:
     """The key of an app among the apps of all environments: `app` in `main`, else `environment/app`.

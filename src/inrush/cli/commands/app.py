@@ -55,7 +55,7 @@ def history(app: str, as_json: bool) -> None:
     APP is its name or id. The last 20 are kept.
     """
     versions = api.get(f"/apps/{api.name(app)}/versions")
-    screen.listing(versions, as_json, ("number", "id", "created", "serves"))
+    screen.listing(versions, as_json, ("number", "id", "created", "serves", "tag"))
 
 
 @command.command()

@@ -20,7 +20,7 @@ from inrush.cli import flags
     show_default=True,
     help="rolling: old containers finish what they run; recreate: they are stopped, and it runs again.",
 )
-@click.option("--tag", default="", help="Not built yet: App(tags={…}) is kept with the app.")
+@click.option("--tag", default="", metavar="TEXT", help="Your name for this version, which `inrush app history` shows.")
 @click.option("--stream-logs", is_flag=True, help="Follow what the app's containers print, until it is stopped.")
 @flags.as_json
 @flags.client_settings

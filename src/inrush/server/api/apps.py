@@ -63,7 +63,7 @@ class AppRoutes(Handlers):
     async def versions(self, request: Request) -> list[schema.Version]:
         app = self._server.apps.find(request.path_params["app"], self._scope(request))
         past = await self._server.apps.history(app)
-        return [schema.Version(number=v.number, id=v.id, created=v.created, serves=v.id == app.version) for v in past]
+        return [schema.Version(**v._asdict(), serves=v.id == app.version) for v in past]
 
     async def roll_back(self, request: Request, body: schema.RollBack) -> schema.App:
         app = self._server.apps.find(request.path_params["app"], self._scope(request))

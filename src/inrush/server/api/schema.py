@@ -71,12 +71,13 @@ class Function(Body):
 
 
 class Version(Body):
-    """One deploy of an app. `serves` is true for the one that takes its traffic."""
+    """One deploy of an app. `serves` is true for the one that takes its traffic; `tag` is its author's name for it."""
 
     number: int
     id: str
     created: float
     serves: bool
+    tag: str
 
 
 class RollBack(Body):

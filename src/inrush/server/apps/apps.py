@@ -21,7 +21,7 @@ from inrush.core.cluster import Cluster
 from inrush.core.model import events
 from inrush.errors import InvalidError, NotFoundError, ResourceExhaustedError
 from inrush.server.apps import trials
-from inrush.server.apps.checks import check_app_name, check_words
+from inrush.server.apps.checks import check_app_name, check_tag, check_words
 from inrush.server.apps.endpoints import Endpoints
 from inrush.server.apps.functions import Function, Functions
 from inrush.server.apps.saved import KEPT_VERSIONS, Past, SavedApps
@@ -177,6 +177,7 @@ class Apps:
 
     def _check(self, spec: wire.AppSpec, deploy: bool) -> None:
         check_app_name(spec.name)
+        check_tag(spec.tag)
         others = sum(app.environment == spec.environment for app in self._apps.values())
         if others >= MAX_APPS and not (deploy and self.deployed(spec.name, spec.environment)):
             raise ResourceExhaustedError(f"environment {spec.environment!r} has {MAX_APPS} apps; stop some first")

@@ -9,6 +9,7 @@ from inrush import wire
 from inrush.errors import InvalidError
 
 MAX_APP_NAME_CHARACTERS = 128
+MAX_TAG_CHARACTERS = 128
 
 
 def check_words(app: str, function: wire.FunctionSpec) -> None:
@@ -27,4 +28,12 @@ def check_app_name(name: str) -> None:
         raise InvalidError(
             f"an app has a name of 1 to {MAX_APP_NAME_CHARACTERS} printable characters without a slash, "
             f"not {name[:MAX_APP_NAME_CHARACTERS]!r}"
+        )
+
+
+def check_tag(tag: str) -> None:
+    """Raises `InvalidError` for a tag that is too long, or could not be shown."""
+    if len(tag) > MAX_TAG_CHARACTERS or not tag.isprintable():
+        raise InvalidError(
+            f"a tag has up to {MAX_TAG_CHARACTERS} printable characters, not {tag[:MAX_TAG_CHARACTERS]!r}"
         )

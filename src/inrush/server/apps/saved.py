@@ -34,6 +34,7 @@ class Past(NamedTuple):
     number: int
     id: str
     created: float
+    tag: str
 
 
 class SavedApps:
@@ -101,9 +102,9 @@ class SavedApps:
 
     async def history(self, app: App) -> list[Past]:
         """The versions of an app that are kept, the latest first."""
-        query = sa.select(_V.number, _V.id, _V.created).where(_V.app == app.id).order_by(_V.number.desc())
+        query = sa.select(_V.number, _V.id, _V.created, _V.spec).where(_V.app == app.id).order_by(_V.number.desc())
         rows = await self._store.read(lambda connection: connection.execute(query).all())
-        return [Past(row.number, row.id, row.created) for row in rows]
+        return [Past(row.number, row.id, row.created, self._spec(row.id, row.spec).tag) for row in rows]
 
     async def spec(self, app: App, number: int) -> wire.AppSpec:
         """What a kept version of an app was made of. Raises `NotFoundError`."""
