@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from inrush.launcher.process import start_launcher
+from inrush.launcher.boot import start_launcher
 
 from inrush.launcher.client import Launcher
 from launcher.launched import GIVEN, Node, make_layer

@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import msgspec
-from inrush.launcher.process import start_launcher
+from inrush.launcher.boot import start_launcher
 
 from inrush import frames
 from inrush.agent.containers.environment import DEPS
