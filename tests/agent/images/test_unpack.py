@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import stat
 import tarfile
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -164,3 +167,18 @@ def test_damaged_tars_are_unpacked_inside_or_refused_in_our_own_words(
         said = str(error)
     assert "the archive" in said
     assert outside(root) == []
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_an_archive_is_decompressed_a_part_at_a_time(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    size = 24 << 20
+    data = compress(tar(file("zeros", bytes(size))))
+    (tmp_path / "layer").mkdir()
+    tracemalloc.start()
+    try:
+        unpack(io.BytesIO(data), tmp_path / "layer", name="it")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "layer" / "zeros").stat().st_size == size
+    assert peak < size  # the dictionary of xz takes 8 MiB

@@ -15,6 +15,7 @@ from inrush.agent.images.fetch import fetch
 from inrush.agent.images.layerstore import LayerStore
 from inrush.agent.images.once import Progress
 from inrush.agent.images.places import Places
+from inrush.agent.images.room import Room
 from inrush.agent.images.steps import Program, program
 from inrush.agent.images.unpack import unpack
 from inrush.agent.images.workshop import Supplies, Workshop
@@ -52,7 +53,7 @@ class StepBuilder:
         if step.kind == "copy":
             places = Places(self._store.paths(chain.names), [bind.dst for bind in chain.base.binds])
             ids = [blob for _, blob in step.files]
-            await asyncio.to_thread(unpack_blobs, ids, order.blobs, layer, places.lead)
+            await asyncio.to_thread(unpack_blobs, ids, order.blobs, layer, self._store.room, places.lead)
             return
         supplies = await asyncio.to_thread(self._workshop.supplies, chain.base.release)
         async with AsyncExitStack() as stack:
@@ -73,7 +74,9 @@ class StepBuilder:
             into = path.with_name(f"source-{number}")
             into.mkdir()
             with path.open("rb") as stream:
-                await asyncio.to_thread(unpack, stream, into, name="the source of the function")
+                await asyncio.to_thread(
+                    unpack, stream, into, name="the source of the function", check=self._store.room.check
+                )
             found = (str(into), *found)
         return found
 
@@ -104,13 +107,16 @@ def _secrets(step: Step, order: Order) -> dict[str, str]:
     return {name: order.secrets[name] for name in step.secrets}
 
 
-def unpack_blobs(ids: Sequence[str], blobs: BlobReader, layer: Path, lead: Callable[[str], str] = str) -> None:
-    """Unpacks tar blobs, one over the other, as a layer. `lead` says which directory is meant by the path of one."""
+def unpack_blobs(
+    ids: Sequence[str], blobs: BlobReader, layer: Path, room: Room, lead: Callable[[str], str] = str
+) -> None:
+    """Unpacks tar blobs, one over the other, as a layer. `lead` says which directory is meant by the path of one.
+    Raises `ResourceExhaustedError` when the disk has no more room."""
     layer.mkdir()
     layer.chmod(0o755)
     for id in ids:
         stream = blobs.open(id)
         try:
-            unpack(stream, layer, name=f"the archive {id}", lead=lead)
+            unpack(stream, layer, name=f"the archive {id}", lead=lead, check=room.check)
         finally:
             stream.close()

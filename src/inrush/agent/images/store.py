@@ -147,7 +147,7 @@ class ImageStore:
 
     async def _archive(self, what: Sequence[str], blobs: BlobReader, lead: Callable[[str], str]) -> str:
         async def fill(layer: Path, progress: Progress) -> None:
-            await asyncio.to_thread(unpack_blobs, what[:1], blobs, layer, lead)
+            await asyncio.to_thread(unpack_blobs, what[:1], blobs, layer, self._layers.room, lead)
 
         name = await self._layers.make(layers.base_digest("archive", list(what)), fill, silent)
         return str(self._layers.path(name))

@@ -8,7 +8,9 @@ the links point, since a layer with a real `/bin` would hide all of the image's 
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import lzma
 import os
 import posixpath
@@ -17,7 +19,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Self, cast
+from typing import IO, Any, Self, cast
 
 from inrush.agent.payloads.blobs import Readable
 from inrush.errors import InvalidError
@@ -35,6 +37,12 @@ _EXTENSIONS = (
 )
 _SHARED = {"tmp": 0o1777, "var/tmp": 0o1777}
 """Modes of directories that every process may write to. A layer's mode hides the mode in the layers below."""
+_COMPRESSED: dict[bytes, Callable[[Any], Readable]] = {
+    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream, mode="rb"),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+_LONGEST_MAGIC = max(map(len, _COMPRESSED))
 _MERGED = {
     "bin": "usr/bin",
     "sbin": "usr/sbin",
@@ -55,15 +63,18 @@ def unpack(
     max_members: int = MAX_MEMBERS,
     max_bytes: int = MAX_BYTES,
     lead: Callable[[str], str] = str,
+    check: Callable[[], None] = lambda: None,
 ) -> int:
     """Unpacks the (possibly compressed) tar `stream` below `into`. Returns the bytes written. Errors call it `name`.
-    `lead` says which directory is meant by the path of one.
+    `lead` says which directory is meant by the path of one. `check` is called before each part that is written, and
+    raises if the disk has no more room.
 
     Raises `InvalidError` for a tar that is broken, wants out or is over the limits.
     """
-    unpacker = _Unpacker(into, name, max_bytes, lead)
+    unpacker = _Unpacker(into, name, max_bytes, lead, check)
     try:
-        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|*", bufsize=_BUFFER_BYTES, tarinfo=_Header) as tar:
+        plain = _decompressed(_Peeked(stream))
+        with tarfile.open(fileobj=cast("IO[bytes]", plain), mode="r|", bufsize=_BUFFER_BYTES, tarinfo=_Header) as tar:
             count = 0
             while (member := tar.next()) is not None:
                 if (count := count + 1) > max_members:
@@ -77,6 +88,34 @@ def unpack(
             raise
         raise InvalidError(f"{name} cannot be unpacked: {error.strerror or error}") from None
     return unpacker.written
+
+
+class _Peeked:
+    """A stream of which the first bytes are known."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.head = self._rest = stream.read(_LONGEST_MAGIC)
+
+    def read(self, size: int) -> bytes:
+        """The next bytes: at most `size`, and none at the end."""
+        if not self._rest:
+            return self._stream.read(size)
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def close(self) -> None:
+        """Closes the stream."""
+        self._stream.close()
+
+
+def _decompressed(stream: _Peeked) -> Readable:
+    """The content of a stream. Each read decompresses no more than it returns; tarfile's own streams decompress all
+    that they have read, which is a gibibyte for a mebibyte of zeros."""
+    for magic, opened in _COMPRESSED.items():
+        if stream.head.startswith(magic):
+            return opened(stream)
+    return stream
 
 
 class _Header(tarfile.TarInfo):
@@ -93,16 +132,20 @@ class _Header(tarfile.TarInfo):
 
 
 class _Unpacker:
-    def __init__(self, root: Path, name: str, max_bytes: int, lead: Callable[[str], str]) -> None:
+    def __init__(
+        self, root: Path, name: str, max_bytes: int, lead: Callable[[str], str], check: Callable[[], None]
+    ) -> None:
         self._root = root
         self._name = name
         self._max_bytes = max_bytes
         self._directories: set[str] = {""}
         self._lead = lead
+        self._check = check
         self._led: dict[str, str] = {"": ""}
         self.written = 0
 
     def take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        self._check()
         path = self._inside(member.name, "", member.name)
         if not path:
             return
@@ -170,6 +213,7 @@ class _Unpacker:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         with open(descriptor, "wb") as file:
             while chunk := source.read(_BUFFER_BYTES):
+                self._check()
                 file.write(chunk)
             os.fchmod(file.fileno(), mode)
 
