@@ -111,7 +111,7 @@ async def test_what_a_killed_launcher_of_a_deleted_home_left_is_swept_by_any_oth
     shutil.rmtree(dead.state)
     other = await start_node(node.state.with_name(f"{node.state.name}.other"))
     await _until(lambda: not tagged(tag) and not (CLAIMS / tag).exists(), lambda: str(tagged(tag)))
-    assert traces(node.state) == before
+    assert set(before) <= set(traces(node.state)), "the living one makes more ahead, and loses nothing"
     assert await living[0].ask("1 + 1") == "2"
     assert (await node.run("true"))[0].code == 0
     await other.launcher.close()
