@@ -73,9 +73,9 @@ async def test_the_launcher_frees_the_memory_of_no_container(node: Node) -> None
     await node.fork("t")
     before = _mounts(node)
     await node.start("sleep", "600", output=2)
-    for _ in range(3):
+    for _ in range(20):
         await node.fork("t")
-    assert _mounts(node) == before
+    assert _mounts(node) < before + 10, "some are of berths made ahead, whose number changes"
 
 
 def _mounts(node: Node) -> int:

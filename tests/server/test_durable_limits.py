@@ -132,4 +132,4 @@ async def test_results_that_a_full_disk_does_not_take_are_told_once_and_saved_wh
         client.send(*[wire.AwaitCall(id) for id in ids])
         for id in ids:
             assert len((await client.results(id, 1))[0][1]) == 200_000
-    assert "can be saved again" in caplog.text
+        await until(lambda: "can be saved again" in caplog.text)
