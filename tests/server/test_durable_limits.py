@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from inrush import wire
 from inrush.server.calls import durable as durable_module
@@ -36,10 +37,13 @@ async def until(condition: Callable[[], Any]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def limit_pages(server: Server, most: int) -> None:
-    """SQLite says that the disk is full beyond so many pages, but those that there are; on both connections."""
-    for _ in range(2):
-        await server.store.transact(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count={most}"))
+def limit_pages(server: Server, most: list[int]) -> None:
+    """SQLite says that the disk is full beyond `most[0]` pages, whichever connection is used."""
+
+    def limit(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={most[0]}")
+
+    sa.event.listen(server.store._engine, "checkout", limit)
 
 
 async def test_a_spawned_map_whose_client_died_before_it_was_whole_is_ended(
@@ -122,13 +126,14 @@ async def test_results_that_a_full_disk_does_not_take_are_told_once_and_saved_wh
     for _ in ids:
         await client.until(wire.Accepted)
     await until(lambda: sum(len(run.indexes) for run in agent.held) == len(ids))
-    await limit_pages(server, 1)
+    pages = [1]
+    limit_pages(server, pages)
     with caplog.at_level(logging.INFO):
         agent.release()
         await until(lambda: "cannot be saved" in caplog.text)
         await asyncio.sleep(10 * unsaved.RETRY_S)
         assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
-        await limit_pages(server, 1_000_000)
+        pages[0] = 1_000_000
         client.send(*[wire.AwaitCall(id) for id in ids])
         for id in ids:
             assert len((await client.results(id, 1))[0][1]) == 200_000
