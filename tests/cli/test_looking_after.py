@@ -16,6 +16,8 @@ import pytest
 from inrush.cli.programs.words import parse
 from running_server import RunningServer
 
+from .terminals import shown_on
+
 PROGRAM = """
     import time
     import inrush
@@ -70,13 +72,7 @@ def asked(server: RunningServer, answer: bytes, *words: str) -> tuple[int, str]:
     process = subprocess.Popen(command, env=server.env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     os.write(ours, answer)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # the terminal's last user has gone
-            break
-    os.close(ours)
+    shown = shown_on(ours)
     return process.wait(60), shown.decode()
 
 

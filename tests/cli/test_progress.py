@@ -16,6 +16,8 @@ from inrush.client._progress import LINES_MAX, Maps, MapView
 from inrush.wire import State, Status
 from running_server import RunningServer
 
+from .terminals import shown_on
+
 PROGRAM = """
     import time
     import inrush
@@ -76,13 +78,7 @@ def on_a_terminal(server: RunningServer, *args: object) -> tuple[str, str]:
     env = {**server.env, "TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=theirs, text=True)
     os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # the terminal's last user has gone
-            break
-    os.close(ours)
+    shown = shown_on(ours)
     return shown.decode(), process.communicate(timeout=60)[0]
 
 

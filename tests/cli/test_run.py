@@ -15,6 +15,8 @@ import pytest
 
 from running_server import RunningServer, poll
 
+from .terminals import shown_on
+
 PROGRAM = """
     import inrush
 
@@ -253,13 +255,7 @@ def test_a_shell_has_a_terminal_and_the_functions_image(server, program):
     process = subprocess.Popen(command, env=server.env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     os.write(ours, b"test -t 0 && echo terminal-$((4 + 2)); ls /root; exit 5\n")
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # the terminal's last user has gone
-            break
-    os.close(ours)
+    shown = shown_on(ours)
     assert process.wait(60) == 5, shown.decode()
     assert b"program.py" in shown
     assert b"terminal-6" in shown

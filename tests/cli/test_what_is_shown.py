@@ -18,6 +18,8 @@ import pytest
 
 from running_server import RunningServer
 
+from .terminals import shown_on
+
 PROGRAM = """
     import inrush
 
@@ -57,13 +59,7 @@ def on_a_terminal(server: RunningServer, columns: int, *words: str, **env: str) 
         command, env={**environ, "TERM": "xterm", **env}, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # the terminal's last user has gone
-            break
-    os.close(ours)
+    shown = shown_on(ours)
     assert process.wait(60) == 0, shown
     return shown.decode().replace("\r\n", "\n")
 
