@@ -127,8 +127,10 @@ def test_a_lost_link_is_told_at_once_and_that_it_is_tried_again(server, program)
         if "trying again" in line:
             break
     assert "the link to the inrush server is lost; trying again for 60 s" in said
-    server.start()
+    server.adopt()  # the one that the client itself has started
     rest, complaint = process.communicate(timeout=90)
+    server.stop()
+    server.start()  # for the other tests: it does not end when it is idle
     assert "results: [1]" in rest
     assert "the link to the inrush server is there again" in complaint
 

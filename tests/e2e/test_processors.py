@@ -66,7 +66,9 @@ def containers(server: RunningServer, what: str) -> int:
 @pytest.mark.skipif(CORES > 8, reason="with many cores, 60 inputs need no bound")
 @pytest.mark.parametrize("what", ["first", "starts"])
 def test_a_map_whose_containers_compute_at_first_gets_few_of_them(server: RunningServer, what: str) -> None:
-    assert containers(server, what) <= 3 * CORES
+    """Without a bound there are as many as inputs. A loaded machine lets some more start, before it is known that they
+    compute; how few there are on a quiet one is measured (benchmarks/)."""
+    assert containers(server, what) <= 20
 
 
 def test_a_map_whose_inputs_wait_gets_as_many_as_ever(server: RunningServer) -> None:

@@ -50,8 +50,8 @@ async def test_who_stops_what_makes_its_berths_waits_alone(node: Node, name: str
 
 
 async def _none_left(base: int) -> None:
-    """Until no process of an app's users is there."""
-    async with asyncio.timeout(openings.WAIT_S):
+    """Until no process of an app's users is there. One whose making was begun last is given up after `WAIT_S`."""
+    async with asyncio.timeout(3 * openings.WAIT_S):
         while any(base <= uid < base + UID_RANGE for uid in _users()):  # noqa: ASYNC110 (nobody tells of it)
             await asyncio.sleep(0.05)
 

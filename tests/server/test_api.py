@@ -246,11 +246,14 @@ async def test_who_asks_for_it_ends_the_server(opened: Opened) -> None:
 
 
 async def test_an_idle_server_ends_by_itself_and_keeps_its_port(opened: Opened) -> None:
-    async with opened(idle_exit_s=1) as server:
-        base = server.endpoints.base
-        await asyncio.wait_for(server.wait_closed(), DEADLINE_S)
-    async with opened() as server:
-        assert server.endpoints.base == base
+    for _ in range(5):  # another program of this machine may take a port that is free for a moment
+        async with opened(idle_exit_s=1) as server:
+            base = server.endpoints.base
+            await asyncio.wait_for(server.wait_closed(), DEADLINE_S)
+        async with opened() as server:
+            if server.endpoints.base == base:
+                return
+    raise AssertionError("five times it came back at another port")
 
 
 async def test_a_client_elsewhere_comes_by_web_socket_with_its_token(server: Server) -> None:
