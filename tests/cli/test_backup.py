@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import inrush
+from inrush.server import backup
 from running_server import RunningServer, left_on_machine
 
 PROGRAM = """
@@ -187,6 +188,26 @@ def test_the_copy_of_the_database_is_one_committed_state_in_one_file(made: Path,
     with sqlite3.connect(path) as rows:
         assert rows.execute("SELECT name FROM secrets").fetchall() == [("mine",)]
         assert rows.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_a_backup_has_the_audit_log_and_blobs_of_another_file_system(tmp_path: Path) -> None:
+    homes = [tmp_path / "old", tmp_path / "new"]
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        for home in homes:
+            (home / "run").mkdir(parents=True)
+            (Path(elsewhere) / home.name / "lost+found").mkdir(parents=True)
+            (home / "blobs").symlink_to(Path(elsewhere) / home.name)
+        old, new = homes
+        state = {"token": b"t", "key": b"k", "audit.log": b"new\n", "audit.log.1": b"old\n", "blobs/bl-1": b"b" * 99}
+        for name, content in state.items():
+            (old / name).write_bytes(content)
+        sqlite3.connect(old / "store.db").close()
+        with (tmp_path / "b.tar").open("wb") as file:
+            assert backup.write(old, "", None, "0.1.0", file).blobs == 1
+        assert sorted(os.listdir(old / "blobs")) == ["bl-1", "lost+found"]
+        with (tmp_path / "b.tar").open("rb") as file:
+            backup.restore(new, None, "0.1.0", file)
+        assert {name: (new / name).read_bytes() for name in state} == state
 
 
 def test_an_ordinary_user_restores_and_backs_up(made: Path, home: Path) -> None:

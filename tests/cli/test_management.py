@@ -16,8 +16,10 @@ import pytest
 
 from inrush.cli import api
 from inrush.errors import NotFoundError
+from running_server import RunningServer
 
 from .conftest import run_in
+from .terminals import shown_on
 
 
 def test_with_no_server_the_verbs_say_so_and_what_would_start_one(tmp_path):
@@ -151,13 +153,29 @@ def test_a_server_on_which_apps_run_is_stopped_after_a_question(own_server, tmp_
     program = tmp_path / "kept.py"
     program.write_text("import inrush\napp = inrush.App('kept')\n@app.function()\ndef f():\n    return 7\n")
     assert own_server.inrush("deploy", str(program)).returncode == 0
-    for answer in ("", "n\n"):
-        kept = run_in(own_server.home, "server", "stop", input=answer)
-        assert kept.returncode != 0
-        assert "is in use: apps 1, " in kept.stdout + kept.stderr
-        assert "Traceback" not in kept.stderr
+    reading, writing = os.pipe()  # an input that never ends, as that of a job has it
+    kept = run_in(own_server.home, "server", "stop", stdin=reading)
+    assert (kept.returncode, kept.stdout) == (1, "")
+    assert "is in use: apps 1, " in kept.stderr
+    assert "-y says yes" in kept.stderr
+    os.close(reading)
+    os.close(writing)
+    assert answered(own_server, "n") == 1
     assert run_in(own_server.home, "server", "status").returncode == 0
-    assert run_in(own_server.home, "server", "stop", input="y\n").stdout.endswith("stopped\n")
+    assert answered(own_server, "y") == 0
+    assert run_in(own_server.home, "server", "status").returncode == 1
+
+
+def answered(server: RunningServer, answer: str) -> int:
+    """The status of `server stop` for a person who answers its question."""
+    terminal, theirs = os.openpty()
+    command = [sys.executable, "-m", "inrush", "server", "stop"]
+    asked = subprocess.Popen(command, env=server.env, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(terminal, f"{answer}\n".encode())
+    shown = shown_on(terminal)
+    assert b"Stop it?" in shown
+    return asked.wait()
 
 
 def test_the_unit_that_is_printed_can_be_enabled_and_runs_this_home(tmp_path):
@@ -189,4 +207,5 @@ def test_a_setting_of_the_server_that_comes_too_late_is_told(inrush, tmp_path):
     done = inrush("run", "--gpus", "T4:1", str(program))
     assert (done.returncode, done.stdout) == (0, "7\n")
     assert "--gpus changes nothing: a server runs already" in done.stderr
+    assert "server stop" not in done.stderr
     assert "warning" not in inrush("run", "--max-payload-mib", "9", str(program)).stderr

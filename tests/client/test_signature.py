@@ -31,7 +31,7 @@ class Model:
         return prompt
 
 
-@pytest.mark.parametrize("verb", ["remote", "spawn", "remote_gen"])
+@pytest.mark.parametrize("verb", ["remote", "spawn", "remote_gen", "local"])
 def test_what_passes_arguments_on_shows_those_of_the_function(verb: str) -> None:
     assert list(inspect.signature(getattr(joined, verb)).parameters) == ["x", "by"]
     assert str(inspect.signature(getattr(joined, verb))) == "(x: 'int', *, by: 'str' = '-') -> 'list[str]'"
@@ -43,6 +43,13 @@ def test_what_has_parameters_of_its_own_shows_them() -> None:
     assert next(iter(inspect.signature(joined.map).parameters)) == "input_iterators"
     assert list(inspect.signature(joined.hydrate).parameters) == ["client"]
     assert list(inspect.signature(counted.remote_gen).parameters) == ["n"]
+
+
+def test_functions_and_methods_show_the_signature_of_the_user() -> None:
+    assert list(inspect.signature(joined).parameters) == ["x", "by"]
+    assert str(inspect.signature(Model().told)) == "(prompt: 'str', loud: 'bool' = False) -> 'str'"
+    assert list(inspect.signature(Model(size=4).told).parameters) == ["prompt", "loud"]
+    assert (joined.local(2, by="+"), Model().told.local("a")) == (["+", "+"], "a")
 
 
 def test_what_was_looked_up_by_name_takes_anything_and_classes_keep_their_own() -> None:

@@ -193,9 +193,7 @@ def _holder(home: Path) -> str:
         who = f"process {told['pid']} at {told['url']}"
     except (OSError, ValueError, KeyError):
         who = "it is just starting"
-    return (
-        f"a server already runs for {home} ({who}): use it, end it by `inrush server stop`, or set another INRUSH_HOME"
-    )
+    return f"a server already runs for {home} ({who}): use it, or set another INRUSH_HOME"
 
 
 def _log_to(handler: logging.Handler, level: str) -> None:

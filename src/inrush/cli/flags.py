@@ -93,7 +93,7 @@ def for_a_program(given: dict[str, Any]) -> None:
     elif late:
         screen.warn(
             f"{', '.join(late)} changes nothing: a server runs already, with settings of its own; "
-            "`inrush server stop` ends it, and the next program starts one"
+            f"what stands in {settings.home() / 'config.toml'} applies from its next start on"
         )
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     import inspect
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
 
 
 class Shown:
@@ -20,6 +24,16 @@ class Shown:
         if instance is None:
             raise AttributeError("__signature__")
         return self._find(instance)
+
+
+def of_function(takes: Callable[..., Any] | None) -> inspect.Signature:
+    """The signature of a user's function. Raises `AttributeError`, as an attribute that is not there, for one whose
+    code is not here."""
+    import inspect
+
+    if takes is None:
+        raise AttributeError("__signature__")
+    return inspect.signature(takes)
 
 
 def of_bound(method: Callable[..., Any]) -> inspect.Signature:
@@ -35,3 +49,29 @@ def of_bound(method: Callable[..., Any]) -> inspect.Signature:
         taken = getattr(method.args[0], "takes", None)
         return own if taken is None else inspect.signature(taken)
     return own
+
+
+class Passing(Generic[P, R]):
+    """A bound method that passes all its arguments on."""
+
+    __signature__ = Shown(lambda method: of_bound(method._function))
+
+    def __init__(self, function: Callable[P, R], doc: str | None) -> None:
+        self._function = function
+        self.__doc__ = doc
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._function(*args, **kwargs)
+
+
+class passing(Generic[S, P, R]):
+    """Decorates a method that passes all its arguments on to the function that `takes` of its object names."""
+
+    def __init__(self, function: Callable[Concatenate[S, P], R]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, instance: S, owner: type[S] | None = None) -> Passing[P, R]:
+        if instance is None:
+            return self  # type: ignore[return-value]
+        return Passing(functools.partial(self._function, instance), self.__doc__)

@@ -13,6 +13,7 @@ from inrush.client._link import current
 from inrush.client._marks import Mark, is_generator
 from inrush.client._missing import Suggests
 from inrush.client._reference import Reference
+from inrush.client._signature import Shown, of_function, passing
 from inrush.client._types import Declared, Target
 from inrush.client._unbuilt import refuse
 from inrush.errors import InvalidError, UnimplementedError
@@ -64,6 +65,7 @@ class Function(Suggests, Generic[P, R, O]):
     """
 
     registered_by = "app.function()"
+    __signature__ = Shown(lambda function: of_function(function.takes))
     raw: Callable[..., Any] | None
     """The function as the user wrote it; None for one that was looked up by name."""
 
@@ -158,6 +160,7 @@ class Function(Suggests, Generic[P, R, O]):
             async for item in items:
                 yield item
 
+    @passing
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
         """Calls the function in this process, without a container. Raises `InvalidError` for one that was looked up by
         name."""

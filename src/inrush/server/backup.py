@@ -2,13 +2,15 @@
 
     about.json                  format, version, time: first, so that a reader knows what follows
     config.toml, token, key     as they are; config.toml if there is one
+    audit.log, audit.log.1      who did what, as far as there are such files; refused.log and refused.log.1 too
     store.db                    a copy of the database as a SQLite file
     blobs/ID …                  all of them, with the time at which each expires
     end.json                    the number of entries: last, so that a truncated file is noticed
 
 It is made beside a running server. All blobs are linked to first, then the database is copied, then those blobs are
 linked to that are new. So every blob that the copied rows refer to is in the backup, even if the server removes it
-meanwhile. Those that have expired are in it too, since apps and calls hold blobs beyond that time.
+meanwhile. Those that have expired are in it too, since apps and calls hold blobs beyond that time. The links are below
+`blobs/`, which may be another file system.
 """
 
 from __future__ import annotations
@@ -32,12 +34,16 @@ from inrush.server.rows import copies
 
 FORMAT = 1
 MAX_SMALL_BYTES = 1024 * 1024
-"""The most bytes of each file in a backup that is neither the database nor a blob."""
-STATE = ("store.db", "key", "token", "blobs")
+"""The most bytes of each file in a backup that is neither the database, nor a log, nor a blob."""
+MAX_LOG_BYTES = 16 * 1024 * 1024
+"""The most bytes of each log in a backup."""
+STATE = ("store.db", "key", "token", "blobs", "audit.log")
 """What a home must lack for a backup to be restored there."""
 
 _ABOUT, _END, _CONFIG, _STORE = "about.json", "end.json", "config.toml", "store.db"
 _SMALL = (_ABOUT, _END, _CONFIG, "token", "key")
+_LOGS = ("audit.log", "audit.log.1", "refused.log", "refused.log.1")
+_LINKS = ".backup"
 _BLOB = re.compile(r"blobs/([0-9A-Za-z-]{1,80})", re.ASCII)
 
 
@@ -52,9 +58,7 @@ class About(NamedTuple):
 def write(home: Path, url: str, config: bytes | None, version: str, file: BinaryIO) -> About:
     """Writes a backup of a home, whose server may run. `url` is the setting `database_url`."""
     made = time.time()
-    with _workplace(home, "backup") as place:
-        links = place / "blobs"
-        links.mkdir()
+    with _workplace(home, "backup") as place, _emptied(home / "blobs" / _LINKS) as links:
         _link(home / "blobs", links)
         copies.copy_out(home, url, place / _STORE)
         _link(home / "blobs", links)
@@ -64,6 +68,8 @@ def write(home: Path, url: str, config: bytes | None, version: str, file: Binary
                 _add(tar, _CONFIG, config)
             for name in ("token", "key"):
                 _add(tar, name, (home / name).read_bytes())
+            for name in ("audit.log", "refused.log"):
+                _add_log(tar, home / name)
             _add_file(tar, _STORE, place / _STORE)
             blobs = sorted(links.iterdir())
             for blob in blobs:
@@ -91,7 +97,10 @@ def restore(home: Path, url: str | None, version: str, file: BinaryIO) -> tuple[
             copies.copy_in(place / _STORE, url)
         else:
             os.replace(place / _STORE, home / _STORE)
-        for name in ("blobs", "token", "key"):
+        (home / "blobs").mkdir(mode=0o700, exist_ok=True)
+        for blob in (place / "blobs").iterdir():
+            shutil.move(blob, home / "blobs" / blob.name)
+        for name in (*filter(lambda log: (place / log).exists(), _LOGS), "token", "key"):
             os.replace(place / name, home / name)
     return about, config
 
@@ -105,7 +114,8 @@ def check_used(home: Path) -> None:
 def check_empty(home: Path) -> None:
     """Raises `AlreadyExistsError` if a home has the state of a server."""
     for name in STATE:
-        if (home / name).exists():
+        path = home / name
+        if any(map(Path.is_file, path.iterdir())) if path.is_dir() else path.exists():
             raise AlreadyExistsError(
                 f"{home} has a server's state already ({name}): move that home aside, or name another by INRUSH_HOME"
             )
@@ -120,12 +130,19 @@ def _workplace(home: Path, name: str) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyExistsError(f"another {name} of {home} is under way; wait for its end") from None
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(mode=0o700)
-        try:
+        with _emptied(place):
             yield place
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _emptied(place: Path) -> Iterator[Path]:
+    """A new folder, which is removed at the end."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,6 +155,19 @@ def _link(blobs: Path, to: Path) -> None:
                 os.link(entry.path, to / entry.name, follow_symlinks=False)
 
 
+def _add_log(tar: tarfile.TarFile, path: Path) -> None:
+    """Adds the two halves of a log, of which the server may rename the newer one to the older one meanwhile."""
+    older = path.with_name(f"{path.name}.1")
+    while True:
+        with contextlib.ExitStack() as opened:
+            files = [(half, opened.enter_context(half.open("rb"))) for half in (path, older) if half.exists()]
+            if len(files) == 2 and os.path.samestat(*(os.fstat(file.fileno()) for _, file in files)):
+                continue
+            for half, file in files:
+                _add_open(tar, half.name, file)
+            return
+
+
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = len(content), 0o600, time.time()
@@ -145,11 +175,14 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _add_file(tar: tarfile.TarFile, name: str, path: Path) -> None:
-    info = tarfile.TarInfo(name)
     with open(path, "rb") as file:
-        stat = os.fstat(file.fileno())
-        info.size, info.mode, info.mtime = stat.st_size, 0o600, stat.st_mtime
-        tar.addfile(info, file)
+        _add_open(tar, name, file)
+
+
+def _add_open(tar: tarfile.TarFile, name: str, file: BinaryIO) -> None:
+    info, stat = tarfile.TarInfo(name), os.fstat(file.fileno())
+    info.size, info.mode, info.mtime = stat.st_size, 0o600, stat.st_mtime
+    tar.addfile(info, file)
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,7 +199,9 @@ def _extract(file: BinaryIO, place: Path, version: str) -> About:
                     break
                 if entry.name in _SMALL and entry.size > MAX_SMALL_BYTES:
                     break
-                if entry.name not in (*_SMALL, _STORE) and not _BLOB.fullmatch(entry.name):
+                if entry.name in _LOGS and entry.size > MAX_LOG_BYTES:
+                    break
+                if entry.name not in (*_SMALL, *_LOGS, _STORE) and not _BLOB.fullmatch(entry.name):
                     break
                 _write_out(tar, entry, place / entry.name)
                 if entry.name == _ABOUT:

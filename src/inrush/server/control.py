@@ -236,7 +236,7 @@ class ControlPlane:
             first = spec.resources.gpu[0]
             kind = "A10G" if first.type == "ANY" else first.type
             gpus = f"{kind}:{max(first.count, 8)}"
-            why += f". To declare some: `inrush server stop`, and from then on INRUSH_GPUS={gpus} inrush run …"
+            why += f'. To declare some, write gpus = "{gpus}" into the server\'s config.toml; its next start reads it'
         return why or ""
 
     def _explain(self, function: Function) -> list[str]:

@@ -24,8 +24,8 @@ def command(file: Path) -> None:
     """Back up the server's state to FILE, a tar file that only you can read.
 
     It has apps, secrets with their key, Dicts, spawned calls with their results, the large payloads and sources of all
-    these, the token, and config.toml. The server may run meanwhile. Run it on the server's machine, with the server's
-    settings. Who has the file has the secrets: keep it as one.
+    these, the token, the audit log, and config.toml. The server may run meanwhile. Run it on the server's machine, with
+    the server's settings. Who has the file has the secrets: keep it as one.
     """
     from inrush.server import backup
     from inrush.server.port.names import LOOPBACK

@@ -37,11 +37,11 @@ def create(name: str) -> None:
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking, even where apps run.")
 def delete(name: str, yes: bool) -> None:
-    """Delete an environment with all in it.
+    """Delete an environment with all in it. This asks before; a script needs -y.
 
     Its apps are stopped; Dicts, secrets, tokens, calls and their results go.
     """
-    if not yes:
-        click.confirm(f"delete {name}, and all its apps, Dicts, secrets, tokens and results?", abort=True)
+    question = f"delete {name}, and all its apps, Dicts, secrets, tokens and results?"
+    screen.confirm(question, yes, scripts_too=True)
     api.delete(f"/environments/{api.name(name)}", force=1)
     screen.say(f"deleted {name}")

@@ -54,14 +54,13 @@ def status(as_json: bool) -> None:
 @command.command()
 @click.option("--yes", "-y", is_flag=True, help="Stop it without asking, even where apps run.")
 def stop(yes: bool) -> None:
-    """Stop the server.
+    """Stop the server. Where apps run, this asks before; a script needs -y.
 
     Its containers may finish within their grace. Deployed apps are there again when it starts.
     """
     local = api.local_server()
     try:
-        if not yes:
-            _ask_if_used()
+        _ask_if_used(yes)
         api.post("/shutdown")
     except ConnectionError as error:
         screen.say(f"nothing to stop: {error}")
@@ -116,15 +115,12 @@ def unit() -> None:
     screen.say(unit.unit(program, settings.home(), of_system=os.geteuid() == 0), nl=False)
 
 
-def _ask_if_used() -> None:
+def _ask_if_used(yes: bool) -> None:
     """Asks before apps are interrupted, which may be somebody else's."""
     told = api.get("/status")
     if told["apps"]:
-        click.confirm(
-            f"The server at {told['url']} is in use: apps {told['apps']}, clients {told['clients']}, "
-            f"calls {told['calls']}. Stop it?",
-            abort=True,
-        )
+        use = f"apps {told['apps']}, clients {told['clients']}, calls {told['calls']}"
+        screen.confirm(f"The server at {told['url']} is in use: {use}. Stop it?", yes, scripts_too=True)
 
 
 def _wait_for_end(pid: int) -> None:

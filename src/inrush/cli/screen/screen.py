@@ -105,12 +105,20 @@ def note(text: str) -> None:
     say(click.style(text, dim=True), err=True)
 
 
-def confirm(question: str, yes: bool) -> None:
-    """Asks a person before something is destroyed, unless `yes` was given; ends the command where the answer is no. A
-    script, which has no terminal to ask on, has said yes by calling the command."""
-    if not yes and sys.stdin.isatty() and not click.confirm(harmless(question), err=True):
-        say("nothing was changed", err=True)
-        raise click.exceptions.Exit(1)
+def confirm(question: str, yes: bool, scripts_too: bool = False) -> None:
+    """Asks a person before something is destroyed, unless `yes` was given; ends the command where the answer is no.
+
+    A script, which has no terminal to ask on, has said yes by calling the command. With `scripts_too` that is not
+    enough, since others lose something as well: the command then ends without a terminal, and says that `-y` is needed.
+    """
+    if yes or not (scripts_too or sys.stdin.isatty()):
+        return
+    if not sys.stdin.isatty():
+        say(f"{harmless(question)} There is no terminal to ask on: -y says yes", err=True)
+    elif click.confirm(harmless(question), err=True):
+        return
+    say("nothing was changed", err=True)
+    raise click.exceptions.Exit(1)
 
 
 def endpoints(app: App) -> Iterator[str]:

@@ -68,12 +68,17 @@ class Blobs:
 
     def _scan(self) -> int:
         total = 0
-        for entry in os.scandir(self._directory):
+        for entry in self._files():
             if entry.name.endswith(PART_SUFFIX):
                 os.unlink(entry.path)
             else:
                 total += entry.stat().st_size
         return total
+
+    def _files(self) -> list[os.DirEntry[str]]:
+        """Complete blobs and parts. The directory has others where it is a file system (`lost+found`), or where a
+        backup is being made."""
+        return [entry for entry in os.scandir(self._directory) if entry.is_file(follow_symlinks=False)]
 
     def _path(self, id: str) -> Path:
         if not id.replace("-", "").isalnum() or not id.isascii() or len(id) > 80:
@@ -203,7 +208,7 @@ class Blobs:
     def _leavable(self) -> Sequence[tuple[float, str]]:
         """Blobs that are not held, with the time at which each expires, in this order."""
         found = []
-        for entry in os.scandir(self._directory):
+        for entry in self._files():
             if entry.name not in self._held and not entry.name.endswith(PART_SUFFIX):
                 with contextlib.suppress(FileNotFoundError):  # another thread has removed it
                     found.append((entry.stat().st_mtime, entry.name))
