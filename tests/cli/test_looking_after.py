@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from inrush.cli.programs.words import parse
+from inrush.cli.verbs import root
 from running_server import RunningServer
 
-from .terminals import shown_on
+from .terminals import asked
 
 PROGRAM = """
     import time
@@ -63,17 +63,6 @@ def deployed(server: RunningServer) -> Iterator[Path]:
     assert server.inrush("deploy", str(program)).returncode == 0
     yield program
     server.inrush("app", "stop", "-y", "kept")
-
-
-def asked(server: RunningServer, answer: bytes, *words: str) -> tuple[int, str]:
-    """A command on a terminal, where a person answers its question. Returns its status, and all that was shown."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "inrush", *words]
-    process = subprocess.Popen(command, env=server.env, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    os.write(ours, answer)
-    shown = shown_on(ours)
-    return process.wait(60), shown.decode()
 
 
 def test_a_function_is_called_by_name(server, deployed):
@@ -171,6 +160,33 @@ def test_a_person_is_asked_before_something_is_destroyed_and_a_script_is_not(ser
     assert "asked" not in server.inrush("dict", "list").stdout
     for verb in (("app", "stop"), ("container", "stop"), ("secret", "delete"), ("token", "revoke")):
         assert asked(server, b"n\n", *verb, "nothing")[0] == 1
+
+
+def test_a_command_that_acts_says_for_machines_what_it_did_to_what(server):
+    acts = [
+        (("dict", "create", "told"), {"done": "created", "dict": "told"}),
+        (("dict", "clear", "told"), {"done": "cleared", "dict": "told"}),
+        (("dict", "delete", "told"), {"done": "deleted", "dict": "told"}),
+        (("secret", "create", "told", "A=1"), {"done": "created", "secret": "told", "keys": ["A"]}),
+        (("secret", "delete", "told"), {"done": "deleted", "secret": "told"}),
+    ]
+    for words, said in acts:
+        done = server.inrush(*words, "--json")
+        assert json.loads(done.stdout) == said, done.stderr
+
+
+def test_every_command_that_prints_takes_json():
+    def commands(name, command):
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for verb in command.list_commands(context):
+                yield from commands(f"{name} {verb}".strip(), command.get_command(context, verb))
+        else:
+            yield name, {option for parameter in command.params for option in parameter.opts}
+
+    without = {name for name, options in commands("", root) if "--json" not in options}
+    of_others = {"shell", "container exec", "server unit"}  # they pass on what others print, or print a file
+    assert {name for name in without if name.split()[0] not in ("sim", "bench")} == of_others
 
 
 def test_a_dict_is_cleared_and_stays(server):

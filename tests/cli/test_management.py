@@ -16,10 +16,9 @@ import pytest
 
 from inrush.cli import api
 from inrush.errors import NotFoundError
-from running_server import RunningServer
 
 from .conftest import run_in
-from .terminals import shown_on
+from .terminals import asked
 
 
 def test_with_no_server_the_verbs_say_so_and_what_would_start_one(tmp_path):
@@ -160,22 +159,10 @@ def test_a_server_on_which_apps_run_is_stopped_after_a_question(own_server, tmp_
     assert "-y says yes" in kept.stderr
     os.close(reading)
     os.close(writing)
-    assert answered(own_server, "n") == 1
+    assert asked(own_server, b"n\n", "server", "stop")[0] == 1
     assert run_in(own_server.home, "server", "status").returncode == 0
-    assert answered(own_server, "y") == 0
+    assert asked(own_server, b"y\n", "server", "stop")[0] == 0
     assert run_in(own_server.home, "server", "status").returncode == 1
-
-
-def answered(server: RunningServer, answer: str) -> int:
-    """The status of `server stop` for a person who answers its question."""
-    terminal, theirs = os.openpty()
-    command = [sys.executable, "-m", "inrush", "server", "stop"]
-    asked = subprocess.Popen(command, env=server.env, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    os.write(terminal, f"{answer}\n".encode())
-    shown = shown_on(terminal)
-    assert b"Stop it?" in shown
-    return asked.wait()
 
 
 def test_the_unit_that_is_printed_can_be_enabled_and_runs_this_home(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -128,6 +129,21 @@ def test_a_version_can_be_rolled_back(server: RunningServer, tmp_path: Path) -> 
     missing = server.inrush("app", "rollback", "back", "77")
     assert missing.returncode != 0
     assert "has no version 77" in missing.stderr
+
+
+def test_a_rollover_replaces_all_containers_and_keeps_the_code(server: RunningServer) -> None:
+    deploy(server, "renewed", "same")
+    assert "GOT same" in called(server, "renewed")
+    before = {container["id"] for container in server.containers()}
+    done = server.inrush("app", "rollover", "renewed", "--strategy", "recreate", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["done"], told["name"], told["version"]) == ("rolled over", "renewed", 2)
+    assert "GOT same" in called(server, "renewed")
+    fresh = [c for c in server.containers() if c["app_name"] == "renewed" and c["state"] == "ready"]
+    assert fresh
+    assert not before & {container["id"] for container in fresh}
+    assert "renewed" in server.inrush("audit", "-n", "3").stdout
 
 
 def test_versions_outlive_a_restart(own_server: RunningServer) -> None:

@@ -36,6 +36,17 @@ def as_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(command)
 
 
+def strategy(command: Command) -> Command:
+    """Decorator: `--strategy`, for commands that replace the version of an app that serves."""
+    return click.option(
+        "--strategy",
+        type=click.Choice(["rolling", "recreate"]),
+        default="rolling",
+        show_default=True,
+        help="rolling: old containers finish what they run; recreate: they are stopped, and it runs again.",
+    )(command)
+
+
 def yes(command: Command) -> Command:
     """Decorator: `-y`, for commands that destroy something and ask before."""
     return click.option("--yes", "-y", is_flag=True, help="Do not ask before.")(command)

@@ -14,7 +14,7 @@ from inrush.client import _urls
 
 @click.group(cls=Group)
 def command() -> None:
-    """List apps and their versions, follow their logs, go back to an earlier version, stop them."""
+    """List apps and their versions, follow their logs, go back to an earlier version, renew and stop them."""
 
 
 @command.command("list")
@@ -62,14 +62,34 @@ def history(app: str, as_json: bool) -> None:
 @flags.environment
 @click.argument("app", shell_complete=completing.apps)
 @click.argument("version", required=False, type=click.IntRange(min=1))
-def rollback(app: str, version: int | None) -> None:
+@flags.as_json
+def rollback(app: str, version: int | None, as_json: bool) -> None:
     """Deploy an earlier version of an app again.
 
     VERSION is its number; by default it is the one before the one that serves. It becomes a new version, and takes the
     traffic once its containers start, as after `inrush deploy`.
     """
     now = api.post(f"/apps/{api.name(app)}/rollback", {"version": version}, patient=True)
-    screen.say(f"version {now['version']} of {app} serves")
+    _serves("rolled back", now, as_json)
+
+
+@command.command()
+@flags.environment
+@click.argument("app", shell_complete=completing.apps)
+@flags.strategy
+@flags.as_json
+def rollover(app: str, strategy: str, as_json: bool) -> None:
+    """Replace all containers of a deployed app by new ones, with the same code.
+
+    It becomes a new version. With the strategy rolling, old containers stop when new ones are ready.
+    """
+    now = api.post(f"/apps/{api.name(app)}/rollover", {"strategy": strategy}, patient=True)
+    _serves("rolled over", now, as_json)
+
+
+def _serves(done: str, app: dict[str, Any], as_json: bool) -> None:
+    about = {"app": app["id"], "name": app["name"], "version": app["version"]}
+    screen.acted(done, f"version {app['version']} of {app['name']} serves", as_json, **about)
 
 
 @command.command()
@@ -93,9 +113,10 @@ def info(app: str, as_json: bool) -> None:
 @command.command()
 @flags.environment
 @flags.yes
+@flags.as_json
 @click.argument("app", shell_complete=completing.apps)
-def stop(app: str, yes: bool) -> None:
+def stop(app: str, yes: bool, as_json: bool) -> None:
     """Stop an app. Its calls are cancelled, its containers get their grace, its endpoints go."""
     screen.confirm(f"stop {app}, and cancel its calls?", yes)
     api.post(f"/apps/{api.name(app)}/stop")
-    screen.say(f"stopped {app}")
+    screen.acted("stopped", f"stopped {app}", as_json, app=app)

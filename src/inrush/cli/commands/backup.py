@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 import click
 
 from inrush import settings
-from inrush.cli import as_server
+from inrush.cli import as_server, flags
 from inrush.cli.screen import screen
 from inrush.version import __version__
 
 
 @click.command()
+@flags.as_json
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def command(file: Path) -> None:
+def command(file: Path, as_json: bool) -> None:
     """Back up the server's state to FILE, a tar file that only you can read.
 
     It has apps, secrets with their key, Dicts, spawned calls with their results, the large payloads and sources of all
@@ -41,7 +42,9 @@ def command(file: Path) -> None:
     with _new(file) as target:
         work = partial(backup.write, home, url, config.read_bytes() if config.exists() else None, __version__, target)
         about = as_server.run(home, as_server.user_of(home), work, backup.About)
-    screen.say(f"backed up {home} to {file}: {file.stat().st_size >> 10} KiB, {about.blobs} blobs")
+    size = file.stat().st_size
+    text = f"backed up {home} to {file}: {size >> 10} KiB, {about.blobs} blobs"
+    screen.acted("backed up", text, as_json, home=str(home), file=str(file), bytes=size, blobs=about.blobs)
 
 
 @contextmanager

@@ -55,9 +55,10 @@ def exec(ctx: click.Context, container: str, argv: tuple[str, ...], pty: bool | 
 @command.command()
 @flags.environment
 @flags.yes
+@flags.as_json
 @click.argument("container", shell_complete=completing.containers)
-def stop(container: str, yes: bool) -> None:
+def stop(container: str, yes: bool, as_json: bool) -> None:
     """Stop a container. What it runs is tried again elsewhere."""
     screen.confirm(f"stop {container}?", yes)
     api.post(f"/containers/{api.name(container)}/stop")
-    screen.say(f"stopped {container}")
+    screen.acted("stopped", f"stopped {container}", as_json, container=container)

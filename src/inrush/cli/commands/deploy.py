@@ -13,13 +13,7 @@ from inrush.cli import flags
 @click.command()
 @click.option("-m", "--module", is_flag=True, help="TARGET is a module: package.module.")
 @click.option("--name", help="Deploy under this name instead of the app's own.")
-@click.option(
-    "--strategy",
-    type=click.Choice(["rolling", "recreate"]),
-    default="rolling",
-    show_default=True,
-    help="rolling: old containers finish what they run; recreate: they are stopped, and it runs again.",
-)
+@flags.strategy
 @click.option("--tag", default="", metavar="TEXT", help="Your name for this version, which `inrush app history` shows.")
 @click.option("--stream-logs", is_flag=True, help="Follow what the app's containers print, until it is stopped.")
 @flags.as_json
@@ -51,7 +45,7 @@ def command(
     with output.shown():
         app.deploy(name=name, strategy=strategy, tag=tag)
     if as_json:
-        screen.as_json({"app": app.app_id, "name": name or app.name, "urls": app.urls, "pages": app.pages})
+        screen.acted_on("deployed", app, name or app.name or "")
     else:
         for line in screen.endpoints(app):
             screen.say(line)

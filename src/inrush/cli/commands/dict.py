@@ -65,33 +65,36 @@ def items(name: str, lines: int, as_json: bool) -> None:
 
 @command.command()
 @flags.environment
+@flags.as_json
 @click.argument("name")
-def create(name: str) -> None:
+def create(name: str, as_json: bool) -> None:
     """Create an empty dict; one that is there already is left as it is."""
     Dict.from_name(name, create_if_missing=True).hydrate()
-    screen.say(f"{name} is there")
+    screen.acted("created", f"{name} is there", as_json, dict=name)
 
 
 @command.command()
 @flags.environment
 @flags.yes
+@flags.as_json
 @click.argument("name")
-def clear(name: str, yes: bool) -> None:
+def clear(name: str, yes: bool, as_json: bool) -> None:
     """Delete all that a dict holds; the dict itself stays."""
     screen.confirm(f"delete all that the dict {name} holds?", yes)
     Dict.from_name(name).clear()
-    screen.say(f"cleared {name}")
+    screen.acted("cleared", f"cleared {name}", as_json, dict=name)
 
 
 @command.command()
 @flags.environment
 @flags.yes
+@flags.as_json
 @click.argument("name")
-def delete(name: str, yes: bool) -> None:
+def delete(name: str, yes: bool, as_json: bool) -> None:
     """Delete a dict with all that it holds."""
     screen.confirm(f"delete the dict {name}, with all that it holds?", yes)
     api.delete(f"/dicts/{api.name(name)}")
-    screen.say(f"deleted {name}")
+    screen.acted("deleted", f"deleted {name}", as_json, dict=name)
 
 
 def _text(shown: dict[str, Any]) -> str:

@@ -23,20 +23,22 @@ def list_(as_json: bool) -> None:
 
 
 @command.command()
+@flags.as_json
 @click.argument("name")
-def create(name: str) -> None:
+def create(name: str, as_json: bool) -> None:
     """Create an environment.
 
     NAME has up to 32 lower-case letters, digits and single dashes.
     """
     api.post("/environments", {"name": name})
-    screen.say(f"created {name}")
+    screen.acted("created", f"created {name}", as_json, environment=name)
 
 
 @command.command()
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking, even where apps run.")
-def delete(name: str, yes: bool) -> None:
+@flags.as_json
+def delete(name: str, yes: bool, as_json: bool) -> None:
     """Delete an environment with all in it. This asks before; a script needs -y.
 
     Its apps are stopped; Dicts, secrets, tokens, calls and their results go.
@@ -44,4 +46,4 @@ def delete(name: str, yes: bool) -> None:
     question = f"delete {name}, and all its apps, Dicts, secrets, tokens and results?"
     screen.confirm(question, yes, scripts_too=True)
     api.delete(f"/environments/{api.name(name)}", force=1)
-    screen.say(f"deleted {name}")
+    screen.acted("deleted", f"deleted {name}", as_json, environment=name)

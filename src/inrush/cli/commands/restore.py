@@ -10,14 +10,15 @@ from typing import BinaryIO
 import click
 
 from inrush import settings
-from inrush.cli import as_server, compose
+from inrush.cli import as_server, compose, flags
 from inrush.cli.screen import screen
 from inrush.version import __version__
 
 
 @click.command()
+@flags.as_json
 @click.argument("file", type=click.File("rb"))
-def command(file: BinaryIO) -> None:
+def command(file: BinaryIO, as_json: bool) -> None:
     """Restore the backup in FILE into the home of this machine's server, which must have no state.
 
     Apps, calls, secrets and Dicts are there when the server starts. Images are built again when they are needed. A
@@ -35,7 +36,8 @@ def command(file: BinaryIO) -> None:
         kept = _put_config(config)
         os.sync()
     made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about.made))
-    screen.say(f"restored to {home} what inrush {about.version} backed up at {made}, with {about.blobs} blobs")
+    text = f"restored to {home} what inrush {about.version} backed up at {made}, with {about.blobs} blobs"
+    screen.acted("restored", text, as_json, home=str(home), **about._asdict())
     if kept:
         screen.note(f"{home / 'config.toml'} was there already, and stays as it was")
 

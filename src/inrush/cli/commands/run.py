@@ -26,6 +26,7 @@ from inrush.errors import InvalidError
 @click.option("--name", "-n", help="Run the app under this name instead of its own.")
 @click.option("--interactive", "-i", is_flag=True, help="Not built yet: `inrush container exec` opens a shell beside.")
 @click.option("--timestamps", is_flag=True, help="Show when containers printed each line.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @flags.client_settings
 @click.argument("target", metavar="FILE[::NAME]")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
@@ -37,6 +38,7 @@ def command(
     name: str | None,
     interactive: bool,
     timestamps: bool,
+    as_json: bool,
     target: str,
     args: tuple[str, ...],
     **given: Any,
@@ -70,8 +72,8 @@ def command(
             raise ProgramError(entry.name) from error
         if write_result is not None:
             _write(result, write_result)
-        elif entry.remote and result is not None:
-            screen.say(result)
+        elif entry.remote and (result is not None or as_json):
+            screen.as_json(result) if as_json else screen.say(result)
     if detach:
         screen.note(f"{name or app.name} goes on; `inrush app stop {id}` ends it")
 

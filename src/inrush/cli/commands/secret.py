@@ -28,8 +28,14 @@ def command() -> None:
 @click.option("--from-dotenv", type=click.File(), help="Read KEY=VALUE lines from a file; - is standard input.")
 @click.option("--from-json", type=click.File(), help="Read an object of strings from a file; - is standard input.")
 @click.option("--force", is_flag=True, help="Replace a secret of that name.")
+@flags.as_json
 def create(
-    name: str, pairs: tuple[str, ...], from_dotenv: TextIO | None, from_json: TextIO | None, force: bool
+    name: str,
+    pairs: tuple[str, ...],
+    from_dotenv: TextIO | None,
+    from_json: TextIO | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Create a secret.
 
@@ -42,7 +48,7 @@ def create(
     if not values:
         raise click.UsageError("a secret needs at least one KEY=VALUE")
     api.post("/secrets", {"name": name, "values": values, "overwrite": force})
-    screen.say(f"created {name} with {', '.join(values)}")
+    screen.acted("created", f"created {name} with {', '.join(values)}", as_json, secret=name, keys=list(values))
 
 
 @command.command("list")
@@ -56,12 +62,13 @@ def list_(as_json: bool) -> None:
 @command.command()
 @flags.environment
 @flags.yes
+@flags.as_json
 @click.argument("name")
-def delete(name: str, yes: bool) -> None:
+def delete(name: str, yes: bool, as_json: bool) -> None:
     """Delete a secret; containers that run keep what they got."""
     screen.confirm(f"delete the secret {name}?", yes)
     api.delete(f"/secrets/{api.name(name)}")
-    screen.say(f"deleted {name}")
+    screen.acted("deleted", f"deleted {name}", as_json, secret=name)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -13,9 +13,10 @@ from inrush.cli import flags
 @click.command()
 @click.option("-m", "--module", is_flag=True, help="TARGET is a module: package.module.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
+@flags.as_json
 @flags.client_settings
 @click.argument("target", metavar="FILE")
-def command(module: bool, target: str, timeout: float | None, **given: Any) -> None:
+def command(module: bool, target: str, timeout: float | None, as_json: bool, **given: Any) -> None:
     """Serve the endpoints of FILE while you edit it.
 
     A change is loaded at once. A change that cannot be loaded is shown, and the version before it serves on.
@@ -30,8 +31,11 @@ def command(module: bool, target: str, timeout: float | None, **given: Any) -> N
         files = changes.times_of(changes.files_of(program.module))
         app, _ = program.app()
         with output.shown(), app.run():
-            for line in screen.endpoints(app):
-                screen.say(line)
+            if as_json:
+                screen.acted_on("serving", app, app.name or "")
+            else:
+                for line in screen.endpoints(app):
+                    screen.say(line)
             screen.note("serving; Ctrl-C ends it")
             program, files = _next(target, module, files, deadline)
 

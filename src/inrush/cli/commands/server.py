@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 import time
@@ -53,7 +54,8 @@ def status(as_json: bool) -> None:
 
 @command.command()
 @click.option("--yes", "-y", is_flag=True, help="Stop it without asking, even where apps run.")
-def stop(yes: bool) -> None:
+@flags.as_json
+def stop(yes: bool, as_json: bool) -> None:
     """Stop the server. Where apps run, this asks before; a script needs -y.
 
     Its containers may finish within their grace. Deployed apps are there again when it starts.
@@ -63,17 +65,18 @@ def stop(yes: bool) -> None:
         _ask_if_used(yes)
         api.post("/shutdown")
     except ConnectionError as error:
-        screen.say(f"nothing to stop: {error}")
+        screen.acted("nothing", f"nothing to stop: {error}", as_json, why=str(error))
         return
     if local is not None and not settings.load()["server_url"].value:
         _wait_for_end(local["pid"])
-    screen.say("stopped")
+    screen.acted("stopped", "stopped", as_json)
 
 
 @command.command()
 @click.option("--follow", "-f", is_flag=True, help="Follow new lines.")
 @click.option("--lines", "-n", default=100, show_default=True, help="How many of the last lines to begin with.")
-def logs(follow: bool, lines: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object in each line.")
+def logs(follow: bool, lines: int, as_json: bool) -> None:
     """Show the local server's own log."""
     try:
         found = settings.open_in_home("server.log", os.O_RDONLY)
@@ -82,15 +85,20 @@ def logs(follow: bool, lines: int) -> None:
         raise click.UsageError(f"there is no {path}: no local server has run in the background") from None
     with open(found, errors="replace") as file:
         for line in deque(file, maxlen=lines):
-            screen.say(line, nl=False)
+            _show(line, as_json)
         while follow:
             line = file.readline()
-            screen.say(line, nl=False) if line else time.sleep(0.2)
+            _show(line, as_json) if line else time.sleep(0.2)
+
+
+def _show(line: str, as_json: bool) -> None:
+    screen.say(json.dumps({"text": line.rstrip("\n")}) if as_json else line.rstrip("\n"))
 
 
 @command.command()
+@flags.as_json
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def journal(file: Path) -> None:
+def journal(file: Path, as_json: bool) -> None:
     """Save what the scheduler was last told.
 
     `inrush sim replay FILE` steps it again. The file holds names, policies and environments of functions, but no
@@ -98,7 +106,7 @@ def journal(file: Path) -> None:
     """
     saved = base64.b64decode(api.get("/journal")["file"])
     file.write_bytes(saved)
-    screen.say(f"{len(saved)} bytes in {file}")
+    screen.acted("saved", f"{len(saved)} bytes in {file}", as_json, file=str(file), bytes=len(saved))
 
 
 @command.command()

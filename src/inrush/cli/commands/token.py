@@ -33,7 +33,8 @@ def command() -> None:
 )
 @click.option("--all-environments", is_flag=True, help="For all environments, instead of one.")
 @click.option("--expires", metavar="TIME", default="90d", show_default=True, help="12h, 30d, 8w, or never.")
-def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: str) -> None:
+@flags.as_json
+def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: str, as_json: bool) -> None:
     """Create a token and print it, this once.
 
     It is for one environment, and without --right it may call and read.
@@ -45,7 +46,9 @@ def create(name: str, rights: tuple[str, ...], all_environments: bool, expires: 
         "environment": environment,
         "lasts_s": _seconds(expires),
     }
-    screen.say(api.post("/tokens", body)["token"])
+    made = api.post("/tokens", body)
+    about = {field: made[field] for field in ("name", "id", "environment", "rights", "created", "expires")}
+    screen.acted("created", made["token"], as_json, token=made["token"], **about)
 
 
 @command.command("list")
@@ -60,15 +63,16 @@ def list_(as_json: bool) -> None:
 
 @command.command()
 @flags.yes
+@flags.as_json
 @click.argument("token")
-def revoke(token: str, yes: bool) -> None:
+def revoke(token: str, yes: bool, as_json: bool) -> None:
     """Revoke a token by its name or id.
 
     Whoever uses it is cut off.
     """
     screen.confirm(f"revoke the token {token}, and cut off whoever uses it?", yes)
     api.delete(f"/tokens/{api.name(token)}")
-    screen.say(f"revoked {token}")
+    screen.acted("revoked", f"revoked {token}", as_json, token=token)
 
 
 def _seconds(text: str) -> float:

@@ -100,6 +100,20 @@ def as_json(value: Any) -> None:
     say(json.dumps(value, indent=2, default=str))
 
 
+def acted(done: str, text: str, machine: bool, **about: Any) -> None:
+    """Prints what a command did: for people as a sentence, for machines as an object. Its `done` is the verb, and
+    `about` names what it was done to, by the same fields as `list` and `info`."""
+    if machine:
+        as_json({"done": done, **about})
+    else:
+        say(text)
+
+
+def acted_on(done: str, app: App, name: str) -> None:
+    """The same for machines, of an app that runs or is deployed, with its endpoints."""
+    as_json({"done": done, "app": app.app_id, "name": name, "urls": app.urls, "pages": app.pages})
+
+
 def note(text: str) -> None:
     """Prints a remark of inrush beside the program's own output."""
     say(click.style(text, dim=True), err=True)

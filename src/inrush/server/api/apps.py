@@ -36,6 +36,10 @@ class AppRoutes(Handlers):
                 self.roll_back, schema.RollBack,
             ),
             Route(
+                "POST", "/apps/{app}/rollover", "deploy", "Replace all containers of an app, with the same code",
+                schema.App, self.roll_over, schema.RollOver,
+            ),
+            Route(
                 "GET", "/functions/{app}/{name}/why", "read", "Why it has the containers it has", schema.Why, self.why
             ),
             Route(
@@ -70,6 +74,13 @@ class AppRoutes(Handlers):
         await self._server.apps.roll_back(app, body.version)
         about = f"{app.name} {app.id} version {app.number}"
         self._server.audit.note(who(request), "rollback", app.environment, about)
+        return self._app(app)
+
+    async def roll_over(self, request: Request, body: schema.RollOver) -> schema.App:
+        app = self._server.apps.find(request.path_params["app"], self._scope(request))
+        await self._server.apps.roll_over(app, body.strategy)
+        about = f"{app.name} {app.id} version {app.number}"
+        self._server.audit.note(who(request), "rollover", app.environment, about)
         return self._app(app)
 
     async def why(self, request: Request) -> schema.Why:

@@ -4,7 +4,7 @@ Times are in seconds since the epoch, and 0 for what has not happened.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -84,6 +84,12 @@ class RollBack(Body):
     """Which version to deploy again; by default the one before the one that serves."""
 
     version: int | None = None
+
+
+class RollOver(Body):
+    """How to replace the containers of an app: as for a deploy."""
+
+    strategy: Literal["rolling", "recreate"] = "rolling"
 
 
 class AppDetail(App):
@@ -327,6 +333,6 @@ class Exit(Body):
 
 ALL: tuple[Any, ...] = (
     Problem, Status, Shown, DictItem, Environment, NewEnvironment, Token, NewToken, CreatedToken, Act,
-    App, AppDetail, Version, RollBack, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node, Pool,
-    Dict,    Done, Command, Resize, Exit,
+    App, AppDetail, Version, RollBack, RollOver, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node,
+    Pool, Dict, Done, Command, Resize, Exit,
 )  # fmt: skip

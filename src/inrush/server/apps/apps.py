@@ -207,10 +207,10 @@ class Apps:
             raise InvalidError("\n".join(said))
         return said
 
-    async def _change(self, app: App, ask: wire.StartApp) -> None:
+    async def _change(self, app: App, ask: wire.StartApp, afresh: bool = False) -> None:
         """Makes a version of an app, and has it take the traffic of the one before once it has shown that it starts."""
         self._endpoints.check(app.id, ask.spec, app.deployed, self._name_of)
-        plan, before = plan_version(app, ask.spec, self._functions), app.spec
+        plan, before = plan_version(app, ask.spec, self._functions, afresh), app.spec
         self.check_places(ask.spec)
         for function in plan.added:
             function.impossible = self._can_ever(function.spec)
@@ -275,14 +275,21 @@ class Apps:
     async def roll_back(self, app: App, number: int | None) -> None:
         """Deploys a kept version of an app again, by default the one before the one that serves. It is tried as any
         other. Raises `NotFoundError`, and what `start` raises."""
-        if not app.deployed:
-            raise InvalidError(f"app {app.name!r} is not deployed: only what is deployed has versions")
+        app.need_deployed()
         async with self._lock_of(app.spec):
             if number is None and app.number == 1:
                 raise InvalidError(f"app {app.name!r} has one version only: there is none to go back to")
             spec = await self._saved.spec(app, app.number - 1 if number is None else number)
             self._check(spec, deploy=True)
             await self._change(app, wire.StartApp(spec, deploy=True))
+
+    async def roll_over(self, app: App, strategy: str) -> None:
+        """Deploys the version that serves again, with new containers for all of its functions. Raises what `start`
+        raises."""
+        app.need_deployed()
+        async with self._lock_of(app.spec):
+            self._check(app.spec, deploy=True)
+            await self._change(app, wire.StartApp(app.spec, deploy=True, strategy=strategy), afresh=True)
 
     def _lock_of(self, spec: wire.AppSpec) -> asyncio.Lock:
         return self._locks.setdefault((spec.environment, spec.name), asyncio.Lock())

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from inrush import wire
+from inrush.errors import InvalidError
 from inrush.server.apps.endpoints import Urls
 from inrush.server.apps.functions import Function, Functions, same_containers
 
@@ -68,6 +69,11 @@ class App:
             return "stopped"
         return "deployed" if self.deployed else "detached" if self.detached else "running"
 
+    def need_deployed(self) -> None:
+        """Raises `InvalidError` unless it is deployed."""
+        if not self.deployed:
+            raise InvalidError(f"app {self.name!r} is not deployed: only what is deployed has versions")
+
     def answer(self) -> dict[str, Any]:
         """The answer to `StartApp`."""
         return {
@@ -93,12 +99,13 @@ class Plan:
         self.removed: list[Function] = []
 
 
-def plan_version(app: App, spec: wire.AppSpec, functions: Functions) -> Plan:
-    """Plans what changes when `spec` becomes the version of `app`. It changes nothing itself."""
+def plan_version(app: App, spec: wire.AppSpec, functions: Functions, afresh: bool = False) -> Plan:
+    """Plans what changes when `spec` becomes the version of `app`. It changes nothing itself. `afresh` says that no
+    function keeps its containers."""
     plan = Plan()
     for new in spec.functions:
         old = functions.get(app.functions[new.name]) if new.name in app.functions else None
-        if old is not None and same_containers(old.spec, new):
+        if old is not None and not afresh and same_containers(old.spec, new):
             plan.functions[new.name] = old.id
             if old.spec != new:
                 plan.added.append(_like(old, old.id, new))
