@@ -41,6 +41,7 @@ _HOMES = {
     "enter": "_marks",
     "exit": "_marks",
     "fastapi_endpoint": "_methods",
+    "interact": "_interact",
     "is_local": "context",
     "method": "_methods",
     "parameter": "_parameter",
@@ -52,7 +53,7 @@ _HOMES = {
 _UNBUILT = (
     "Client", "CloudBucketMount", "Cluster", "Cron", "Environment", "NetworkFileSystem", "Period", "Probe", "Proxy",
     "Queue", "Sandbox", "SandboxSnapshot", "SchedulerPlacement", "Server", "Tunnel", "Volume", "Workspace", "batched",
-    "forward", "interact", "sessioned", "web_server",
+    "forward", "sessioned", "web_server",
 )  # fmt: skip
 """Names that say, when used, that they are not built yet, and what to do instead."""
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
     from inrush import errors as exception
     from inrush.client._ignore import FilePatternMatcher
+    from inrush.client._interact import interact
     from inrush.client._marks import clustered, concurrent, enter, exit
     from inrush.client._methods import asgi_app, fastapi_endpoint, method, web_endpoint, wsgi_app
     from inrush.client._output import enable_output
@@ -95,7 +97,6 @@ if TYPE_CHECKING:
     Workspace: Any
     batched: Any
     forward: Any
-    interact: Any
     sessioned: Any
     web_server: Any
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pty
 import signal
 from pathlib import Path
 
 import pytest
 
+from cli.terminals import shown_on
 from inrush.launcher.client import LaunchError
-from inrush.launcher.specs import Bind
+from inrush.launcher.specs import Bind, Terminal
+from inrush.linux import messages
 from launcher.launched import UID_BASE, Node, needs_root
 
 pytestmark = needs_root
@@ -114,28 +115,24 @@ async def test_a_signal_to_a_container_that_is_not_there_says_so(node: Node) -> 
     assert caught.value.code == "unknown"
 
 
-async def test_a_program_with_a_terminal_controls_it(node: Node) -> None:
-    ours, theirs = pty.openpty()
-    id = node.name()
-    null = os.open(os.devnull, os.O_RDONLY)
-    from inrush.launcher.specs import RunSpec
-
-    spec = RunSpec(
-        id,
-        node.root(),
-        ("sh", "-c", "test -t 0 && echo on $(ps -o tpgid= -p $$)"),
-        UID_BASE,
-        env={"PATH": "/usr/bin:/bin"},
-        tty=True,
-    )
-    await node.launcher.run(spec, theirs, theirs, theirs)
-    os.close(theirs)
-    os.close(null)
-    text = (await asyncio.to_thread(os.read, ours, 100)).decode()
-    assert text.startswith("on")
-    assert "-1" not in text
-    assert (await node.ended(id)).code == 0
-    os.close(ours)
+async def test_a_program_with_a_terminal_of_the_container_controls_it(node: Node) -> None:
+    _, quiet = os.pipe()
+    id = await node.start("sleep", "600", output=quiet)
+    ours, theirs = messages.pair()
+    script = "tty; stty size; echo on $(ps -o tpgid= -p $$)"
+    argv, fd = ("sh", "-c", script), theirs.fileno()
+    environment = {"PATH": "/usr/bin:/bin"}
+    await node.launcher.enter(id, argv, environment, "/", fd, fd, fd, Terminal(33, 101), "ex-1")
+    theirs.close()
+    (terminal,) = messages.receive(ours, wait=False).fds
+    shown = (await asyncio.to_thread(shown_on, terminal)).decode().split()
+    assert shown[:3] == ["/dev/pts/0", "33", "101"]
+    assert shown[-2] == "on"
+    assert int(shown[-1]) > 0
+    assert (await node.ended("ex-1")).code == 0
+    ours.close()
+    await node.launcher.kill(id)
+    await node.ended(id)
 
 
 async def test_a_program_entered_sees_the_container_and_is_confined(node: Node) -> None:
@@ -144,7 +141,7 @@ async def test_a_program_entered_sees_the_container_and_is_confined(node: Node) 
     read, write = os.pipe()
     script = "cat /tmp/mark; id -u; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; ps -eo pid,comm; exit 9"
     started = await node.launcher.enter(
-        id, ["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", 0, write, write, False, "ex-1"
+        id, ["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", 0, write, write, None, "ex-1"
     )
     os.close(write)
     with os.fdopen(read) as file:
@@ -166,9 +163,9 @@ async def test_a_program_entered_ends_with_code_nought_and_can_be_killed(node: N
     _, quiet = os.pipe()
     id = await node.start("sleep", "600", output=quiet)
     environment = {"PATH": "/usr/bin:/bin"}
-    await node.launcher.enter(id, ["true"], environment, "/", 0, quiet, quiet, False, "ex-1")
+    await node.launcher.enter(id, ["true"], environment, "/", 0, quiet, quiet, None, "ex-1")
     assert ((await node.ended("ex-1")).code, (await node.ended("ex-1")).signal) == (0, 0)
-    await node.launcher.enter(id, ["sleep", "600"], environment, "/", 0, quiet, quiet, False, "ex-2")
+    await node.launcher.enter(id, ["sleep", "600"], environment, "/", 0, quiet, quiet, None, "ex-2")
     await node.launcher.kill("ex-2")
     assert (await node.ended("ex-2")).signal == signal.SIGKILL
     assert (await node.launcher.usage(id)).pids >= 1

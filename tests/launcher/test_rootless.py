@@ -80,12 +80,12 @@ async def main():
     await asyncio.get_running_loop().sock_sendall(ours, b"open('/root/m').read(), os.getpid()")
     found["fork"] = (await asyncio.get_running_loop().sock_recv(ours, 1000)).decode()
     read, write = os.pipe()
-    await launcher.enter("f", ["cat", "/root/m"], {"PATH": "/usr/bin"}, "/", 0, write, write, False, "h")
+    await launcher.enter("f", ["cat", "/root/m"], {"PATH": "/usr/bin"}, "/", 0, write, write, None, "h")
     found["into a fork"] = os.read(read, 1000).decode(), await ended("h")
     await launcher.run(RunSpec("g", root(), ("sleep", "60"), FIRST_UID, {"PATH": "/usr/bin"}), 0, 2, 2)
     script = "readlink /proc/1/ns/user || cat /proc/1/environ; id -u"
     argv = ["sh", "-c", script + "; [ $(readlink /proc/self/ns/user) = $(readlink /proc/2/ns/user) ] && echo same"]
-    await launcher.enter("g", argv, {"PATH": "/usr/bin"}, "/", 0, write, write, False, "i")
+    await launcher.enter("g", argv, {"PATH": "/usr/bin"}, "/", 0, write, write, None, "i")
     found["into a program"] = await ended("i")
     found["seen"] = os.read(read, 1000).decode()
     await launcher.kill("g")

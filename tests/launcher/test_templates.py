@@ -97,7 +97,7 @@ async def test_a_program_can_be_entered_into_a_fork(node: Node) -> None:
     read, write = os.pipe()
     script = "cat /root/here; grep -E '^(CapEff|Seccomp:)' /proc/self/status; hostname -I | wc -w"
     await node.launcher.enter(
-        forked.id, ["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", 0, write, write, False, "ex"
+        forked.id, ["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", 0, write, write, None, "ex"
     )
     os.close(write)
     with os.fdopen(read) as file:

@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 from inrush.launcher import orders, specs
 from inrush.launcher.client import LaunchError
 from inrush.launcher.places import Declared, Places, Refused
-from inrush.launcher.specs import FIRST_UID, MAX_RANGES, UID_RANGE, Bind, EnterSpec, ForkSpec, RunSpec, TemplateSpec
+from inrush.launcher.specs import (
+    FIRST_UID,
+    MAX_RANGES,
+    UID_RANGE,
+    Bind,
+    EnterSpec,
+    ForkSpec,
+    RunSpec,
+    TemplateSpec,
+    Terminal,
+)
 from launcher.launched import UID_BASE, Node, needs_root
 
 Json = dict[str, Any]
@@ -117,7 +127,6 @@ PROGRAMS: dict[str, Json] = {
     "a variable with an equals sign": {"env": {"A=B": "c"}},
     "a variable that is a number": {"env": {"A": 1}},
     "a directory with a zero": {"cwd": "/\0"},
-    "a terminal that is a number": {"tty": 2},
     "a field that there is not": {"privileged": True},
     "limits that are a list": {"limits": []},
     "a root that is nothing": {"root": None},
@@ -283,13 +292,19 @@ VALID = [
     RunSpec("a", specs.RootSpec(("/x/node/l",), (Bind("/usr", "/usr"),)), ("sh",), UID_BASE, env={"A": "b"}),
     TemplateSpec("t", specs.RootSpec(("/x/node/l",)), UID_BASE, "/usr/bin/python3", boot={"spec": {"a": [1, None]}}),
     ForkSpec("f", "t", specs.RootSpec(("/x/node/l",), disk_mib=5), devices=("/dev/fuse",)),
-    EnterSpec("e", "a", ("sh", "-c", "true"), tty=True),
+    EnterSpec("e", "a", ("sh", "-c", "true"), terminal=Terminal(24, 80)),
 ]
 
 
 @pytest.mark.parametrize("spec", VALID)
 def test_what_the_agent_means_arrives_as_it_was_meant(spec: Any) -> None:
     assert orders.decode(type(spec), json.loads(json.dumps(specs.to_json(spec)))) == spec
+
+
+@pytest.mark.parametrize("terminal", [2, True, {}, {"rows": -1, "columns": 80}, {"rows": 24, "columns": 1 << 16}])
+def test_a_terminal_has_a_size_that_the_kernel_takes(terminal: Any) -> None:
+    with pytest.raises(Refused):
+        orders.decode(EnterSpec, {"id": "e", "container": "a", "argv": ["sh"], "terminal": terminal})
 
 
 @given(st.sampled_from([type(spec) for spec in VALID]), JSON)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from websockets.asyncio.client import connect as connect_socket
 
@@ -26,6 +27,7 @@ from inrush.wire import FunctionSpec, Gpu, ScalePolicy
 from .peers import DEADLINE_S, Agent, Client
 
 F = FunctionSpec(name="f", module="m", qualname="f", scale=ScalePolicy(min_containers=1))
+ON_GPU = wire.Resources(gpu=(wire.GpuRequest("A10G"),))
 Opened = Callable[..., contextlib.AbstractAsyncContextManager[Server]]
 
 
@@ -200,19 +202,35 @@ async def test_a_command_in_a_container_talks_over_a_web_socket(server: Server, 
     assert any((m.rows, m.columns) == (30, 90) for m in agent.got(wire.ExecInput))
 
 
-async def test_a_shell_gets_a_fresh_container_of_its_function(server: Server, client: Client) -> None:
-    agent = Agent(server, lambda method, payload: payload)
+async def test_a_shell_has_a_container_of_its_own_that_the_scheduler_places(server: Server, client: Client) -> None:
+    agent = Agent(server, lambda method, payload: payload, gpus=(Gpu("A10G", 0),))
     agent.on[wire.ExecIn] = lambda m: [wire.ExecOutput(m.exec, code=0)]
-    await client.start_app(F)
+    spec = msgspec.structs.replace(F, resources=ON_GPU, scale=ScalePolicy())
+    await client.start_app(spec)
     async with open_exec(server, "/shell?app=app&name=f") as socket:
         await socket.send("{}")
         assert json.loads(await socket.recv())["code"] == 0
-    (order,) = agent.got(wire.ExecIn)
-    assert order.spec is not None
-    assert order.spec.name == "f"
+    (start,), (order,) = agent.got(wire.StartContainer), agent.got(wire.ExecIn)
+    assert (start.spec.name, start.spec.module, start.spec.source) == ("f", "inrush.guest.standby", spec.source)
+    assert (start.gpus, order.container) == ((0,), start.container)
+    await client.wait(lambda: not agent.containers)
+    assert [f.name for f in server.functions.all()] == ["f"]
     async with open_exec(server, "/containers/co-none/exec") as socket:
         await socket.send("{}")
         assert "co-none" in json.loads(await socket.recv())["error"]
+
+
+async def test_a_shell_that_has_no_room_says_what_it_waits_for_and_goes_with_its_person(
+    server: Server, client: Client
+) -> None:
+    agent = Agent(server, lambda method, payload: payload, gpus=(Gpu("A10G", 0),))
+    await client.start_app(msgspec.structs.replace(F, resources=ON_GPU))
+    await client.wait(lambda: agent.containers)
+    async with open_exec(server, "/shell?app=app&name=f") as socket:
+        await socket.send("{}")
+        assert "A10G" in json.loads(await socket.recv())["why"]
+    await client.wait(lambda: len(server.functions.all()) == 1)
+    assert len(agent.got(wire.StartContainer)) == 1
 
 
 def open_exec(server: Server, path: str) -> Any:

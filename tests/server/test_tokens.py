@@ -165,6 +165,7 @@ async def test_every_ask_is_refused_to_a_token_without_its_right(server: Server,
         wire.PutBlob: wire.PutBlob(b"x"),
         wire.HasBlobs: wire.HasBlobs((prod.source,)),
         wire.CheckApp: wire.CheckApp(AppSpec(name="app")),
+        wire.Interact: wire.Interact("python", "/tmp/door"),
     }
     assert set(bodies) == set(NEEDS)
     for kind, right in NEEDS.items():

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Protocol, TextIO
 
 from inrush.client._progress import Maps, paced
+from inrush.errors import InvalidError
 from inrush.lines import is_drawing
 from inrush.shown import harmless
 from inrush.wire import Log, Progress, State
@@ -23,6 +24,8 @@ class Output(Protocol):
     """Takes what the server reports. The link's thread calls it, and `maps` also those that run maps."""
 
     maps: Maps
+    interactive: bool
+    """Whether a person sits at its terminal, whom code in a container may ask for it."""
 
     def log(self, line: Log) -> None:
         """A line that a container printed."""
@@ -31,7 +34,8 @@ class Output(Protocol):
         """A step or a line of an image build."""
 
     def state(self, told: State) -> None:
-        """A container changed, or what calls wait for changed, or inputs are tried again."""
+        """A container changed, or what calls wait for changed, or inputs are tried again, or code asks for the
+        terminal."""
 
     def link(self, text: str) -> None:
         """The link to the server was lost, or is there again."""
@@ -40,6 +44,8 @@ class Output(Protocol):
 class Lines:
     """Prints log lines to the stream that they were printed to, and remarks of inrush to stderr. How far maps are is
     one line that is drawn again, in a notebook and on a terminal; elsewhere it is told every few seconds."""
+
+    interactive = False
 
     def __init__(self) -> None:
         self._drawn = ""
@@ -100,6 +106,12 @@ _current: Output | None = None
 def current() -> Output | None:
     """The output in use; None where nobody wants to see any."""
     return _current
+
+
+def need_person() -> None:
+    """Raises `InvalidError` where no person sits at the output in use."""
+    if _current is None or not _current.interactive:
+        raise InvalidError("app.run(interactive=True) works in a program that `inrush run -i` runs, at a terminal")
 
 
 def tell_of_link(text: str) -> None:

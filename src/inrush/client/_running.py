@@ -52,7 +52,7 @@ class Running:
                     self._gone.set(None)
             output.state(told)
 
-        self._follows.append(self._link.follow(FollowStates(self.id), state))
+        self._follows.append(self._link.follow(FollowStates(self.id, interactive=output.interactive), state))
 
     def hold(self) -> None:
         """Keeps the link alive while nothing is asked, since an ephemeral app ends with its client."""

@@ -20,7 +20,6 @@ INSTEAD = {
     "batched": "take a list, and call the function with lists",
     "web_server": "serve an ASGI app with @inrush.asgi_app(), which may proxy to a process",
     "sessioned": "keep state in a Dict",
-    "interact": "use `inrush container exec`",
     "Server": "serve an ASGI app with @app.function() and @inrush.asgi_app()",
     "Cluster": 'use one container with several GPUs: gpu="A100:8"',
     "SchedulerPlacement": "use the parameters region= and cloud=",

@@ -178,9 +178,9 @@ class App(Suggests):
         """
         refuse(client)
         if interactive:
-            raise UnimplementedError(
-                "app.run(interactive=True) is not built yet: use `inrush shell` or `inrush container exec`"
-            )
+            from inrush.client._output import need_person
+
+            need_person()
         if self._running is not None:
             raise InvalidError(f"{self!r} runs already")
         from inrush.client import _running

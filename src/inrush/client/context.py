@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from typing import Any
 
 
 def _nothing() -> None:
@@ -16,9 +18,16 @@ _input: Callable[[], str | None] = _nothing
 
 def provide(call: Callable[[], str | None], input: Callable[[], str | None]) -> None:
     """Called by the guest in a container: takes functions that tell which call and input the calling thread or task
-    runs for."""
+    runs for. From then on `breakpoint()` stops at the terminal of the person who runs the app."""
     global _call, _input
     _call, _input = call, input
+    sys.breakpointhook = _stop
+
+
+def _stop(*args: Any, **kwargs: Any) -> Any:
+    from inrush.client._interact import stop
+
+    return stop(sys._getframe(1), *args, **kwargs)
 
 
 def is_local() -> bool:

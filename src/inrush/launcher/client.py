@@ -22,6 +22,7 @@ from inrush.launcher.specs import (
     Started,
     TemplateSpec,
     TemplateUp,
+    Terminal,
     Usage,
     to_json,
 )
@@ -98,12 +99,13 @@ class Launcher:
         stdin_fd: int,
         stdout_fd: int,
         stderr_fd: int,
-        tty: bool,
+        terminal: Terminal | None,
         exec_id: str,
     ) -> Started:
-        """Executes a further program in a running container, as confined as the container is, under the id
-        `exec_id`."""
-        spec = EnterSpec(exec_id, container, tuple(argv), env, cwd, tty)
+        """Executes a further program in a running container, as confined as the container is, under the id `exec_id`.
+        With `terminal` the three descriptors are one socket, on which the controlling side of its terminal is when this
+        returns."""
+        spec = EnterSpec(exec_id, container, tuple(argv), env, cwd, terminal)
         return _started(await self._ask("enter", to_json(spec), [stdin_fd, stdout_fd, stderr_fd]))
 
     async def kill(self, id: str) -> None:

@@ -25,6 +25,7 @@ from inrush.launcher.specs import (
     RootSpec,
     RunSpec,
     TemplateSpec,
+    Terminal,
 )
 
 MAX_LAYERS = 400
@@ -38,6 +39,8 @@ MAX_MEMORY_MIB = 1 << 26
 MAX_PIDS = 1 << 22
 MAX_TIMEOUT_S = 7 * 86_400.0
 MAX_NAMES = 64
+MAX_TERMINAL = 65_535
+"""The most rows, and columns, of a terminal; the kernel keeps them in 16 bits."""
 
 _MOST = 1e15
 """The largest number in an order; NaN and infinity are refused too."""
@@ -250,6 +253,11 @@ def _enter(spec: EnterSpec) -> None:
     _program(spec.argv)
 
 
+def _terminal(spec: Terminal) -> None:
+    _within(spec.rows, 0, MAX_TERMINAL, "rows")
+    _within(spec.columns, 0, MAX_TERMINAL, "columns")
+
+
 def _program(argv: tuple[str, ...]) -> None:
     if not argv or not argv[0]:
         raise Refused("argv names no program")
@@ -277,4 +285,5 @@ _BOUNDS: dict[type, Callable[[Any], None]] = {
     ForkSpec: _fork,
     RunSpec: _run,
     EnterSpec: _enter,
+    Terminal: _terminal,
 }

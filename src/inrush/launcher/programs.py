@@ -104,7 +104,7 @@ def run(machine: Machine, spec: RunSpec, stdio: tuple[int, int, int], container:
         roots.relative(spec.devices),
         spec.root.disk_mib,
     )
-    program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, spec.tty, keep, filter_code)
+    program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, None, keep, filter_code)
     try:
         launch.begin(lambda report, status: spawn.start(ground, program, report, status))
     except OSError:
@@ -138,7 +138,7 @@ def enter(
     follow(launch, container, answer, None)
     launch.gone = container.close
     joins = group.open_joins() if group else []
-    program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, spec.tty, (), machine.filter_code)
+    program = spawn.Program(spec.argv, spec.env, spec.cwd, stdio, spec.terminal, (), machine.filter_code)
     try:
         launch.begin(lambda report, status: spawn.enter(into.pid, joins, program, report))
     finally:

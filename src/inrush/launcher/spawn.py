@@ -29,7 +29,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inrush.launcher.overlay import Root
-from inrush.linux import confine, descriptors, messages, mounts, namespaces, process, roots
+from inrush.launcher.specs import Terminal
+from inrush.linux import confine, descriptors, messages, mounts, namespaces, process, roots, terminals
 
 Spent = list[tuple[str, float]]
 """Phases of a start, with the milliseconds that each took."""
@@ -42,13 +43,14 @@ others."""
 
 @dataclass(slots=True)
 class Program:
-    """A program to execute. `keep` are the capabilities that it keeps, in a user namespace that owns nothing."""
+    """A program to execute. `keep` are the capabilities that it keeps, in a user namespace that owns nothing. With
+    `terminal`, its stdio is a socket, to which the controlling side of the terminal is sent that becomes its stdio."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
     cwd: str
     stdio: tuple[int, int, int]
-    tty: bool = False
+    terminal: Terminal | None = None
     keep: tuple[str, ...] = ()
     filter_code: bytes = b""
     inherit: int = -1
@@ -230,12 +232,22 @@ def execute(program: Program, report: socket.socket, phases: Spent) -> None:
 
 def _arrange(program: Program) -> None:
     """Moves the program's descriptors to 0, 1, 2 and, with `inherit`, 3."""
-    wanted = [*program.stdio, *([program.inherit] if program.inherit >= 0 else [])]
+    stdio = program.stdio if program.terminal is None else _terminal(program.terminal, program.stdio[0])
+    wanted = [*stdio, *([program.inherit] if program.inherit >= 0 else [])]
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in wanted]
     for target, fd in enumerate(high):
         os.dup2(fd, target, inheritable=True)
-    if program.tty:
+    if program.terminal is not None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _terminal(size: Terminal, channel: int) -> tuple[int, int, int]:
+    """Makes a terminal in the container, and sends its controlling side to whoever has the other end of `channel`."""
+    ours, theirs = terminals.make(size.rows, size.columns)
+    with socket.socket(fileno=os.dup(channel)) as end:
+        messages.send(end, {"terminal": True}, [ours], wait=False)
+    os.close(ours)
+    return theirs, theirs, theirs
 
 
 def _exec(program: Program) -> None:

@@ -114,20 +114,29 @@ class RunSpec:
     limits: Limits = Limits()
     network: str = "nat"
     caps: str = "none"
-    tty: bool = False
     devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
+class Terminal:
+    """A pseudo-terminal to make in a container, with its size."""
+
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
 class EnterSpec:
-    """A further program to execute in a running container, under the id `id`."""
+    """A further program to execute in a running container, under the id `id`. With `terminal` its standard descriptors
+    are a pseudo-terminal of the container, and the descriptors of the order are one socket, to which the controlling
+    side of the terminal is sent."""
 
     id: str
     container: str
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     cwd: str = "/"
-    tty: bool = False
+    terminal: Terminal | None = None
 
 
 @dataclass(frozen=True, slots=True)

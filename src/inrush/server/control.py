@@ -34,6 +34,7 @@ from inrush.server.fleet.execs import Execs
 from inrush.server.fleet.images import Images
 from inrush.server.fleet.nodes import Nodes
 from inrush.server.fleet.pools import Pools
+from inrush.server.fleet.shells import Shells
 from inrush.server.fleet.watch import Watch
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links.asks import Asks
@@ -118,7 +119,8 @@ class ControlPlane:
         )
         self.watch = Watch(self.functions, self.containers)
         self.images = Images(self.nodes, self.secrets, given["force_build"], self.environments.key)
-        self.execs = Execs(self.nodes, self.containers, self.environments.key)
+        self.execs = Execs(self.nodes, self.containers)
+        self.shells = Shells(post, self.functions, self.containers)
         self.apps = Apps(
             SavedApps(self.store, self.key),
             post,
@@ -195,7 +197,7 @@ class ControlPlane:
             effects.Waiting: self.watch.waiting,
             effects.Retried: self.watch.retried,
             effects.Decided: self.watch.decided,
-            effects.Tried: self.apps.tried,
+            effects.Tried: self._tried,
         }
 
     def _apply(self, batch: list[Any]) -> None:
@@ -218,6 +220,10 @@ class ControlPlane:
             self.calls.give_up(event.call)
         elif container := getattr(event, "container", ""):
             self.nodes.give_up(container)
+
+    def _tried(self, effect: effects.Tried) -> None:
+        self.apps.tried(effect)
+        self.shells.tried(effect)
 
     def fail(self, why: str) -> None:
         """Ends the server because it cannot go on."""

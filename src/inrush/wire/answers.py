@@ -51,7 +51,8 @@ class State(Message, frozen=True):
     """A change in an app that is followed. Of `kind` `container`, `subject` is a container's id and `state` its new
     state; of `kind` `waiting`, `subject` is a function's name and `why` says what its calls wait for; of `kind`
     `retry`, `subject` is a function's name, `state` a call's id followed by its inputs that are tried again, and `why`
-    says when."""
+    says when; of `kind` `interact`, `subject` is a container's id, and `state` and `why` are the `program` and `place`
+    of its `Interact`."""
 
     rid: int
     kind: str

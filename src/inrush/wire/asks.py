@@ -196,10 +196,20 @@ class FollowLogs(Message, frozen=True):
 
 
 class FollowStates(Message, frozen=True):
-    """Sends the changes in an app as `State` messages until `Unfollow(rid)`, for a progress display."""
+    """Sends the changes in an app as `State` messages until `Unfollow(rid)`, for a progress display. `interactive` says
+    that a person sits at a terminal there, whom code of the app may ask for it."""
 
     app: Name
     environment: str = ""
+    interactive: bool = False
+
+
+class Interact(Message, frozen=True):
+    """Asks the person who runs this container's app to join its terminal to the code that waits at the socket `place`
+    of the container, by the Python `program`. Raises `InvalidError` if there is nobody."""
+
+    program: Name
+    place: Name
 
 
 class FindCall(Message, frozen=True):
@@ -228,6 +238,7 @@ Request = (
     | ListDicts
     | FollowLogs
     | FollowStates
+    | Interact
     | FindCall
 )
 

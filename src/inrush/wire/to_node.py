@@ -141,8 +141,7 @@ class ToGuestLink(Message, frozen=True):
 
 
 class ExecIn(Message, frozen=True):
-    """Execute a command in a running container, or with `spec` in a new container of that function (`inrush shell`).
-    `ExecOutput`s carry its output."""
+    """Execute a command in a running container. `ExecOutput`s carry its output."""
 
     exec: str
     container: str
@@ -150,25 +149,18 @@ class ExecIn(Message, frozen=True):
     tty: bool = False
     rows: int = 24
     columns: int = 80
-    spec: FunctionSpec | None = None
-    app: str = ""
-    env: tuple[tuple[str, str], ...] = ()
-    environment: str = MAIN
-
-    @property
-    def app_key(self) -> str:
-        """The key of its app, by which uid ranges, templates and caches are kept."""
-        return app_key(self.environment, self.app)
 
 
 class ExecInput(Message, frozen=True):
-    """Write to a command's standard input; `close` ends that. With `rows` above 0, resize its terminal."""
+    """Write to a command's standard input; `close` ends that. With `rows` above 0, resize its terminal. `gone` says
+    that its person has gone: its input ends, or its terminal hangs up."""
 
     exec: str
     data: bytes = b""
     close: bool = False
     rows: int = 0
     columns: int = 0
+    gone: bool = False
 
 
 ToNode = (

@@ -1,13 +1,15 @@
-"""Commands in containers for people: `container exec` in a running one, `shell` in a fresh one of a function."""
+"""Commands that people run in containers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from inrush import wire
-from inrush.agent.commands.streams import Streams, Theirs
+from inrush.agent.commands.streams import Streams
 from inrush.agent.containers.environment import shell_env
 from inrush.agent.containers.processes import Exits
 from inrush.errors import Error, NotFoundError
@@ -16,8 +18,6 @@ from inrush.launcher.client import Launcher
 MAX_UNSENT_BYTES = 16 * 1024 * 1024
 """A command that leaves more of its input unread than this is ended."""
 
-Fresh = Callable[[wire.ExecIn, Theirs], Awaitable[None]]
-"""Starts a fresh container, known as the exec's id, that runs the command."""
 Environment = Callable[[str], dict[str, str] | None]
 """The environment of a running container; None where there is no such container."""
 
@@ -30,15 +30,14 @@ class Execs:
         launcher: Launcher,
         exits: Exits,
         put: Callable[[wire.FromNode], None],
-        fresh: Fresh,
         environment: Environment,
     ) -> None:
         self._launcher = launcher
         self._exits = exits
         self._put = put
-        self._fresh = fresh
         self._environment = environment
         self._running: dict[str, tuple[Streams, asyncio.Task[None]]] = {}
+        self._hanging_up: set[asyncio.Task[None]] = set()
 
     def start(self, order: wire.ExecIn) -> None:
         """Begins to carry out an order. `ExecOutput`s report how it goes."""
@@ -52,10 +51,13 @@ class Execs:
         streams, task = self._running[order.exec]
         if order.rows > 0:
             streams.resize(order.rows, order.columns)
-        if streams.unsent_bytes() > MAX_UNSENT_BYTES:
+        if order.gone and streams.terminal is not None:
+            self._hanging_up.add(hanging := asyncio.create_task(self._hang_up(order.exec)))
+            hanging.add_done_callback(self._hanging_up.discard)
+        elif streams.unsent_bytes() > MAX_UNSENT_BYTES:
             task.cancel()
         else:
-            streams.write(order.data, order.close)
+            streams.write(order.data, order.close or order.gone)
 
     async def close(self) -> None:
         """Ends all commands."""
@@ -72,9 +74,10 @@ class Execs:
         try:
             await streams.open()
             try:
-                await self._begin(order, streams.theirs)
+                await self._begin(order, streams)
             finally:
                 streams.release()
+            await streams.begun()
             end = await exited
             await streams.drained()
             self._put(wire.ExecOutput(order.exec, code=128 + end.signal if end.signal else end.code))
@@ -87,17 +90,20 @@ class Execs:
             streams.close()
             del self._running[order.exec]
 
-    async def _begin(self, order: wire.ExecIn, theirs: Theirs) -> None:
-        if order.spec is not None:
-            await self._fresh(order, theirs)
-            return
+    async def _begin(self, order: wire.ExecIn, streams: Streams) -> None:
         env = self._environment(order.container)
         if env is None:
             raise NotFoundError(
                 f"no container {order.container!r} runs here; `inrush container list` shows those that do"
             )
-        env = {**shell_env(env, order.tty), **dict(order.env)}
-        await self._launcher.enter(order.container, order.argv, env, "/root", *theirs, order.tty, order.exec)
+        env = shell_env(env, order.tty)
+        terminal = streams.terminal
+        await self._launcher.enter(order.container, order.argv, env, "/root", *streams.theirs, terminal, order.exec)
+
+    async def _hang_up(self, id: str) -> None:
+        """Tells a command that its terminal's person has gone. What it says at its end is still passed on."""
+        with suppress(Error):  # it has ended, or the launcher has
+            await self._launcher.signal(id, signal.SIGHUP)
 
     async def _end(self, id: str) -> None:
         """Kills a command that reads too little, or whose server stops."""

@@ -1,16 +1,21 @@
-"""The agent's ends of the streams of a command that a person runs in a container: three pipes, or one pseudo terminal.
-What is written before they are open is kept until then."""
+"""The agent's ends of the streams of a command that a person runs in a container: three pipes, or a pseudo-terminal.
+What is written before they are open is kept until then.
+
+The terminal is one of the container, where its programs find it by name (`tty`, `/dev/pts/0`). Its controlling side
+arrives over a socket that the command gets in the place of pipes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
-import pty
-import struct
-import termios
+import socket
 from collections.abc import Callable
+
+from inrush.errors import InternalError
+from inrush.launcher.specs import Terminal
+from inrush.linux import messages, terminals
 
 PIECE_BYTES = 64 * 1024
 
@@ -29,22 +34,39 @@ class Streams:
         self._transports: list[asyncio.ReadTransport] = []
         self._input = _Writer()
         self._terminal = -1
+        self._channel: socket.socket | None = None
         self.theirs: Theirs = (-1, -1, -1)
+
+    @property
+    def terminal(self) -> Terminal | None:
+        """The terminal to make for the command; None where it gets pipes."""
+        return Terminal(*self._size) if self._tty else None
 
     async def open(self) -> None:
         """Opens the streams. `release` the command's ends once it has its own."""
         if self._tty:
-            self._terminal, theirs = pty.openpty()
+            self._channel, end = messages.pair()
+            theirs = end.detach()
             self.theirs = (theirs, theirs, theirs)
-            self.resize(*self._size)
-            await self._read(os.dup(self._terminal), 1)
-            self._input.open(os.dup(self._terminal))
         else:
             stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
             self.theirs = (stdin[0], stdout[1], stderr[1])
             await self._read(stdout[0], 1)
             await self._read(stderr[0], 2)
             self._input.open(stdin[1])
+
+    async def begun(self) -> None:
+        """Takes the controlling side of the command's terminal, when it has one. Raises `InternalError` if none
+        came."""
+        if self._channel is None:
+            return
+        try:
+            (self._terminal,) = messages.receive(self._channel, wait=False, descriptors=1).fds
+        except (OSError, ValueError) as error:
+            raise InternalError(f"the command got no terminal: {error}") from None
+        self.resize(*self._size)
+        await self._read(os.dup(self._terminal), 1)
+        self._input.open(os.dup(self._terminal))
 
     async def _read(self, fd: int, stream: int) -> None:
         reader = _Reader(lambda data: self._told(stream, data))
@@ -73,7 +95,7 @@ class Streams:
         self._size = (rows, columns)
         if self._terminal >= 0:
             with contextlib.suppress(OSError):
-                fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+                terminals.resize(self._terminal, rows, columns)
 
     async def drained(self) -> None:
         """Returns when everything that the command wrote has been told."""
@@ -85,6 +107,8 @@ class Streams:
         for transport in self._transports:
             transport.close()
         self._input.close()
+        if self._channel is not None:
+            messages.drain(self._channel)
         if self._terminal >= 0:
             os.close(self._terminal)
 

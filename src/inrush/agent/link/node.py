@@ -107,7 +107,7 @@ class Node:
         containers = Containers(starts.start, self._outbox.put, self._guest, self._condition.look)
         self._processors = Processors(self.id, self._launcher, containers.at_work, self._outbox.put)
         containers.heed = self._processors.heed
-        execs = Execs(self._launcher, self._exits, self._outbox.put, starts.shell, containers.env)
+        execs = Execs(self._launcher, self._exits, self._outbox.put, containers.env)
         self._exits.unexpected = lambda exited: self._ended(exited, templates)
         inventory = self._inventory(memory_mib, cards)
         hello = wire.NodeHello(self.id, inventory, pool=self._settings["pool"])

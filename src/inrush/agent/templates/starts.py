@@ -20,7 +20,7 @@ from typing import Any
 
 from inrush import wire
 from inrush.agent.containers import process_mode
-from inrush.agent.containers.environment import BASE, container_env, load_of, shell_env
+from inrush.agent.containers.environment import container_env, load_of
 from inrush.agent.containers.grounds import Ground, Grounds
 from inrush.agent.containers.processes import Begun, Contained, Exits, Stdio
 from inrush.agent.containers.uids import UidRanges
@@ -143,30 +143,6 @@ class Starts:
                 # what user code said when it failed is not for this log
                 why = type(error).__name__ if isinstance(error, StartupError) else error
                 log.info("%s could not be prepared: %s", order.spec.name, why)
-
-    async def shell(self, order: wire.ExecIn, streams: tuple[int, int, int]) -> None:
-        """Starts a fresh container of a function, known by the exec's id, that runs the order's command."""
-        assert order.spec is not None
-        ground = await self._grounds.find(order.spec, order.app_key, order.environment)
-        own = {
-            "INRUSH_IS_REMOTE": "1",
-            "INRUSH_APP": order.app,
-            "INRUSH_ENVIRONMENT": wire.environment_name(order.environment),
-            "INRUSH_FUNCTION": order.spec.name,
-        }
-        env = shell_env({**BASE, **ground.env, **dict(order.env), **own}, order.tty)
-        spec = RunSpec(
-            id=order.exec,
-            root=ground.root(order.exec, (), order.spec.resources.disk_mib),
-            argv=order.argv,
-            uid_base=self._uids.first_uid(order.app_key),
-            env=env,
-            cwd=ground.workdir,
-            limits=limits(order.spec.resources),
-            network=network(order.spec),
-            tty=order.tty,
-        )
-        await self._launcher.run(spec, *streams)
 
     async def close(self) -> None:
         self._zygotes.close()

@@ -12,6 +12,8 @@ from inrush.cli import flags
 from inrush.cli.screen.failures import ProgramError
 from inrush.errors import InvalidError
 
+_INTERACTIVE = "Lend this terminal to code in containers: for `inrush.interact()`, `breakpoint()` and `input()`."
+
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-m", "--module", is_flag=True, help="TARGET is a module: package.module[::NAME].")
@@ -24,7 +26,7 @@ from inrush.errors import InvalidError
     help="Write the result, text or bytes, to this file instead of printing it.",
 )
 @click.option("--name", "-n", help="Run the app under this name instead of its own.")
-@click.option("--interactive", "-i", is_flag=True, help="Not built yet: `inrush container exec` opens a shell beside.")
+@click.option("--interactive", "-i", is_flag=True, help=_INTERACTIVE)
 @click.option("--timestamps", is_flag=True, help="Show when containers printed each line.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @flags.client_settings
@@ -56,7 +58,7 @@ def command(
     inrush run -q -m package.jobs::main      a module, without remarks of inrush
     """
     from inrush.cli.programs import entries, programs
-    from inrush.cli.screen import output, screen
+    from inrush.cli.screen import output, person, screen
 
     flags.for_a_program(given)
     sys.argv = [target.partition("::")[0], *args]
@@ -64,12 +66,15 @@ def command(
     app, wanted = program.app()
     entry = entries.choose(app, wanted, program.target)
     positional, named = entry.arguments(args, f"-m {target}" if module else target)
-    with output.shown(quiet, timestamps), app.run(name=name, detach=detach, interactive=interactive):
+    shown = person.shown(timestamps) if interactive else output.shown(quiet, timestamps)
+    with shown as seen, app.run(name=name, detach=detach, interactive=interactive):
         id = app.app_id
         try:
             result = entry.call(*positional, **named)
         except (Exception, SystemExit) as error:  # Ctrl-C is none of the program's errors: the app ends at once
             raise ProgramError(entry.name) from error
+        finally:
+            seen.leave()
         if write_result is not None:
             _write(result, write_result)
         elif entry.remote and (result is not None or as_json):

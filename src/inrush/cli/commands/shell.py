@@ -73,7 +73,7 @@ def command(
         ctx.exit(_without_function(place, argv, pty))
     app, name = _in_file(target)
     with output.shown(), app.run():
-        status = terminal.attach("/shell", argv, pty, app=app.app_id or "", name=name)
+        status = terminal.attach("/shell", argv, pty, quiet=True, app=app.app_id or "", name=name)
     ctx.exit(status)
 
 
@@ -91,26 +91,23 @@ def _in_file(target: str) -> tuple[App, str]:
 
 
 def _without_function(place: Place, argv: tuple[str, ...], pty: bool | None) -> int:
-    """Runs the command in a container that is kept warm for it. It is placed as any other, so its GPU is its own."""
+    """Runs the command in a container that is made of the options."""
     import inrush
-    from inrush.cli import api
     from inrush.cli.programs import programs
     from inrush.cli.screen import output, terminal
 
     where = programs.load(str(Path(inside.__file__ or "").parent / "shell_place.py")).module.where
     app = inrush.App("shell")
-    function = app.function(
+    app.function(
         name="shell",
         image=_image(place.image),
         gpu=place.gpu,
         secrets=[inrush.Secret.from_name(name) for name in place.secrets],
         cpu=place.cpu,
         memory=place.memory,
-        min_containers=1,
-        max_containers=1,
     )(where)
     with output.shown(), app.run():
-        status = terminal.attach(f"/containers/{api.name(function.remote())}/exec", argv, pty)
+        status = terminal.attach("/shell", argv, pty, quiet=True, app=app.app_id or "", name="shell")
     return status
 
 

@@ -35,17 +35,18 @@ _LINE_CHARACTERS = 200
 
 
 @contextlib.contextmanager
-def shown(quiet: bool = False, timestamps: bool = False) -> Iterator[None]:
+def shown(quiet: bool = False, timestamps: bool = False) -> Iterator[Plain | Live]:
     """Apps that are started in the block show what they do, as it fits where we are. If `quiet`, they show only what
     containers print."""
     if quiet or not sys.stderr.isatty():
-        with use(Quiet(timestamps=timestamps) if quiet else Plain(timestamps=timestamps)):
-            yield
+        plain = Quiet(timestamps=timestamps) if quiet else Plain(timestamps=timestamps)
+        with use(plain):
+            yield plain
         return
     live = Live(timestamps)
     try:
         with use(live):
-            yield
+            yield live
     finally:
         live.close()
 
@@ -59,6 +60,8 @@ class Plain:
     """Plain lines, for files and pipes. What calls wait for is told only when it lasts, since a start takes
     milliseconds."""
 
+    interactive = False
+
     def __init__(self, patience_s: float = 1.0, timestamps: bool = False) -> None:
         self._patience_s = patience_s
         self._timestamps = timestamps
@@ -67,20 +70,27 @@ class Plain:
         self._pending: set[str] = set()
         self.maps = Maps(self.link, paced(self.link))
 
+    def say(self, text: str, err: bool = False) -> None:
+        """Prints a line."""
+        screen.say(text, err=err)
+
+    def leave(self) -> None:
+        """Takes a terminal back that a container was lent; here none is."""
+
     def log(self, line: Log) -> None:
         if _is_programs(line) and not is_drawing(line.text):
             before = f"{screen.timestamp(line.time)} " if self._timestamps else ""
             for text in visible_lines(line.text):
-                screen.say(f"{before}{line.container} {text}", err=line.stream != "stdout")
+                self.say(f"{before}{line.container} {text}", err=line.stream != "stdout")
 
     def progress(self, told: Progress) -> None:
         if told.kind == "step":
-            screen.say(f"building: {told.text}", err=True)
+            self.say(f"building: {told.text}", err=True)
         elif told.kind == "line":
-            screen.say(f"  {visible(told.text)}", err=True)
+            self.say(f"  {visible(told.text)}", err=True)
 
     def link(self, text: str) -> None:
-        screen.say(text, err=True)
+        self.say(text, err=True)
 
     def state(self, told: State) -> None:
         if told.kind == "retry":
@@ -98,7 +108,7 @@ class Plain:
         self._pending.discard(function)
         why = self._waiting[function]
         if why and self._told.get(function) != why:
-            screen.say(f"waiting: {function}: {why}", err=True)
+            self.say(f"waiting: {function}: {why}", err=True)
         self._told[function] = why
 
 
@@ -117,6 +127,8 @@ class Quiet(Plain):
 
 class Live:
     """Lines at the bottom of a terminal, shown only while there is something to tell."""
+
+    interactive = False
 
     def __init__(self, timestamps: bool = False) -> None:
         from rich.console import Console
@@ -195,6 +207,9 @@ class Live:
         with self._lock:
             self._maps = lines
             self._refresh()
+
+    def leave(self) -> None:
+        """Takes a terminal back that a container was lent; here none is."""
 
     def close(self) -> None:
         """Removes the lines."""

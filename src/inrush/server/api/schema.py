@@ -317,11 +317,19 @@ class Command(Body):
 
 
 class Resize(Body):
-    """A later text message: it sets the size of the terminal, or with `close` ends the input."""
+    """A later text message: it sets the size of the terminal, or with `close` ends the input, or with `leave` hangs the
+    terminal up."""
 
     rows: int = 0
     columns: int = 0
     close: bool = False
+    leave: bool = False
+
+
+class Waits(Body):
+    """A text message of a shell WebSocket: why there is no container yet."""
+
+    why: str
 
 
 class Exit(Body):
@@ -334,5 +342,5 @@ class Exit(Body):
 ALL: tuple[Any, ...] = (
     Problem, Status, Shown, DictItem, Environment, NewEnvironment, Token, NewToken, CreatedToken, Act,
     App, AppDetail, Version, RollBack, RollOver, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node,
-    Pool, Dict, Done, Command, Resize, Exit,
+    Pool, Dict, Done, Command, Resize, Waits, Exit,
 )  # fmt: skip

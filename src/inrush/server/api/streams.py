@@ -1,14 +1,16 @@
 """Routes that stream: logs as lines of JSON, and commands over WebSockets.
 
 On the WebSocket of a command, the client's first text message is a `Command`; after it, binary messages are standard
-input and text messages are `Resize`s. The server sends output as binary messages (standard output and error in the
-order in which they came), at the end one text message, an `Exit`, and closes.
+input and text messages are `Resize`s. The server sends `Waits` while a container is waited for, then output as binary
+messages (standard output and error in the order in which they came), at the end one text message, an `Exit`, and
+closes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from inrush.errors import Error, InvalidError
+from inrush import wire
+from inrush.errors import Error
 from inrush.lines import is_drawing
 from inrush.server.api import schema
 from inrush.server.api.handlers import Handlers
@@ -36,6 +39,8 @@ is told how many."""
 SOCKETS_NEED: Final[Right] = "deploy"
 """The right that commands need: a principal with it could also deploy a function that runs the command."""
 _SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v sh)")
+Begin = Callable[[WebSocket, schema.Command], AbstractAsyncContextManager[Exec]]
+"""Begins a command; what belongs to it goes at the end of the block."""
 _decode_command = msgspec.json.Decoder(schema.Command).decode
 _decode_resize = msgspec.json.Decoder(schema.Resize).decode
 
@@ -125,53 +130,83 @@ class StreamRoutes(Handlers):
 
     async def exec(self, socket: WebSocket) -> None:
         """Serves `/containers/{id}/exec`: runs a command in a running container."""
-        await self._run(socket, lambda c: self._enter(socket, c))
+        await self._run(socket, self._entered)
 
-    def _enter(self, socket: WebSocket, command: schema.Command) -> Exec:
-        argv = tuple(command.argv) or _SHELL
+    @asynccontextmanager
+    async def _entered(self, socket: WebSocket, command: schema.Command) -> AsyncIterator[Exec]:
         container = self._server.containers.need(socket.path_params["id"], who(socket))
-        self._note(socket, "exec", container.function, f"{container.id}: {argv[0]}")
-        return self._server.execs.enter(container.id, argv, command.tty, command.rows, command.columns)
-
-    def _note(self, socket: WebSocket, what: str, function: Function, about: str) -> None:
-        self._server.audit.note(who(socket), what, function.environment, f"{function.app_name} {about}")
+        self._note(socket, "exec", container.function, container.id, command)
+        yield self._enter(container.id, command)
 
     async def shell(self, socket: WebSocket) -> None:
         """Serves `/shell?function=ID` or `?app=…&name=…`: runs a command in a new container of that function."""
-        await self._run(socket, lambda c: self._fresh(socket, c))
+        await self._run(socket, self._fresh)
 
-    def _fresh(self, socket: WebSocket, command: schema.Command) -> Exec:
+    @asynccontextmanager
+    async def _fresh(self, socket: WebSocket, command: schema.Command) -> AsyncIterator[Exec]:
         query = socket.query_params
         if query.get("function"):
             function = self._server.functions.need(query["function"], who(socket))
         else:
             app = self._server.apps.find(query.get("app", ""), self._scope(socket))
             function = self._server.apps.function_of(app, query.get("name", ""))
-        env = self._server.variables(function)
-        argv = tuple(command.argv) or _SHELL
-        self._note(socket, "shell", function, f"{function.title}: {argv[0]}")
-        return self._server.execs.shell(function, env, argv, command.tty, command.rows, command.columns)
+        self._note(socket, "shell", function, function.title, command)
 
-    async def _run(self, socket: WebSocket, begin: Callable[[schema.Command], Exec]) -> None:
+        async def waits(why: str) -> None:
+            await socket.send_text(msgspec.json.encode(schema.Waits(why=why)).decode())
+
+        async with self._server.shells.open(function, waits) as container:
+            yield self._enter(container, command)
+
+    def _note(self, socket: WebSocket, what: str, function: Function, where: str, command: schema.Command) -> None:
+        about = f"{function.app_name} {where}: {_argv(command)[0]}"
+        self._server.audit.note(who(socket), what, function.environment, about)
+
+    def _enter(self, container: str, command: schema.Command) -> Exec:
+        return self._server.execs.enter(container, _argv(command), command.tty, command.rows, command.columns)
+
+    async def _run(self, socket: WebSocket, begin: Begin) -> None:
         await socket.accept()
         try:
             self._server.audit.need(who(socket), SOCKETS_NEED, "running a command in a container")
-            try:
-                command = _decode_command(await socket.receive_text())
-            except msgspec.MsgspecError as error:
-                raise InvalidError(f"the first message must be a JSON Command: {error}") from None
-            running = begin(command)
+            command = _decode_command(await socket.receive_text())
+        except msgspec.MsgspecError as error:
+            await _exit(socket, 126, f"the first message must be a JSON Command: {error}")
         except Error as error:
             await _exit(socket, 126, str(error))
-            return
         except WebSocketDisconnect:
             return
-        reader = asyncio.ensure_future(_input(socket, running))
+        else:
+            await self._serve(socket, begin(socket, command))
+
+    async def _serve(self, socket: WebSocket, begun: AbstractAsyncContextManager[Exec]) -> None:
+        """Joins a command to its WebSocket, until either ends."""
+        opened: asyncio.Future[Exec] = asyncio.get_running_loop().create_future()
+        writer = asyncio.ensure_future(self._output(socket, begun, opened))
+        reader = asyncio.ensure_future(_input(socket, opened))
         try:
-            await _output(socket, running, reader)
+            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             reader.cancel()
-            self._server.execs.forget(running)
+            if not writer.done():
+                writer.cancel()
+            failed, _ = await asyncio.gather(writer, reader, return_exceptions=True)
+        if isinstance(failed, Exception) and not isinstance(failed, WebSocketDisconnect):
+            raise failed
+
+    async def _output(
+        self, socket: WebSocket, begun: AbstractAsyncContextManager[Exec], opened: asyncio.Future[Exec]
+    ) -> None:
+        try:
+            async with begun as running:
+                opened.set_result(running)
+                try:
+                    end = await _pass_on(socket, running)
+                finally:
+                    self._server.execs.forget(running)
+        except Error as error:
+            end = wire.ExecOutput("", code=126, error=str(error))
+        await _exit(socket, end.code, end.error)
 
 
 class QueueFollower:
@@ -223,11 +258,17 @@ def _encode(line: Line) -> bytes:
     return msgspec.json.encode(schema.LogLine(**line._asdict())) + b"\n"
 
 
-async def _input(socket: WebSocket, running: Exec) -> None:
+def _argv(command: schema.Command) -> tuple[str, ...]:
+    return tuple(command.argv) or _SHELL
+
+
+async def _input(socket: WebSocket, opened: asyncio.Future[Exec]) -> None:
+    """Passes on input, from when the command has been opened."""
     while True:
         message: Any = await socket.receive()
         if message["type"] == "websocket.disconnect":
             return
+        running = await asyncio.shield(opened)
         if message.get("bytes") is not None:
             running.write(message["bytes"])
             continue
@@ -239,21 +280,18 @@ async def _input(socket: WebSocket, running: Exec) -> None:
             running.resize(resize.rows, resize.columns)
         if resize.close:
             running.end_input()
+        if resize.leave:
+            running.leave()
 
 
-async def _output(socket: WebSocket, running: Exec, reader: asyncio.Task[None]) -> None:
+async def _pass_on(socket: WebSocket, running: Exec) -> wire.ExecOutput:
+    """Passes on output. Returns the last message of the command."""
     while True:
-        getter = asyncio.ensure_future(running.output.get())
-        await asyncio.wait({getter, reader}, return_when=asyncio.FIRST_COMPLETED)
-        if not getter.done():
-            getter.cancel()
-            return
-        piece = getter.result()
+        piece = await running.output.get()
         if piece.data:
             await socket.send_bytes(piece.data)
         if piece.code >= 0:
-            await _exit(socket, piece.code, piece.error)
-            return
+            return piece
 
 
 async def _exit(socket: WebSocket, code: int, error: str) -> None:

@@ -1,17 +1,12 @@
-"""Commands that people run in containers: `container exec` in a running one, `shell` in a fresh one. The node runs
-them, and the server passes their streams on."""
+"""Commands that people run in containers. The node runs them, and the server passes their streams on."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-
-import msgspec
 
 from inrush import wire
 from inrush.errors import NotFoundError, ResourceExhaustedError
-from inrush.server.apps.functions import Function
 from inrush.server.fleet.containers import Containers
 from inrush.server.fleet.nodes import Node, Nodes
 
@@ -35,6 +30,10 @@ class Exec:
         """Ends the command's standard input."""
         self._node.send(wire.ExecInput(self.id, close=True))
 
+    def leave(self) -> None:
+        """Ends the command's input, or hangs its terminal up, because its person has gone."""
+        self._node.send(wire.ExecInput(self.id, gone=True))
+
     def resize(self, rows: int, columns: int) -> None:
         """Tells the command that its terminal has another size."""
         self._node.send(wire.ExecInput(self.id, rows=rows, columns=columns))
@@ -43,59 +42,31 @@ class Exec:
 class Execs:
     """All running commands."""
 
-    def __init__(self, nodes: Nodes, containers: Containers, key: Callable[[str], str]) -> None:
-        """`key` says what nodes know an environment by."""
-        self._nodes, self._containers, self._key = nodes, containers, key
+    def __init__(self, nodes: Nodes, containers: Containers) -> None:
+        self._nodes, self._containers = nodes, containers
         self._execs: dict[str, Exec] = {}
         nodes.handlers[wire.ExecOutput] = self._output
 
     def enter(self, container: str, argv: tuple[str, ...], tty: bool, rows: int, columns: int) -> Exec:
-        """Runs a command in a container. Raises `NotFoundError`."""
+        """Runs a command in a container. Raises `NotFoundError` or `ResourceExhaustedError`."""
         found = self._containers.live(container)
         node = self._node(found.node) if found is not None else None
         if node is None:
             raise NotFoundError(f"no container {container!r} is running; `inrush container list` shows those that are")
-        return self._begin(node, wire.ExecIn("", container, argv, tty, rows, columns))
-
-    def shell(
-        self,
-        function: Function,
-        env: tuple[tuple[str, str], ...],
-        argv: tuple[str, ...],
-        tty: bool,
-        rows: int,
-        columns: int,
-    ) -> Exec:
-        """Runs a command in a fresh container of a function."""
-        nodes = self._nodes.all()
-        if not nodes:
-            raise ResourceExhaustedError("no node is attached; try again in a moment")
-        return self._begin(
-            nodes[0],
-            wire.ExecIn(
-                *("", "", argv, tty, rows, columns),
-                function.spec,
-                function.app_name,
-                env,
-                self._key(function.environment),
-            ),
-        )
-
-    def _node(self, id: str) -> Node | None:
-        return next((node for node in self._nodes.all() if node.id == id), None)
-
-    def _begin(self, node: Node, order: wire.ExecIn) -> Exec:
         if len(self._execs) >= MAX_EXECS:
             raise ResourceExhaustedError(f"{MAX_EXECS} commands are running already; try again later")
         id = f"ex-{secrets.token_hex(16)}"
         running = self._execs[id] = Exec(id, node)
-        node.send(msgspec.structs.replace(order, exec=id))
+        node.send(wire.ExecIn(id, container, argv, tty, rows, columns))
         return running
 
+    def _node(self, id: str) -> Node | None:
+        return next((node for node in self._nodes.all() if node.id == id), None)
+
     def forget(self, running: Exec) -> None:
-        """Ends a command's input, because nobody reads it any more."""
+        """Leaves a command, unless it has ended."""
         if self._execs.pop(running.id, None) is not None:
-            running.end_input()
+            running.leave()
 
     def _output(self, message: wire.ExecOutput) -> None:
         running = self._execs.get(message.exec)

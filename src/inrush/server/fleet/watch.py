@@ -12,7 +12,7 @@ RETRIES_TOLD = 100
 """Inputs that are tried again and named in one message, at most."""
 
 Watcher = Callable[[str, str, str, str], None]
-"""Takes kind (`container`, `waiting`, `retry`), subject, state and reason."""
+"""Takes kind (`container`, `waiting`, `retry`, `interact`), subject, state and reason."""
 
 
 class Watch:
@@ -21,10 +21,13 @@ class Watch:
     def __init__(self, functions: Functions, containers: Containers) -> None:
         self._functions, self._containers = functions, containers
         self._watchers: dict[str, list[Watcher]] = {}
+        self._people: dict[str, list[Watcher]] = {}
+        """Of the watchers those that have a person at a terminal."""
         containers.changed = self._container
 
-    def follow(self, app: str, watcher: Watcher) -> Callable[[], None]:
-        """Tells a watcher the present state and then every change. Calling the result ends that."""
+    def follow(self, app: str, watcher: Watcher, interactive: bool = False) -> Callable[[], None]:
+        """Tells a watcher the present state and then every change. Calling the result ends that. An `interactive` one
+        has a person at a terminal."""
         for container in self._containers.all():
             if container.function.app == app:
                 watcher("container", container.id, container.state, container.why)
@@ -32,14 +35,25 @@ class Watch:
             if function.app == app and function.waiting:
                 watcher("waiting", function.title, "waiting", function.waiting)
         self._watchers.setdefault(app, []).append(watcher)
+        if interactive:
+            self._people.setdefault(app, []).append(watcher)
         return lambda: self._unfollow(app, watcher)
 
     def _unfollow(self, app: str, watcher: Watcher) -> None:
-        watchers = self._watchers.get(app, [])
-        if watcher in watchers:
-            watchers.remove(watcher)
-        if not watchers:
-            self._watchers.pop(app, None)
+        for known in (self._watchers, self._people):
+            watchers = known.get(app, [])
+            if watcher in watchers:
+                watchers.remove(watcher)
+            if not watchers:
+                known.pop(app, None)
+
+    def invite(self, id: str, program: str, place: str) -> bool:
+        """Has the person who runs the app of a container join a terminal to it. Returns whether there is one."""
+        container = self._containers.live(id)
+        people = self._people.get(container.function.app, []) if container is not None else []
+        if people:
+            people[-1]("interact", id, program, place)
+        return bool(people)
 
     def waiting(self, effect: effects.Waiting) -> None:
         """Carries out `Waiting`."""

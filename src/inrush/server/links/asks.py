@@ -52,6 +52,7 @@ NEEDS: dict[type, Right] = {
     wire.ListDicts: "call",
     wire.FollowLogs: "read",
     wire.FollowStates: "read",
+    wire.Interact: "call",
     wire.FindCall: "call",
 }
 MAX_UPLOADS = 64
@@ -105,6 +106,7 @@ class Asks:
             wire.ListDicts: self._list_dicts,
             wire.FollowLogs: self._follow_logs,
             wire.FollowStates: self._follow_states,
+            wire.Interact: self._interact,
             wire.FindCall: self._find_call,
         }
 
@@ -283,7 +285,11 @@ class Asks:
         def tell(kind: str, subject: str, state: str, why: str) -> None:
             session.send(wire.State(rid, kind, subject, state, why))
 
-        session.follows[rid] = self._watch.follow(app.id, tell)
+        session.follows[rid] = self._watch.follow(app.id, tell, interactive=ask.interactive)
+
+    async def _interact(self, session: Session, rid: int, ask: wire.Interact) -> None:
+        if not self._watch.invite(session.container, ask.program, ask.place):
+            raise InvalidError("nobody runs this app at a terminal: `inrush run -i` does")
 
 
 def face(spec: wire.FunctionSpec) -> wire.FunctionSpec:
