@@ -55,6 +55,13 @@ PROGRAM = """
         list(f.map(range(60)))
 
 
+    @app.function(retries=inrush.Retries(max_retries=1, initial_delay=0.0))
+    def odd(x: int) -> int:
+        if x % 2:
+            raise ValueError(x)
+        return x
+
+
     @app.local_entrypoint()
     def lasting():
         print("results:", list(slow.map([1])))
@@ -90,6 +97,28 @@ def test_a_map_says_how_far_it_is_and_which_inputs_failed_and_were_tried_again(s
         assert f"f: input {index} failed: raised an exception" in done.stderr
     assert re.search(r"^f: \d+ of 60, .*/s, .* left", done.stderr, re.M)
     assert re.search(r"^f: 60 of 60 in \d+ s, .*/s, 2 failed, 2 tried again$", done.stderr, re.M)
+
+
+def test_a_caller_of_a_deployed_app_is_told_of_retries_too(server, program):
+    assert server.inrush("deploy", str(program)).returncode == 0
+    caller = server.write("""
+        import inrush
+
+        app = inrush.App("calls-progress")
+
+        @app.local_entrypoint()
+        def main():
+            odd = inrush.Function.from_name("progress", "odd")
+            print("results:", len(list(odd.map(range(4), return_exceptions=True))))
+            odd.remote(7)
+    """)
+    done = run(server, caller)
+    assert done.stdout.splitlines() == ["results: 4"]
+    for input in ("input 1", "input 3", "a call"):
+        assert f"odd: {input} failed and is tried again: retry 1 of 1" in done.stderr
+    called = server.inrush("call", "progress::odd", "--x", "1")
+    assert "odd: a call failed and is tried again" in called.stderr
+    server.inrush("app", "stop", "progress")
 
 
 def test_of_inputs_that_are_read_as_they_come_the_number_is_told_when_it_is_known(server, program):

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from inrush.client import context
+from inrush.client import _output, context
 from inrush.client._arguments import check
 from inrush.client._inflight import CHUNK_BYTES, CHUNK_INPUTS, Fan, One, Result, Stream
 from inrush.client._link import current, new_call
@@ -73,7 +73,7 @@ async def fan(
     """Sends many inputs, each a row of arguments, and yields their results."""
     link = await current()
     target = await function.target(link)
-    call = Fan(new_call(), target.function, target.method, _parent())
+    call = Fan(new_call(), target.function, target.method, _parent(), _watched(function))
     async with aclosing(outputs(link, call, function.name, rows, kwargs or {}, ordered, keep_errors)) as values:
         async for value in values:
             yield value
@@ -111,7 +111,13 @@ async def _start(link: Link, function: Called, kind: str, args: Args, kwargs: Kw
     check(function.name, function.takes, args, kwargs)
     target = await function.target(link)
     payload = await pack(link, dump_input(function.name, args, kwargs), lasting=kind == "spawn")
-    return StartCall(new_call(), target.function, kind, target.method, (payload,), 0, 1, _parent())
+    watched = _watched(function)
+    return StartCall(new_call(), target.function, kind, target.method, (payload,), 0, 1, _parent(), watched)
+
+
+def _watched(function: Called) -> bool:
+    """Whether its retries are shown here. Those of an app that this program runs are told with its other changes."""
+    return _output.current() is not None and function.reference.foreign
 
 
 async def _commit(link: Link, spawn: Spawn) -> None:

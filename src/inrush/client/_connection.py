@@ -20,7 +20,7 @@ from inrush import settings, wire
 from inrush.client._asks import Ask
 from inrush.client._dual import Waiter
 from inrush.client._inflight import InFlight
-from inrush.client._output import tell_of_link
+from inrush.client._output import tell_of_link, tell_of_retry
 from inrush.errors import AuthError, ConnectionError, Error, InvalidError, VersionError, from_code
 from inrush.version import __version__, minor, remedy
 
@@ -84,6 +84,7 @@ class Link:
             wire.Progress: self._on_tagged,
             wire.Log: self._on_tagged,
             wire.State: self._on_tagged,
+            wire.Retried: tell_of_retry,
         }
 
     # -- for callers --

@@ -162,10 +162,10 @@ class Fan(InFlight):
     """A call of many inputs whose results the caller waits for. Inputs have no result yet while they are in
     `_unanswered`."""
 
-    def __init__(self, call: str, function: str, method: str, parent: str) -> None:
+    def __init__(self, call: str, function: str, method: str, parent: str, watched: bool = False) -> None:
         self.call = call
         self.shared: Shared | None = None
-        self._head = StartCall(call, function, "map", method, parent=parent)
+        self._head = StartCall(call, function, "map", method, parent=parent, watched=watched)
         self._unanswered: dict[int, bytes] = {}
         self._bytes_sent = 0
         """Counted by the feeding side alone, as `_bytes_answered` by the link's: so neither needs a lock."""
@@ -256,7 +256,7 @@ class Fan(InFlight):
 
     def _begin(self, payloads: tuple[bytes, ...], first: int) -> StartCall:
         h = self._head
-        return StartCall(h.call, h.function, h.kind, h.method, payloads, first, self.total, h.parent)
+        return StartCall(h.call, h.function, h.kind, h.method, payloads, first, self.total, h.parent, h.watched)
 
     def _wake(self) -> None:
         waiter = self._room

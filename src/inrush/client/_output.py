@@ -17,7 +17,7 @@ from inrush.client._progress import Maps, paced
 from inrush.errors import InvalidError
 from inrush.lines import is_drawing
 from inrush.shown import harmless
-from inrush.wire import Log, Progress, State
+from inrush.wire import Log, Progress, Retried, State
 
 
 class Output(Protocol):
@@ -124,6 +124,13 @@ def tell_of_link(text: str) -> None:
     import logging
 
     logging.getLogger("inrush").warning(text)
+
+
+def tell_of_retry(told: Retried) -> None:
+    """Says that inputs of a call are tried again, where output is shown."""
+    if _current is not None:
+        inputs = " ".join(map(str, told.indexes))
+        _current.maps.retry(State(0, "retry", told.function, f"{told.call} {inputs}", told.why))
 
 
 @contextlib.contextmanager

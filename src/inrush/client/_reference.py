@@ -30,7 +30,7 @@ class Reference:
         self.pages: dict[str, str] = {}
         """Each endpoint's address by path, and by host name: by method; `""` for a plain function."""
         self.spec: FunctionSpec | None = None
-        self._foreign = foreign
+        self.foreign = foreign
 
     def bind(self, id: str, urls: dict[str, str], pages: dict[str, str], spec: FunctionSpec) -> None:
         """Binds it, because its app runs now."""
@@ -51,7 +51,7 @@ class Reference:
 
     async def _ask(self, link: Link) -> Any:
         own = os.environ.get("INRUSH_APP", "")
-        if self._foreign:
+        if self.foreign:
             return await link.ask(FindFunction(self.app, self.name, self.environment))
         if not own:
             raise InvalidError(

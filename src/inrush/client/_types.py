@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from inrush.client._connection import Link
+    from inrush.client._reference import Reference
     from inrush.client.image import Image
     from inrush.client.secret import Secret
 
@@ -25,6 +26,7 @@ class Called(Protocol):
     """A function or method that can be called: its name for people, and how its target is found."""
 
     name: str
+    reference: Reference
 
     @property
     def takes(self) -> Callable[..., Any] | None:

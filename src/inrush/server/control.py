@@ -17,6 +17,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from inrush import intact, settings, wire
 from inrush.core.cluster import Cluster
 from inrush.core.model import effects, events, quotas
@@ -58,6 +60,8 @@ from inrush.server.trust.tokens import Tokens
 log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
+RETRIES_TOLD = 100
+"""Inputs that are tried again and named in one message, at most."""
 
 
 class ControlPlane:
@@ -195,7 +199,7 @@ class ControlPlane:
             effects.NodesWanted: self.pools.order,
             effects.NodesReleased: self.pools.release,
             effects.Waiting: self.watch.waiting,
-            effects.Retried: self.watch.retried,
+            effects.Retried: self._retried,
             effects.Decided: self.watch.decided,
             effects.Tried: self._tried,
         }
@@ -220,6 +224,12 @@ class ControlPlane:
             self.calls.give_up(event.call)
         elif container := getattr(event, "container", ""):
             self.nodes.give_up(container)
+
+    def _retried(self, effect: effects.Retried) -> None:
+        effect = msgspec.structs.replace(effect, indexes=effect.indexes[:RETRIES_TOLD])
+        self.watch.retried(effect)
+        if (call := self.calls.get(effect.call)) is not None:
+            call.retried(effect)
 
     def _tried(self, effect: effects.Tried) -> None:
         self.apps.tried(effect)

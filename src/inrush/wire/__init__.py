@@ -61,6 +61,7 @@ from inrush.wire.calls import (
     Resend,
     Results,
     ResumeCall,
+    Retried,
     StartCall,
 )
 from inrush.wire.client import FromClient, Hello, Rejected, ToClient, Welcome, from_client_decoder, to_client_decoder
@@ -205,6 +206,7 @@ __all__ = [
     "Resources",
     "Results",
     "ResumeCall",
+    "Retried",
     "Retries",
     "Returned",
     "Run",

@@ -18,7 +18,8 @@ MAX_CREDIT = 65_536
 class StartCall(Message, frozen=True):
     """Starts a call, with its first inputs. `kind` is `remote` (one input), `map`, `gen` (one input that yields) or
     `spawn` (durable: the server owns it from `Accepted` on). `total` is the number of inputs, or -1 while the client
-    does not know it; then `EndInputs` tells it. Sending the same call again after a reconnect changes nothing."""
+    does not know it; then `EndInputs` tells it. Of a `watched` call the client is told which inputs are tried again.
+    Sending the same call again after a reconnect changes nothing."""
 
     call: Id
     function: Id
@@ -28,6 +29,7 @@ class StartCall(Message, frozen=True):
     first: Index = 0
     total: Total = 1
     parent: Id = ""
+    watched: bool = False
 
 
 class Inputs(Message, frozen=True):
@@ -124,6 +126,15 @@ class Items(Message, frozen=True):
     call: str
     first: int
     payloads: tuple[bytes, ...]
+
+
+class Retried(Message, frozen=True):
+    """Inputs of a `watched` call are tried again. `function` is the function's name, and `why` says when."""
+
+    call: str
+    function: str
+    indexes: tuple[int, ...]
+    why: str
 
 
 class Resend(Message, frozen=True):

@@ -19,6 +19,7 @@ from inrush.wire.calls import (
     Resend,
     Results,
     ResumeCall,
+    Retried,
     StartCall,
 )
 from inrush.wire.structs import Message
@@ -69,7 +70,19 @@ FromClient = (
 )
 
 ToClient = (
-    Welcome | Rejected | Answer | Refused | Progress | Log | State | Accepted | CallRefused | Results | Items | Resend
+    Welcome
+    | Rejected
+    | Answer
+    | Refused
+    | Progress
+    | Log
+    | State
+    | Accepted
+    | CallRefused
+    | Results
+    | Items
+    | Resend
+    | Retried
 )
 
 from_client_decoder: BatchDecoder[FromClient] = BatchDecoder(FromClient)

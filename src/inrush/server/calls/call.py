@@ -92,11 +92,12 @@ class Call:
         "settled",
         "total",
         "waiting",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, message: wire.StartCall, function: Function, owner: Owner | None, payer: str = "") -> None:
         self.id, self.kind, self.method = message.call, message.kind, message.method
-        self.function, self.owner, self.payer = function, owner, payer
+        self.function, self.owner, self.payer, self.watched = function, owner, payer, message.watched
         self.lossless = False
         """Whether its owner is a container, whose link does not break and so loses nothing."""
         self.caller = ""
@@ -172,6 +173,11 @@ class Call:
             del seen[:TRIM_INPUTS]
             self.base += TRIM_INPUTS
         return freed
+
+    def retried(self, effect: effects.Retried) -> None:
+        """Tells its owner which inputs are tried again, if that is watched."""
+        if self.watched and self.owner is not None:
+            self.owner.send(wire.Retried(self.id, self.function.title, effect.indexes, effect.why))
 
     def grant(self, credit: int) -> int:
         """Adds credit for a generator, up to `MAX_CREDIT` in all, and returns how much was added. The consumer grants

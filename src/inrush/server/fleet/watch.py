@@ -8,9 +8,6 @@ from inrush.core.model import effects
 from inrush.server.apps.functions import Function, Functions
 from inrush.server.fleet.containers import Container, Containers
 
-RETRIES_TOLD = 100
-"""Inputs that are tried again and named in one message, at most."""
-
 Watcher = Callable[[str, str, str, str], None]
 """Takes kind (`container`, `waiting`, `retry`, `interact`), subject, state and reason."""
 
@@ -66,7 +63,7 @@ class Watch:
         """Carries out `Retried`."""
         function = self._functions.get(effect.function)
         if function is not None and function.app in self._watchers:
-            inputs = " ".join(map(str, effect.indexes[:RETRIES_TOLD]))
+            inputs = " ".join(map(str, effect.indexes))
             self._tell(function, "retry", function.title, f"{effect.call} {inputs}", effect.why)
 
     def decided(self, effect: effects.Decided) -> None:
