@@ -72,3 +72,13 @@ def test_without_a_terminal_the_table_is_plain_text(home):
     done = CliRunner().invoke(root, ["config"], catch_exceptions=False)
     assert done.output.splitlines()[0].split() == ["setting", "value", "from", "meaning"]
     assert "\x1b" not in done.output
+
+
+def test_an_environment_is_set_for_what_comes_and_other_settings_stay(home):
+    (home / "config.toml").write_text('port = 7\nenvironment = "old"\n')
+    done = CliRunner().invoke(root, ["config", "set-environment", "prod", "--json"], catch_exceptions=False)
+    assert json.loads(done.output)["environment"] == "prod"
+    assert (config()["environment"]["value"], config()["port"]["value"]) == ("prod", 7)
+    assert CliRunner().invoke(root, ["config", "set-environment", 'x"']).exit_code == 2
+    shown = CliRunner().invoke(root, ["config", "show", "--json"], catch_exceptions=False)
+    assert json.loads(shown.output)["settings"] == [*config().values()]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from inrush.cli.programs.words import parse
 from inrush.cli.verbs import root
@@ -115,6 +116,8 @@ def test_logs_are_found_by_text_function_container_and_time(server, deployed):
     assert {line["function"] for line in logs("--function", "fail", "--since", "1h")} == {"fail"}
     container = str(found[0]["container"])
     assert {line["container"] for line in logs("--container", container)} == {container}
+    assert {line["call"] for line in logs("--all", "--function-call", found[0]["call"])} == {found[0]["call"]}
+    assert {line["stream"] for line in logs("-s", "stdout")} == {"stdout"}
     assert logs("--until", "1d") == []
     assert logs("--since", "2031-01-01") == []
     stamped = server.inrush("app", "logs", "kept", "--search", "adding 41", "--timestamps").stdout
@@ -167,6 +170,7 @@ def test_a_command_that_acts_says_for_machines_what_it_did_to_what(server):
         (("dict", "create", "told"), {"done": "created", "dict": "told"}),
         (("dict", "clear", "told"), {"done": "cleared", "dict": "told"}),
         (("dict", "delete", "told"), {"done": "deleted", "dict": "told"}),
+        (("dict", "delete", "told", "--allow-missing"), {"done": "nothing", "dict": "told"}),
         (("secret", "create", "told", "A=1"), {"done": "created", "secret": "told", "keys": ["A"]}),
         (("secret", "delete", "told"), {"done": "deleted", "secret": "told"}),
     ]
@@ -197,11 +201,13 @@ def test_a_dict_is_cleared_and_stays(server):
 
         @app.local_entrypoint()
         def main():
-            inrush.Dict.from_name("cleared")["k"] = 1
+            inrush.Dict.from_name("cleared").update(k=1, l=2, m=3)
     """
     assert server.inrush("dict", "create", "cleared").returncode == 0
     server.run(program)
     assert json.loads(server.inrush("dict", "get", "--json", "cleared", "k").stdout)["value"]["text"] == "1"
+    assert "… and more; --all" in server.inrush("dict", "items", "cleared", "2").stdout
+    assert len(json.loads(server.inrush("dict", "items", "-a", "cleared", "--json").stdout)) == 3
     assert server.inrush("dict", "clear", "cleared").returncode == 0
     assert server.inrush("dict", "items", "cleared").stdout == ""
     assert "cleared" in server.inrush("dict", "list").stdout
@@ -222,6 +228,12 @@ def test_an_unknown_command_suggests_the_one_that_was_meant(words, meant):
     assert f"did you mean {meant}" in done.stderr
 
 
+def test_what_users_of_modal_type_that_is_elsewhere_says_where():
+    done = CliRunner().invoke(root, ["volume", "list"])
+    assert done.exit_code == 2
+    assert "volumes are not built yet" in done.output
+
+
 def test_a_shell_without_a_function_has_what_its_options_say(server):
     assert server.inrush("secret", "create", "shells", "WORD=swordfish").returncode == 0
     line = "echo $WORD $INRUSH_GPU_TYPE $CUDA_VISIBLE_DEVICES; exit 3"
@@ -229,7 +241,9 @@ def test_a_shell_without_a_function_has_what_its_options_say(server):
     assert done.returncode == 3, done.stderr
     assert done.stdout.split()[:2] == ["swordfish", "A100"]
     assert len(done.stdout.split()[2].split(",")) == 2
-    assert server.inrush("shell", "--cmd", "echo hello").stdout == "hello\n"
+    page = server.write("print('added')")
+    done = server.inrush("shell", "--add-local", str(page), "--cmd", f"python3 /mnt/{page.name}")
+    assert done.stdout == "added\n", done.stderr
     assert "--gpu is for a shell without a function" in server.inrush("shell", "--gpu", "A100", "kept::add").stderr
     assert "host, debian_slim" in server.inrush("shell", "--image", "ubuntu").stderr
 
@@ -252,4 +266,5 @@ def test_a_command_in_a_container_may_be_given_a_terminal(server):
     test = ("sh", "-c", "test -t 1 && echo terminal || echo none")
     assert server.inrush("container", "exec", container, *test).stdout.split() == ["none"]
     assert server.inrush("container", "exec", "--pty", container, *test).stdout.split() == ["terminal"]
+    assert server.inrush("shell", container, "echo", "the same").stdout == "the same\n"
     server.inrush("app", "stop", "entered")

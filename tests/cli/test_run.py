@@ -249,6 +249,13 @@ def test_input_of_a_command_in_a_container_is_ours(server, program):
         process.communicate()
 
 
+def test_a_program_may_come_by_standard_input(server):
+    text = "import inrush\napp = inrush.App('piped')\n@app.function()\ndef f():\n    return {'n': 7}\n"
+    command = [sys.executable, "-m", "inrush", "run", "--json", "-"]
+    done = subprocess.run(command, env=server.env, input=text, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout) == {"n": 7}, done.stderr
+
+
 def test_a_shell_has_a_terminal_and_the_functions_image(server, program):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "inrush", "shell", f"{program}::shout"]

@@ -101,6 +101,8 @@ def test_apps_functions_and_containers_are_completed(server, program):
     assert APP in completed("app", "logs", "an-")
     assert f"{APP}::f" in completed("why", "an-")
     assert f"{APP}::f" in completed("call", "an-")
+    assert "f" in completed("app", "logs", APP, "--function", "f").replace(",", "\n").split("\n")
+    assert "main" in completed("app", "list", "-e", "ma")
     assert "co-" in completed("container", "stop", "co-")
     assert "deploy" in completed("dep")
 

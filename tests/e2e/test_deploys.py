@@ -122,7 +122,7 @@ def test_a_version_can_be_rolled_back(server: RunningServer, tmp_path: Path) -> 
     back = server.inrush("app", "rollback", "back")
     assert "version 4 of back serves" in back.stdout, back.stderr
     assert "GOT two" in called(server, "back")
-    assert server.inrush("app", "rollback", "back", "1").returncode == 0
+    assert server.inrush("app", "rollback", "back", "v1", "--strategy", "recreate").returncode == 0
     assert "GOT one" in called(server, "back")
     history = server.inrush("app", "history", "back").stdout.splitlines()
     assert [line.split()[0] for line in history[1:]] == ["5", "4", "3", "2", "1"]

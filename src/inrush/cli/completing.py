@@ -1,4 +1,4 @@
-"""Names that a shell completes: apps, their functions, and containers, as the server lists them now."""
+"""Names that a shell completes: of apps, functions, containers and whatever else the server lists now."""
 
 from __future__ import annotations
 
@@ -26,6 +26,31 @@ def functions(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 def containers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Ids of containers."""
     return _beginning(incomplete, [container["id"] for container in _asked("/containers")])
+
+
+def secrets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Secrets by name."""
+    return _beginning(incomplete, [secret["name"] for secret in _asked("/secrets")])
+
+
+def dicts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Dicts by name."""
+    return _beginning(incomplete, [found["name"] for found in _asked("/dicts")])
+
+
+def environments(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Environments by name."""
+    return _beginning(incomplete, [found["name"] for found in _asked("/environments")])
+
+
+def tokens(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Tokens by name."""
+    return _beginning(incomplete, [token["name"] for token in _asked("/tokens")])
+
+
+def bare_functions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Functions without their app, which click does not know before the line is whole."""
+    return _beginning(incomplete, [function for app in _asked("/apps") for function in app["functions"]])
 
 
 def _beginning(incomplete: str, names: list[str]) -> list[str]:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from inrush import settings
+from inrush.cli import completing
+from inrush.errors import NotFoundError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,6 +54,22 @@ def yes(command: Command) -> Command:
     return click.option("--yes", "-y", is_flag=True, help="Do not ask before.")(command)
 
 
+def allow_missing(command: Command) -> Command:
+    """Decorator: `--allow-missing`, for commands that delete something."""
+    return click.option("--allow-missing", is_flag=True, help="Succeed also if there is none of that name.")(command)
+
+
+def gone(missing_too: bool, delete: Callable[[], object]) -> bool:
+    """Whether `delete` deleted something. That there was nothing is no error if it was `missing_too`."""
+    try:
+        delete()
+    except NotFoundError:
+        if not missing_too:
+            raise
+        return False
+    return True
+
+
 def pty(command: Command) -> Command:
     """Decorator: `--pty`, for commands that run others in containers; None where it was not given."""
     what = "Give the command a terminal, or none; by default it has one if there is one here."
@@ -68,6 +86,7 @@ def environment(command: Command) -> Command:
         metavar="NAME",
         expose_value=False,
         callback=_use_environment,
+        shell_complete=completing.environments,
         help="Environment to look in (the setting `environment`, else the token's own, else main).",
     )(command)
 

@@ -36,8 +36,23 @@ VERBS = {
 }
 
 
+_ELSEWHERE = {
+    "changelog": "CHANGELOG.md of the repository has it",
+    "curl": "`inrush app list` shows the URLs of endpoints, and curl fetches them",
+    "function": "`inrush app info APP` shows an app's functions, `inrush why APP::FUNCTION` tells of one",
+    "profile": "a server and its token are settings: INRUSH_SERVER_URL and INRUSH_TOKEN, or config.toml",
+    "queue": "queues are not built yet; functions are called with .spawn, and values shared by a Dict",
+    "sandbox": "sandboxes are not built yet; `inrush shell` has a container of its own",
+    "setup": "nothing needs to be set up: `inrush run FILE` starts a server, `inrush doctor` looks at this machine",
+    "volume": "volumes are not built yet; files go into the image, and values into a Dict",
+}
+"""What users of Modal type that is otherwise here."""
+
+
 class Verbs(Group):
     """A group whose commands are modules of this package."""
+
+    elsewhere = _ELSEWHERE
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)

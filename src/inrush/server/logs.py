@@ -45,13 +45,16 @@ class Line(NamedTuple):
 
 class Wanted(NamedTuple):
     """The lines that somebody wants to see: of one container, of one function (with all its variants), of a span of
-    time, and with a text in them. An empty field asks for nothing."""
+    time, with a text in them, of one call, and of one source (`stdout`, `stderr` or `system`). An empty field asks for
+    nothing."""
 
     container: str = ""
     function: str = ""
     since: float = 0.0
     until: float = float("inf")
     search: str = ""
+    call: str = ""
+    source: str = ""
 
     def of(self, line: Line) -> Line | None:
         """What is wanted of a piece of output: all of it, the lines with the text, or None."""
@@ -59,10 +62,16 @@ class Wanted(NamedTuple):
             return None
         if self.function and self.function not in (line.function, line.function.partition("(")[0]):
             return None
+        if self.call not in ("", line.call) or self.source not in ("", _source(line)):
+            return None
         if not self.search:
             return line
         found = [text for text in line.text.splitlines(keepends=True) if self.search in text]
         return line._replace(text="".join(found)) if found else None
+
+
+def _source(line: Line) -> str:
+    return line.stream if line.stream in ("stdout", "stderr") else "system"
 
 
 ALL = Wanted()

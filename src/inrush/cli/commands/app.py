@@ -20,10 +20,11 @@ def command() -> None:
 @command.command("list")
 @flags.environment
 @click.option("--all", "ended_too", is_flag=True, help="Include apps that ended lately.")
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="Show at most so many, the latest; 0 shows all.")
 @flags.as_json
-def list_(ended_too: bool, as_json: bool) -> None:
+def list_(ended_too: bool, limit: int, as_json: bool) -> None:
     """List apps that run or are deployed."""
-    apps = api.get("/apps", all=1 if ended_too else None)
+    apps = api.get("/apps", all=1 if ended_too else None)[-limit:]  # all of them where limit is 0
     screen.listing(apps, as_json, ("name", "id", "state", "version", "functions", "containers", "created"))
     if not as_json:
         for app in [app for app in apps if not app["ended"]]:
@@ -35,8 +36,10 @@ def list_(ended_too: bool, as_json: bool) -> None:
 @flags.environment
 @click.argument("app", shell_complete=completing.apps)
 @logs.options
-@click.option("--function", metavar="NAME", help="Only lines of this function.")
-@click.option("--container", metavar="ID", help="Only lines of this container.")
+@click.option(
+    "--function", metavar="NAME", shell_complete=completing.bare_functions, help="Only lines of this function."
+)
+@click.option("--container", metavar="ID", shell_complete=completing.containers, help="Only lines of this container.")
 def show_logs(app: str, **how: Any) -> None:
     """What an app's containers print.
 
@@ -61,15 +64,20 @@ def history(app: str, as_json: bool) -> None:
 @command.command()
 @flags.environment
 @click.argument("app", shell_complete=completing.apps)
-@click.argument("version", required=False, type=click.IntRange(min=1))
+@click.argument("version", required=False)
+@flags.strategy
 @flags.as_json
-def rollback(app: str, version: int | None, as_json: bool) -> None:
+def rollback(app: str, version: str | None, strategy: str, as_json: bool) -> None:
     """Deploy an earlier version of an app again.
 
-    VERSION is its number; by default it is the one before the one that serves. It becomes a new version, and takes the
-    traffic once its containers start, as after `inrush deploy`.
+    VERSION is its number (3 or v3); by default it is the one before the one that serves. It becomes a new version, and
+    takes the traffic once its containers start, as after `inrush deploy`.
     """
-    now = api.post(f"/apps/{api.name(app)}/rollback", {"version": version}, patient=True)
+    number = (version or "").removeprefix("v")
+    if version is not None and not number.isdecimal():
+        raise click.UsageError(f"{version} is no version: `inrush app history {app}` lists them")
+    body = {"version": int(number) if number else None, "strategy": strategy}
+    now = api.post(f"/apps/{api.name(app)}/rollback", body, patient=True)
     _serves("rolled back", now, as_json)
 
 

@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import click
 
 from inrush import settings
-from inrush.cli import flags
+from inrush.cli import completing, flags
+from inrush.cli.groups import Group
+from inrush.cli.screen import screen
 
 
-@click.command()
+@click.group(cls=Group, invoke_without_command=True)
 @flags.as_json
 @flags.all_settings
-def command(as_json: bool, **given: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """Show all settings, with where each came from.
 
     A value is the default, or comes from config.toml, an environment variable or a flag.
     """
     values = flags.apply(given)
-    rows = [_row(setting, values[setting.name]) for setting in settings.SETTINGS]
-    from inrush.cli.screen import screen
+    if ctx.invoked_subcommand is None:
+        _show(values, as_json)
 
+
+@command.command()
+@flags.as_json
+def show(as_json: bool) -> None:
+    """Show all settings; the same as without a subcommand."""
+    _show(settings.load(), as_json)
+
+
+@command.command("set-environment")
+@flags.as_json
+@click.argument("name", shell_complete=completing.environments)
+def set_environment(name: str, as_json: bool) -> None:
+    """Use this environment from now on where none is named.
+
+    It is written into config.toml.
+    """
+    path = settings.home() / "config.toml"
+    line = f'environment = "{name}"'
+    if not re.fullmatch(r"[a-z0-9-]{1,32}", name):
+        raise click.UsageError(f"{name!r} is not the name of an environment: lower-case letters, digits and dashes")
+    settings.load()  # a file that cannot be read is not written either
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    text = path.read_text() if path.exists() else ""
+    kept = [other for other in text.splitlines() if not re.match(r"\s*environment\s*=", other)]
+    path.write_text("\n".join([line, *kept]) + "\n")
+    screen.acted("set", f"{line} in {path}", as_json, environment=name, file=str(path))
+
+
+def _show(values: dict[str, settings.Value], as_json: bool) -> None:
+    rows = [_row(setting, values[setting.name]) for setting in settings.SETTINGS]
     if as_json:
         screen.say(json.dumps({"home": str(settings.home()), "settings": rows}, indent=2))
         return

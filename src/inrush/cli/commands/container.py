@@ -18,7 +18,7 @@ def command() -> None:
 
 @command.command("list")
 @flags.environment
-@click.option("--app", help="Only containers of this app.")
+@click.option("--app", "--app-id", "app", shell_complete=completing.apps, help="Only containers of this app.")
 @click.option("--all", "ended_too", is_flag=True, help="Include containers that ended lately.")
 @flags.as_json
 def list_(app: str | None, ended_too: bool, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from inrush.cli import flags
 @flags.strategy
 @click.option("--tag", default="", metavar="TEXT", help="Your name for this version, which `inrush app history` shows.")
 @click.option("--stream-logs", is_flag=True, help="Follow what the app's containers print, until it is stopped.")
+@click.option("--timestamps", is_flag=True, help="With --stream-logs: show when each line was printed.")
 @flags.as_json
 @flags.client_settings
 @click.argument("target", metavar="FILE")
@@ -25,6 +26,7 @@ def command(
     strategy: str,
     tag: str,
     stream_logs: bool,
+    timestamps: bool,
     as_json: bool,
     target: str,
     **given: Any,
@@ -52,4 +54,4 @@ def command(
         screen.say(f"deployed {name or app.name}")
     if stream_logs:
         path = f"/apps/{api.name(app.app_id or '')}/logs"
-        logs.show(path, follow=True, lines=None, as_json=as_json, timestamps=False, since=began)
+        logs.show(path, follow=True, lines=None, as_json=as_json, timestamps=timestamps, since=began)

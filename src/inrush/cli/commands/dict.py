@@ -9,10 +9,13 @@ from typing import Any
 
 import click
 
-from inrush.cli import api, flags
+from inrush.cli import api, completing, flags
 from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 from inrush.client.dict import Dict
+
+_ALL = 999
+"""The server shows one more, which says that there are more."""
 
 
 @click.group(cls=Group)
@@ -32,7 +35,7 @@ def list_(as_json: bool) -> None:
 @command.command()
 @flags.environment
 @flags.as_json
-@click.argument("name")
+@click.argument("name", shell_complete=completing.dicts)
 @click.argument("key")
 def get(name: str, key: str, as_json: bool) -> None:
     """What a dict holds for KEY.
@@ -45,14 +48,17 @@ def get(name: str, key: str, as_json: bool) -> None:
 
 @command.command()
 @flags.environment
-@click.argument("name")
-@click.option("--lines", "-n", default=20, show_default=True, help="Show at most so many.")
+@click.argument("name", shell_complete=completing.dicts)
+@click.argument("number", required=False, type=click.IntRange(min=1), metavar="[N]")
+@click.option("--lines", "-n", default=20, show_default=True, help="Show at most so many; so does N.")
+@click.option("--all", "-a", "every", is_flag=True, help="Show all.")
 @flags.as_json
-def items(name: str, lines: int, as_json: bool) -> None:
+def items(name: str, number: int | None, lines: int, every: bool, as_json: bool) -> None:
     """Keys and values.
 
     They are shown as JSON, or by their type and size where they are no plain data; nothing is unpickled.
     """
+    lines = _ALL if every else min(number or lines, _ALL)
     found = api.get(f"/dicts/{api.name(name)}/items", limit=lines + 1)
     if as_json:
         screen.as_json(found[:lines])
@@ -60,7 +66,7 @@ def items(name: str, lines: int, as_json: bool) -> None:
     for item in found[:lines]:
         screen.say(f"{_text(item['key'])}: {_text(item['value'])}")
     if len(found) > lines:
-        screen.say(f"… and more; --lines {lines * 10} shows them")
+        screen.say("… and more" if lines >= _ALL else f"… and more; --all shows up to {_ALL}")
 
 
 @command.command()
@@ -77,7 +83,7 @@ def create(name: str, as_json: bool) -> None:
 @flags.environment
 @flags.yes
 @flags.as_json
-@click.argument("name")
+@click.argument("name", shell_complete=completing.dicts)
 def clear(name: str, yes: bool, as_json: bool) -> None:
     """Delete all that a dict holds; the dict itself stays."""
     screen.confirm(f"delete all that the dict {name} holds?", yes)
@@ -88,13 +94,16 @@ def clear(name: str, yes: bool, as_json: bool) -> None:
 @command.command()
 @flags.environment
 @flags.yes
+@flags.allow_missing
 @flags.as_json
-@click.argument("name")
-def delete(name: str, yes: bool, as_json: bool) -> None:
+@click.argument("name", shell_complete=completing.dicts)
+def delete(name: str, yes: bool, allow_missing: bool, as_json: bool) -> None:
     """Delete a dict with all that it holds."""
     screen.confirm(f"delete the dict {name}, with all that it holds?", yes)
-    api.delete(f"/dicts/{api.name(name)}")
-    screen.acted("deleted", f"deleted {name}", as_json, dict=name)
+    if flags.gone(allow_missing, lambda: api.delete(f"/dicts/{api.name(name)}")):
+        screen.acted("deleted", f"deleted {name}", as_json, dict=name)
+    else:
+        screen.acted("nothing", f"there is no dict {name}", as_json, dict=name)
 
 
 def _text(shown: dict[str, Any]) -> str:

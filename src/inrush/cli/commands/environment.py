@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from inrush.cli import api, flags
+from inrush.cli import api, completing, flags
 from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 
@@ -35,7 +35,7 @@ def create(name: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.environments)
 @click.option("--yes", "-y", is_flag=True, help="Delete without asking, even where apps run.")
 @flags.as_json
 def delete(name: str, yes: bool, as_json: bool) -> None:

@@ -49,7 +49,7 @@ def command(
 
     NAME is a local entrypoint, a function, or Class.method; without it the only entrypoint runs, or the only function.
     ARGS are options made from its signature: `inrush run FILE --help` shows them. Options of this command stand before
-    FILE.
+    FILE, and FILE may be - for a program on standard input.
 
     \b
     inrush run hello.py                      the only entrypoint or function

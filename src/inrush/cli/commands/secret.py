@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from inrush.cli import api, flags
+from inrush.cli import api, completing, flags
 from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 from inrush.client import _dotenv
@@ -62,13 +62,16 @@ def list_(as_json: bool) -> None:
 @command.command()
 @flags.environment
 @flags.yes
+@flags.allow_missing
 @flags.as_json
-@click.argument("name")
-def delete(name: str, yes: bool, as_json: bool) -> None:
+@click.argument("name", shell_complete=completing.secrets)
+def delete(name: str, yes: bool, allow_missing: bool, as_json: bool) -> None:
     """Delete a secret; containers that run keep what they got."""
     screen.confirm(f"delete the secret {name}?", yes)
-    api.delete(f"/secrets/{api.name(name)}")
-    screen.acted("deleted", f"deleted {name}", as_json, secret=name)
+    if flags.gone(allow_missing, lambda: api.delete(f"/secrets/{api.name(name)}")):
+        screen.acted("deleted", f"deleted {name}", as_json, secret=name)
+    else:
+        screen.acted("nothing", f"there is no secret {name}", as_json, secret=name)
 
 
 def _pair(text: str) -> tuple[str, str]:

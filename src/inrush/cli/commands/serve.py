@@ -12,11 +12,21 @@ from inrush.cli import flags
 
 @click.command()
 @click.option("-m", "--module", is_flag=True, help="TARGET is a module: package.module.")
+@click.option("--name", "-n", metavar="TEXT", help="Run the app under this name instead of its own.")
+@click.option("--timestamps", is_flag=True, help="Show when containers printed each line.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
 @flags.as_json
 @flags.client_settings
 @click.argument("target", metavar="FILE")
-def command(module: bool, target: str, timeout: float | None, as_json: bool, **given: Any) -> None:
+def command(
+    module: bool,
+    target: str,
+    name: str | None,
+    timestamps: bool,
+    timeout: float | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Serve the endpoints of FILE while you edit it.
 
     A change is loaded at once. A change that cannot be loaded is shown, and the version before it serves on.
@@ -30,9 +40,9 @@ def command(module: bool, target: str, timeout: float | None, as_json: bool, **g
     while program is not None:
         files = changes.times_of(changes.files_of(program.module))
         app, _ = program.app()
-        with output.shown(), app.run():
+        with output.shown(timestamps=timestamps), app.run(name=name):
             if as_json:
-                screen.acted_on("serving", app, app.name or "")
+                screen.acted_on("serving", app, name or app.name or "")
             else:
                 for line in screen.endpoints(app):
                     screen.say(line)

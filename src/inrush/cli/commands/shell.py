@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from inrush.cli import flags, inside
+from inrush.cli import api, flags, inside
 
 if TYPE_CHECKING:
     from inrush import App, Image
@@ -21,11 +21,12 @@ class Place(NamedTuple):
     secrets: tuple[str, ...]
     cpu: float | None
     memory: int | None
+    add_local: tuple[Path, ...]
 
     @property
     def given(self) -> list[str]:
         """The options that were given."""
-        return [f"--{name.removesuffix('s')}" for name, value in self._asdict().items() if value]
+        return [f"--{name.removesuffix('s').replace('_', '-')}" for name, value in self._asdict().items() if value]
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -42,19 +43,33 @@ class Place(NamedTuple):
 )
 @click.option("--cpu", type=float, help="Without a function: cpu cores.")
 @click.option("--memory", type=int, help="Without a function: MiB of memory.")
+@click.option(
+    "--add-local",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Without a function: a file or folder, which is then below /mnt; several times for more.",
+)
+@click.option("-m", "--module", is_flag=True, help="FILE is a module: package.module::FUNCTION.")
 @flags.pty
 @flags.client_settings
 @click.argument("target", required=False, metavar="[FILE::FUNCTION]")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 @click.pass_context
 def command(
-    ctx: click.Context, /, target: str | None, argv: tuple[str, ...], cmd: str | None, pty: bool | None, **given: Any
+    ctx: click.Context,
+    /,
+    target: str | None,
+    argv: tuple[str, ...],
+    cmd: str | None,
+    pty: bool | None,
+    module: bool,
+    **given: Any,
 ) -> None:
     """Open a shell, or run COMMAND, in a fresh container of a function or class, with its image, files, environment and
     limits.
 
     The function is FILE::FUNCTION, or APP::FUNCTION for a deployed app. Without one, the container is made of what
-    the options say.
+    the options say. With the id of a container that runs, the shell is in that one.
     """
     from inrush.cli.screen import output, terminal
 
@@ -65,22 +80,24 @@ def command(
     if target is not None and place.given:
         raise click.UsageError(f"{', '.join(place.given)} is for a shell without a function; {target} says it itself")
     path, _, name = (target or "").partition("::")
-    if target is not None and not Path(path).is_file():
+    if path.startswith("co-") and not name:
+        ctx.exit(terminal.attach(f"/containers/{api.name(path)}/exec", argv, pty))
+    if target is not None and not module and not Path(path).is_file():
         if not name:
             raise click.UsageError(f"{target!r} is neither FILE::FUNCTION nor APP::FUNCTION")
         ctx.exit(terminal.attach("/shell", argv, pty, app=path, name=name))
     if target is None:
         ctx.exit(_without_function(place, argv, pty))
-    app, name = _in_file(target)
+    app, name = _in_file(target, module)
     with output.shown(), app.run():
         status = terminal.attach("/shell", argv, pty, quiet=True, app=app.app_id or "", name=name)
     ctx.exit(status)
 
 
-def _in_file(target: str) -> tuple[App, str]:
+def _in_file(target: str, module: bool) -> tuple[App, str]:
     from inrush.cli.programs import programs
 
-    app, wanted = programs.load(target).app()
+    app, wanted = programs.load(target, module).app()
     names = [*app.registered_functions, *app.registered_classes]
     if not wanted and len(names) == 1:
         wanted = names[0]
@@ -100,7 +117,7 @@ def _without_function(place: Place, argv: tuple[str, ...], pty: bool | None) -> 
     app = inrush.App("shell")
     app.function(
         name="shell",
-        image=_image(place.image),
+        image=_with_files(_image(place.image), place.add_local),
         gpu=place.gpu,
         secrets=[inrush.Secret.from_name(name) for name in place.secrets],
         cpu=place.cpu,
@@ -109,6 +126,13 @@ def _without_function(place: Place, argv: tuple[str, ...], pty: bool | None) -> 
     with output.shown(), app.run():
         status = terminal.attach("/shell", argv, pty, quiet=True, app=app.app_id or "", name="shell")
     return status
+
+
+def _with_files(image: Image, paths: tuple[Path, ...]) -> Image:
+    for path in paths:
+        to = f"/mnt/{path.resolve().name}"
+        image = image.add_local_dir(path, to) if path.is_dir() else image.add_local_file(path, to)
+    return image
 
 
 def _image(name: str) -> Image:

@@ -7,7 +7,7 @@ import re
 import click
 
 from inrush import settings
-from inrush.cli import api, flags
+from inrush.cli import api, completing, flags
 from inrush.cli.groups import Group
 from inrush.cli.screen import screen
 
@@ -64,7 +64,7 @@ def list_(as_json: bool) -> None:
 @command.command()
 @flags.yes
 @flags.as_json
-@click.argument("token")
+@click.argument("token", shell_complete=completing.tokens)
 def revoke(token: str, yes: bool, as_json: bool) -> None:
     """Revoke a token by its name or id.
 

@@ -1,13 +1,17 @@
-"""Finds a program by `FILE[::name]` or `-m module[::name]`: the module, its apps, and what of it to run.
+"""Finds a program by `FILE[::name]`, `-m module[::name]` or `-` (standard input): the module, its apps, and what of it
+to run.
 
 The file is imported under its own name, with its folder first on `sys.path`, exactly as a container imports it.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
@@ -55,15 +59,25 @@ class Program(NamedTuple):
 def load(target: str, as_module: bool = False) -> Program:
     """Imports the program. Raises `ProgramError` when its own code raises, and a usage error when it is not there."""
     path, _, wanted = target.partition("::")
-    if path.startswith("-"):
+    if path.startswith("-") and path != "-":
         raise click.NoSuchOption(path)
     try:
-        module = _import_module(path) if as_module else _import_file(Path(path))
+        file = _from_input() if path == "-" else Path(path)
+        module = _import_module(path) if as_module else _import_file(file)
     except click.ClickException:
         raise
     except BaseException as error:
         raise ProgramError(f"{path} could not be imported") from error
     return Program(module, path, wanted)
+
+
+def _from_input() -> Path:
+    """The program that comes by standard input, as a file that is there as long as this process."""
+    folder = tempfile.mkdtemp(prefix="inrush-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, "from_stdin.py")
+    path.write_bytes(sys.stdin.buffer.read())
+    return path
 
 
 def _import_module(name: str) -> ModuleType:

@@ -71,7 +71,7 @@ class AppRoutes(Handlers):
 
     async def roll_back(self, request: Request, body: schema.RollBack) -> schema.App:
         app = self._server.apps.find(request.path_params["app"], self._scope(request))
-        await self._server.apps.roll_back(app, body.version)
+        await self._server.apps.roll_back(app, body.version, body.strategy)
         about = f"{app.name} {app.id} version {app.number}"
         self._server.audit.note(who(request), "rollback", app.environment, about)
         return self._app(app)

@@ -84,6 +84,7 @@ class RollBack(Body):
     """Which version to deploy again; by default the one before the one that serves."""
 
     version: int | None = None
+    strategy: Literal["rolling", "recreate"] = "rolling"
 
 
 class RollOver(Body):

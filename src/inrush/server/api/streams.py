@@ -62,6 +62,8 @@ class StreamRoutes(Handlers):
             ("since", "Only lines from this time on, in seconds since the epoch"),
             ("until", "Only lines up to this time"),
             ("search", "Only lines with this text in them"),
+            ("call", "Only lines of this call"),
+            ("source", "Only lines of stdout, stderr or system"),
         )
         of_app = (("function", "Only lines of this function"), ("container", "Only lines of this container"))
         return [
@@ -105,6 +107,8 @@ class StreamRoutes(Handlers):
             seconds(request, "since", 0.0),
             seconds(request, "until", float("inf")),
             request.query_params.get("search", ""),
+            request.query_params.get("call", ""),
+            request.query_params.get("source", ""),
         )
         latest = self._server.logs.latest(app, number(request, "backlog", 100), wanted=wanted)
         if not number(request, "follow", 0):

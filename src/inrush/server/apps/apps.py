@@ -272,7 +272,7 @@ class Apps:
         """The versions of an app that are kept, the latest first."""
         return await self._saved.history(app)
 
-    async def roll_back(self, app: App, number: int | None) -> None:
+    async def roll_back(self, app: App, number: int | None, strategy: str = "rolling") -> None:
         """Deploys a kept version of an app again, by default the one before the one that serves. It is tried as any
         other. Raises `NotFoundError`, and what `start` raises."""
         app.need_deployed()
@@ -281,7 +281,7 @@ class Apps:
                 raise InvalidError(f"app {app.name!r} has one version only: there is none to go back to")
             spec = await self._saved.spec(app, app.number - 1 if number is None else number)
             self._check(spec, deploy=True)
-            await self._change(app, wire.StartApp(spec, deploy=True))
+            await self._change(app, wire.StartApp(spec, deploy=True, strategy=strategy))
 
     async def roll_over(self, app: App, strategy: str) -> None:
         """Deploys the version that serves again, with new containers for all of its functions. Raises what `start`
