@@ -1,8 +1,9 @@
-"""`Ranges` behaves as a set of integers, for all additions in any order."""
+"""`Ranges` behaves as a set of integers, for all additions and removals in any order."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,21 @@ def test_it_holds_what_a_set_would_hold_and_tells_what_is_new(spans: list[tuple[
         model |= given_now
         assert len(ranges) == len(model)
     assert [index for index in range(80) if index in ranges] == sorted(model)
+
+
+@given(spans, st.randoms(use_true_random=False))
+def test_what_is_removed_is_there_no_more(spans: list[tuple[int, int]], random: Random) -> None:
+    ranges, model = Ranges(), set[int]()
+    for start, count in spans:
+        meant = set(range(start, start + count))
+        if random.random() < 0.5:
+            ranges.add(start, start + count)
+            model |= meant
+        else:
+            ranges.remove(start, start + count)
+            model -= meant
+        assert [index for index in range(80) if index in ranges] == sorted(model)
+        assert len(ranges) == len(model)
 
 
 @given(st.sets(st.integers(0, 60)))

@@ -62,8 +62,9 @@ async def small(state: Path) -> AsyncIterator[Node]:
 
 def bound_of(node: Node, *files: str) -> int:
     """A number of the group around all containers, in whichever layout the machine has."""
-    tag = f"inrush-{tag_of(node.state)}"
-    found = [path for name in files for path in Path("/sys/fs/cgroup").glob(f"**/{tag}/{name}")]
+    tag, groups = f"inrush-{tag_of(node.state)}", Path("/sys/fs/cgroup")
+    shallow = [f"{above}{tag}/{name}" for above in ("", "*/", "*/*/") for name in files]  # below, groups come and go
+    found = [path for pattern in shallow for path in groups.glob(pattern)]
     return int(found[0].read_text())
 
 

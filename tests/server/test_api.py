@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect as connect_socket
 
 from inrush import wire
 from inrush.errors import InvalidError
-from inrush.server.http import bind
+from inrush.server.port.listening import bind
 from inrush.server.serve import Server
 from inrush.sim.replay import decisions
 from inrush.wire import FunctionSpec, Gpu, ScalePolicy

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 from inrush import wire
 from inrush.server.calls import saved
@@ -260,6 +261,43 @@ async def test_each_of_many_calls_has_its_own_inputs_and_results_after_a_restart
             assert await client.results(name, len(payloads)) == {k: (Status.OK, p) for k, p in enumerate(payloads)}
         again = [(run.call, run.indexes) for run in agent.got(wire.Run)]
         assert again == [(name, (0,)) for name in names], "the oldest first, and nothing twice"
+        await client.close()
+
+
+async def test_results_that_are_saved_while_saved_ones_are_read_come_once(opened: Opened) -> None:
+    """A result that is committed between the wait and the reading of the store is there in both ways."""
+    async with opened() as server:
+        agent = Agent(server, echo)
+        agent.hold = True
+        client = await Client(socket_of(server)).connect()
+        function = (await client.start_app(F, deploy=True))["functions"]["f"]
+        inputs = tuple(b"%d" % i for i in range(64))
+        client.send(wire.StartCall("ca-1", function, "spawn", "", inputs, 0, len(inputs)))
+        await client.until(wire.Accepted)
+        await client.wait(lambda: sum(len(run.indexes) for run in agent.held) == len(inputs))
+        alone = [
+            wire.Ran(run.container, run.call, (i,), (int(Status.OK),), (payload,))
+            for run in agent.held
+            for i, payload in zip(run.indexes, run.payloads, strict=True)
+        ]
+        agent.say(alone[0])
+        await client.wait(lambda: server.durable._live["ca-1"].stored)
+        read = server.store.read
+
+        async def read_late(query: Callable[..., Any]) -> Any:
+            """Others are saved while this reader waits for its turn."""
+            while alone:
+                agent.say(alone.pop())
+            await client.wait(lambda: not server.durable._live)
+            return await read(query)
+
+        alone.pop(0)
+        server.store.read = read_late  # type: ignore[method-assign, assignment]
+        client.send(wire.AwaitCall("ca-1"))
+        assert len(await client.results("ca-1", len(inputs))) == len(inputs)
+        server.store.read = read  # type: ignore[method-assign]
+        assert await client.ask(wire.FindCall("ca-1"))
+        assert not [m for m in client.messages if isinstance(m, wire.Results)], "some came twice"
         await client.close()
 
 

@@ -134,6 +134,7 @@ async def _serve(
     _end_on_signals(server.ask_to_end)
     try:
         await node.start()
+        server.inside.entrance = node.entrance
         await server.start()
         node.attach(server.nodes.attach(node.receive))
         server.pools.start(node.id, node.receive)

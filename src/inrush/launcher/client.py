@@ -7,6 +7,7 @@ import contextlib
 import errno
 import itertools
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -143,6 +144,12 @@ class Launcher:
         """The bytes of disk that a directory of the store takes. Raises `LaunchError` for one with too many files."""
         return int(await self._ask("measure", {"path": path}))
 
+    async def entrance(self) -> socket.socket:
+        """A listening socket at an address of this node that its containers can reach, and nobody else can. The caller
+        closes it. Raises `LaunchError` where containers have no network."""
+        listener: socket.socket = await self._ask("entrance", {})
+        return listener
+
     async def probe(self) -> dict[str, Any]:
         """The features of this machine, and the reason for each that it lacks."""
         result: dict[str, Any] = await self._ask("probe", {})
@@ -195,13 +202,15 @@ class Launcher:
             except OSError as error:
                 self._lost(f"the launcher is gone ({error.strerror}); start the server again")
                 return
-            messages.close_all(fds)
             if body is None:
                 self._lost("the launcher ended; start the server again")
                 return
-            self._heard(body)
+            try:
+                self._heard(body, fds)
+            finally:
+                messages.close_all(fds)
 
-    def _heard(self, body: dict[str, Any]) -> None:
+    def _heard(self, body: dict[str, Any], fds: Sequence[int] = ()) -> None:
         if "exited" in body:
             self._on_exit(Exited(**body["exited"]))
         elif "hello" in body and self._hello and not self._hello.done():
@@ -213,6 +222,8 @@ class Launcher:
                 return
             if "error" in body:
                 future.set_exception(LaunchError(**body["error"]))
+            elif fds:
+                future.set_result(socket.socket(fileno=os.dup(fds[0])))
             else:
                 future.set_result(body["ok"])
 

@@ -6,8 +6,9 @@ translation of another program (ports that Docker publishes, say) cannot send th
 Launchers of several state directories share a node, so they take a lock while they choose a free range of addresses or
 change whether packets are forwarded.
 
-Docker and ufw set the policy of the iptables chain FORWARD to drop, and no other table can override that. In that case
-two rules for the links of containers are inserted at the top of the chain, and removed at the end.
+Docker and ufw set the policy of the iptables chains FORWARD and INPUT to drop, and no other table can override that. In
+that case rules for the links of containers are inserted at the top of the chain, and removed at the end. What reaches
+those chains from a container is what the table has let through.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ table inet {table} {{
   set node {{ type ipv4_addr; flags interval; auto-merge; }}
   set blocked {{ type ipv4_addr; flags interval; auto-merge; {blocked} }}
   set resolvers {{ type ipv4_addr; {resolvers} }}
+  set entrance {{ type ipv4_addr . inet_service; {entrance} }}
   set connections {{ type ipv4_addr; size 65536; flags dynamic; }}
   set rates {{ type ipv4_addr; size 65536; flags dynamic, timeout; timeout 1m; }}
   {policy}
@@ -58,6 +60,7 @@ table inet {table} {{
     meta nfproto != ipv4 drop
     ip saddr != {subnet} drop
     fib saddr . iif oif missing drop
+    ip daddr . tcp dport @entrance accept
     fib daddr type local goto refused
     fib daddr type {{ broadcast, multicast, anycast }} drop
     ip daddr {subnet} drop
@@ -70,7 +73,14 @@ table inet {table} {{
     reject with icmp type admin-prohibited
   }}
   chain input {{ type filter hook input priority -10; policy accept
+    iifname "{device}-*" ip daddr . tcp dport @entrance jump entering
     iifname "{device}-*" reject
+  }}
+  chain entering {{
+    ct state invalid drop
+    {limit}
+    {brief}
+    accept
   }}
   chain forward {{ type filter hook forward priority -10; policy accept
     iifname "{device}-*" jump leaving
@@ -91,8 +101,9 @@ table inet {table} {{
 """
 """`fib saddr . iif oif` requires that the route to the source leads out by the link on which the packet came, so a
 container can use only its own address. TCP connections are refused by a reset, since the kernel limits ICMP messages to
-one receiver to a few a second. `ct count` leaves out closed TCP connections, which stay in the kernel's table for a
-while, so those are kept briefly, and new connections are limited to a rate. The set `node` is used when the launcher
+one receiver to a few a second. The set `entrance` has the one address of this node that containers may connect to, once
+it is asked for (`Network.entrance`). `ct count` leaves out closed TCP connections, which stay in the kernel's table for
+a while, so those are kept briefly, and new connections are limited to a rate. The set `node` is used when the launcher
 has a network namespace of its own, in which the node's addresses are not local. Bridges connect other containers or
 virtual machines of this node (Docker's, libvirt's), unless one carries the node's default route.
 """
@@ -118,9 +129,10 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
     """Puts the table, and sees to it that packets of containers are forwarded. Raises `OSError` if the kernel
     refuses."""
     put(table, device, subnet, blocked)
-    if "-P FORWARD DROP" in _iptables("-S", "FORWARD"):
-        for rule in _exceptions(device):
-            _iptables("-I", "FORWARD", *rule)
+    for chain, rules in _exceptions(device).items():
+        if f"-P {chain} DROP" in _iptables("-S", chain):
+            for rule in rules:
+                _iptables("-I", chain, *rule)
     if _FORWARD.read_text().strip() == "0":
         with contextlib.suppress(PermissionError):  # then the network namespace is this launcher's own, and ends with
             # it
@@ -128,10 +140,10 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
         _FORWARD.write_text("1")
 
 
-def put(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None:
+def put(table: str, device: str, subnet: str, blocked: Sequence[str], entrance: str = "") -> None:
     """Puts the table in place of what is there of it: containers may connect to the outside except to the `blocked`
-    networks, and nothing may connect to them. Resolvers in a blocked network stay reachable for DNS. Raises `OSError`
-    if the kernel refuses."""
+    networks, to the `entrance` (as `admit` takes it), and nothing may connect to them. Resolvers in a blocked network
+    stay reachable for DNS. Raises `OSError` if the kernel refuses."""
     out = routes.ways_out()
     filled = functools.partial(
         _TABLE.format,
@@ -140,6 +152,7 @@ def put(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None:
         subnet=subnet,
         blocked=_elements(str(network) for network in map(ipaddress.ip_network, blocked) if network.version == 4),
         resolvers=_elements(routes.resolvers()),
+        entrance=_elements([entrance] if entrance else []),
         unless_way_out=f"oifname != {{ {', '.join(map(json.dumps, out))} }}" if out else "",
     )
     count = _connections()
@@ -162,6 +175,12 @@ def _connections() -> int:
     return MAX_CONNECTIONS
 
 
+def admit(table: str, entrance: str) -> None:
+    """Lets containers connect to `entrance`, which is "address . port" of TCP. Raises `OSError` if the kernel
+    refuses."""
+    nft(f"add element inet {table} entrance {{ {entrance} }}\n")
+
+
 def forbid(table: str, networks: Sequence[str]) -> None:
     """Replaces the set of the node's own networks, which containers may not reach. Raises `OSError` if the kernel
     refuses."""
@@ -178,9 +197,10 @@ def tear_down(table: str, device: str) -> None:
     """Removes the table and the exceptions, if they exist."""
     with contextlib.suppress(OSError):
         nft(f"table inet {table} {{}}\ndelete table inet {table}\n")
-    if device in _iptables("-S", "FORWARD"):
-        for rule in _exceptions(device):
-            _iptables("-D", "FORWARD", *rule)
+    for chain, rules in _exceptions(device).items():
+        if device in _iptables("-S", chain):
+            for rule in rules:
+                _iptables("-D", chain, *rule)
 
 
 def restore_forwarding(devices: list[str]) -> None:
@@ -191,10 +211,13 @@ def restore_forwarding(devices: list[str]) -> None:
             _CHANGED.unlink()
 
 
-def _exceptions(device: str) -> list[tuple[str, ...]]:
+def _exceptions(device: str) -> dict[str, list[tuple[str, ...]]]:
     links = f"{device}-+"
     back = ("-o", links, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
-    return [("-i", links, "!", "-o", links, "-j", "ACCEPT"), back]
+    return {
+        "FORWARD": [("-i", links, "!", "-o", links, "-j", "ACCEPT"), back],
+        "INPUT": [("-i", links, "-j", "ACCEPT")],
+    }
 
 
 def _iptables(*arguments: str) -> str:

@@ -7,7 +7,8 @@ No two containers share an Ethernet segment: what a container sends arrives at i
 or drops it. So no process of a container, whatever its rights, can spoof ARP, take another's address or read another's
 traffic. A packet passes only if it is IPv4 and its source address is routed to the link on which it came (strict
 reverse path filtering). Connections to the outside are masqueraded. Containers cannot reach the node by any of its
-addresses, nor each other, nor the networks of the setting `blocked_addresses`, and nothing can connect to them. A
+addresses, nor each other, nor the networks of the setting `blocked_addresses`, and nothing can connect to them. The one
+exception is the `entrance`, a socket at the gateway's address on which the server serves endpoints to containers. A
 bridge without ports, named `inrushTAG`, holds the subnet and the gateway's address, so that other launchers of the node
 see that they are taken.
 
@@ -20,6 +21,7 @@ import contextlib
 import ipaddress
 import itertools
 import os
+import socket
 import sys
 import time
 import zlib
@@ -41,6 +43,7 @@ _IDLE_S = 60.0
 _LOCAL_MAC = b"\x02\x69"
 """The first bytes of hardware addresses: locally administered ones, which no manufacturer assigns."""
 _INSIDE = "eth0"
+_BACKLOG = 512
 READY, MAX_KEPT = 2, 256
 """For each app, how many networks are made ahead, and how many are kept for reuse at most."""
 
@@ -79,6 +82,7 @@ class Network:
         self._free: deque[str] = deque()
         self._netlink: links.Netlink | None = None
         self._gateway = ""
+        self._entrance: socket.socket | None = None
         self._mtu = 1500
         self._home = -1
 
@@ -198,6 +202,24 @@ class Network:
         self._netlink = outside
         return outside
 
+    def entrance(self) -> socket.socket:
+        """A listening socket that containers can connect to, at an address that only they can reach. It is made when it
+        is asked for first. Raises `OSError` if that fails."""
+        if self._entrance is None:
+            if self._netlink is None:
+                self._set_up()
+            made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            try:
+                made.bind((self._gateway, 0))
+                made.listen(_BACKLOG)
+                firewall.admit(self.table, _element(made))
+            except OSError:
+                made.close()
+                raise
+            self.watch.removed()  # the launcher itself has changed the table
+            self._entrance = made
+        return self._entrance
+
     def addresses_changed(self) -> None:
         """Updates the firewall after the node's addresses have changed."""
         if self._netlink is not None:
@@ -209,7 +231,8 @@ class Network:
         if not self.watch.removed() or self._netlink is None:
             return
         try:
-            firewall.put(self.table, self.device, self._subnet, self._blocked)
+            entrance = _element(self._entrance) if self._entrance else ""
+            firewall.put(self.table, self.device, self._subnet, self._blocked, entrance)
             self._forbid()
             self.watch.removed()
             sys.stderr.write(f"inrush: something has removed the nft table {self.table}, or a part of it: it is back\n")
@@ -219,6 +242,12 @@ class Network:
     def _forbid(self) -> None:
         if self._usernet is not None:
             firewall.forbid(self.table, self._usernet.forbidden())
+
+
+def _element(listener: socket.socket) -> str:
+    """The address of a socket as an element of the table's set."""
+    address, port = listener.getsockname()
+    return f"{address} . {port}"
 
 
 def _without_ipv6(link: str) -> None:

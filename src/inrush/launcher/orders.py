@@ -7,10 +7,13 @@ checked here. `places` decides which paths are allowed; this file checks all oth
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import functools
+import os
 import signal
+import stat
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from inrush.launcher.places import Refused
@@ -113,6 +116,18 @@ def signum(value: object) -> int:
 
 
 # ── types ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_streams(fds: Sequence[int], wanted: int) -> None:
+    """Checks the number and kinds of an order's descriptors. Directories are refused: through one, a container could
+    reach files of the machine that the agent itself is not allowed to write."""
+    if len(fds) != wanted:
+        raise Refused(f"this request takes {wanted} descriptors, not {len(fds)}")
+    for fd in fds:
+        mode = os.fstat(fd).st_mode
+        known = any(kind(mode) for kind in (stat.S_ISFIFO, stat.S_ISSOCK, stat.S_ISCHR, stat.S_ISREG))
+        if not known or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH:
+            raise Refused("a container takes pipes, sockets, terminals and open files, and no other descriptors")
 
 
 @functools.cache

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
-import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,6 +65,7 @@ class Service:
             "remove_tree": self._remove_tree,
             "fingerprint": lambda rid, data, fds: self._read_tree(rid, data, fingerprint.of_tree),
             "measure": lambda rid, data, fds: self._read_tree(rid, data, lambda top: str(trees.measure(top))),
+            "entrance": lambda rid, data, fds: self._entrance(rid),
             "probe": lambda rid, data, fds: self._answer(rid, self._machine.report()),
         }
         self._working = 0
@@ -111,9 +110,9 @@ class Service:
         except Exception as error:  # a malformed order must not end the launcher, and with it all containers
             self._refuse(rid, Failure("refused", f"{do}: not a request that the launcher knows ({error!r})"))
 
-    def _say(self, body: dict[str, Any]) -> None:
+    def _say(self, body: dict[str, Any], fds: Fds | None = None) -> None:
         try:
-            messages.send(self._agent, body)
+            messages.send(self._agent, body, fds or [])
         except OSError as error:
             if error.errno == errno.EMSGSIZE and "ok" in body:
                 self._refuse(body["rid"], Failure("system", "the answer does not fit into a message"))
@@ -164,7 +163,7 @@ class Service:
         if not self._machine.features.templates:
             raise Refusal("template", f"templates are {self._machine.why['templates']}")
         self._check_root(spec.root)
-        _check_streams(fds, 2)
+        orders.check_streams(fds, 2)
         give = self._machine.kept.take(self._weight)
         stdio = (os.dup(fds[0]), os.dup(fds[1]))
         self._with_layers(
@@ -183,7 +182,7 @@ class Service:
     def _fork(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         spec = orders.decode(ForkSpec, data)
         self._machine.places.check_devices(spec.devices)
-        _check_streams(fds, 3)
+        orders.check_streams(fds, 3)
         template = self._templates.get(spec.template)
         if template is None:
             raise Refusal("unknown", f"template {spec.template!r} is not open: it was closed, or it died")
@@ -203,7 +202,7 @@ class Service:
     def _run(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         spec = orders.decode(RunSpec, data)
         self._machine.places.check_devices(spec.devices)
-        _check_streams(fds, 3)
+        orders.check_streams(fds, 3)
         self._check_root(spec.root)
         container = self._new(spec.id)
         kept = [os.dup(fd) for fd in fds]
@@ -220,7 +219,7 @@ class Service:
 
     def _enter(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         spec = orders.decode(EnterSpec, data)
-        _check_streams(fds, 3)
+        orders.check_streams(fds, 3)
         into = self._known(spec.container)
         container = self._new(spec.id)
         try:
@@ -286,6 +285,12 @@ class Service:
         groups = {id: self._containers[id].group for id in asked if id in self._containers}
         times = {id: group.threads() for id, group in groups.items() if group}
         self._answer(rid, {"at": time.monotonic(), "times": times})
+
+    def _entrance(self, rid: int) -> None:
+        network = self._machine.network
+        if network is None:
+            raise Refusal("system", f"containers have no network here: {self._machine.why.get('nat', '')}")
+        self._say({"rid": rid, "ok": None}, [network.entrance().fileno()])
 
     def _normalise(self, rid: int, data: dict[str, Any], fds: Fds) -> None:
         upper, layer = (orders.path(data.get(key), key) for key in ("upper", "layer"))
@@ -381,18 +386,6 @@ def _failure(error: Refusal | OSError) -> Failure:
     if isinstance(error, Refusal):
         return error.failure
     return Failure("refused" if isinstance(error, Refused) else "root", _words(error))
-
-
-def _check_streams(fds: Fds, wanted: int) -> None:
-    """Checks the number and kinds of an order's descriptors. Directories are refused: through one, a container could
-    reach files of the machine that the agent itself is not allowed to write."""
-    if len(fds) != wanted:
-        raise Refused(f"this request takes {wanted} descriptors, not {len(fds)}")
-    for fd in fds:
-        mode = os.fstat(fd).st_mode
-        known = any(kind(mode) for kind in (stat.S_ISFIFO, stat.S_ISSOCK, stat.S_ISCHR, stat.S_ISREG))
-        if not known or fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH:
-            raise Refused("a container takes pipes, sockets, terminals and open files, and no other descriptors")
 
 
 def _words(error: OSError) -> str:

@@ -39,6 +39,7 @@ from inrush.server.fleet.pools import Pools
 from inrush.server.fleet.shells import Shells
 from inrush.server.fleet.watch import Watch
 from inrush.server.gateway.gateway import Gateway
+from inrush.server.gateway.inside import Inside
 from inrush.server.links.asks import Asks
 from inrush.server.links.guests import MAX_ASKED_BYTES, Guests
 from inrush.server.links.session import BoundSession, Session
@@ -46,6 +47,7 @@ from inrush.server.links.sessions import Sessions
 from inrush.server.logs import Line, Logs
 from inrush.server.loop import Loop
 from inrush.server.payloads.blobs import Blobs
+from inrush.server.port.connection_limits import ConnectionLimits
 from inrush.server.port.names import domain
 from inrush.server.rows.store import Store
 from inrush.server.secrets.key import HomeKey
@@ -142,6 +144,11 @@ class ControlPlane:
 
     def _build_links(self) -> None:
         given, post = self.settings, self.loop.post
+        self.gateway = Gateway(
+            self.endpoints, self.functions, self.calls, self.logs, self.loop.turn, given["max_payload_mib"] * MIB
+        )
+        limits = ConnectionLimits(given["max_connections"] // 2, given["max_peer_connections"])
+        self.inside = Inside(self.endpoints, self.functions, self.environments, self.gateway, limits)
         self.asks = Asks(
             self.apps,
             self.functions,
@@ -157,6 +164,7 @@ class ControlPlane:
             environments=self.environments,
             possession=self.possession,
             audit=self.audit,
+            urls_inside=self.inside.urls,
         )
         self.sessions = Sessions(
             self.calls,
@@ -171,9 +179,6 @@ class ControlPlane:
             make=self._session,
             version=self.version,
             background=self._background,
-        )
-        self.gateway = Gateway(
-            self.endpoints, self.functions, self.calls, self.logs, self.loop.turn, given["max_payload_mib"] * MIB
         )
         self._asked_by_tokens = Shares(MAX_ASKED_BYTES, "bytes of requests", "tokens for this environment")
         self.guests = Guests(self.containers, self.sessions, self.nodes.to_container, self.loop.writes)

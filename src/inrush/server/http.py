@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import socket
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router, WebSocketRoute
 
-from inrush.errors import AuthError, Error, InvalidError, NotFoundError
+from inrush.errors import AuthError, Error, NotFoundError
 from inrush.server.api import openapi
 from inrush.server.api.apps import AppRoutes
 from inrush.server.api.containers import ContainerRoutes
@@ -29,10 +24,7 @@ from inrush.server.api.trust import TrustRoutes
 from inrush.server.control import ControlPlane
 from inrush.server.gateway.gateway import Gateway
 from inrush.server.links import websocket
-from inrush.server.port import protocols
-from inrush.server.port.connection_limits import ConnectionLimits
 from inrush.server.port.names import Names, check_origin
-from inrush.server.port.web_sockets import MAX_MESSAGE_BYTES, WebSocket
 from inrush.server.trust.principal import OWNER, Principal
 
 _HTTP, _SOCKET = "http", "websocket"
@@ -150,68 +142,3 @@ async def _refuse(error: Error, scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})
     else:
         await problem(error)(scope, receive, send)
-
-
-_BACKLOG = 2048
-
-
-class Http(uvicorn.Server):
-    """Uvicorn on the server's own event loop. The caller handles signals. What `X-Forwarded-For` and `-Proto` say of a
-    request is believed of these proxies alone: anybody can write those headers."""
-
-    def __init__(self, site: Site, limits: ConnectionLimits, proxies: str = "") -> None:
-        config = protocols.Config(
-            site,
-            limits,
-            http=_fastest(),
-            ws=WebSocket,
-            timeout_keep_alive=protocols.KEEP_ALIVE_S,
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            lifespan="off",
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=3,
-            server_header=False,
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=proxies,
-        )
-        super().__init__(config)
-        logging.getLogger("uvicorn.error").addFilter(_is_ours)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a line of uvicorn reports an exception. All other lines are about callers that broke off, who must not be
-    able to fill the log."""
-    return record.exc_info is not None
-
-
-def _fastest() -> type[asyncio.Protocol]:
-    """The protocol of httptools if that is installed, else that of h11."""
-    try:
-        from inrush.server.port.with_httptools import HttpTools
-    except ImportError:  # an optional part of uvicorn
-        return protocols.H11
-    return HttpTools
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Makes a listening socket. Raises `InvalidError` if the address cannot be used."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)  # from now on clients wait; and no other server can bind the port
-    except OSError as error:
-        listener.close()
-        raise InvalidError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
-        ) from None
-    listener.setblocking(False)
-    return listener

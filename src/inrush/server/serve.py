@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from inrush.core.model import events
 from inrush.server.api.guard import Guard
 from inrush.server.control import ControlPlane, write_private
-from inrush.server.http import Http, Site, bind
+from inrush.server.http import Site
 from inrush.server.links import sockets
 from inrush.server.payloads.blob_socket import BlobSocket
 from inrush.server.port import names as names_of
 from inrush.server.port.connection_limits import ConnectionLimits
+from inrush.server.port.listening import Http, bind
 from inrush.server.port.names import Names
 from inrush.server.rows import tables
 
@@ -102,6 +103,7 @@ class Server(ControlPlane):
         self.durable.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        await self.inside.stop()
         if self._http is not None and self._http_task is not None:
             self._http.should_exit = True
             await self._http_task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,10 @@ class Node:
         """Takes the server's orders."""
         assert self._agent is not None
         self._agent.receive(batch)
+
+    async def entrance(self) -> socket.socket:
+        """A listening socket that the containers of this node can reach, and nobody else can. Raises `LaunchError`."""
+        return await self._launcher.entrance()
 
     async def stop(self, grace_s: float) -> None:
         """Ends all containers, then the launcher. Nothing of either is left."""

@@ -3,7 +3,7 @@ entries."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -35,6 +35,17 @@ class Ranges:
         else:
             return self._merge(start, stop)
         return [range(start, stop)]
+
+    def remove(self, start: int, stop: int) -> None:
+        """Removes [start, stop), of which not all need be there."""
+        starts, stops = self._starts, self._stops
+        first, last = bisect_right(stops, start), bisect_left(starts, stop)
+        if stop <= start or last <= first:
+            return
+        left = [(starts[first], start)] if starts[first] < start else []
+        right = [(stop, stops[last - 1])] if stop < stops[last - 1] else []
+        starts[first:last] = [at for at, _ in left + right]
+        stops[first:last] = [at for _, at in left + right]
 
     def _merge(self, start: int, stop: int) -> list[range]:
         starts, stops = self._starts, self._stops

@@ -220,21 +220,23 @@ class Durable:
             owner.awaits.discard(live.call.id)
         self._calls.drop(live.call)
 
-    def wait(self, owner: Owner, message: wire.AwaitCall) -> bool:
-        """Has the results that an owner wants sent to it as they are saved. Returns whether there may be results that
-        only the store has."""
-        live = self._live.get(message.call)
+    def wait(self, owner: Owner, message: wire.AwaitCall) -> Ranges | None:
+        """Has the results that an owner wants sent to it as they are saved. If there may be results that only the store
+        has, returns which are wanted, for `send_stored`."""
+        live, asked = self._live.get(message.call), _asked(message)
         if live is None or not live.call.owned_by(owner.principal):
-            return True
-        wanted = _wanted(message)
-        live.waiters.setdefault(owner, Ranges()).add(wanted.start, wanted.stop)
+            wanted = Ranges()
+            wanted.add(asked.start, asked.stop)
+            return wanted
+        wanted = live.waiters.setdefault(owner, Ranges())
+        wanted.add(asked.start, asked.stop)
         owner.awaits.add(message.call)
-        return live.stored > 0
+        return wanted if live.stored > 0 else None
 
-    async def send_stored(self, owner: Reader, message: wire.AwaitCall) -> None:
-        """Sends the results that it wants and the store has, a page at a time and no faster than it reads; or says that
-        there is no such call, or no more."""
-        id, wanted = message.call, _wanted(message)
+    async def send_stored(self, owner: Reader, message: wire.AwaitCall, wanted: Ranges) -> None:
+        """Sends the results that are wanted and that the store has, a page at a time and no faster than it reads; or
+        says that there is no such call, or no more."""
+        id, asked = message.call, _asked(message)
         try:
             row = await self._store.read(partial(saved.call_of, id=id))
             live = self._live.get(id)
@@ -245,11 +247,11 @@ class Durable:
                     raise InvalidError(f"the result of {id} goes to who called it: only spawned calls can be asked for")
                 raise not_found(id)
             self._check_kept(row)
-            at = wanted.start - wanted.start % saved.SPAN_INPUTS
-            while at < wanted.stop:
-                chunks, at = await self._store.read(partial(saved.page, id=id, keys=range(at, wanted.stop)))
+            at = asked.start - asked.start % saved.SPAN_INPUTS
+            while at < asked.stop:
+                chunks, at = await self._store.read(partial(saved.page, id=id, keys=range(at, asked.stop)))
                 for columns in chunks:
-                    send_wanted(owner, id, columns, wanted.__contains__)
+                    send_wanted(owner, id, columns, wanted)
                 await owner.room()
         except Error as error:
             owner.send(wire.CallRefused(id, type(error).__name__, str(error)))
@@ -369,6 +371,6 @@ def _owned(row: Any, principal: Principal) -> bool:
     return row is not None and owns_call(principal, row.environment, row.app, row.caller)
 
 
-def _wanted(message: wire.AwaitCall) -> range:
+def _asked(message: wire.AwaitCall) -> range:
     first = max(message.first, 0)
     return range(first, first + message.count) if message.count > 0 else saved.EVERYTHING[first:]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from inrush.core.model.ranges import Ranges
+from inrush.core.model.ranges import Ranges, runs
 from inrush.server.calls.call import Call, Owner, split_results
 from inrush.server.calls.saved import Columns
 from inrush.server.rows.store import Operation
@@ -33,6 +32,7 @@ class Live:
         """The number of results that are committed, which later waiters read from the store."""
         self.accepting: list[Owner] = []
         self.waiters: dict[Owner, Ranges] = {}
+        """Who waits, each with the inputs whose results it wants and has not been sent."""
         self.unsaved = 0
 
     @property
@@ -53,12 +53,13 @@ class Live:
     def tell(self, columns: Columns) -> None:
         """Sends results that are saved to everybody who waits for some of them."""
         for owner, wanted in self.waiters.items():
-            send_wanted(owner, self.call.id, columns, wanted.__contains__)
+            send_wanted(owner, self.call.id, columns, wanted)
 
 
-def send_wanted(owner: Owner, id: str, columns: Columns, wanted: Callable[[int], bool]) -> None:
-    """Sends the results that are wanted."""
-    at = [k for k, index in enumerate(columns[0]) if wanted(index)]
+def send_wanted(owner: Owner, id: str, columns: Columns, wanted: Ranges) -> None:
+    """Sends the results that are wanted, which then are wanted no more. So one that is saved while saved results are
+    read for the owner, and is both told and read, is sent once."""
+    at = [k for k, index in enumerate(columns[0]) if index in wanted]
     if len(at) < len(columns[0]):
         columns = (
             tuple([columns[0][k] for k in at]),
@@ -66,5 +67,7 @@ def send_wanted(owner: Owner, id: str, columns: Columns, wanted: Callable[[int],
             tuple([columns[2][k] for k in at]),
         )
     if at:
+        for run in runs(sorted(columns[0])):
+            wanted.remove(run.start, run.stop)
         for message in split_results(id, *columns):
             owner.send(message)

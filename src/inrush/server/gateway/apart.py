@@ -29,8 +29,8 @@ _OF_SITE = re.compile(rb'"(cookies|\*)"', re.IGNORECASE)
 def apart(scope: Any, root: str, send: Any) -> Any:
     """Wraps `send` so that cookies and headers cannot reach beyond the app at `root`; an empty `root` means that the
     app is at a host name of its own."""
-    bare = bool(root) and (scope.get("raw_path") or b"").count(b"/") < 3  # the browser's default path would be a parent
-    # of the root
+    # at the root itself, the browser's default path would be a parent of it
+    bare = bool(root) and (scope.get("raw_path") or b"").count(b"/") <= root.count("/")
     default = f"; Path={root}".encode("latin-1") if bare else b""
 
     async def sent(message: dict[str, Any]) -> None:

@@ -55,6 +55,8 @@ NEEDS: dict[type, Right] = {
     wire.Interact: "call",
     wire.FindCall: "call",
 }
+UrlsInside = Callable[[str, dict[str, str], dict[str, str]], Awaitable[tuple[dict[str, str], dict[str, str]]]]
+"""The URLs by path and by host name as containers of an environment reach them."""
 MAX_UPLOADS = 64
 """The most unfinished uploads of one client; beyond it the oldest is dropped."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -80,11 +82,13 @@ class Asks:
         environments: Environments,
         possession: Possession,
         audit: Audit,
+        urls_inside: UrlsInside,
     ) -> None:
         self._apps, self._functions, self._blobs, self._secrets = apps, functions, blobs, secrets
         self._dicts, self._logs, self._watch, self._images, self._durable = dicts, logs, watch, images, durable
         self._post, self._stats = post, stats
         self._environments, self._possession, self._audit = environments, possession, audit
+        self._urls_inside = urls_inside
         self._uploads: dict[tuple[str, str], Upload] = {}
         self._handlers: dict[type, Callable[[Session, int, Any], Awaitable[Any]]] = {
             wire.PutBlob: self._put_blob,
@@ -218,6 +222,8 @@ class Asks:
     async def _find_function(self, session: Session, rid: int, ask: wire.FindFunction) -> dict[str, Any]:
         app, function = self._apps.function(ask.app, ask.name, self._scope(session, ask.environment), session.app)
         urls, pages = (_of_function(function.name, kind) for kind in app.urls)
+        if session.container:
+            urls, pages = await self._urls_inside(app.environment, urls, pages)
         return {"function": function.id, "spec": face(function.spec), "urls": urls, "pages": pages}
 
     async def _bind_class(self, session: Session, rid: int, ask: wire.BindClass) -> str:

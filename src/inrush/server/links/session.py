@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from inrush import wire
+from inrush.core.model.ranges import Ranges
 from inrush.errors import InvalidError, PermissionDeniedError, ResourceExhaustedError
 from inrush.server.payloads.blobs import referred_ids
 from inrush.server.shares import Shares
@@ -59,7 +60,7 @@ class Session:
         self.awaits: set[str] = set()
         self.follows: dict[int, Callable[[], None]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
-        self.later: deque[wire.AwaitCall] = deque()
+        self.later: deque[tuple[wire.AwaitCall, Ranges]] = deque()
         """Waits whose saved results are read when fewer requests are in flight."""
         self.asking: set[int] = set()
         """The `rid`s of asks in flight. An ask that is sent again over a new link is answered there, and not done

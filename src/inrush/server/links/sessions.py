@@ -270,14 +270,14 @@ class Sessions:
         if len(session.awaits) + len(session.later) >= MAX_AWAITS:
             why = f"{MAX_AWAITS} calls are awaited already; wait for results of some"
             session.send(wire.CallRefused(message.call, ResourceExhaustedError.__name__, why))
-        elif self._durable.wait(session, message):
-            session.later.append(message)
+        elif (wanted := self._durable.wait(session, message)) is not None:
+            session.later.append((message, wanted))
             self._read_stored(session)
 
     def _read_stored(self, session: Session) -> None:
         """Has saved results read for some waits at once, which leave room for other requests; the rest follows."""
         while session.later and len(session.tasks) < MAX_ASKS // 2:
-            self._run(session, self._durable.send_stored(session, session.later.popleft()))
+            self._run(session, self._durable.send_stored(session, *session.later.popleft()))
 
     def _forget(self, session: Session, message: wire.ForgetCall) -> None:
         call = self._calls.get(message.call)
