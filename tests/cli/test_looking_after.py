@@ -266,5 +266,6 @@ def test_a_command_in_a_container_may_be_given_a_terminal(server):
     test = ("sh", "-c", "test -t 1 && echo terminal || echo none")
     assert server.inrush("container", "exec", container, *test).stdout.split() == ["none"]
     assert server.inrush("container", "exec", "--pty", container, *test).stdout.split() == ["terminal"]
-    assert server.inrush("shell", container, "echo", "the same").stdout == "the same\n"
+    assert server.inrush("shell", container, "echo", "-n", "the same").stdout == "the same"
+    assert server.inrush("shell", container, "--no-pty", "-c", "echo behind").stdout == "behind\n"
     server.inrush("app", "stop", "entered")

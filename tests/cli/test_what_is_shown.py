@@ -66,7 +66,14 @@ def on_a_terminal(server: RunningServer, columns: int, *words: str, **env: str) 
 
 @pytest.mark.parametrize("columns", [60, 80])
 def test_tables_fit_narrow_terminals_and_cut_nothing(server, program, columns):
-    for words in (("app", "list"), ("container", "list"), ("app", "info", APP), ("token", "list"), ("config",)):
+    for words in (
+        ("app", "list"),
+        ("container", "list"),
+        ("app", "info", APP),
+        ("token", "list"),
+        ("config",),
+        ("why", APP),
+    ):
         shown = COLOURS.sub("", on_a_terminal(server, columns, *words))
         assert max(map(len, shown.splitlines())) <= columns, shown
         assert "…" not in shown

@@ -111,7 +111,8 @@ def info(app: str, as_json: bool) -> None:
         screen.as_json(told)
         return
     functions = told.pop("details")
-    screen.facts({name: value for name, value in told.items() if name not in ("urls", "pages") and value != ""})
+    hidden = ("urls", "pages", *(() if told["ended"] else ("ended",)))
+    screen.facts({name: value for name, value in told.items() if name not in hidden and value != ""})
     for line in screen.located(_urls.by_path(told), _urls.by_host(told)):
         screen.say(line)
     screen.say()

@@ -33,8 +33,7 @@ def _show(check: object) -> None:
     from inrush.cli.checks import Check
 
     assert isinstance(check, Check)
-    screen.say(
-        f"{click.style(check.verdict.ljust(4), fg=_COLOURS[check.verdict])}  {check.name.ljust(16)}  {check.found}"
-    )
+    verdict = click.style(check.verdict.ljust(4), fg=_COLOURS[check.verdict])
+    screen.paragraph(f"{verdict}  {check.name.ljust(16)}  ", check.found)
     if check.advice:
-        screen.say(f"{'':24}{click.style('→ ' + check.advice, dim=True)}")
+        screen.paragraph(f"{'':24}→ ", check.advice)

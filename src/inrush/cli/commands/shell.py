@@ -29,7 +29,26 @@ class Place(NamedTuple):
         return [f"--{name.removesuffix('s').replace('_', '-')}" for name, value in self._asdict().items() if value]
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+class Shell(click.Command):
+    """Takes options before and directly behind the target (`shell FILE -c LINE`); what follows is the command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, once options behind the target have been moved to the front."""
+        behind = self._words(ctx, args)[1:]
+        if behind and behind[0].startswith("-") and behind[0] != "--":
+            command = self._words(ctx, behind)
+            before, options = args[: len(args) - len(behind)], behind[: len(behind) - len(command)]
+            args = [*options, *before, *command]
+        return super().parse_args(ctx, args)
+
+    def _words(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What follows the leading options."""
+        found, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        target, argv = found.get("target"), found.get("argv")
+        return [*([target] if isinstance(target, str) else []), *(argv if isinstance(argv, tuple) else ())]
+
+
+@click.command(cls=Shell, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-c", "--cmd", metavar="COMMAND", help="Run this line in a shell, instead of opening one.")
 @click.option(
     "--image",

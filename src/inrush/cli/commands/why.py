@@ -29,7 +29,7 @@ def command(function: str, as_json: bool) -> None:
         if len(found) > 1:
             screen.say(f"{told['function']}:")
         for line in told["lines"]:
-            screen.say(f"  {line}" if len(found) > 1 else line)
+            screen.paragraph("  " if len(found) > 1 else "", line)
 
 
 def _why(app: str, name: str) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from inrush import App
 
+_INDENT, _LEAST_WIDTH = 2, 20
 _KNOWN_BY = ("id", "name", "state", "number", "setting", "value")
 
 
@@ -79,20 +82,33 @@ def _in_columns(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
 def _in_blocks(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A few lines for each row, where a table is wider than the terminal. What most rows are known by stands without a
     label, and nothing is cut."""
+    from rich.padding import Padding
     from rich.text import Text
 
     for row in rows:
-        line = Text()
+        lines, indent = [Text()], 0
         for column, cell in zip(columns, row, strict=True):
             if not cell:
                 continue
             label = ("", "") if column in _KNOWN_BY else (f"{column} ", "dim")
             part = Text.assemble(label, drawn(cell))
-            if line.cell_len + 2 + part.cell_len > console.width and line.plain.strip():
-                console.print(line)
-                line = Text(" ")
-            line = Text(" " if line.plain == " " else "  " if line.plain else "").join([line, part])
-        console.print(line, overflow="fold")
+            if lines[-1] and indent + lines[-1].cell_len + 2 + part.cell_len > console.width:
+                lines.append(Text())
+                indent = _INDENT
+            lines[-1] = Text("  ").join([lines[-1], part]) if lines[-1] else part
+        for number, line in enumerate(lines):
+            line.overflow = "fold"
+            console.print(Padding(line, (0, 0, 0, _INDENT if number else 0), expand=False))
+
+
+def paragraph(before: str, text: str) -> None:
+    """Prints text behind something. On a terminal its further lines begin where the first did; elsewhere it is one
+    line."""
+    indent = len(click.unstyle(before))
+    width = max(shutil.get_terminal_size().columns - indent, _LEAST_WIDTH) if is_terminal() else sys.maxsize
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) if len(text) > width else [text]
+    for number, line in enumerate(lines):
+        say((" " * indent if number else before) + line)
 
 
 def as_json(value: Any) -> None:
@@ -198,7 +214,7 @@ def log_line(line: dict[str, Any], machine: bool, timestamps: bool = False) -> N
 
 def _named_cell(name: str, value: Any) -> str:
     """Times are told as people read them."""
-    if name in ("created", "started", "updated", "time", "expires") and isinstance(value, (int, float)):
+    if name in ("created", "started", "updated", "time", "expires", "ended") and isinstance(value, (int, float)):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else ""
     return _cell(value)
 
