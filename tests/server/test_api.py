@@ -182,6 +182,25 @@ async def test_logs_are_given_and_followed(server: Server, api: httpx.AsyncClien
         assert (later["stream"], later["text"]) == ("stderr", "later\n")
 
 
+async def test_a_container_that_is_stopped_gracefully_finishes_what_it_runs_and_takes_no_more(
+    server: Server, api: httpx.AsyncClient, client: Client
+) -> None:
+    agent = Agent(server, lambda method, payload: payload)
+    agent.hold = True
+    function = (await client.start_app(F))["functions"]["f"]
+    client.send(wire.StartCall("ca-1", function, payloads=(b"P1",)))
+    await client.wait(lambda: agent.held)
+    (container,) = agent.containers
+    assert (await api.post(f"/containers/{container}/stop", params={"graceful": 1})).status_code == 200
+    client.send(wire.StartCall("ca-2", function, payloads=(b"P2",)))
+    await client.wait(lambda: len(agent.held) == 2)
+    assert not agent.got(wire.StopContainer)
+    assert agent.held[1].container != container
+    agent.release()
+    await client.wait(lambda: agent.got(wire.StopContainer))
+    assert [stop.container for stop in agent.got(wire.StopContainer)] == [container]
+
+
 async def test_a_command_in_a_container_talks_over_a_web_socket(server: Server, client: Client) -> None:
     agent = Agent(server, lambda method, payload: payload)
     await client.start_app(F)

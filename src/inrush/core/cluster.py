@@ -23,7 +23,7 @@ from inrush.core.calls.intake import call_arrived, call_cancelled, call_ended, c
 from inrush.core.calls.lease import look
 from inrush.core.calls.outcome import attempts_ended, inputs_returned, retry_due
 from inrush.core.calls.route import route
-from inrush.core.changes.containers import container_ended, container_leaving, container_ready
+from inrush.core.changes.containers import container_drained, container_ended, container_leaving, container_ready
 from inrush.core.changes.functions import (
     function_added,
     function_removed,
@@ -71,6 +71,7 @@ HANDLERS: dict[type, Callable[[State, Any], None]] = {
     events.CallForgotten: call_forgotten,
     events.ContainerReady: container_ready,
     events.ContainerLeaving: container_leaving,
+    events.ContainerDrained: container_drained,
     events.ContainerEnded: container_ended,
     events.FunctionAdded: function_added,
     events.FunctionRemoved: function_removed,

@@ -55,10 +55,12 @@ def exec(ctx: click.Context, container: str, argv: tuple[str, ...], pty: bool | 
 @command.command()
 @flags.environment
 @flags.yes
+@click.option("--graceful", is_flag=True, help="Let it finish what it runs before; it takes no more.")
 @flags.as_json
 @click.argument("container", shell_complete=completing.containers)
-def stop(container: str, yes: bool, as_json: bool) -> None:
+def stop(container: str, yes: bool, graceful: bool, as_json: bool) -> None:
     """Stop a container. What it runs is tried again elsewhere."""
     screen.confirm(f"stop {container}?", yes)
-    api.post(f"/containers/{api.name(container)}/stop")
-    screen.acted("stopped", f"stopped {container}", as_json, container=container)
+    api.post(f"/containers/{api.name(container)}/stop", graceful=1 if graceful else None)
+    done, text = ("stopping", "stops when it has finished what it runs") if graceful else ("stopped", "is stopped")
+    screen.acted(done, f"{container} {text}", as_json, container=container)

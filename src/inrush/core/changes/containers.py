@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from inrush.core.calls import outcome
 from inrush.core.containers.clusters import disband, members
-from inrush.core.containers.lifecycle import forget_if_gone, remove, stop, tried, turn
+from inrush.core.containers.lifecycle import drain, forget_if_gone, remove, stop, tried, turn
 from inrush.core.model.containers import Container
-from inrush.core.model.events import ContainerEnded, ContainerLeaving, ContainerReady
+from inrush.core.model.events import ContainerDrained, ContainerEnded, ContainerLeaving, ContainerReady
 from inrush.core.model.functions import Function, Trouble
 from inrush.core.model.state import State
 from inrush.core.place.health import absolve, blame
@@ -51,6 +51,14 @@ def container_leaving(state: State, event: ContainerLeaving) -> None:
     container = state.containers.get(event.container)
     if container is not None:
         stop(state, container.leader or container, event.why)
+        state.touch(state.functions[container.function], poke=True)
+
+
+def container_drained(state: State, event: ContainerDrained) -> None:
+    """Lets a container finish what it runs, and then go."""
+    container = state.containers.get(event.container)
+    if container is not None:
+        drain(state, container.leader or container, event.why)
         state.touch(state.functions[container.function], poke=True)
 
 

@@ -195,6 +195,13 @@ class ContainerLeaving(Event, frozen=True):
     why: str
 
 
+class ContainerDrained(Event, frozen=True):
+    """Somebody wants a container gone: it takes no more inputs, and stops when it has finished what it runs."""
+
+    container: str
+    why: str
+
+
 class AttemptsEnded(Event, frozen=True):
     """Inputs of a call ended in a container: `indexes[i]` with `statuses[i]` and the payload `refs[i]`."""
 
@@ -247,6 +254,7 @@ AnyEvent = (
     | NodesFailed
     | ContainerReady
     | ContainerLeaving
+    | ContainerDrained
     | ContainerEnded
     | AttemptsEnded
     | InputsReturned

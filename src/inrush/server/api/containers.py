@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from inrush.core.model.events import ContainerDrained
 from inrush.errors import NotFoundError
 from inrush.server.api import schema
 from inrush.server.api.handlers import Handlers
@@ -23,7 +24,10 @@ class ContainerRoutes(Handlers):
                 query=shown,
             ),
             Route("GET", "/containers/{id}", "read", "One container", schema.Container, self.container),
-            Route("POST", "/containers/{id}/stop", "deploy", "Stop a container", schema.Done, self.stop_container),
+            Route(
+                "POST", "/containers/{id}/stop", "deploy", "Stop a container", schema.Done, self.stop_container,
+                query=(("graceful", "1: once it has finished what it runs"),),
+            ),
         ]  # fmt: skip
 
     async def containers(self, request: Request) -> list[schema.Container]:
@@ -43,7 +47,10 @@ class ContainerRoutes(Handlers):
             raise NotFoundError(f"no container {request.path_params['id']!r} is running")
         about = f"{container.id} of {container.function.app_name}"
         self._server.audit.note(who(request), "stop container", container.function.environment, about)
-        self._server.nodes.stop_by_hand(container)
+        if number(request, "graceful", 0):
+            self._server.loop.post(ContainerDrained(container.id, "it was stopped by hand"))
+        else:
+            self._server.nodes.stop_by_hand(container)
         return schema.Done()
 
 
