@@ -152,6 +152,26 @@ def test_an_app_says_what_it_is(server, deployed):
     assert json.loads(server.inrush("app", "info", "kept", "--json").stdout)["name"] == "kept"
 
 
+def test_a_function_is_looked_at_and_scaled_by_name(server, deployed):
+    def told(*words: str) -> dict[str, object]:
+        done = server.inrush("function", *words, "--json")
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    assert told("info", "kept/add")["timeout_s"] == 300
+    assert told("stats", "kept::add")["running_inputs"] == 0
+    changed = told("autoscaler", "update", "kept/add", "--max-containers", "3")
+    assert (changed["done"], changed["max_containers"]) == ("updated", 3)
+    assert told("autoscaler", "settings", "kept/add") == {
+        "min_containers": 0, "max_containers": 3, "buffer_containers": 0, "scaledown_window_s": 60.0
+    }  # fmt: skip
+    wrong = server.inrush("function", "autoscaler", "update", "kept/add", "--min-containers", "4")
+    assert (wrong.returncode, "above its max_containers of 3" in wrong.stderr) == (1, True)
+    assert server.inrush("call", "kept::add", "--x", "5").returncode == 0
+    assert "adding" in server.inrush("function", "logs", "kept::add", "--search", "adding").stdout
+    assert server.inrush("function", "info", "add").returncode == 2
+
+
 def test_a_person_is_asked_before_something_is_destroyed_and_a_script_is_not(server):
     assert server.inrush("dict", "create", "asked").returncode == 0
     status, shown = asked(server, b"n\n", "dict", "delete", "asked")

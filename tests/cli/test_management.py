@@ -30,7 +30,7 @@ def test_with_no_server_the_verbs_say_so_and_what_would_start_one(tmp_path):
 
 
 def test_help_is_not_cut_off():
-    for group in ("app", "container", "secret", "dict", "environment", "token", "server"):
+    for group in ("app", "config", "container", "function", "secret", "dict", "environment", "token", "server"):
         done = subprocess.run([sys.executable, "-m", "inrush", group, "--help"], capture_output=True, text=True)
         assert "..." not in done.stdout.partition("Commands:")[2], done.stdout
 

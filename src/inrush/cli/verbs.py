@@ -17,6 +17,7 @@ VERBS = {
     "serve": "Serve endpoints while you edit: reloads on every change, ends with Ctrl-C.",
     "call": "Call a function of a deployed app, and print its result.",
     "app": "List apps, follow their logs, stop them.",
+    "function": "Show what a function asks for and does, follow its logs, change how it scales.",
     "container": "List containers, follow their logs, run commands in them, stop them.",
     "shell": "Open a shell in a fresh container, of a function or of your own making.",
     "why": "Say why a function has the containers that it has, and what its calls wait for.",
@@ -39,7 +40,6 @@ VERBS = {
 _ELSEWHERE = {
     "changelog": "CHANGELOG.md of the repository has it",
     "curl": "`inrush app list` shows the URLs of endpoints, and curl fetches them",
-    "function": "`inrush app info APP` shows an app's functions, `inrush why APP::FUNCTION` tells of one",
     "profile": "a server and its token are settings: INRUSH_SERVER_URL and INRUSH_TOKEN, or config.toml",
     "queue": "queues are not built yet; functions are called with .spawn, and values shared by a Dict",
     "sandbox": "sandboxes are not built yet; `inrush shell` has a container of its own",

@@ -53,6 +53,7 @@ from inrush.core.pools.supply import nodes_failed, pool_joined
 from inrush.core.scale.sizing import plan_idle, review
 from inrush.core.scale.waiting import tell_waiting
 from inrush.core.share.provision import look_at_pools, provision
+from inrush.wire import ScalePolicy
 
 
 def _tick(state: State, event: events.Tick) -> None:
@@ -157,6 +158,11 @@ class Cluster:
         """`backlog`, `containers`, `running_inputs` and `input_headroom` of a function. Raises KeyError for an unknown
         function."""
         return explain.stats(self._state.functions[function])
+
+    def policy(self, function: str) -> ScalePolicy:
+        """The scaling policy of a function, with what people have overridden. Raises KeyError for an unknown
+        function."""
+        return self._state.functions[function].policy
 
     def share(self, function: str) -> float:
         """The dominant share of a function's containers: the largest part that they hold of all cpu, memory or devices.

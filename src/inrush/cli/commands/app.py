@@ -87,9 +87,10 @@ def rollback(app: str, version: str | None, strategy: str, as_json: bool) -> Non
 @flags.strategy
 @flags.as_json
 def rollover(app: str, strategy: str, as_json: bool) -> None:
-    """Replace all containers of a deployed app by new ones, with the same code.
+    """Renew all containers of a deployed app.
 
-    It becomes a new version. With the strategy rolling, old containers stop when new ones are ready.
+    The code stays the same, and becomes a new version. With the strategy rolling, old containers stop when new ones
+    are ready.
     """
     now = api.post(f"/apps/{api.name(app)}/rollover", {"strategy": strategy}, patient=True)
     _serves("rolled over", now, as_json)

@@ -11,6 +11,7 @@ from inrush.server.api.handlers import Handlers
 from inrush.server.api.route import Route, number, who
 from inrush.server.apps.functions import Function
 from inrush.server.apps.versions import App
+from inrush.wire import GpuRequest
 
 
 class AppRoutes(Handlers):
@@ -38,6 +39,10 @@ class AppRoutes(Handlers):
             Route(
                 "POST", "/apps/{app}/rollover", "deploy", "Replace all containers of an app, with the same code",
                 schema.App, self.roll_over, schema.RollOver,
+            ),
+            Route(
+                "GET", "/functions/{app}/{name}", "read", "One function, and how it scales", schema.FunctionDetail,
+                self.function,
             ),
             Route(
                 "GET", "/functions/{app}/{name}/why", "read", "Why it has the containers it has", schema.Why, self.why
@@ -83,6 +88,24 @@ class AppRoutes(Handlers):
         self._server.audit.note(who(request), "rollover", app.environment, about)
         return self._app(app)
 
+    async def function(self, request: Request) -> schema.FunctionDetail:
+        app = self._server.apps.find(request.path_params["app"], self._scope(request))
+        function = self._server.apps.function_of(app, request.path_params["name"])
+        policy, wants = self._server.loop.core.policy(function.id), function.spec.resources
+        return schema.FunctionDetail(
+            **msgspec.structs.asdict(self._function(function)),
+            app=app.id,
+            cpu=wants.cpu,
+            memory_mib=wants.memory_mib,
+            gpu=[_gpu(wanted) for wanted in wants.gpu],
+            timeout_s=function.spec.timeout_s,
+            max_inputs=policy.max_inputs,
+            min_containers=policy.min_containers,
+            max_containers=policy.max_containers,
+            buffer_containers=policy.buffer_containers,
+            scaledown_window_s=policy.scaledown_window_s,
+        )
+
     async def why(self, request: Request) -> schema.Why:
         apps = self._server.apps
         app = apps.find_any(request.path_params["app"], self._scope(request))
@@ -90,6 +113,7 @@ class AppRoutes(Handlers):
 
     async def scale(self, request: Request, body: schema.Scale) -> schema.Done:
         functions = self._variants(request)
+        functions[0].override(body.min_containers, body.max_containers)
         self._server.audit.note(who(request), "scale", functions[0].environment, functions[0].title)
         for function in functions:
             self._server.loop.post(
@@ -131,3 +155,9 @@ class AppRoutes(Handlers):
             decided=function.decided,
             **self._server.loop.core.stats(function.id),
         )
+
+
+def _gpu(wanted: GpuRequest) -> str:
+    """A request as `gpu=` takes it."""
+    amount = wanted.share if wanted.share < 1 else wanted.count
+    return wanted.type if amount == 1 else f"{wanted.type}:{amount:g}"

@@ -70,6 +70,22 @@ class Function(Body):
     input_headroom: int
 
 
+class FunctionDetail(Function):
+    """A function with what it asks for, and how it scales now. `gpu` lists alternatives, as `gpu=` takes them; without
+    `max_containers` it has no limit of its own."""
+
+    app: str
+    cpu: float
+    memory_mib: int
+    gpu: list[str]
+    timeout_s: float
+    max_inputs: int
+    min_containers: int
+    max_containers: int | None
+    buffer_containers: int
+    scaledown_window_s: float
+
+
 class Version(Body):
     """One deploy of an app. `serves` is true for the one that takes its traffic; `tag` is its author's name for it."""
 
@@ -342,6 +358,6 @@ class Exit(Body):
 
 ALL: tuple[Any, ...] = (
     Problem, Status, Shown, DictItem, Environment, NewEnvironment, Token, NewToken, CreatedToken, Act,
-    App, AppDetail, Version, RollBack, RollOver, Function, Container, LogLine, Secret, NewSecret, Why, Scale, Gpu, Node,
-    Pool, Dict, Done, Command, Resize, Waits, Exit,
+    App, AppDetail, Version, RollBack, RollOver, Function, FunctionDetail, Container, LogLine, Secret, NewSecret, Why,
+    Scale, Gpu, Node, Pool, Dict, Done, Command, Resize, Waits, Exit,
 )  # fmt: skip
