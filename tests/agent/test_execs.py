@@ -51,6 +51,17 @@ async def test_a_terminal_has_its_size_and_can_be_interrupted(desk: Desk) -> Non
     assert b"50 120" in out
 
 
+async def test_a_terminal_whose_person_has_gone_hangs_up_and_an_input_ends(desk: Desk) -> None:
+    await desk.started("co-1", desk.spec(ECHO))
+    desk.tell(wire.ExecIn("ex-1", "co-1", ("sh", "-c", "echo up; sleep 600; true"), tty=True))
+    await desk.hear(wire.ExecOutput, lambda said: b"up" in said.data)
+    desk.tell(wire.ExecInput("ex-1", gone=True))
+    assert (await finished(desk, "ex-1"))[0] == 128 + 1
+    desk.tell(wire.ExecIn("ex-2", "co-1", ("cat",)))
+    desk.tell(wire.ExecInput("ex-2", gone=True))
+    assert (await finished(desk, "ex-2"))[0] == 0
+
+
 async def test_a_program_that_is_not_there_and_a_container_that_is_not_there_are_told(desk: Desk) -> None:
     await desk.started("co-1", desk.spec(ECHO))
     desk.tell(wire.ExecIn("ex-1", "co-1", ("no-such-program",)))

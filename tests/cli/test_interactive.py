@@ -32,6 +32,10 @@ PROGRAM = """
             input("stop me ")
         except KeyboardInterrupt:
             print("stopped", flush=True)
+        try:
+            input("leave me ")
+        except (OSError, EOFError):
+            print("alone", flush=True)
         return f"hello {name}"
 
 
@@ -90,7 +94,8 @@ def test_code_in_a_container_asks_the_person_who_runs_it(server: RunningServer, 
     talk.hear("heard swordfish")
     talk.hear("stop me ")
     talk.say("\x03")
-    talk.hear("stopped")
+    talk.hear("leave me ")
+    talk.say("\x1c")
     status, rest = talk.end()
     assert (status, "hello ada\r\n" in rest) == (0, True), rest
 

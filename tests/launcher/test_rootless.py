@@ -25,6 +25,7 @@ from inrush.launcher.client import LaunchError, Launcher
 from inrush.launcher.places import Declared
 from inrush.launcher.boot import Given, start_launcher
 from inrush.launcher.specs import *
+from inrush.linux import messages
 
 handle = start_launcher(state, Given(Declared(("/usr", package))))
 layer = state / "node" / "layers" / "base"
@@ -82,6 +83,10 @@ async def main():
     read, write = os.pipe()
     await launcher.enter("f", ["cat", "/root/m"], {"PATH": "/usr/bin"}, "/", 0, write, write, None, "h")
     found["into a fork"] = os.read(read, 1000).decode(), await ended("h")
+    mine, for_it = messages.pair()
+    fd = for_it.fileno()
+    await launcher.enter("f", ["tty"], {"PATH": "/usr/bin"}, "/", fd, fd, fd, Terminal(24, 80), "t")
+    found["terminal"] = os.read(messages.receive(mine, wait=False).fds[0], 1000).decode(), await ended("t")
     await launcher.run(RunSpec("g", root(), ("sleep", "60"), FIRST_UID, {"PATH": "/usr/bin"}), 0, 2, 2)
     script = "readlink /proc/1/ns/user || cat /proc/1/environ; id -u"
     argv = ["sh", "-c", script + "; [ $(readlink /proc/self/ns/user) = $(readlink /proc/2/ns/user) ] && echo same"]
@@ -158,6 +163,7 @@ def test_an_ordinary_user_runs_builds_and_forks_containers(place: Path, tmp_path
     assert "var" not in text
     assert found["fork"] == "('hook', 2)"
     assert found["into a fork"] == ["hook", 0]
+    assert found["terminal"] == ["/dev/pts/0\r\n", 0]
     assert found["seen"].endswith("0\nsame\n"), found["seen"]
     assert "Permission denied" in found["seen"]
     assert found["killed"] == 137

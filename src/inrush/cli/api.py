@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from inrush import settings
-from inrush.errors import AuthError, ConnectionError, Error, InternalError, from_code
+from inrush.errors import AuthError, ConnectionError, Error, InternalError, VersionError, from_code
 from inrush.version import __version__, minor, remedy
 
 if TYPE_CHECKING:
@@ -140,6 +141,11 @@ def _refusal(response: httpx.Response, client: httpx.Client) -> Error:
             return AuthError(_wrong_token(url, told["message"]))
         return from_code(told["code"], told["message"] + _other_version(client))
     except (ValueError, KeyError, TypeError):
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            path = response.request.url.path
+            return VersionError(
+                f"the server does not know {path}: its version is older than this inrush, {__version__}"
+            )
         return InternalError(f"{response.request.url} answered {response.status_code}: {response.text[:300]}")
 
 

@@ -39,7 +39,7 @@ def interact() -> None:
     shell then talk to the person. `breakpoint()` does it by itself. Calls after the first do nothing.
 
     Raises `InvalidError` outside of a container, or if nobody runs the app at a terminal. All inputs that a container
-    runs at once share the terminal; Ctrl-C interrupts code in the main thread.
+    runs at once share the terminal; Ctrl-C interrupts code in the main thread, and Ctrl-\\ takes the terminal back.
     """
     global _joined
     if not os.environ.get("INRUSH_IS_REMOTE"):

@@ -35,6 +35,8 @@ from inrush.linux import confine, descriptors, messages, mounts, namespaces, pro
 Spent = list[tuple[str, float]]
 """Phases of a start, with the milliseconds that each took."""
 
+_DEFAULTS = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that a program gets as in any process. A shell may have had the server ignore the last two."""
 _OWNED = namespaces.NEWPID | namespaces.NEWIPC | namespaces.NEWUTS
 _NS_ORDER = ("pid", "ipc", "uts", "cgroup", "net", "mnt", "user")
 """The order in which namespaces are joined. The user namespace is last, since a process in it may not join the
@@ -218,7 +220,7 @@ def execute(program: Program, report: socket.socket, phases: Spent) -> None:
     os.setsid()
     _arrange(program)
     process.close_descriptors({report.fileno(), *([3] if program.inherit >= 0 else [])})
-    for signum in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+    for signum in _DEFAULTS:
         signal.signal(signum, signal.SIG_DFL)
     os.umask(0o022)
     resource.setrlimit(resource.RLIMIT_NOFILE, descriptors.GIVEN)
