@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from inrush import wire
-from inrush.server import http
-from inrush.server.port import protocols, with_httptools
+from inrush.server.port import listening, protocols, with_httptools
 from inrush.server.serve import Server
 from inrush.wire import FunctionSpec, Web
 from server.conftest import client, home, opened, server
@@ -29,7 +28,7 @@ PARSERS = {"h11": protocols.H11, "httptools": with_httptools.HttpTools}
 @pytest.fixture(params=sorted(PARSERS), autouse=True)
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Every test runs with each of uvicorn's parsers."""
-    monkeypatch.setattr(http, "_fastest", lambda: PARSERS[request.param])
+    monkeypatch.setattr(listening, "_fastest", lambda: PARSERS[request.param])
     return str(request.param)
 
 

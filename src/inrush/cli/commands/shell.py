@@ -163,5 +163,5 @@ def _image(name: str) -> Image:
     if base == "debian_slim":
         return inrush.Image.debian_slim(version or None)
     raise click.UsageError(
-        f"--image {name}: host, debian_slim or debian_slim:3.12; for others, write a function with it"
+        f"--image {name}: images of registries are not built yet; there are host, and debian_slim:3.12 with this Python"
     )
