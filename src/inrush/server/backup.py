@@ -156,16 +156,15 @@ def _link(blobs: Path, to: Path) -> None:
 
 
 def _add_log(tar: tarfile.TarFile, path: Path) -> None:
-    """Adds the two halves of a log, of which the server may rename the newer one to the older one meanwhile."""
+    """Adds the two halves of a log. If the server renames the newer one to the older one meanwhile, that one is all
+    there is to add."""
     older = path.with_name(f"{path.name}.1")
-    while True:
-        with contextlib.ExitStack() as opened:
-            files = [(half, opened.enter_context(half.open("rb"))) for half in (path, older) if half.exists()]
-            if len(files) == 2 and os.path.samestat(*(os.fstat(file.fileno()) for _, file in files)):
-                continue
-            for half, file in files:
-                _add_open(tar, half.name, file)
-            return
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(half.open("rb")) for half in (path, older) if half.exists()]
+        if len(files) == 2 and os.path.samestat(*(os.fstat(file.fileno()) for file in files)):
+            files.pop()
+        for file in files:
+            _add_open(tar, Path(file.name).name, file)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
