@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from inrush.client._interact import Joined
 from running_server import RunningServer
 
 PROGRAM = """
@@ -116,3 +117,15 @@ def test_who_is_at_no_terminal_is_told_so(server: RunningServer, program: Path) 
     done = server.inrush("run", f"{program}::ask")
     assert done.returncode == 1
     assert "nobody runs this app at a terminal: `inrush run -i` does" in done.stderr
+
+
+def test_ctrl_c_interrupts_the_code_that_asked_and_nothing_after_it() -> None:
+    joined = Joined.__new__(Joined)
+
+    def ask() -> None:
+        joined.asker = id(sys._getframe()), sys._getframe().f_code
+        with pytest.raises(KeyboardInterrupt):
+            joined._interrupt(0, sys._getframe())
+
+    ask()
+    joined._interrupt(0, sys._getframe())

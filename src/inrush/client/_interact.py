@@ -16,7 +16,7 @@ import socket
 import sys
 import tempfile
 import threading
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from inrush.client._dual import block
@@ -39,14 +39,20 @@ def interact() -> None:
     shell then talk to the person. `breakpoint()` does it by itself. Calls after the first do nothing.
 
     Raises `InvalidError` outside of a container, or if nobody runs the app at a terminal. All inputs that a container
-    runs at once share the terminal; Ctrl-C interrupts code in the main thread, and Ctrl-\\ takes the terminal back.
+    runs at once share the terminal. Ctrl-C interrupts the code that called this, if that runs in the main thread, and
+    Ctrl-\\ takes the terminal back.
     """
+    _join(sys._getframe(1))
+
+
+def _join(asker: FrameType) -> None:
     global _joined
     if not os.environ.get("INRUSH_IS_REMOTE"):
         raise InvalidError("interact() is for code in containers; here there is a terminal already")
     with _joining:
         if _joined is None or _joined.gone:
             _joined = Joined(*_visitor())
+        _joined.asker = id(asker), asker.f_code
 
 
 def _visitor() -> tuple[socket.socket, str]:
@@ -62,7 +68,9 @@ def _visitor() -> tuple[socket.socket, str]:
         except OSError:
             raise TimeoutError(f"the terminal of `inrush run -i` did not come within {PATIENCE_S:g} s") from None
         visitor.settimeout(None)
-        return visitor, visitor.recv(_NAME_BYTES).decode()
+        if name := visitor.recv(_NAME_BYTES).decode():
+            return visitor, name
+        raise TimeoutError("the terminal of `inrush run -i` went as it came")
 
 
 async def _ask(place: str) -> None:
@@ -74,6 +82,8 @@ class Joined:
 
     def __init__(self, visitor: socket.socket, name: str) -> None:
         self.gone = False
+        self.asker: tuple[int, CodeType] | None = None
+        """The frame that asked last, by its id since a frame holds its variables, and its code."""
         self._visitor = visitor
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._before = [os.dup(fd) for fd in range(3)]
@@ -84,7 +94,7 @@ class Joined:
         os.close(terminal)
         sys.stdin, sys.stdout, sys.stderr = (_stream(fd, "r" if fd == 0 else "w") for fd in range(3))
         if threading.current_thread() is threading.main_thread():
-            signal.signal(INTERRUPT, signal.default_int_handler)
+            signal.signal(INTERRUPT, self._interrupt)
             threading.Thread(target=self._listen, args=({signal.SIGINT: INTERRUPT},), daemon=True).start()
         else:
             threading.Thread(target=self._listen, args=({},), daemon=True).start()
@@ -95,6 +105,13 @@ class Joined:
             if number := known.get(heard[0]):
                 signal.pthread_kill(self._main, number)
         self._leave()
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Raises in the code that asked; once that has ended, nobody is interrupted."""
+        while frame is not None:
+            if (id(frame), frame.f_code) == self.asker:
+                raise KeyboardInterrupt
+            frame = frame.f_back
 
     def _leave(self) -> None:
         self.gone = True
@@ -113,7 +130,7 @@ def stop(frame: FrameType, *args: Any, **kwargs: Any) -> Any:
     """What `breakpoint()` does in a container: a debugger on the person's terminal stops in this frame."""
     if "PYTHONBREAKPOINT" in os.environ:
         return sys.__breakpointhook__(*args, **kwargs)
-    interact()
+    _join(frame)
     import pdb
 
     return pdb.Pdb().set_trace(frame)
