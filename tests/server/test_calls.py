@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from inrush import wire
 from inrush.server.serve import Server
-from inrush.wire import FunctionSpec, ScalePolicy, Status
+from inrush.wire import FunctionSpec, Retries, ScalePolicy, Status
 
 from .peers import Agent, Client, failure
 
@@ -75,3 +77,23 @@ async def test_large_results_are_kept_until_their_client_has_them(server: Server
     assert (server.calls._held, server.calls._finished_held, call.kept) == (0, 0, [])
     client.send(wire.Received("ca-m", 3), wire.Received("ca-unknown", 3))
     assert await client.ask(wire.HasBlobs(())) == []
+
+
+async def test_retries_of_a_watched_call_are_told_to_who_waits_for_it(server: Server, client: Client) -> None:
+    agent = Agent(server, double)
+    agent.hold = True
+    spec = msgspec.structs.replace(F, retries=Retries(1, initial_delay_s=0.0))
+    function = (await client.start_app(spec, deploy=True))["functions"]["f"]
+    spawned = wire.StartCall("ca-spawned", function, "spawn", payloads=(b"Pbad",), watched=True)
+    quiet = wire.StartCall("ca-quiet", function, payloads=(b"Pbad",))
+    client.send(spawned, quiet, wire.StartCall("ca-called", function, payloads=(b"Pbad",), watched=True))
+    await client.until(wire.Accepted, lambda m: m.call == "ca-spawned")
+    client.send(wire.AwaitCall("ca-spawned"))
+    await client.ask(wire.FindFunction("app", "f"))  # what was sent before has been taken
+    await client.wait(lambda: sum(len(run.payloads) for run in agent.held) == 3)
+    agent.release()
+    told = [await client.until(wire.Retried) for _ in range(2)]
+    assert {(m.call, m.function, m.indexes) for m in told} == {("ca-spawned", "f", (0,)), ("ca-called", "f", (0,))}
+    assert "retry 1 of 1" in told[0].why
+    await client.results("ca-quiet", 1)
+    assert not [m for m in client.messages if isinstance(m, wire.Retried)]

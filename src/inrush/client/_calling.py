@@ -98,7 +98,9 @@ async def spawn_many(function: Called, iterators: Sequence[Iterable[Any]], kwarg
         raise InvalidError(f"{function.name}.spawn_map was given no inputs")
     chunks = list(_message_chunks(rows))
     call = new_call()
-    start = StartCall(call, target.function, "spawn", target.method, chunks[0], 0, len(rows), _parent())
+    start = StartCall(
+        call, target.function, "spawn", target.method, chunks[0], 0, len(rows), _parent(), _watched(function)
+    )
     more, at = [], len(chunks[0])
     for chunk in chunks[1:]:
         more.append(Inputs(call, at, chunk))

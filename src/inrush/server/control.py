@@ -234,7 +234,7 @@ class ControlPlane:
         effect = msgspec.structs.replace(effect, indexes=effect.indexes[:RETRIES_TOLD])
         self.watch.retried(effect)
         if (call := self.calls.get(effect.call)) is not None:
-            call.retried(effect)
+            call.retried(effect, self.durable.waiting(call.id))
 
     def _tried(self, effect: effects.Tried) -> None:
         self.apps.tried(effect)

@@ -174,10 +174,12 @@ class Call:
             self.base += TRIM_INPUTS
         return freed
 
-    def retried(self, effect: effects.Retried) -> None:
-        """Tells its owner which inputs are tried again, if that is watched."""
-        if self.watched and self.owner is not None:
-            self.owner.send(wire.Retried(self.id, self.function.title, effect.indexes, effect.why))
+    def retried(self, effect: effects.Retried, waiting: Iterable[Owner]) -> None:
+        """Tells its owner which inputs are tried again, if that is watched; of a durable call, those who are `waiting`
+        for its results."""
+        if self.watched:
+            for owner in waiting if self.owner is None else (self.owner,):
+                owner.send(wire.Retried(self.id, self.function.title, effect.indexes, effect.why))
 
     def grant(self, credit: int) -> int:
         """Adds credit for a generator, up to `MAX_CREDIT` in all, and returns how much was added. The consumer grants

@@ -233,6 +233,11 @@ class Durable:
         owner.awaits.add(message.call)
         return wanted if live.stored > 0 else None
 
+    def waiting(self, id: str) -> list[Owner]:
+        """Who waits for results of a call."""
+        live = self._live.get(id)
+        return [*live.waiters] if live is not None else []
+
     async def send_stored(self, owner: Reader, message: wire.AwaitCall, wanted: Ranges) -> None:
         """Sends the results that are wanted and that the store has, a page at a time and no faster than it reads; or
         says that there is no such call, or no more."""
