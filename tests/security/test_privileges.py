@@ -254,5 +254,18 @@ def test_links_that_the_server_has_left_do_not_lead_roots_commands(
     own_server.pid = 0
 
 
+def test_a_link_in_place_of_the_settings_does_not_lead_roots_command(home: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("")
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").symlink_to(victim)
+    command = [sys.executable, "-m", "inrush", "config", "set-environment", "prod"]
+    done = subprocess.run(
+        command, env={**os.environ, "INRUSH_HOME": str(home)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert victim.read_text() == ""
+
+
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()

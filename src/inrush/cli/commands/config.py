@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Any
 
@@ -43,15 +44,18 @@ def set_environment(name: str, as_json: bool) -> None:
 
     It is written into config.toml.
     """
-    path = settings.home() / "config.toml"
+    home = settings.home()
     line = f'environment = "{name}"'
     if not re.fullmatch(r"[a-z0-9-]{1,32}", name):
         raise click.UsageError(f"{name!r} is not the name of an environment: lower-case letters, digits and dashes")
     settings.load()  # a file that cannot be read is not written either
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    text = path.read_text() if path.exists() else ""
-    kept = [other for other in text.splitlines() if not re.match(r"\s*environment\s*=", other)]
-    path.write_text("\n".join([line, *kept]) + "\n")
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(settings.open_in_home("config.toml", os.O_RDWR | os.O_CREAT), "r+") as file:
+        kept = [other for other in file.read().splitlines() if not re.match(r"\s*environment\s*=", other)]
+        file.seek(0)
+        file.write("\n".join([line, *kept]) + "\n")
+        file.truncate()
+    path = home / "config.toml"
     screen.acted("set", f"{line} in {path}", as_json, environment=name, file=str(path))
 
 
