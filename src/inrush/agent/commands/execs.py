@@ -82,9 +82,9 @@ class Execs:
             await streams.drained()
             self._put(wire.ExecOutput(order.exec, code=128 + end.signal if end.signal else end.code))
         except (Error, OSError) as error:
-            self._put(wire.ExecOutput(order.exec, code=126, error=str(error)))
+            await self._end(order.exec, 126, str(error))
         except asyncio.CancelledError:
-            await self._end(order.exec)
+            await self._end(order.exec, 137, "the command was ended: it left its input unread, or its server stops")
         finally:
             self._exits.forget(order.exec)
             streams.close()
@@ -105,11 +105,8 @@ class Execs:
         with suppress(Error):  # it has ended, or the launcher has
             await self._launcher.signal(id, signal.SIGHUP)
 
-    async def _end(self, id: str) -> None:
-        """Kills a command that reads too little, or whose server stops."""
-        why = "the command was ended: it left its input unread, or its server stops"
-        self._put(wire.ExecOutput(id, code=137, error=why))
-        try:
+    async def _end(self, id: str, code: int, why: str) -> None:
+        """Kills a command, if it runs: it could not begin as it should, or reads too little, or its server stops."""
+        self._put(wire.ExecOutput(id, code=code, error=why))
+        with suppress(Error):  # the launcher is gone, and the command with it
             await self._launcher.kill(id)
-        except Error:
-            return  # the launcher is gone, and the command with it

@@ -289,7 +289,8 @@ class Asks:
         app = self._apps.find_any(ask.app, self._scope(session, ask.environment))
 
         def tell(kind: str, subject: str, state: str, why: str) -> None:
-            session.send(wire.State(rid, kind, subject, state, why))
+            if kind != "interact" or not session.congested():  # containers ask as often as they like
+                session.send(wire.State(rid, kind, subject, state, why))
 
         session.follows[rid] = self._watch.follow(app.id, tell, interactive=ask.interactive)
 
