@@ -10,7 +10,7 @@ import pytest
 from running_server import RunningServer
 
 PROGRAM = """
-import json, urllib.error, urllib.request
+import json, socket, urllib.error, urllib.parse, urllib.request
 import inrush
 
 app = inrush.App("inside")
@@ -23,7 +23,18 @@ def web():
         if scope["type"] == "http":
             await send({"type": "http.response.start", "status": 200, "headers": [(b"set-cookie", b"a=b")]})
             await send({"type": "http.response.body", "body": f"{scope['root_path']} {scope['path']}".encode()})
+        else:
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": "by a socket"})
+            await send({"type": "websocket.close"})
     return served
+
+
+@app.function(restrict_modal_access=True)
+@inrush.asgi_app()
+def blind():
+    return web.local()
 
 
 @app.cls()
@@ -40,6 +51,11 @@ class Pages:
 @app.function()
 def of_web():
     return web.get_web_url()
+
+
+@app.function()
+def of_blind():
+    return blind.get_web_url()
 
 
 @app.function()
@@ -66,12 +82,42 @@ def restricted():
         return type(error).__name__
 
 
+UPGRADE = ["Host: x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+KEY = "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=="
+
+
+@app.function()
+def by_socket(url):
+    parts = urllib.parse.urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as end:
+        lines = [f"GET {parts.path}/ HTTP/1.1", *UPGRADE, KEY, "", ""]
+        end.sendall("\\r\\n".join(lines).encode())
+        said = b""
+        while b"by a socket" not in said and (more := end.recv(4096)):
+            said += more
+    return said.decode("latin-1")
+
+
+@app.function()
+def flood(url):
+    parts, held = urllib.parse.urlsplit(url), []
+    for _ in range(700):
+        try:
+            held.append(socket.create_connection((parts.hostname, parts.port), timeout=5))
+        except OSError:
+            pass
+    return len(held), get.remote(url)
+
+
 @app.local_entrypoint()
 def main(more: str = "[]"):
     url = of_web.remote()
     asked = [url + "/deep?x=1", url, of_pages.remote(), *json.loads(more)]
     told = [get.remote(each) for each in asked]
-    print("TOLD " + json.dumps({"url": url, "told": told, "restricted": restricted.remote()}))
+    about = {"url": url, "told": told, "restricted": restricted.remote(), "blind": of_blind.remote()}
+    if not json.loads(more):
+        about |= {"socket": by_socket.remote(url), "flood": flood.remote(url)}
+    print("TOLD " + json.dumps(about))
 """
 
 
@@ -96,6 +142,25 @@ def test_an_endpoint_answers_at_the_url_that_a_container_asks_for(first: dict[st
 
 def test_code_that_may_ask_for_nothing_gets_no_url(first: dict[str, object]) -> None:
     assert not str(first["restricted"]).startswith("http")
+
+
+def test_the_key_that_an_endpoint_sees_opens_no_other(server: RunningServer, first: dict[str, object]) -> None:
+    web, blind = urlsplit(str(first["url"])), urlsplit(str(first["blind"]))
+    crossed = f"http://{web.netloc}/{blind.path.split('/')[1]}/w/{web.path.split('/')[3]}"
+    own, other = list(told(server, str(first["blind"]), crossed)["told"])[3:]  # type: ignore[call-overload]
+    assert own[1].split()[0] == blind.path, "it sees its own"
+    assert other[0] == 404
+
+
+def test_web_sockets_are_served_too(first: dict[str, object]) -> None:
+    assert str(first["socket"]).startswith("HTTP/1.1 101 ")
+    assert str(first["socket"]).endswith("by a socket")
+
+
+def test_who_holds_connections_takes_them_from_nobody_else(first: dict[str, object]) -> None:
+    held, answer = first["flood"]  # type: ignore[misc]
+    assert held > 512, "more than one peer may have"
+    assert answer[0] == 200
 
 
 def test_nothing_but_endpoints_is_served_to_containers(server: RunningServer, first: dict[str, object]) -> None:

@@ -71,9 +71,23 @@ def told():
     import tiny
     return tiny.WORD, os.getuid()
 
+@app.function(image=image)
+@inrush.asgi_app()
+def web():
+    async def served(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"from inside"})
+    return served
+
+@app.function(image=image)
+def ask():
+    import urllib.request
+    return urllib.request.urlopen(web.get_web_url(), timeout=30).read()
+
 @app.local_entrypoint()
 def main():
-    print("told", told.remote())
+    print("told", told.remote(), ask.remote())
 """
 
 
@@ -124,7 +138,7 @@ def test_an_ordinary_user_builds_an_image_with_a_package_and_runs_a_function_in_
     done = _run(home, _PROGRAM, f"{USER}:1000000:65536\n")
     log = home / "h" / "server.log"
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
-    assert "told ('from the network', 0)" in done.stdout
+    assert "told ('from the network', 0) b'from inside'" in done.stdout
 
 
 def test_a_build_that_fails_for_want_of_user_ids_says_what_to_install(home: Path) -> None:

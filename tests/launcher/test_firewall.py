@@ -11,7 +11,7 @@ from launcher.launched import needs_root
 pytestmark = needs_root
 
 _USE = """
-import asyncio, os, sys
+import asyncio, os, socket, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
 from launcher.launched import GIVEN, HOST, OUTSIDE, PORT, Node, make_layer, outside_machine, traces
@@ -54,11 +54,23 @@ async def reaches(node):
     exited, text = await node.python(code)
     assert text.strip() == HOST, text
 
-assert os.system("iptables -P FORWARD DROP") == 0
-before = os.popen("iptables -S FORWARD").read()
+async def enters(node):
+    await reaches(node)
+    listener = await node.launcher.entrance()
+    listener.setblocking(True)
+    code = f"import socket; print(socket.create_connection({listener.getsockname()}, 5))"
+    assert (await node.python(code))[0].code == 0
+    other = socket.create_server((listener.getsockname()[0], 0))
+    code = f"import socket; print(socket.create_connection({other.getsockname()}, 5))"
+    assert (await node.python(code))[0].code != 0, "another port of the same address"
+    listener.close()
+
+for chain in ("FORWARD", "INPUT"):
+    assert os.system(f"iptables -P {chain} DROP") == 0
+before = os.popen("iptables -S").read()
 with outside_machine():
-    asyncio.run(use("one", reaches))
-assert os.popen("iptables -S FORWARD").read() == before
+    asyncio.run(use("one", enters))
+assert os.popen("iptables -S").read() == before
 """
 
 _NEIGHBOURS = """

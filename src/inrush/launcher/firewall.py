@@ -8,7 +8,8 @@ change whether packets are forwarded.
 
 Docker and ufw set the policy of the iptables chains FORWARD and INPUT to drop, and no other table can override that. In
 that case rules for the links of containers are inserted at the top of the chain, and removed at the end. What reaches
-those chains from a container is what the table has let through.
+those chains from a container is what the table has let through; of INPUT, they let pass only what goes to the address
+of the launcher's own gateway.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import functools
 import ipaddress
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +34,7 @@ _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _CHANGED = Path("/run/inrush-ip-forward")
 """This file exists while ip_forward is on because a launcher of this node switched it on."""
 
+_CHAINS = ("FORWARD", "INPUT")
 _LOCK = "/run/inrush-network.lock"
 
 MAX_CONNECTIONS = 8_192
@@ -129,7 +132,7 @@ def set_up(table: str, device: str, subnet: str, blocked: Sequence[str]) -> None
     """Puts the table, and sees to it that packets of containers are forwarded. Raises `OSError` if the kernel
     refuses."""
     put(table, device, subnet, blocked)
-    for chain, rules in _exceptions(device).items():
+    for chain, rules in _exceptions(device, subnet).items():
         if f"-P {chain} DROP" in _iptables("-S", chain):
             for rule in rules:
                 _iptables("-I", chain, *rule)
@@ -197,10 +200,10 @@ def tear_down(table: str, device: str) -> None:
     """Removes the table and the exceptions, if they exist."""
     with contextlib.suppress(OSError):
         nft(f"table inet {table} {{}}\ndelete table inet {table}\n")
-    for chain, rules in _exceptions(device).items():
-        if device in _iptables("-S", chain):
-            for rule in rules:
-                _iptables("-D", chain, *rule)
+    for chain in _CHAINS:
+        for rule in _iptables("-S", chain).splitlines():
+            if f"{device}-+" in rule:
+                _iptables("-D", *shlex.split(rule)[1:])
 
 
 def restore_forwarding(devices: list[str]) -> None:
@@ -211,12 +214,12 @@ def restore_forwarding(devices: list[str]) -> None:
             _CHANGED.unlink()
 
 
-def _exceptions(device: str) -> dict[str, list[tuple[str, ...]]]:
+def _exceptions(device: str, subnet: str) -> dict[str, list[tuple[str, ...]]]:
     links = f"{device}-+"
     back = ("-o", links, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
     return {
         "FORWARD": [("-i", links, "!", "-o", links, "-j", "ACCEPT"), back],
-        "INPUT": [("-i", links, "-j", "ACCEPT")],
+        "INPUT": [("-i", links, "-d", subnet, "-p", "tcp", "-j", "ACCEPT")],
     }
 
 

@@ -39,7 +39,7 @@ from inrush.server.fleet.pools import Pools
 from inrush.server.fleet.shells import Shells
 from inrush.server.fleet.watch import Watch
 from inrush.server.gateway.gateway import Gateway
-from inrush.server.gateway.inside import Inside
+from inrush.server.gateway.inside import DESCRIPTORS_SHARE, Inside
 from inrush.server.links.asks import Asks
 from inrush.server.links.guests import MAX_ASKED_BYTES, Guests
 from inrush.server.links.session import BoundSession, Session
@@ -147,7 +147,7 @@ class ControlPlane:
         self.gateway = Gateway(
             self.endpoints, self.functions, self.calls, self.logs, self.loop.turn, given["max_payload_mib"] * MIB
         )
-        limits = ConnectionLimits(given["max_connections"] // 2, given["max_peer_connections"])
+        limits = ConnectionLimits(given["max_connections"] // 2, given["max_peer_connections"], DESCRIPTORS_SHARE)
         self.inside = Inside(self.endpoints, self.functions, self.environments, self.gateway, limits)
         self.asks = Asks(
             self.apps,

@@ -1,26 +1,27 @@
 """Endpoints for containers: a listener at the address that the containers of this node have for it. It serves endpoints
 and nothing else.
 
-    container ── http://GATEWAY:PORT/<key of its environment>/w/<label>/… ──▶ the gateway
+    container ── http://GATEWAY:PORT/<key of the endpoint>/w/<label>/… ──▶ the gateway
 
 The network of containers keeps them from all addresses of the node, so the URLs that users have do not lead anywhere
 there. The listener is the launcher's, which lets containers connect to it; it is opened when a container asks for a URL
 first. It has neither the API nor the link of clients.
 
-A path begins with a key that only code of the environment can ask for, so that no container reaches endpoints of
-another environment, and none that may ask for nothing (`restrict_access`) reaches any. Otherwise callers from inside
-are treated as all callers of endpoints are: they are strangers, with limits on their connections, heads and bodies.
+A path begins with a key that only code of the endpoint's environment can ask for, so that no container reaches
+endpoints of another environment, and none that may ask for nothing (`restrict_access`) reaches any. An endpoint sees
+the key in the paths that it serves, so each has a key of its own. Otherwise callers from inside are treated as all
+callers of endpoints are: they are strangers, with limits on their connections, heads and bodies.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from inrush.errors import Error
 from inrush.server.apps.endpoints import Endpoints
@@ -34,6 +35,8 @@ from inrush.server.trust.environments import Environments
 log = logging.getLogger(__name__)
 
 _KEY_BYTES = 16
+DESCRIPTORS_SHARE = 8
+"""Connections of containers may take one part in so many of this process's limit of descriptors."""
 Entrance = Callable[[], Awaitable[socket.socket]]
 """Opens the listener. Raises `Error` where containers have no network of their own."""
 
@@ -51,8 +54,7 @@ class Inside:
     ) -> None:
         self._endpoints, self._functions, self._environments = endpoints, functions, environments
         self._gateway, self._limits = gateway, limits
-        self._keys: dict[str, str] = {}
-        """The keys of environments in paths, by what nodes know an environment by."""
+        self._secret = secrets.token_bytes(32)
         self._opening: asyncio.Task[str] | None = None
         self._http: Http | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -70,8 +72,7 @@ class Inside:
         base = await asyncio.shield(self._opening)
         if not base:
             return paths, pages
-        start = f"{base}/{self._key(environment)}"
-        return {name: start + urlsplit(url).path for name, url in paths.items()}, {}
+        return {name: base + self._path(environment, url.rpartition("/")[2]) for name, url in paths.items()}, {}
 
     async def _open(self, entrance: Entrance) -> str:
         """Opens the listener and serves on it. Returns its URL, or "" where there can be none."""
@@ -86,32 +87,25 @@ class Inside:
         address, port = listener.getsockname()
         return f"http://{address}:{port}"
 
-    def _key(self, environment: str) -> str:
-        """The key of an environment, which stays the same until the server ends; one that is made again under an old
-        name has a new key."""
-        name = self._environments.key(environment)
-        if name not in self._keys:
-            there = {self._environments.key(known) for known, _ in self._environments.all()}
-            self._keys = {known: key for known, key in self._keys.items() if known in there}
-            self._keys[name] = secrets.token_urlsafe(_KEY_BYTES)
-        return self._keys[name]
+    def _path(self, environment: str, label: str) -> str:
+        """The path of an endpoint. Its key stays the same until the server ends, or the environment does, also where
+        another of that name is made."""
+        about = f"{self._environments.key(environment)} {label}".encode()
+        key = hashlib.blake2b(about, key=self._secret, digest_size=_KEY_BYTES).hexdigest()
+        return f"/{key}/w/{label}"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] not in ("http", "websocket"):
             return
-        key, place, label = [*scope["path"][1:].split("/", 3), "", ""][:3]
-        endpoint = self._endpoints.get(label) if place == "w" else None
-        if endpoint is None or not self._admits(key, endpoint.function):
+        path = scope["path"]
+        label = path.split("/", 4)[3] if path.count("/") > 2 else ""
+        endpoint = self._endpoints.get(label)
+        function = self._functions.get(endpoint.function) if endpoint is not None else None
+        root = self._path(function.environment, label) if function is not None else ""
+        if not root or not secrets.compare_digest(f"{path}/"[: len(root) + 1].encode(), f"{root}/".encode()):
             await refusals.refuse(scope, send, 404, refusals.new_id())
             return
-        root = f"/{key}/w/{label}"
-        path = scope["path"] if scope["path"] != root else root + "/"
-        await self._gateway.serve(label, root, path, scope, receive, send)
-
-    def _admits(self, key: str, id: str) -> bool:
-        function = self._functions.get(id)
-        right = self._keys.get(self._environments.key(function.environment)) if function is not None else None
-        return right is not None and secrets.compare_digest(right.encode(), key.encode())
+        await self._gateway.serve(label, root, path if path != root else root + "/", scope, receive, send)
 
     async def stop(self) -> None:
         """Closes the listener, and ends what is served on it."""

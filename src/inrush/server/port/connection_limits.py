@@ -16,7 +16,7 @@ from inrush.linux import descriptors
 
 TICK_S = 1.0
 DESCRIPTORS_SHARE = 2
-"""Connections may take one part in so many of this process's limit of descriptors."""
+"""Connections to the HTTP port may take one part in so many of this process's limit of descriptors."""
 
 
 class Connection(Protocol):
@@ -42,10 +42,11 @@ class Peer:
 
 
 class ConnectionLimits:
-    """The connections of a server, of which there are at most `most`, and `most_of_peer` of one peer."""
+    """The connections of a listener, of which there are at most `most`, and `most_of_peer` of one peer. They take at
+    most one part in `share` of this process's limit of descriptors."""
 
-    def __init__(self, most: int, most_of_peer: int) -> None:
-        self.most = max(1, min(most, descriptors.limit() // DESCRIPTORS_SHARE))
+    def __init__(self, most: int, most_of_peer: int, share: int = DESCRIPTORS_SHARE) -> None:
+        self.most = max(1, min(most, descriptors.limit() // share))
         self.most_of_peer = max(1, most_of_peer)
         self._connections: dict[Connection, Peer] = {}
         self._idle: dict[Connection, None] = {}
