@@ -107,12 +107,13 @@ class Group:
             _write(f"{path}/freezer.state", "FROZEN" if on else "THAWED")
 
     def pids(self) -> list[int]:
-        """The ids of all processes in the group."""
-        path = next((self._paths[k] for k in ("v2", "freezer", "pids", "memory", "cpu") if k in self._paths), "")
-        try:
-            return [int(line) for line in _read(f"{path}/cgroup.procs").split()]
-        except OSError:
-            return []
+        """The ids of all processes in the group. While the groups are being removed, those in the first that is left: a
+        process may have moved into some of them only."""
+        for controller in ("v2", "freezer", "pids", "memory", "cpu"):
+            if controller in self._paths:
+                with contextlib.suppress(OSError):
+                    return [int(line) for line in _read(f"{self._paths[controller]}/cgroup.procs").split()]
+        return []
 
     def usage(self) -> Usage:
         """The container's use of cpu, memory and processes, now and so far."""
