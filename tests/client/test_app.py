@@ -180,6 +180,8 @@ def test_an_app_without_a_name_is_not_deployed() -> None:
 class Recorder:
     """An output that remembers, and tells when it has seen a text."""
 
+    interactive = False
+
     def __init__(self, awaited: str) -> None:
         self.awaited = awaited
         self.seen = threading.Event()

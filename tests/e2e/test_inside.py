@@ -154,7 +154,7 @@ def test_the_key_that_an_endpoint_sees_opens_no_other(server: RunningServer, fir
 
 def test_web_sockets_are_served_too(first: dict[str, object]) -> None:
     assert str(first["socket"]).startswith("HTTP/1.1 101 ")
-    assert str(first["socket"]).endswith("by a socket")
+    assert "by a socket" in str(first["socket"])
 
 
 def test_who_holds_connections_takes_them_from_nobody_else(first: dict[str, object]) -> None:

@@ -195,7 +195,7 @@ async def _seen(node: Node, kind: str) -> Any:
 async def _entered(node: Node, id: str) -> Any:
     read, write = os.pipe()
     argv = ["/opt/inrush/python/bin/python3", "-I", "-c", BATTERY + _TELL]
-    await node.launcher.enter(id, argv, {"PATH": "/usr/bin:/bin"}, "/", 0, write, write, False, "ex")
+    await node.launcher.enter(id, argv, {"PATH": "/usr/bin:/bin"}, "/", 0, write, write, None, "ex")
     os.close(write)
     with os.fdopen(read) as file:
         return json.loads(await asyncio.to_thread(file.read))

@@ -115,7 +115,7 @@ async def test_a_gpu_that_no_node_has_is_refused_with_the_line_that_declares_one
     assert refused.code == "InvalidError"
     assert "H100" in refused.message
     assert "A100" in refused.message
-    assert "INRUSH_GPUS=H100:8" in refused.message
+    assert 'gpus = "H100:8"' in refused.message
 
 
 @pytest.mark.parametrize(

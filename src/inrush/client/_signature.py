@@ -56,9 +56,9 @@ class Passing(Generic[P, R]):
 
     __signature__ = Shown(lambda method: of_bound(method._function))
 
-    def __init__(self, function: Callable[P, R], doc: str | None) -> None:
+    def __init__(self, function: Callable[P, R], method: Callable[..., Any]) -> None:
         self._function = function
-        self.__doc__ = doc
+        self.__name__, self.__doc__ = method.__name__, method.__doc__
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._function(*args, **kwargs)
@@ -74,4 +74,4 @@ class passing(Generic[S, P, R]):
     def __get__(self, instance: S, owner: type[S] | None = None) -> Passing[P, R]:
         if instance is None:
             return self  # type: ignore[return-value]
-        return Passing(functools.partial(self._function, instance), self.__doc__)
+        return Passing(functools.partial(self._function, instance), self._function)

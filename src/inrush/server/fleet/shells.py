@@ -69,8 +69,8 @@ class Shells:
 
 def _like(function: Function) -> Function:
     """A function with the same containers, one of which is kept, and no code of its own."""
-    number = secrets.token_hex(16)
-    name = f"{function.name}.shell-{number[:4]}"
+    id = f"fn-{secrets.token_hex(16)}"
+    name = f"{function.name}.shell-{id[3:7]}"
     spec = msgspec.structs.replace(
         function.spec,
         module="inrush.guest.standby",
@@ -86,6 +86,4 @@ def _like(function: Function) -> Function:
         web=(),
         cluster_size=0,
     )
-    return Function(
-        f"fn-{number}", function.app, function.app_name, name, spec, durable=False, environment=function.environment
-    )
+    return Function(id, function.app, function.app_name, name, spec, durable=False, environment=function.environment)
